@@ -1,0 +1,49 @@
+"""stacycle: the subtomogram-averaging cycle of RELION 5. Start here; the steps are in rules/, one file each."""
+
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+from stacycle.config import validate
+from stacycle.errors import UserError
+from stacycle.recipe import INPUTS, Recipe, variants
+
+min_version("9.16")
+
+
+# The tutorial; a project's own --configfile is laid over it, key by key.
+configfile: Path(workflow.basedir) / "config/config.yaml"
+
+
+try:
+    validate(config)
+    recipe = Recipe.from_config(config)
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+
+wildcard_constraints:
+    round="|".join(recipe.rounds),
+    variant=r"T[\d.e+-]+(_K\d+)?",
+
+
+include: "rules/common.smk"
+include: "rules/inputs.smk"
+include: "rules/extract.smk"
+include: "rules/reconstruct.smk"
+include: "rules/align.smk"
+include: "rules/class3d.smk"
+include: "rules/select.smk"
+include: "rules/mask.smk"
+include: "rules/refine3d.smk"
+include: "rules/postprocess.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    default_target: True
+    localrule: True
+    input:
+        "results/report.html",
+        "results/ladder.tsv",

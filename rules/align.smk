@@ -1,0 +1,51 @@
+"""Fast alignment using 3D classification with a single class, one run per T; then the best iteration and T."""
+
+
+rule align:
+    input:
+        state=state_before("align"),
+        reference=reference_before("align"),
+        resolution=resolution_before("align"),
+    output:
+        data="results/{round}/align/{variant}/run_it{iteration}_data.star",
+        model="results/{round}/align/{variant}/run_it{iteration}_model.star",
+        optimiser="results/{round}/align/{variant}/run_it{iteration}_optimiser.star",
+        state="results/{round}/align/{variant}/run_it{iteration}_optimisation_set.star",
+    log:
+        "logs/{round}/align/{variant}_it{iteration}.log",
+    benchmark:
+        "benchmarks/{round}/align/{variant}_it{iteration}.tsv"
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=32000,
+        runtime=720,
+    params:
+        engine=engine_kind(),
+        symmetry=config["particle"]["symmetry"],
+        settings=settings("align", *SWEPT, *DECIDED),
+        variant=lambda wc: sweep("align")(wc)[wc.variant],
+    message:
+        "{wildcards.round}: align to one reference, {wildcards.variant}"
+    script:
+        "../scripts/class3d.py"
+
+
+rule align_decision:
+    localrule: True
+    input:
+        runs=last_iterations("align"),
+    output:
+        decision="results/{round}/align/decision.json",
+        state="results/{round}/align/optimisation_set.star",
+        particles="results/{round}/align/particles.star",
+        reference="results/{round}/align/reference.mrc",
+    log:
+        "logs/{round}/align/decision.log",
+    params:
+        iteration=setting("align", "iteration"),
+        variant=setting("align", "variant"),
+    message:
+        "{wildcards.round}: choose the alignment's T and iteration"
+    script:
+        "../scripts/align_decision.py"

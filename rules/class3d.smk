@@ -1,0 +1,50 @@
+"""3D classification without alignment, one run per T and number of classes; then the best iteration and variant."""
+
+
+rule class3d:
+    input:
+        state=state_before("class3d"),
+        reference=reference_before("class3d"),
+        resolution=resolution_before("class3d"),
+    output:
+        data="results/{round}/class3d/{variant}/run_it{iteration}_data.star",
+        model="results/{round}/class3d/{variant}/run_it{iteration}_model.star",
+        optimiser="results/{round}/class3d/{variant}/run_it{iteration}_optimiser.star",
+        state="results/{round}/class3d/{variant}/run_it{iteration}_optimisation_set.star",
+    log:
+        "logs/{round}/class3d/{variant}_it{iteration}.log",
+    benchmark:
+        "benchmarks/{round}/class3d/{variant}_it{iteration}.tsv"
+    threads: 8
+    resources:
+        mem_mb=32000,
+        runtime=1440,
+    params:
+        engine=engine_kind(),
+        symmetry=config["particle"]["symmetry"],
+        settings=settings("class3d", *SWEPT, *DECIDED),
+        variant=lambda wc: sweep("class3d")(wc)[wc.variant],
+    message:
+        "{wildcards.round}: classify without alignment, {wildcards.variant}"
+    script:
+        "../scripts/class3d.py"
+
+
+rule class3d_decision:
+    localrule: True
+    input:
+        runs=last_iterations("class3d"),
+        consensus=reference_before("class3d"),
+    output:
+        decision="results/{round}/class3d/decision.json",
+        state="results/{round}/class3d/optimisation_set.star",
+        particles="results/{round}/class3d/particles.star",
+    log:
+        "logs/{round}/class3d/decision.log",
+    params:
+        iteration=setting("class3d", "iteration"),
+        variant=setting("class3d", "variant"),
+    message:
+        "{wildcards.round}: choose the classification's T and iteration"
+    script:
+        "../scripts/class3d_decision.py"

@@ -1,0 +1,27 @@
+"""Extract your particles: pseudo-subtomograms, written as 2D stacks."""
+
+
+rule extract:
+    input:
+        state=state_before("extract"),
+    output:
+        particles="results/{round}/extract/particles.star",
+        state="results/{round}/extract/optimisation_set.star",
+    log:
+        "logs/{round}/extract.log",
+    benchmark:
+        "benchmarks/{round}/extract.tsv"
+    threads: 8
+    resources:
+        mem_mb=16000,
+        runtime=480,
+    params:
+        engine=engine_kind(),
+        binning=lambda wc: recipe.rounds[wc.round]["binning"],
+        box=lambda wc: recipe.rounds[wc.round]["box"],
+        diameter=diameter_if_auto_box,
+        settings=settings("extract"),
+    message:
+        "{wildcards.round}: extract subtomograms"
+    script:
+        "../scripts/extract.py"

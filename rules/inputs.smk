@@ -1,0 +1,22 @@
+"""Inputs: one or several sets of tomograms and picks, checked and merged with unique names."""
+
+
+rule inputs:
+    input:
+        sets=[path for one in config["inputs"] for path in (one["tomograms"], one["particles"])],
+        tilt_series=tilt_series_files(config["inputs"]),
+    output:
+        particles=f"{INPUTS}/particles.star",
+        tomograms=f"{INPUTS}/tomograms.star",
+        state=f"{INPUTS}/optimisation_set.star",
+        preflight=f"{INPUTS}/preflight.json",
+    log:
+        "logs/inputs.log",
+    benchmark:
+        "benchmarks/inputs.tsv"
+    params:
+        sets=config["inputs"],
+    message:
+        "Check and merge the inputs"
+    script:
+        "../scripts/inputs.py"

@@ -1,0 +1,26 @@
+"""Creating a mask, with a threshold found from the map itself."""
+
+
+rule mask:
+    input:
+        map=reference_before("mask"),
+        resolution=resolution_before("mask"),
+    output:
+        mask="results/{round}/mask/mask.mrc",
+        decision="results/{round}/mask/decision.json",
+    log:
+        "logs/{round}/mask.log",
+    benchmark:
+        "benchmarks/{round}/mask.tsv"
+    threads: 4
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        engine=engine_kind(),
+        diameter=config["particle"]["diameter"],
+        settings=settings("mask"),
+    message:
+        "{wildcards.round}: create the mask"
+    script:
+        "../scripts/mask.py"

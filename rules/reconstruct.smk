@@ -1,0 +1,25 @@
+"""Check your average: the particles reconstructed at the poses that they have."""
+
+
+rule reconstruct:
+    input:
+        state=state_before("reconstruct"),
+    output:
+        map="results/{round}/reconstruct/merged.mrc",
+    log:
+        "logs/{round}/reconstruct.log",
+    benchmark:
+        "benchmarks/{round}/reconstruct.tsv"
+    threads: 8
+    resources:
+        mem_mb=16000,
+        runtime=240,
+    params:
+        engine=engine_kind(),
+        binning=lambda wc: recipe.rounds[wc.round]["binning"],
+        symmetry=config["particle"]["symmetry"],
+        settings=settings("reconstruct"),
+    message:
+        "{wildcards.round}: reconstruct the average"
+    script:
+        "../scripts/reconstruct.py"

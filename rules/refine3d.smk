@@ -1,0 +1,34 @@
+"""3D refinement of two independent half sets."""
+
+
+rule refine3d:
+    input:
+        state=state_before("refine3d"),
+        reference=reference_before("refine3d"),
+        mask=mask_before("refine3d"),
+        resolution=resolution_before("refine3d"),
+    output:
+        data="results/{round}/refine3d/run_data.star",
+        model="results/{round}/refine3d/run_model.star",
+        state="results/{round}/refine3d/run_optimisation_set.star",
+        map="results/{round}/refine3d/run_class001.mrc",
+        half1="results/{round}/refine3d/run_half1_class001_unfil.mrc",
+        half2="results/{round}/refine3d/run_half2_class001_unfil.mrc",
+    log:
+        "logs/{round}/refine3d.log",
+    benchmark:
+        "benchmarks/{round}/refine3d.tsv"
+    threads: 8
+    resources:
+        gpu=1,
+        ranks=3,
+        mem_mb=64000,
+        runtime=1440,
+    params:
+        engine=engine_kind(),
+        symmetry=config["particle"]["symmetry"],
+        settings=settings("refine3d"),
+    message:
+        "{wildcards.round}: refine two independent halves"
+    script:
+        "../scripts/refine3d.py"

@@ -1,0 +1,25 @@
+"""A first look at the results: the ladder of resolutions, and one page with every choice and picture."""
+
+
+rule report:
+    localrule: True
+    input:
+        preflight=f"{INPUTS}/preflight.json",
+        particles=of_all_rounds("extract", "particles.star"),
+        decisions=[path for step in DECISIONS for path in of_all_rounds(step, "decision.json")],
+        montages=of_all_rounds("select", "classes.png"),
+        masks=of_all_rounds("mask", "mask.mrc"),
+        refined=of_all_rounds("refine3d", "run_data.star"),
+        postprocess=of_all_rounds("postprocess", "postprocess.star"),
+        maps=of_all_rounds("postprocess", "postprocess.mrc"),
+    output:
+        html="results/report.html",
+        ladder="results/ladder.tsv",
+    log:
+        "logs/report.log",
+    params:
+        rounds=recipe.summary(),
+    message:
+        "Write the report"
+    script:
+        "../scripts/report.py"

@@ -1,0 +1,38 @@
+"""Select good classes: a picture of all of them first, then the choice."""
+
+
+rule class_montage:
+    localrule: True
+    input:
+        decision="results/{round}/class3d/decision.json",
+        particles="results/{round}/class3d/particles.star",
+    output:
+        montage="results/{round}/select/classes.png",
+    log:
+        "logs/{round}/select/montage.log",
+    message:
+        "{wildcards.round}: show the classes"
+    script:
+        "../scripts/class_montage.py"
+
+
+rule select:
+    localrule: True
+    input:
+        decision="results/{round}/class3d/decision.json",
+        state="results/{round}/class3d/optimisation_set.star",
+        particles="results/{round}/class3d/particles.star",
+        montage="results/{round}/select/classes.png",
+    output:
+        decision="results/{round}/select/decision.json",
+        state="results/{round}/select/optimisation_set.star",
+        particles="results/{round}/select/particles.star",
+        reference="results/{round}/select/reference.mrc",
+    log:
+        "logs/{round}/select/decision.log",
+    params:
+        classes=setting("select", "classes"),
+    message:
+        "{wildcards.round}: select good classes"
+    script:
+        "../scripts/select_classes.py"

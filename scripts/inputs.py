@@ -1,0 +1,12 @@
+"""Inputs: check the software and the sets, and merge them."""
+
+from pathlib import Path
+
+from snakemake.script import snakemake
+
+from stacycle import inputs, job, software
+
+with job.task(snakemake.log[0], "inputs") as say:
+    say(software.check(snakemake.config["engine"], software.PROGRAMS))
+    facts = inputs.merge(snakemake.params.sets, Path(snakemake.output.particles).parent)
+    say(inputs.describe(facts))

@@ -1,0 +1,38 @@
+"""Create a mask: find the threshold in the map, then let mask_create filter, cut, extend and soften."""
+
+from pathlib import Path
+
+import mrcfile
+from snakemake.script import snakemake
+
+from stacycle import geometry, job, relion
+from stacycle.decisions import mask_threshold, write_decision
+from stacycle.state import resolution
+
+params = snakemake.params
+folder = Path(snakemake.output.mask).parent
+settings = dict(params.settings)
+
+with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/mask") as say:
+    if settings["lowpass"] == "auto":
+        settings["lowpass"] = geometry.mask_lowpass(resolution(snakemake.input.resolution[0]))
+    with mrcfile.open(snakemake.input.map) as file:
+        density, pixel = file.data.copy(), float(file.voxel_size.x)
+    decision = mask_threshold(
+        density,
+        pixel,
+        settings["lowpass"],
+        params.diameter,
+        settings.pop("threshold"),
+        key=f"rounds.{snakemake.wildcards.round}.mask.threshold",
+    )
+    say(str(decision))
+    argv = relion.mask_create(
+        map=snakemake.input.map,
+        out=snakemake.output.mask,
+        threshold=decision.choice["threshold"],
+        threads=snakemake.threads,
+        **settings,
+    )
+    job.run(argv, folder, engine=snakemake.config["engine"], makes=[snakemake.output.mask], say=say)
+    write_decision(snakemake.output.decision, decision)

@@ -1,0 +1,186 @@
+"""The config: laid over the default, checked against its schema, and refused with a sentence per mistake."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from stacycle.errors import UserError
+from stacycle.recipe import variants
+
+SCHEMA = Path(__file__).parents[2] / "config" / "config.schema.yaml"
+
+
+def load(default: str | Path, *overlays: str | Path) -> dict[str, Any]:
+    """The default config with each overlay laid over it, validated; UserError for a file that is not YAML."""
+    config: dict[str, Any] = {}
+    for path in (default, *overlays):
+        config = _laid_over(config, _read(path))
+    return validate(config)
+
+
+def validate(config: dict[str, Any]) -> dict[str, Any]:
+    """Check a whole config, in place: rounds set to null go, what a round's steps leave out gets its default.
+
+    UserError with one sentence per mistake, each naming the key with dots.
+    """
+    schema = _read(SCHEMA)
+    problems = _schema_problems(config, schema)
+    if problems:
+        raise UserError("\n".join(problems))
+    for name in [name for name, settings in config["rounds"].items() if settings is None]:
+        del config["rounds"][name]
+    if not config["rounds"]:
+        raise UserError("rounds: all are null; leave at least one round in the config.")
+    for round_schema in schema["properties"]["rounds"]["patternProperties"].values():
+        for settings in config["rounds"].values():
+            _fill_steps(settings, round_schema["properties"])
+    problems = [
+        problem for name, settings in config["rounds"].items() for problem in _choices(name, settings)
+    ]
+    if problems:
+        raise UserError("\n".join(problems))
+    return config
+
+
+def table(schema: dict[str, Any] | None = None) -> str:
+    """Every key with its default and meaning as a Markdown table, for config/README.md."""
+    rows = [
+        f"| `{key}` | {_shown(node['default']) if 'default' in node else ''} | {node['description']} |"
+        for key, node in _leaves(schema or _read(SCHEMA), "")
+    ]
+    return "\n".join(["| key | default | meaning |", "|---|---|---|", *rows])
+
+
+def _read(path: str | Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path.") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise UserError(f"{path}: is not valid YAML{where} ({getattr(error, 'problem', error)}).") from None
+    if not isinstance(content or {}, dict):
+        raise UserError(f"{path}: must hold `key: value` lines.")
+    return content or {}
+
+
+def _laid_over(base: Any, overlay: Any) -> Any:
+    if not (isinstance(base, dict) and isinstance(overlay, dict)):
+        return overlay
+    return {
+        key: _laid_over(base.get(key), overlay[key]) if key in overlay else base[key]
+        for key in [*base, *overlay]
+    }
+
+
+def _fill_steps(settings: dict[str, Any], properties: dict[str, Any]) -> None:
+    for step in settings["steps"]:
+        defaults = {key: copy.copy(node["default"]) for key, node in properties[step]["properties"].items()}
+        settings[step] = {**defaults, **(settings.get(step) or {})}
+
+
+def _choices(name: str, settings: dict[str, Any]) -> Iterator[str]:
+    """What the schema cannot see: the user's choice of a run or iteration that there will not be."""
+    for step in {"align", "class3d"} & set(settings["steps"]):
+        where, chosen, runs = f"rounds.{name}.{step}", settings[step], list(variants(settings[step]))
+        if chosen["variant"] != "auto" and chosen["variant"] not in runs:
+            yield f"{where}.variant: there is no run {chosen['variant']}; choose auto, {', '.join(runs)}."
+        if chosen["iteration"] != "auto" and chosen["iteration"] > chosen["iterations"]:
+            yield (
+                f"{where}.iteration: {chosen['iteration']} comes after the last, {chosen['iterations']}; "
+                "choose an earlier one or raise iterations."
+            )
+
+
+def _schema_problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
+    as_json = json.loads(
+        json.dumps(config, default=str)
+    )  # YAML has keys and values that a schema does not know
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(as_json)
+    return [sentence for error in sorted(errors, key=lambda e: e.json_path) for sentence in _sentences(error)]
+
+
+def _sentences(error: jsonschema.ValidationError) -> Iterator[str]:
+    parts = [part + 1 if isinstance(part, int) else part for part in error.absolute_path]
+    schema: dict[str, Any] = error.schema  # type: ignore[assignment]
+    if error.validator == "additionalProperties":
+        known = schema.get("properties", {})
+        for key in sorted(_unknown(error.instance, schema)):
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = (
+                f"did you mean {close[0]}?"
+                if close
+                else f"known here: {', '.join(known) or 'names in letters'}."
+            )
+            yield f"{_dotted(*parts, key)}: unknown key; {hint}"
+    elif error.validator == "required":
+        key = error.message.split("'")[1]
+        yield f"{_dotted(*parts, key)}: missing; give {_expected(schema['properties'][key])}."
+    else:
+        meaning = f" ({schema['description'].rstrip('.')})" if "description" in schema else ""
+        yield f"{_dotted(*parts)}: {_shown(error.instance)} is not {_expected(schema)}{meaning}."
+
+
+def _unknown(instance: Any, schema: dict[str, Any]) -> list[str]:
+    patterns = schema.get("patternProperties", {})
+    return [
+        key
+        for key in instance
+        if key not in schema.get("properties", {})
+        and not any(re.search(pattern, key) for pattern in patterns)
+    ]
+
+
+def _expected(schema: dict[str, Any]) -> str:
+    """What a schema allows, in words."""
+    if "anyOf" in schema:
+        return " or ".join(map(_expected, schema["anyOf"]))
+    if "enum" in schema:
+        return "one of " + ", ".join(map(_shown, schema["enum"]))
+    if "const" in schema:
+        return _shown(schema["const"])
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    return " or ".join(_kind(kind, schema) for kind in kinds)
+
+
+def _kind(kind: str, schema: dict[str, Any]) -> str:
+    if kind in ("integer", "number"):
+        bounds = [word.format(_shown(schema[key])) for key, word in _BOUNDS.items() if key in schema]
+        return " ".join([{"integer": "a whole number", "number": "a number"}[kind], *bounds])
+    if kind == "array":
+        return f"a list of different items, each {_expected(schema['items'])}"
+    return {"boolean": "true or false", "string": "text", "null": "null", "object": "a block of keys"}[kind]
+
+
+_BOUNDS = {
+    "minimum": "of at least {}",
+    "maximum": "of at most {}",
+    "exclusiveMinimum": "above {}",
+    "multipleOf": "that {} divides",
+}
+
+
+def _leaves(schema: dict[str, Any], prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    rounds = [("NAME", node) for node in schema.get("patternProperties", {}).values()]
+    for name, node in [*schema.get("properties", {}).items(), *rounds]:
+        if "description" in node:
+            yield prefix + name, node
+        yield from _leaves(node.get("items", node), f"{prefix}{name}.")
+
+
+def _dotted(*parts: str | int) -> str:
+    return ".".join(map(str, parts)) or "config"
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

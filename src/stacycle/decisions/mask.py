@@ -1,0 +1,157 @@
+"""The density threshold for `relion_mask_create`, from the map itself."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from scipy import fft, ndimage
+
+from stacycle.decisions.decision import Decision
+from stacycle.errors import UserError
+
+SIGMAS = 3.0  # above the solvent: what is higher is not noise
+SHARE = 0.3  # of the particle's level above the solvent: "rather low", so that weak and floppy parts stay in
+DUST = 0.02  # of the voxels above the threshold may lie outside the largest piece
+
+
+def mask_threshold(
+    density: np.ndarray,
+    pixel_size: float,
+    lowpass: float,
+    diameter: float,
+    threshold: float | Literal["auto"] = "auto",
+    key: str = "mask.threshold",
+) -> Decision:
+    """A threshold low enough for the whole particle and high enough to leave the solvent out.
+
+    `density` is a cubic map (n, n, n), `pixel_size` in Å, `lowpass` in Å as given to mask_create, `diameter` (Å) that
+    of the sphere that holds the particle, outside which refinement has flattened the map. Solvent level and noise
+    come from the histogram's mode and its lower side inside that sphere, the particle's level from Otsu's upper half.
+    UserError if the map is empty or if the config's threshold would make an empty mask.
+    """
+    smooth = low_pass(density, pixel_size, lowpass)
+    inside = distance(len(density)) * pixel_size <= min(diameter, len(density) * pixel_size) / 2
+    values = smooth[inside]
+    highest = float(values.max())
+    if not np.isfinite(values).all() or highest <= 0 or np.ptp(values) == 0:
+        raise UserError(
+            f"{key}: the map has no positive density inside {diameter:.0f} Å, so no mask can be made from it; "
+            "is it empty, or is its contrast inverted?"
+        )
+    solvent, noise = _solvent(values)
+    split = _otsu(values)
+    level = float(values[values > split].mean())
+    options = {
+        f"solvent + {SIGMAS:g} sigma": solvent + SIGMAS * noise,
+        f"solvent + {SHARE:.0%} of the particle's level": solvent + SHARE * (level - solvent),
+        "Otsu's limit between particle and solvent": split,
+        "above the dust": _above_dust(smooth, inside, solvent, level),
+    }
+    *low, otsu, dust = options.values()
+    automatic = max(min(max(low), otsu), dust)
+    name = next(name for name, value in options.items() if value == automatic)
+    if threshold == "auto":
+        chosen, by = automatic, "rule"
+        reason = f"Threshold {chosen:.4g} is {name}: low enough for weak parts, above the solvent's noise."
+    else:
+        chosen, by = float(threshold), "config"
+        reason = f"The config asks for threshold {chosen:.4g} ({key})."
+        if chosen >= highest:
+            raise UserError(
+                f"{key}: {chosen:.4g} is above the highest density of the low-passed map ({highest:.4g}), so the "
+                f"mask would be empty; try {automatic:.4g}."
+            )
+        options["config"] = chosen
+    table = pd.DataFrame(
+        [
+            {"candidate": name, "threshold": value, **_extent(smooth, inside, value, pixel_size), "chosen": value == chosen}
+            for name, value in options.items()
+        ]
+    )
+    extent = _extent(smooth, inside, chosen, pixel_size)
+    return Decision(
+        question="Mask threshold",
+        choice={"threshold": float(f"{chosen:.6g}")},
+        by=by,
+        reason=reason,
+        candidates=table,
+        warnings=_warnings(extent, key),
+        numbers={"volume": extent["volume"], "solvent": solvent, "noise": noise},
+    )
+
+
+def low_pass(density: np.ndarray, pixel_size: float, resolution: float) -> np.ndarray:
+    """The map (n, n, n) without what is finer than `resolution` (Å); a raised-cosine edge of two shells."""
+    n = len(density)
+    axis = fft.fftfreq(n) * n
+    shell = np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + fft.rfftfreq(n)[None, None] ** 2 * n * n)
+    edge = np.clip((shell - (n * pixel_size / resolution - 1)) / 2, 0, 1)
+    weight = 0.5 + 0.5 * np.cos(np.pi * edge)
+    return fft.irfftn(fft.rfftn(density.astype(np.float32)) * weight, s=density.shape)
+
+
+def distance(n: int) -> np.ndarray:
+    """Distance (px) of every voxel from the centre n // 2."""
+    axis = np.arange(n) - n // 2
+    return np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis[None, None] ** 2)
+
+
+def _solvent(values: np.ndarray) -> tuple[float, float]:
+    """Level and standard deviation of the solvent: the half-sample mode, and the spread below it."""
+    ordered = np.sort(values)
+    part = ordered
+    while len(part) > 3:
+        half = (len(part) + 1) // 2
+        start = int(np.argmin(part[half - 1 :] - part[: len(part) - half + 1]))
+        part = part[start : start + half]
+    mode = float(part.mean())
+    below = ordered[ordered <= mode]
+    return mode, float(np.sqrt(np.mean((below - mode) ** 2)))
+
+
+def _otsu(values: np.ndarray, bins: int = 256) -> float:
+    """The threshold that divides the histogram into the two halves of largest variance between them (Otsu 1979)."""
+    counts, edges = np.histogram(values, bins)
+    centres = (edges[1:] + edges[:-1]) / 2
+    below = np.cumsum(counts)[:-1]
+    above = counts.sum() - below
+    total = np.cumsum(counts * centres)
+    between = below * above * (total[:-1] / below - (total[-1] - total[:-1]) / np.maximum(above, 1)) ** 2
+    return float(edges[1:-1][np.argmax(between)])
+
+
+def _above_dust(smooth: np.ndarray, inside: np.ndarray, low: float, high: float) -> float:
+    """The lowest of 40 thresholds between `low` and `high` from which on nearly all is in one piece."""
+    steps = np.linspace(low, high, 41)[1:]
+    dusty = [step for step in steps if 1 - _pieces(smooth, inside, step)[1] > DUST]
+    later = steps[steps > max(dusty)] if dusty else steps
+    return float(later[0]) if len(later) else high
+
+
+def _pieces(smooth: np.ndarray, inside: np.ndarray, threshold: float) -> tuple[int, float]:
+    """Voxels above the threshold, and the share of them in the largest connected piece."""
+    labels, _ = ndimage.label((smooth > threshold) & inside)
+    sizes = np.bincount(labels.ravel())[1:]
+    return int(sizes.sum()), float(sizes.max() / sizes.sum()) if len(sizes) else 0.0
+
+
+def _extent(smooth: np.ndarray, inside: np.ndarray, threshold: float, pixel_size: float) -> dict[str, float]:
+    """Volume above the threshold (Å^3), its fraction of the sphere, and the share in one piece."""
+    voxels, connected = _pieces(smooth, inside, threshold)
+    return {"volume": voxels * pixel_size**3, "of sphere": voxels / inside.sum(), "in one piece": connected}
+
+
+def _warnings(extent: dict[str, float], key: str) -> list[str]:
+    warnings = []
+    if extent["of sphere"] > 0.6:
+        warnings.append(
+            f"The density above the threshold fills {extent['of sphere']:.0%} of the sphere around the particle: "
+            f"too much solvent may be inside; look at the mask and raise {key}."
+        )
+    if extent["in one piece"] < 1 - DUST:
+        warnings.append(
+            f"Only {extent['in one piece']:.0%} of the density above the threshold is in one piece: look at the mask."
+        )
+    return warnings

@@ -1,0 +1,5 @@
+"""The one exception that a user is meant to see."""
+
+
+class UserError(Exception):
+    """A mistake in the input, the config or the set-up, told in one sentence: what, where, what to do."""

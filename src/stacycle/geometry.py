@@ -1,0 +1,127 @@
+"""Boxes, masks, limits and samplings from the specimen: the tutorial's rules of thumb as arithmetic.
+
+For the tutorial's 350 Å ribosome at 1.91 Å (7.64 Å in bin 4) they give the tutorial's own numbers, quoted in each
+docstring. Boxes are in binned pixels; pixels, diameters and resolutions in Å; angles in degrees.
+"""
+
+from __future__ import annotations
+
+import math
+
+from stacycle.errors import UserError
+
+SAMPLINGS = (
+    30,
+    15,
+    7.5,
+    3.7,
+    1.8,
+    0.9,
+    0.5,
+    0.2,
+    0.1,
+)  # degrees, as RELION's GUI offers them: order 1, 2, 3, ...
+SMALLEST_BOX = 16  # px; below it a box has too few Fourier shells to align anything
+_ROUNDING = 1e-6  # so that 16.0000001 and 15.9999999 are both 16
+
+
+def box(diameter_A: float, pixel_A: float) -> int:
+    """Box size in px: the largest of at most 2 x diameter that is a multiple of 4 with prime factors up to 7.
+
+    1.5 to 2 diameters leave room for the delocalised signal and the mask's edge; small prime factors make the
+    Fourier transforms fast, and a multiple of 4 can be halved twice on the way to bin 1. 350 Å, 7.64 Å -> 84.
+    UserError if the particle spans too few pixels.
+    """
+    at_most = math.floor(2 * diameter_A / pixel_A + _ROUNDING)
+    for size in range(at_most - at_most % 4, SMALLEST_BOX - 1, -4):
+        if _has_only_factors(size, (2, 3, 5, 7)):
+            return size
+    raise UserError(
+        f"particle.diameter: {diameter_A:g} Å is only {diameter_A / pixel_A:.1f} px of {pixel_A:g} Å, too few to "
+        "align; check the diameter or lower the round's binning."
+    )
+
+
+def bin1_box(box_px: int, binning: float) -> int:
+    """The box of the same extent in unbinned pixels: 84 in bin 4 -> 336."""
+    return round(box_px * binning)
+
+
+def estimation_box(box_px: int) -> int:
+    """Box for CTF refinement and polishing: the smallest even 2^a 3^b of at least 1.1 x box. 336 -> 384."""
+    size = math.ceil(1.1 * box_px - _ROUNDING)
+    while size % 2 or not _has_only_factors(size, (2, 3)):
+        size += 1
+    return size
+
+
+def mask_diameter(box_px: int, pixel_A: float) -> int:
+    """Diameter in Å of the spherical mask: 90 % of the box, rounded down to 10 Å. 84 px of 7.64 Å -> 570."""
+    return 10 * math.floor(0.9 * box_px * pixel_A / 10 + _ROUNDING)
+
+
+def nyquist(pixel_A: float) -> float:
+    """Finest resolution in Å that this pixel size can carry. 7.64 -> 15.28."""
+    return 2 * pixel_A
+
+
+def estep_limit(pixel_A: float) -> float:
+    """Resolution limit in Å of the expectation step: Nyquist, rounded down to a whole Å. 7.64 -> 15.
+
+    Below 10 Å a whole Å would be too coarse a step, so Nyquist is rounded down to 0.1 Å there: 1.91 -> 3.8.
+    """
+    limit = nyquist(pixel_A)
+    step = 1 if limit >= 10 else 0.1
+    return round(step * math.floor(limit / step + _ROUNDING), 1)
+
+
+def initial_lowpass(resolution_A: float) -> int:
+    """Low-pass filter in Å of a reference that reached this resolution: 10 % more, up to a multiple of 5 Å.
+
+    Slightly coarser than what was reached, against overfitting. 21.08 -> 25, 22 -> 25, 24.448 -> 30.
+    """
+    return _next_multiple_of_5(1.1 * resolution_A)
+
+
+def mask_lowpass(resolution_A: float) -> int:
+    """Low-pass filter in Å of the map that a mask is made from: the next multiple of 5 Å. 24.448 -> 25."""
+    return _next_multiple_of_5(resolution_A)
+
+
+def sigma_ang(local_range_deg: float) -> float:
+    """Width in degrees of the prior on angles: RELION searches three times as far. 4 -> 1.33333."""
+    return local_range_deg / 3
+
+
+def healpix_order(sampling_deg: float, oversampling: int = 1) -> int:
+    """HEALPix order of the coarse grid for one of RELION's samplings (the oversampled step). 7.5 -> 2."""
+    if sampling_deg not in SAMPLINGS:
+        raise UserError(
+            f"angular sampling {sampling_deg:g}: choose one of {', '.join(map(number, SAMPLINGS))} degrees."
+        )
+    return SAMPLINGS.index(sampling_deg) + 1 - oversampling
+
+
+def required_sampling(resolution_A: float, diameter_A: float) -> float:
+    """Angular step in degrees that this resolution needs at the particle's rim. 21.0759 Å, 500 Å -> 4.8."""
+    return 360 / math.ceil(math.pi * diameter_A / resolution_A)
+
+
+def number(value: float) -> str:
+    """The number as RELION's GUI prints it, with six significant digits. 4/3 -> 1.33333, 570.0 -> 570."""
+    return f"{value:.6g}"
+
+
+def _next_multiple_of_5(length_A: float) -> int:
+    if not math.isfinite(length_A) or length_A <= 0:
+        raise UserError(
+            f"no low-pass filter follows from a resolution of {length_A:g} Å; set lowpass in the config."
+        )
+    return 5 * math.ceil(length_A / 5 - _ROUNDING)
+
+
+def _has_only_factors(size: int, factors: tuple[int, ...]) -> bool:
+    for factor in factors:
+        while size % factor == 0:
+            size //= factor
+    return size == 1

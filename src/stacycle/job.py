@@ -1,0 +1,180 @@
+"""A job: one program run in its own folder, watched line by line, and looked at when it has ended.
+
+RELION exits 0 on many faults and writes progress bars that fill a log with carriage returns; so a job's log holds
+clean lines, the terminal sees one line per iteration or tomogram, and what should have been made is looked for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from stacycle import __version__
+from stacycle.errors import UserError
+from stacycle.software import resolve
+
+JOB_FILE = "job.json"
+# RELION redraws its bars ("  3/  8 sec ....~~(,_,">o]", tail "yum!") with carriage returns.
+PROGRESS_BAR = re.compile(r"^\s*[\d.]+\s*/\s*[\d.]+ (sec|min|hrs?) .*(~~\(|\.{3})|^\s*\d+/\d+ (sec|min|hrs?)\s*$")
+LAST_LINES = 12
+
+
+class Say:
+    """Speaks to the log file, and to the terminal in one line that names the job."""
+
+    def __init__(self, log: IO[str], name: str) -> None:
+        self._log, self.name = log, name
+
+    def log(self, text: str) -> None:
+        """To the log alone."""
+        print(text, file=self._log, flush=True)
+
+    def __call__(self, text: str) -> None:
+        """To the log and to the terminal."""
+        self.log(text)
+        for line in text.splitlines():
+            print(f"[{self.name}] {line}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def task(log: str, name: str) -> Iterator[Say]:
+    """One script's work: opens its log; a UserError becomes one sentence and exit status 1, no traceback."""
+    Path(log).parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "a", encoding="utf-8") as stream:
+        say = Say(stream, name)
+        try:
+            yield say
+        except UserError as error:
+            say(f"ERROR: {error}")
+            raise SystemExit(1) from None
+
+
+def run(
+    argv: Sequence[str], folder: str | Path, *, engine: dict[str, Any], makes: Sequence[str | Path], say: Say
+) -> None:
+    """Run a program, given by RELION's command line, whose output goes to `folder`.
+
+    What an earlier run left in the folder is moved to `folder.previous` first, so that nothing stale is taken for new.
+    `engine` is the config's section that says where RELION's programs are. `makes` are the files that must be there,
+    and not empty, when the program has ended well.
+    Raises UserError if the program cannot be found, fails, or leaves any of them out.
+    """
+    folder = Path(folder)
+    command = resolve(engine, list(argv))
+    move_aside(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    record: dict[str, Any] = {
+        "command": shlex.join(argv),
+        "executed": command,
+        "engine": engine["kind"],
+        "stacycle": __version__,
+        "started": _now(),
+    }
+    _write_json(folder / JOB_FILE, record)
+    say.log(f"$ {record['command']}")
+    status, last_lines = _watch(command, say)
+    record |= {"ended": _now(), "exit_status": status}
+    _write_json(folder / JOB_FILE, record)
+    if status != 0:
+        raise UserError(_failure(argv, status, last_lines))
+    missing = [str(path) for path in makes if not Path(path).is_file() or Path(path).stat().st_size == 0]
+    if missing:
+        raise UserError(
+            f"{program(argv)} ended without an error but did not write {', '.join(missing)}; "
+            f"its last words were: {' | '.join(last_lines[-3:])}"
+        )
+
+
+def move_aside(folder: Path) -> None:
+    """Move what an earlier run of a program left in `folder` to `folder.previous`, replacing what was there."""
+    if not (folder / JOB_FILE).exists():
+        return
+    previous = folder.with_name(folder.name + ".previous")
+    shutil.rmtree(previous, ignore_errors=True)
+    folder.rename(previous)
+
+
+def program(argv: Sequence[str]) -> str:
+    """The RELION program that a command line calls, whether or not mpirun starts it."""
+    return next(word for word in argv if word.startswith("relion_"))
+
+
+def clean_lines(stream: IO[str]) -> Iterator[str]:
+    """The lines of a program's output without its progress bars and blank lines; carriage returns end a line too."""
+    for raw in stream:
+        for line in raw.split("\r"):
+            line = line.rstrip()
+            if line and not PROGRESS_BAR.match(line):
+                yield line
+
+
+def milestone(line: str) -> str | None:
+    """What a line of RELION's output means to someone who waits; None for the many that mean nothing."""
+    if match := re.match(r"\s*Expectation iteration (\d+)(?: of (\d+))?", line):
+        return f"iteration {int(match[1])}" + (f" of {match[2]}" if match[2] else "")
+    if match := re.match(r"\s*CurrentResolution= (\S+) Angstroms", line):
+        return f"resolution {float(match[1]):.1f} Å"
+    if match := re.match(r"\s*\+ Tomogram (\d+) / (\d+)", line):
+        return f"tomogram {match[1]} of {match[2]}"
+    if match := re.match(r"\s*Auto-refine: (Refinement has converged|Angular step|\+ Final resolution)(.*)", line):
+        return (match[1] + match[2]).strip("+ .").lower()
+    if match := re.match(r"\s*\+ FINAL RESOLUTION:\s+(\S+)", line):
+        return f"final resolution {match[1]} Å"
+    if re.match(r"\s*(WARNING|!)", line):
+        return line.strip()
+    return None
+
+
+def scratch_folder(setting: str | None) -> str | None:
+    """The folder of `engine.scratch` with variables like $TMPDIR filled in; None if it is unset or empty."""
+    folder = os.path.expandvars(setting or "")
+    return None if not folder or "$" in folder else folder
+
+
+def gpus(resources: Any) -> str | None:
+    """The value of RELION's --gpu for a job's resources: "" (all that it sees), or None without a GPU."""
+    return "" if resources.get("gpu", 0) else None
+
+
+def _watch(command: list[str], say: Say) -> tuple[int, list[str]]:
+    """Run the command; its clean lines go to the log, milestones to the terminal. Returns exit status, last lines."""
+    last: list[str] = []
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    )
+    assert process.stdout is not None
+    try:
+        for line in clean_lines(process.stdout):
+            last = [*last[1 - LAST_LINES :], line]
+            if text := milestone(line):
+                print(f"[{say.name}] {text}", file=sys.stderr, flush=True)
+            say.log(line)
+        return process.wait(), last
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+
+
+def _failure(argv: Sequence[str], status: int, last_lines: list[str]) -> str:
+    reasons = [line for line in last_lines if not line.lstrip().startswith(("===", "ERROR: \n")) and line.strip() != "ERROR:"]
+    how = f"was ended by signal {-status}" if status < 0 else f"failed with exit status {status}"
+    return f"{program(argv)} {how}: " + (reasons[-1].strip() if reasons else "it said nothing")
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

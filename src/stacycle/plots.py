@@ -1,0 +1,295 @@
+"""Figures of the workflow, as PNG files. Colours are those of Okabe and Ito, safe for the colour-blind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import mrcfile
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from stacycle.runs import Iteration, PostProcess
+
+BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8A8F98"
+INK = "#1F2430"
+DIRECTIONS = ("XY", "XZ", "YZ")  # of central slices; arrays are (z, y, x)
+DPI = 150
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": GREY,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.grid": True,
+    "grid.color": "#E4E6EA",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "lines.linewidth": 1.8,
+    "legend.frameon": False,
+    "image.cmap": "gray",
+}
+
+
+def class_montage(classes: pd.DataFrame, path: str | Path, columns: int = 6) -> None:
+    """Central slices in three directions of every class map, with size, resolution and accuracy under each.
+
+    `classes` is the table of `runs.classes`; with a column `kept`, kept classes are framed and the others faded.
+    One greyscale for all, so that a weak class looks weak.
+    """
+    slices = [central_slices(read_map(name)) for name in classes["map"]]
+    pixels = np.concatenate([s.ravel() for three in slices for s in three])
+    grey = {"vmin": np.percentile(pixels, 0.5), "vmax": np.percentile(pixels, 99.8)}
+    columns = min(columns, len(classes))
+    bands = -(-len(classes) // columns)
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(1.75 * columns + 0.3, 6.5 * bands), facecolor="white")
+        for band, block in enumerate(figure.subfigures(bands, 1, squeeze=False)[:, 0]):
+            grid = block.subplots(3, columns, squeeze=False)
+            block.subplots_adjust(
+                left=0.3 / (1.75 * columns + 0.3), right=0.99, top=0.94, bottom=0.19, wspace=0.08, hspace=0.05
+            )
+            for column in range(columns):
+                index = band * columns + column
+                for row in range(3):
+                    axes = grid[row, column]
+                    if index < len(classes):
+                        _class_slice(axes, slices[index][row], classes.iloc[index], grey)
+                    else:
+                        axes.set_axis_off()
+                    if column == 0:
+                        axes.set_ylabel(DIRECTIONS[row])
+                if index < len(classes):
+                    _class_caption(grid[0, column], grid[2, column], classes.iloc[index])
+        _save(figure, path)
+
+
+def iterations_figure(runs: dict[str, Sequence[Iteration]], path: str | Path, chosen: dict[str, int] | None = None) -> None:
+    """Resolution, changing classes and accuracy of rotations by iteration, one line per run (its name in the legend).
+
+    `chosen` marks one iteration per run.
+    """
+    panels = [
+        ("Resolution (Å)", "resolution"),
+        ("Particles that change class (%)", "changed_classes"),
+        ("Accuracy of rotations (°)", "accuracy_rotations"),
+    ]
+    shown = [p for p in panels if any(np.isfinite(_values(run, p[1])).any() and _values(run, p[1]).max() != 0 for run in runs.values())]
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(3.5 * max(1, len(shown)), 2.9), layout="constrained")
+        for axes, (title, name) in zip(figure.subplots(1, max(1, len(shown)), squeeze=False)[0], shown, strict=False):
+            for (label, run), colour in zip(runs.items(), _colours(len(runs)), strict=True):
+                numbers = np.array([it.number for it in run])
+                values = _values(run, name)
+                axes.plot(numbers, values, "-o", color=colour, markersize=3, label=label)
+                at = numbers == (chosen or {}).get(label, -1)
+                axes.plot(numbers[at], values[at], "o", color=colour, markersize=9, markerfacecolor="none", markeredgewidth=2)
+            axes.set_title(title)
+            axes.set_xlabel("Iteration")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            if name == "resolution":
+                axes.invert_yaxis()
+            else:
+                axes.set_ylim(bottom=0)
+        if shown and len(runs) > 1:
+            figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(6, len(runs)))
+        _save(figure, path)
+
+
+def fsc_figure(result: PostProcess, path: str | Path) -> None:
+    """The FSC curves of a postprocess, the 0.143 line, and the resolution marked."""
+    lines = {
+        "unmasked": ("unmasked", GREEN, "-"),
+        "masked": ("masked", BLUE, "-"),
+        "randomised": ("phase-randomised", RED, "--"),
+        "corrected": ("corrected", INK, "-"),
+    }
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(5.6, 3.5), layout="constrained")
+        axes = figure.subplots()
+        for name, (label, colour, style) in lines.items():
+            if name in result.fsc:
+                width = 2.4 if name == "corrected" else 1.6
+                axes.plot(result.fsc["frequency"], result.fsc[name], style, color=colour, label=label, linewidth=width)
+        axes.axhline(0, color=GREY, linewidth=0.8)
+        axes.axhline(0.143, color=GREY, linewidth=1, linestyle=":")
+        axes.text(0.002, 0.155, "0.143", transform=axes.get_yaxis_transform(), color=GREY, va="bottom")
+        axes.axvline(1 / result.resolution, color=ORANGE, linewidth=1.5)
+        axes.annotate(
+            f"{result.resolution:.2f} Å" + (" = Nyquist" if result.at_nyquist else ""),
+            (1 / result.resolution, 1.03),
+            xytext=(-4, 0),
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+            color="#9A6A00",
+            weight="bold",
+        )
+        axes.set_ylim(-0.1, 1.12)
+        axes.set_xlim(0, result.fsc["frequency"].max() * 1.01)
+        axes.set_ylabel("Fourier shell correlation")
+        axes.set_xlabel("Resolution (Å)")
+        axes.set_xticks(ticks := [x for x in axes.get_xticks() if 0 < x <= 1 / result.nyquist * 1.001])
+        axes.set_xticklabels([f"{1 / x:.3g}" for x in ticks])
+        axes.legend(loc="lower left", bbox_to_anchor=(0.0, 0.12))
+        _save(figure, path)
+
+
+def slices_figure(density: str | Path, path: str | Path) -> None:
+    """The three central slices of a map."""
+    volume, pixel_size = _read(density)
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(8.4, 3.1), layout="constrained")
+        low, high = np.percentile(volume, [0.5, 99.9])
+        for axes, name, image in zip(figure.subplots(1, 3), DIRECTIONS, central_slices(volume), strict=True):
+            _image(axes, image, vmin=low, vmax=high)
+            axes.set_title(name)
+        _scale_bar(figure.axes[0], len(volume), pixel_size)
+        _save(figure, path)
+
+
+def mask_figure(density: str | Path, mask: str | Path, path: str | Path, threshold: float | None = None) -> None:
+    """The three central slices of a map, with the outline of its mask: at 0.5, and where its soft edge ends."""
+    volume, pixel_size = _read(density)
+    weights = read_map(mask)
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(8.4, 3.3), layout="constrained")
+        low, high = np.percentile(volume, [0.5, 99.9])
+        pairs = zip(central_slices(volume), central_slices(weights), strict=True)
+        for axes, name, (image, weight) in zip(figure.subplots(1, 3), DIRECTIONS, pairs, strict=True):
+            _image(axes, image, vmin=low, vmax=high)
+            if weight.max() > 0.5:
+                axes.contour(weight, [0.5], colors=[ORANGE], linewidths=1.8)
+            if weight.max() > 0.01:
+                axes.contour(weight, [0.01], colors=["#56B4E9"], linewidths=1, linestyles="dashed")
+            axes.set_title(name)
+        _scale_bar(figure.axes[0], len(volume), pixel_size)
+        said = "orange: mask 0.5 · blue: end of the soft edge"
+        figure.supxlabel(said + (f" · threshold {threshold:.4g}" if threshold is not None else ""), fontsize=9)
+        _save(figure, path)
+
+
+def ladder_figure(rungs: pd.DataFrame, path: str | Path) -> None:
+    """The ladder of resolutions: one rung per postprocess (`report.ladder`), with Nyquist of its binning."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(max(4.2, 1.1 * len(rungs) + 1.6), 3.2), layout="constrained")
+        axes = figure.subplots()
+        at = np.arange(len(rungs))
+        axes.hlines(rungs["nyquist"], at - 0.35, at + 0.35, color=GREY, linestyle=":", label="Nyquist")
+        axes.plot(at, rungs["resolution"], "-o", color=BLUE, markersize=7)
+        for x, value in zip(at, rungs["resolution"], strict=True):
+            axes.annotate(f"{value:.2f}", (x, value), xytext=(0, 9), textcoords="offset points", ha="center", weight="bold")
+        axes.set_xticks(at, rungs["step"], rotation=20 if len(rungs) > 3 else 0, ha="right" if len(rungs) > 3 else "center")
+        axes.set_xlim(-0.6, len(rungs) - 0.4)
+        axes.margins(y=0.25)
+        axes.invert_yaxis()
+        axes.set_ylabel("Resolution (Å)")
+        axes.legend(loc="best")
+        _save(figure, path)
+
+
+def class_sizes_figure(classes: pd.DataFrame, path: str | Path) -> None:
+    """Particles per class as bars, kept ones in colour."""
+    kept = classes["kept"] if "kept" in classes else pd.Series(True, index=classes.index)
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(max(3.2, 0.7 * len(classes) + 1.2), 2.6), layout="constrained")
+        axes = figure.subplots()
+        axes.grid(axis="x", visible=False)
+        bars = axes.bar(
+            classes["class"].astype(str), classes["n"], color=[BLUE if k else "#C9CDD3" for k in kept], width=0.7
+        )
+        axes.bar_label(bars, [f"{n}\n{f:.0%}" for n, f in zip(classes["n"], classes["fraction"], strict=True)], padding=2)
+        axes.margins(y=0.3)
+        axes.set_xlabel("Class (grey: rejected)" if not kept.all() else "Class")
+        axes.set_ylabel("Particles")
+        _save(figure, path)
+
+
+def central_slices(volume: np.ndarray) -> list[np.ndarray]:
+    """XY, XZ and YZ through the centre of a map (z, y, x)."""
+    z, y, x = (n // 2 for n in volume.shape)
+    return [volume[z], volume[:, y], volume[:, :, x]]
+
+
+def read_map(path: str | Path) -> np.ndarray:
+    """The voxels of an MRC map as float32 (z, y, x)."""
+    return _read(path)[0]
+
+
+def _read(path: str | Path) -> tuple[np.ndarray, float]:
+    with mrcfile.open(path, permissive=True) as file:
+        return np.asarray(file.data, np.float32), float(file.voxel_size.x)
+
+
+def _class_slice(axes: Axes, image: np.ndarray, row: pd.Series, grey: dict[str, float]) -> None:
+    rejected = not row.get("kept", True)
+    _image(axes, image, alpha=0.3 if rejected else 1.0, **grey)
+    framed = bool(row.get("kept", False))
+    for spine in axes.spines.values():
+        spine.set(visible=True, color=BLUE if framed else "#D5D8DD", linewidth=2.5 if framed else 1)
+
+
+def _class_caption(top: Axes, bottom: Axes, row: pd.Series) -> None:
+    judged = {True: " · kept", False: " · rejected"}.get(row.get("kept"), "")  # type: ignore[arg-type]
+    rejected = judged.endswith("rejected")
+    top.set_title(
+        f"class {row['class']}{judged}", loc="center", fontsize=9, color=GREY if rejected else BLUE if judged else INK
+    )
+    lines = [
+        f"{row['n']} particles ({row['fraction']:.0%})",
+        f"{_number(row['resolution'], 1)} Å",
+        f"rotations ± {_number(row['accuracy_rotations'], 1)}°",
+        f"shifts ± {_number(row['accuracy_translations'], 1)} Å",
+    ]
+    if "correlation" in row:
+        lines.append(f"like consensus {row['correlation']:.2f}")
+    bottom.set_xlabel("\n".join(lines), color=GREY if rejected else INK, fontsize=8.5, linespacing=1.35)
+
+
+def _image(axes: Axes, image: np.ndarray, **options: Any) -> None:
+    axes.imshow(image, origin="lower", interpolation="bicubic", **options)
+    axes.set(xticks=[], yticks=[])
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+
+
+def _scale_bar(axes: Axes, box: int, pixel_size: float) -> None:
+    """A white bar of a round length, about a quarter of the box."""
+    if pixel_size <= 0:
+        return
+    wanted = box * pixel_size / 4
+    length = max(x for x in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if x <= max(1, wanted))
+    start = box * 0.06
+    axes.plot([start, start + length / pixel_size], [box * 0.07] * 2, color="white", linewidth=3)
+    axes.text(start, box * 0.1, f"{length} Å", color="white", fontsize=8)
+
+
+def _values(run: Sequence[Iteration], name: str) -> np.ndarray:
+    values = np.array([getattr(it, name) for it in run], float)
+    values[~np.isfinite(values)] = np.nan
+    return values * 100 if name == "changed_classes" else values
+
+
+def _colours(count: int) -> list[str]:
+    palette = [BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9", INK, GREY]
+    return [palette[i % len(palette)] for i in range(count)]
+
+
+def _number(value: float, digits: int) -> str:
+    return "∞" if np.isinf(value) else "–" if np.isnan(value) else f"{value:.{digits}f}"
+
+
+def _save(figure: Figure, path: str | Path) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=DPI, format="png", metadata={"Software": None})

@@ -1,0 +1,80 @@
+"""What a step starts from: the particles' box and pixel size, and the resolution reached so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stacycle import geometry, runs, star
+from stacycle.decisions import read_decision
+from stacycle.errors import UserError
+
+# What `auto` means for a setting of a refinement: from the extracted images, or the resolution reached so far.
+_FROM_IMAGES = {
+    "mask_diameter": geometry.mask_diameter,
+    "highres_limit": lambda box, pixel: geometry.estep_limit(pixel),
+}
+
+
+@dataclass(frozen=True)
+class State:
+    """An optimisation set and the images that its particles have: `box` px of `pixel` Å."""
+
+    path: str
+    files: star.OptimisationSet
+    box: int
+    pixel: float
+
+
+def read_state(path: str) -> State:
+    """The state of an `optimisation_set.star`. UserError if its optics groups differ in box or pixel size."""
+    files = star.read_optimisation_set(path)
+    columns = ["rlnOpticsGroup", "rlnImageSize", "rlnImagePixelSize"]
+    optics = star.read(files.particles, {"optics": columns})["optics"]
+    sizes = optics[columns[1:]].drop_duplicates()
+    if len(sizes) != 1:
+        raise UserError(
+            f"{files.particles}: its optics groups differ in box or pixel size "
+            f"({', '.join(f'{int(box)} px of {pixel:g} Å' for box, pixel in sizes.to_numpy())}); "
+            "extract all particles with the same box and binning."
+        )
+    box, pixel = sizes.iloc[0]
+    return State(path, files, int(box), float(pixel))
+
+
+def series_pixel(tomograms: str) -> float:
+    """Pixel size in Å of the unbinned tilt series. UserError if they differ by more than 0.1 %."""
+    column = "rlnTomoTiltSeriesPixelSize"
+    sizes = star.read(tomograms, {"global": [column]})["global"][column].astype(float)
+    if sizes.max() > 1.001 * sizes.min():
+        raise UserError(
+            f"{tomograms}: tilt series have pixel sizes from {sizes.min():g} to {sizes.max():g} Å; "
+            "rescale them to one, or average them as separate projects."
+        )
+    return float(sizes.iloc[0])
+
+
+def resolution(path: str) -> float:
+    """The resolution in Å that a `decision.json` or `postprocess.star` tells; nan if it tells none."""
+    if Path(path).suffix == ".json":
+        return float(read_decision(path).numbers.get("resolution", float("nan")))
+    return runs.fsc(path).resolution
+
+
+def settle(settings: dict[str, Any], state: State, told: list[str]) -> dict[str, Any]:
+    """The settings with each `auto` worked out; `told` names the file that tells the resolution reached, if any.
+
+    UserError if the low-pass filter is to follow from a resolution and there is none.
+    """
+    settled = dict(settings)
+    for key, value in settings.items():
+        if value != "auto":
+            continue
+        if key in _FROM_IMAGES:
+            settled[key] = _FROM_IMAGES[key](state.box, state.pixel)
+        elif key == "lowpass" and told:
+            settled[key] = geometry.initial_lowpass(resolution(told[0]))
+        else:
+            raise UserError(f"{key}: auto follows from a resolution, but no step before this one tells one; set it.")
+    return settled

@@ -1,0 +1,60 @@
+"""`python -m staengine PROGRAM ARGS...`: RELION's program names, each answered by one module."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+
+from staengine.cli import mark_exit
+from staengine.errors import AbortError, EngineError
+
+PROGRAMS = {
+    "relion_tomo_subtomo": "subtomo",
+    "relion_tomo_reconstruct_particle": "reconstruct_particle",
+    "relion_refine": "refine",
+    "relion_refine_mpi": "refine",
+    "relion_mask_create": "mask_create",
+    "relion_postprocess": "postprocess",
+    "simulate": "simulate",
+    "truth": "truth",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one program; return its exit status: 0, 1 (error, said in one sentence) or 2 (aborted)."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] not in PROGRAMS:
+        asked_help = argv[:1] in (["--help"], ["-h"])
+        print(f"usage: python -m staengine PROGRAM ARGS...  PROGRAM: {', '.join(PROGRAMS)}",
+              file=sys.stdout if asked_help else sys.stderr)  # fmt: skip
+        return 0 if asked_help else 1
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
+    program, arguments = argv[0], argv[1:]
+    status = _run(PROGRAMS[program], arguments, is_mpi=program.endswith("_mpi"))
+    mark_exit(_value_after("--pipeline_control", arguments), status)
+    return status
+
+
+def _run(module: str, arguments: list[str], is_mpi: bool) -> int:
+    try:
+        return importlib.import_module(f"staengine.{module}").main(arguments)
+    except EngineError as error:
+        message, status = str(error), 2 if isinstance(error, AbortError) else 1
+    except FileNotFoundError as error:
+        message, status = f"{error.filename} does not exist.", 1
+    except (OSError, MemoryError) as error:
+        message, status = f"{error or type(error).__name__}", 1
+    sys.stdout.flush()
+    print(f"ERROR: {message}", file=sys.stderr)
+    return status
+
+
+def _value_after(flag: str, arguments: list[str]) -> str:
+    after = arguments[arguments.index(flag) + 1 :] if flag in arguments else []
+    return after[0] if after else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

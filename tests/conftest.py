@@ -1,0 +1,77 @@
+"""What several test files use: a way to call Snakemake on a project, and a small finished project."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+
+# A round that runs in about a minute: real data, real algorithms, far too little of either for science.
+TINY = {
+    "inputs": [
+        {"tomograms": "set1/tomograms.star", "particles": "set1/particles.star"},
+        {"tomograms": "set2/tomograms.star", "particles": "set2/particles.star"},
+    ],
+    "particle": {"diameter": 260},
+    "engine": {"kind": "embedded"},
+    "rounds": {
+        "bin4": {
+            "box": 24,
+            "align": {"iterations": 3, "sampling": 3.7},
+            "class3d": {"classes": 2, "T": [0.5, 2], "iterations": 4},
+        }
+    },
+}
+
+
+class Project:
+    """A project folder with a config, and Snakemake called on it as a user would."""
+
+    def __init__(self, folder: Path, config: dict) -> None:
+        self.folder, self.config = folder, config
+
+    def snakemake(self, *arguments: str, change: dict | None = None, timeout: float = 900) -> subprocess.CompletedProcess:
+        """Run `snakemake` with the project's config, `change` laid over it."""
+        configfile = self.folder / "config.yaml"
+        configfile.write_text(yaml.safe_dump(overlay(self.config, change or {})))
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+        command += ["--directory", str(self.folder), "--configfile", str(configfile), "--cores", "2", *arguments]
+        environment = os.environ | {"PYTHONWARNINGS": "ignore"}
+        return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment, cwd="/")
+
+    def jobs(self, change: dict | None = None, *arguments: str) -> list[str]:
+        """What `snakemake -n` says it would do, one line per job: the jobs' messages."""
+        done = self.snakemake("--dry-run", *arguments, change=change)
+        assert done.returncode == 0, done.stderr
+        return re.findall(r"^Job \d+: (.*)$", done.stdout + done.stderr, re.MULTILINE)
+
+
+def overlay(base: dict, change: dict) -> dict:
+    """`change` laid over `base`, key by key, as Snakemake does with a --configfile."""
+    merged = dict(base)
+    for key, value in change.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = overlay(base[key], value) if both else value
+    return merged
+
+
+def simulate(folder: Path, **flags: object) -> None:
+    """Simulated data in `folder`, by the embedded engine's simulator."""
+    words = [word for flag, value in flags.items() for word in (f"--{flag}", str(value))]
+    command = [sys.executable, "-m", "staengine", "simulate", "--o", str(folder), *words]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sets of one small tilt series each, with clashing names, 18 particles and junk per series."""
+    folder = tmp_path_factory.mktemp("tiny")
+    simulate(folder, sets=2, tomos=1, particles=18, size=256, depth=120, angpix=5, tilt_step=12, snr=0.3, seed=3)
+    return folder

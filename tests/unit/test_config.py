@@ -1,0 +1,182 @@
+"""The default config is the tutorial, and a mistake in one's own is told by the key it is in."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stacycle import config
+from stacycle.errors import UserError
+
+CONFIG = Path(__file__).parents[2] / "config"
+DEFAULT = CONFIG / "config.yaml"
+SETS = [{"tomograms": "t.star", "particles": "p.star"}]
+
+
+def with_overlay(tmp_path, overlay):
+    path = tmp_path / "config.yaml"
+    path.write_text(overlay if isinstance(overlay, str) else yaml.safe_dump(overlay))
+    return config.load(DEFAULT, path)
+
+
+def test_inputs_particle_and_engine_are_all_that_a_project_needs_to_say(tmp_path):
+    loaded = with_overlay(
+        tmp_path,
+        "inputs: [{tomograms: a b/t.star, particles: p.star}]\nparticle: {diameter: 260}\nengine: {kind: embedded}",
+    )
+    assert loaded["inputs"] == [{"tomograms": "a b/t.star", "particles": "p.star"}]
+    assert loaded["particle"] == {"diameter": 260, "symmetry": "C1"}
+    assert loaded["engine"]["kind"] == "embedded"
+    assert loaded["rounds"] == yaml.safe_load(DEFAULT.read_text())["rounds"]
+
+
+def test_the_default_round_says_every_key_with_the_schemas_default():
+    default = yaml.safe_load(DEFAULT.read_text())
+    bare = {"inputs": SETS, "particle": default["particle"], "engine": default["engine"]}
+    steps = {key: default["rounds"]["bin4"][key] for key in ("binning", "steps", "box")}
+    assert config.validate({**bare, "rounds": {"bin4": steps}})["rounds"] == default["rounds"]
+    properties = yaml.safe_load(config.SCHEMA.read_text())["properties"]
+    for section in ("particle", "engine"):
+        assert default[section] == {k: v["default"] for k, v in properties[section]["properties"].items()}
+
+
+def test_every_number_of_the_default_has_a_comment():
+    lines = DEFAULT.read_text().split("\nparticle:\n")[1].splitlines()
+    assert len(lines) > 50
+    assert not [line for line in lines if ": " in line and "#" not in line and "steps" not in line]
+
+
+def test_the_readme_holds_the_table_of_every_key():
+    assert config.table() in (CONFIG / "README.md").read_text(), (
+        "config/README.md is out of step; replace its table by what "
+        '`python -c "from stacycle import config; print(config.table())"` prints'
+    )
+
+
+def test_every_block_of_the_schema_refuses_unknown_keys():
+    def blocks(node):
+        if isinstance(node, dict):
+            if "properties" in node and "type" in node:
+                yield node
+            for child in node.values():
+                yield from blocks(child)
+
+    found = list(blocks(yaml.safe_load(config.SCHEMA.read_text())))
+    assert len(found) > 10
+    assert all(block["additionalProperties"] is False for block in found)
+
+
+def test_an_overlay_changes_only_what_it_names_and_replaces_lists(tmp_path):
+    before = with_overlay(tmp_path, {"inputs": SETS})
+    after = with_overlay(
+        tmp_path, {"inputs": SETS, "rounds": {"bin4": {"select": {"classes": [2, 3]}, "class3d": {"T": [1]}}}}
+    )
+    before["rounds"]["bin4"]["select"]["classes"] = [2, 3]
+    before["rounds"]["bin4"]["class3d"]["T"] = [1]
+    assert after == before
+
+
+def test_a_round_set_to_null_is_left_out_and_a_new_one_gets_the_defaults(tmp_path):
+    rounds = {
+        "bin4": None,
+        "first": {"binning": 8, "steps": ["extract", "reconstruct"], "extract": {"crop": 64}},
+    }
+    loaded = with_overlay(tmp_path, {"inputs": SETS, "rounds": rounds})
+    assert list(loaded["rounds"]) == ["first"]
+    assert loaded["rounds"]["first"]["extract"] == {
+        "crop": 64,
+        "max_dose": None,
+        "min_frames": 1,
+        "float16": True,
+    }
+    assert loaded["rounds"]["first"]["reconstruct"] == {"snr": 0}
+    assert loaded["rounds"]["first"]["box"] == "auto"
+    assert "align" not in loaded["rounds"]["first"]
+
+
+def test_defaults_are_not_shared_between_rounds(tmp_path):
+    steps = {"binning": 4, "steps": ["extract", "reconstruct", "align"]}
+    loaded = with_overlay(tmp_path, {"inputs": SETS, "rounds": {"a": steps, "b": steps}})
+    loaded["rounds"]["a"]["align"]["T"].append(9)
+    assert loaded["rounds"]["b"]["align"]["T"] == [1]
+
+
+def bin4(**keys):
+    return {"rounds": {"bin4": keys}}
+
+
+@pytest.mark.parametrize(
+    ("overlay", "sentence"),
+    [
+        (bin4(align={"iteratons": 3}), "rounds.bin4.align.iteratons: unknown key; did you mean iterations?"),
+        ({"partcle": {}}, "partcle: unknown key; did you mean particle?"),
+        (bin4(threads=4), "rounds.bin4.threads: unknown key; known here: binning, steps, "),
+        ({"rounds": {4: {"binning": 4}}}, "rounds.4: unknown key; known here: names in letters."),
+        (
+            bin4(align={"iterations": "25"}),
+            "rounds.bin4.align.iterations: 25 is not a whole number of at least 1",
+        ),
+        (bin4(align={"iterations": True}), "rounds.bin4.align.iterations: true is not a whole number"),
+        (bin4(align={"T": 0}), "rounds.bin4.align.T: 0 is not a number above 0 or a list of different items"),
+        (bin4(align={"sampling": 5}), "rounds.bin4.align.sampling: 5 is not one of 30, 15, 7.5, 3.7"),
+        (bin4(box=81), "rounds.bin4.box: 81 is not auto or a whole number of at least 16 that 2 divides"),
+        (bin4(box="automatic"), "rounds.bin4.box: automatic is not auto or a whole number"),
+        (
+            bin4(steps=["extract", "alogn"]),
+            "rounds.bin4.steps.2: alogn is not one of extract, reconstruct, align",
+        ),
+        (
+            bin4(steps=["extract", "extract"]),
+            'rounds.bin4.steps: ["extract", "extract"] is not a list of different',
+        ),
+        (bin4(select={"classes": [0]}), "rounds.bin4.select.classes: [0] is not auto or a list"),
+        (bin4(refine3d={"solvent_correct_fsc": 1}), "solvent_correct_fsc: 1 is not true or false"),
+        (bin4(extract=None), "rounds.bin4.extract: null is not a block of keys"),
+        (
+            {"particle": {"symmetry": "C0"}},
+            "particle.symmetry: C0 is not text (Point group in RELION's notation",
+        ),
+        ({"particle": {"diameter": None}}, "particle.diameter: null is not a number above 0 (Longest extent"),
+        ({"engine": {"kind": "relion5"}}, "engine.kind: relion5 is not one of relion, embedded"),
+        ({"inputs": [{"tomograms": "t.star"}]}, "inputs.1.particles: missing; give text"),
+        ({"inputs": []}, "inputs: [] is not a list of"),
+        ({"rounds": {"bin4": None}}, "rounds: all are null"),
+        ({"rounds": {"bin2": {"binning": 2}}}, "rounds.bin2.steps: missing; give a list of different items"),
+        (bin4(align={"iteration": 30}), "rounds.bin4.align.iteration: 30 comes after the last, 25"),
+        (
+            bin4(class3d={"variant": "T3_K6"}),
+            "variant: there is no run T3_K6; choose auto, T0.5_K6, T1_K6, T2_K6",
+        ),
+    ],
+)
+def test_a_mistake_is_told_by_its_key_what_is_there_and_what_to_do(tmp_path, overlay, sentence):
+    with pytest.raises(UserError) as error:
+        with_overlay(tmp_path, {"inputs": SETS, **overlay})
+    assert sentence in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_missing_inputs_are_asked_for():
+    with pytest.raises(UserError, match=r"inputs: missing; give a list .*tomograms.*particles"):
+        config.load(DEFAULT)
+
+
+def test_all_mistakes_are_told_at_once(tmp_path):
+    with pytest.raises(UserError) as error:
+        with_overlay(tmp_path, {"inputs": SETS, "particel": 1, **bin4(box=3, mask={"extent": 3})})
+    assert len(str(error.value).splitlines()) == 3
+
+
+def test_a_file_that_is_not_yaml_is_told_with_its_line(tmp_path):
+    with pytest.raises(UserError, match=r"config.yaml: is not valid YAML in line 2"):
+        with_overlay(tmp_path, "inputs:\n  - {tomograms: a, particles: b\nrounds: {}\n")
+    with pytest.raises(UserError, match="cannot be read"):
+        config.load(tmp_path / "none.yaml")
+    with pytest.raises(UserError, match="must hold `key: value` lines"):
+        with_overlay(tmp_path, "- a\n- b\n")
+
+
+def test_validating_twice_changes_nothing(tmp_path):
+    once = with_overlay(tmp_path, {"inputs": SETS})
+    assert config.validate(copy.deepcopy(once)) == once

@@ -1,0 +1,125 @@
+"""STAR files survive reading and writing, and a damaged one is told in a sentence."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stacycle import star
+from stacycle.errors import UserError
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "data"
+
+
+def test_every_file_of_relion_survives_a_round_trip(tmp_path):
+    files = sorted(GOLDEN.rglob("*.star"))
+    assert len(files) > 50
+    for path in files:
+        tables = star.read(path)
+        star.write(tmp_path / "copy.star", tables)
+        copy = star.read(tmp_path / "copy.star")
+        assert list(copy) == list(tables)
+        for name, table in tables.items():
+            pd.testing.assert_frame_equal(copy[name], table, check_dtype=False, rtol=1e-8)
+            assert copy[name].attrs == table.attrs, "a simple block stays one, a loop stays a loop"
+
+
+def test_names_that_look_like_numbers_stay_text_and_blanks_are_quoted(tmp_path):
+    particles = pd.DataFrame(
+        {
+            "rlnTomoName": ["001", "002"],
+            "rlnOpticsGroupName": ["1", "2"],
+            "rlnTomoParticleName": ["001/1", "002/1"],
+            "rlnTomoVisibleFrames": ["[1,0,1]", "[1]"],
+            "rlnImageName": ["my data/1.mrcs", "b.mrcs"],
+            "rlnAngleRot": [1.5, -0.000001234],
+            "rlnClassNumber": [1, 2],
+        }
+    )
+    star.write(tmp_path / "a.star", {"particles": particles})
+    copy = star.read(tmp_path / "a.star")["particles"]
+    pd.testing.assert_frame_equal(copy, particles, check_dtype=False)
+    assert copy.rlnTomoName.tolist() == ["001", "002"]
+    assert '"my data/1.mrcs"' in (tmp_path / "a.star").read_text()
+
+
+def test_whole_numbers_of_a_simple_block_stay_whole(tmp_path):
+    star.write(tmp_path / "a.star", {"general": star.simple(rlnNrClasses=6, rlnPixelSize=7.64)})
+    assert "_rlnNrClasses\t\t\t6\n" in (tmp_path / "a.star").read_text()
+    assert star.value(tmp_path / "a.star", "general", "rlnPixelSize") == 7.64
+
+
+def test_infinity_and_both_nans_are_numbers():
+    model = star.read(GOLDEN / "align/run_it000_model.star")
+    assert model["model_general"].rlnCurrentResolution[0] == np.inf
+    assert np.isnan(model["model_classes"].rlnOverallFourierCompleteness[0])
+
+
+def test_the_same_tables_give_the_same_bytes_and_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.star"
+    star.write(path, {"": star.simple(rlnTomoName="1")})
+    before = path.read_bytes()
+    star.write(path, {"": star.simple(rlnTomoName="1")})
+    assert path.read_bytes() == before
+
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        star.write(path, {"": star.simple(rlnTomoName="2")})
+    assert path.read_bytes() == before
+
+
+def test_an_optimisation_set_survives_with_and_without_trajectories(tmp_path):
+    for state in (
+        star.OptimisationSet("p.star", "t.star"),
+        star.OptimisationSet("p q.star", "t.star", "m.star"),
+    ):
+        star.write_optimisation_set(tmp_path / "set.star", state)
+        assert star.read_optimisation_set(tmp_path / "set.star") == state
+    relion = star.read_optimisation_set(GOLDEN / "refine/run_optimisation_set.star")
+    assert relion == star.OptimisationSet("refine/run_data.star", "input/tomograms.star", None)
+
+
+HEADER = "data_particles\n\nloop_\n_rlnTomoName #1\n_rlnAngleRot #2\n_rlnAnglePsi #3\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (None, "cannot be read"),
+        ("", "holds no STAR table"),
+        ("tomogram,x,y\n1,2,3\n", "holds no STAR table"),
+        ("data_particles\n", "not a valid STAR file"),
+        (HEADER + "T1 1 2\nT1 1\n", r"data_particles has too few values, first in row 2"),
+        (HEADER + "T1 1 2\nT1 1 2 3\n", "not a valid STAR file"),
+        (HEADER + "T1 1\nT1 1\n", "not a valid STAR file"),
+        (
+            HEADER.replace("_particles", "_other") + "T1 1 2\n",
+            r"no table data_particles \(found: data_other\)",
+        ),
+        (HEADER.replace("AngleRot", "Angle") + "T1 1 2\n", "data_particles has no column rlnAngleRot"),
+    ],
+)
+def test_a_missing_or_damaged_file_is_told_with_its_name(tmp_path, text, complaint):
+    path = tmp_path / "bad.star"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=complaint) as error:
+        star.read(path, {"particles": ["rlnAngleRot"]})
+    assert str(path) in str(error.value)
+
+
+def test_a_nan_that_was_written_is_not_a_short_row(tmp_path):
+    (tmp_path / "a.star").write_text(HEADER + "T1 1 nan\nT1 1 2\n")
+    assert np.isnan(star.read(tmp_path / "a.star")["particles"].rlnAnglePsi[0])
+
+
+def test_a_rewritten_file_is_read_anew(tmp_path):
+    path = tmp_path / "a.star"
+    path.write_text(HEADER + "T1 1 2 3\n")
+    with pytest.raises(UserError):
+        star.read(path)
+    path.write_text(HEADER + "T1 1 2\n")
+    os.utime(path, (1, 1))
+    assert len(star.read(path)["particles"]) == 1

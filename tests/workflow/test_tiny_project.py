@@ -1,0 +1,94 @@
+"""A small project run whole with the embedded engine, then changed: what is done again, and what is not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import TINY, Project
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tiny")]
+
+AFTER_POSTPROCESS = {"Write the report"}
+AFTER_REFINE = {"bin4: post-process"} | AFTER_POSTPROCESS
+AFTER_MASK = {"bin4: refine two independent halves"} | AFTER_REFINE
+AFTER_SELECT = {"bin4: create the mask"} | AFTER_MASK
+AFTER_CLASS3D_DECISION = {"bin4: show the classes", "bin4: select good classes"} | AFTER_SELECT
+AFTER_CLASS3D = {"bin4: choose the classification's T and iteration"} | AFTER_CLASS3D_DECISION
+CLASS3D = {f"bin4: classify without alignment, T{T}_K2" for T in ("0.5", "2")}
+AFTER_ALIGN_DECISION = CLASS3D | AFTER_CLASS3D
+AFTER_ALIGN = {"bin4: choose the alignment's T and iteration"} | AFTER_ALIGN_DECISION
+ALIGN = {"bin4: align to one reference, T1"}
+AFTER_EXTRACT = {"bin4: reconstruct the average"} | ALIGN | AFTER_ALIGN
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_data: Path) -> Project:
+    project = Project(tiny_data, TINY)
+    done = project.snakemake()
+    assert done.returncode == 0, done.stderr[-6000:]
+    return project
+
+
+def bin4(**steps: dict) -> dict:
+    return {"rounds": {"bin4": steps}}
+
+
+def test_a_finished_project_has_nothing_to_do(finished: Project) -> None:
+    assert finished.jobs() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (bin4(select={"classes": [1]}), {"bin4: select good classes"} | AFTER_SELECT),
+        (bin4(mask={"extend": 4}), {"bin4: create the mask"} | AFTER_MASK),
+        (bin4(refine3d={"lowpass": 55}), AFTER_MASK),
+        (bin4(postprocess={"bfactor": -50}), AFTER_REFINE),
+        (bin4(class3d={"lowpass": 45}), CLASS3D | AFTER_CLASS3D),
+        (bin4(class3d={"T": [0.5, 2, 4]}), {"bin4: classify without alignment, T4_K2"} | AFTER_CLASS3D),
+        (bin4(class3d={"iteration": 3}), AFTER_CLASS3D),
+        (bin4(class3d={"variant": "T2_K2"}), AFTER_CLASS3D),
+        (bin4(align={"iteration": 2}), AFTER_ALIGN),
+        (bin4(align={"local_range": 6}), ALIGN | AFTER_ALIGN),
+        (bin4(align={"T": [2]}), {"bin4: align to one reference, T2"} | AFTER_ALIGN),
+        (bin4(box=28), {"bin4: extract subtomograms"} | AFTER_EXTRACT),
+        ({"particle": {"symmetry": "C2"}}, AFTER_EXTRACT),
+    ],
+    ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
+)
+def test_a_changed_parameter_reruns_its_step_and_what_follows_and_nothing_else(
+    finished: Project, change: dict, expected: set[str]
+) -> None:
+    assert set(finished.jobs(change)) == expected
+
+
+@pytest.mark.parametrize(
+    "change", [{"engine": {"scratch": "/nowhere"}}, {"engine": {"bin": "/nowhere"}}], ids=["scratch", "bin"]
+)
+def test_where_programs_run_is_no_reason_to_run_them_again(finished: Project, change: dict) -> None:
+    assert finished.jobs(change) == []
+
+
+def test_two_sets_with_the_same_names_are_merged_with_unique_ones(finished: Project) -> None:
+    from stacycle import star
+
+    tomograms = star.read(finished.folder / "results/inputs/tomograms.star")["global"]
+    assert tomograms["rlnTomoName"].is_unique
+    assert len(tomograms) == 2
+
+
+def test_each_decision_says_what_was_chosen_by_whom_and_why(finished: Project) -> None:
+    for step in ("align", "class3d", "select", "mask"):
+        decision = json.loads((finished.folder / f"results/bin4/{step}/decision.json").read_text())
+        assert decision["by"] == "rule"
+        assert decision["reason"].strip()
+        assert decision["choice"] is not None
+
+
+def test_the_report_is_one_file_that_needs_no_network(finished: Project) -> None:
+    page = (finished.folder / "results/report.html").read_text()
+    assert "data:image/png;base64," in page
+    assert 'src="http' not in page
+    assert "results/bin4" in page or "bin4" in page
