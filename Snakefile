@@ -1,5 +1,6 @@
 """stacycle: the subtomogram-averaging cycle of RELION 5. Start here; the steps are in rules/, one file each."""
 
+import os
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -8,8 +9,12 @@ from snakemake.utils import min_version
 from stacycle.config import validate
 from stacycle.errors import UserError
 from stacycle.recipe import INPUTS, Recipe, variants
+from stacycle.inputs import tilt_series_of
 
 min_version("9.16")
+
+# The scripts find the library whichever environment runs them (--software-deployment-method conda).
+os.environ.update(PYTHONPATH=str(Path(workflow.basedir) / "src"))
 
 
 # The tutorial; a project's own --configfile is laid over it, key by key.
@@ -43,7 +48,7 @@ include: "rules/report.smk"
 
 rule all:
     default_target: True
-    localrule: True
     input:
         "results/report.html",
         "results/ladder.tsv",
+    localrule: True

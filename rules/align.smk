@@ -15,6 +15,8 @@ rule align:
         "logs/{round}/align/{variant}_it{iteration}.log",
     benchmark:
         "benchmarks/{round}/align/{variant}_it{iteration}.tsv"
+    conda:
+        "../envs/conda.yaml"
     threads: 8
     resources:
         gpu=1,
@@ -32,7 +34,6 @@ rule align:
 
 
 rule align_decision:
-    localrule: True
     input:
         runs=last_iterations("align"),
     output:
@@ -42,7 +43,11 @@ rule align_decision:
         reference="results/{round}/align/reference.mrc",
     log:
         "logs/{round}/align/decision.log",
+    localrule: True
+    conda:
+        "../envs/conda.yaml"
     params:
+        sweep=sweep("align"),
         iteration=setting("align", "iteration"),
         variant=setting("align", "variant"),
     message:

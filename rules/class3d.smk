@@ -15,6 +15,8 @@ rule class3d:
         "logs/{round}/class3d/{variant}_it{iteration}.log",
     benchmark:
         "benchmarks/{round}/class3d/{variant}_it{iteration}.tsv"
+    conda:
+        "../envs/conda.yaml"
     threads: 8
     resources:
         mem_mb=32000,
@@ -31,19 +33,26 @@ rule class3d:
 
 
 rule class3d_decision:
-    localrule: True
     input:
         runs=last_iterations("class3d"),
         consensus=reference_before("class3d"),
+        resolution=resolution_before("class3d"),
     output:
         decision="results/{round}/class3d/decision.json",
         state="results/{round}/class3d/optimisation_set.star",
         particles="results/{round}/class3d/particles.star",
+        classes="results/{round}/class3d/classes.tsv",
     log:
         "logs/{round}/class3d/decision.log",
+    localrule: True
+    conda:
+        "../envs/conda.yaml"
     params:
+        sweep=sweep("class3d"),
         iteration=setting("class3d", "iteration"),
         variant=setting("class3d", "variant"),
+        lowpass=setting("class3d", "lowpass"),
+        diameter=config["particle"]["diameter"],
     message:
         "{wildcards.round}: choose the classification's T and iteration"
     script:

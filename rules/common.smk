@@ -1,13 +1,12 @@
 """What the rules of several steps share. Each function answers one question about the config."""
 
-SWEPT = ("T", "classes")  # one run per value: named in the folder, not in the settings of a run
+SWEPT = (
+    "T",
+    "classes",
+)  # one run per value: named in the folder, not in the settings of a run
 DECIDED = ("iteration", "variant")  # used by the decision, not by the runs
 DECISIONS = ("align", "class3d", "select", "mask")
 
-
-def tilt_series_files(sets):
-    """The tilt series' STAR files of all sets that are there: what is missing is said by the inputs job."""
-    return [path for one in sets for path in tilt_series_of(one["tomograms"])]
 
 def engine_kind():
     """RELION or the embedded engine: a change of it makes other results, so every program's rule tracks it."""
@@ -17,7 +16,9 @@ def engine_kind():
 def settings(step, *left_out):
     """Params function: the config's settings of a step of the wildcards' round, less the keys that it does not use."""
     return lambda wc: {
-        key: value for key, value in recipe.settings(wc.round, step).items() if key not in left_out
+        key: value
+        for key, value in recipe.settings(wc.round, step).items()
+        if key not in left_out
     }
 
 
@@ -28,7 +29,11 @@ def setting(step, key):
 
 def diameter_if_auto_box(wc):
     """Params function: the particle's diameter, if the box follows from it."""
-    return config["particle"]["diameter"] if recipe.rounds[wc.round]["box"] == "auto" else None
+    return (
+        config["particle"]["diameter"]
+        if recipe.rounds[wc.round]["box"] == "auto"
+        else None
+    )
 
 
 def state_before(step):
@@ -66,11 +71,18 @@ def last_iterations(step):
 
     def files(wc):
         last = recipe.settings(wc.round, step)["iterations"]
-        return [f"results/{wc.round}/{step}/{name}/run_it{last:03d}_data.star" for name in sweep(step)(wc)]
+        return [
+            f"results/{wc.round}/{step}/{name}/run_it{last:03d}_data.star"
+            for name in sweep(step)(wc)
+        ]
 
     return files
 
 
 def of_all_rounds(step, name):
     """The files of one name that a step leaves, over all rounds that have the step."""
-    return [f"results/{round_}/{step}/{name}" for round_ in recipe.rounds if recipe.has(round_, step)]
+    return [
+        f"results/{round_}/{step}/{name}"
+        for round_ in recipe.rounds
+        if recipe.has(round_, step)
+    ]

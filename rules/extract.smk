@@ -11,6 +11,8 @@ rule extract:
         "logs/{round}/extract.log",
     benchmark:
         "benchmarks/{round}/extract.tsv"
+    conda:
+        "../envs/conda.yaml"
     threads: 8
     resources:
         mem_mb=16000,

@@ -3,8 +3,16 @@
 
 rule inputs:
     input:
-        sets=[path for one in config["inputs"] for path in (one["tomograms"], one["particles"])],
-        tilt_series=tilt_series_files(config["inputs"]),
+        sets=[
+            path
+            for one in config["inputs"]
+            for path in (one["tomograms"], one["particles"])
+        ],
+        tilt_series=[
+            path
+            for one in config["inputs"]
+            for path in tilt_series_of(one["tomograms"])
+        ],
     output:
         particles=f"{INPUTS}/particles.star",
         tomograms=f"{INPUTS}/tomograms.star",
@@ -14,6 +22,8 @@ rule inputs:
         "logs/inputs.log",
     benchmark:
         "benchmarks/inputs.tsv"
+    conda:
+        "../envs/conda.yaml"
     params:
         sets=config["inputs"],
     message:

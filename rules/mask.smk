@@ -12,6 +12,8 @@ rule mask:
         "logs/{round}/mask.log",
     benchmark:
         "benchmarks/{round}/mask.tsv"
+    conda:
+        "../envs/conda.yaml"
     threads: 4
     resources:
         mem_mb=8000,

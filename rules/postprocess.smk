@@ -13,6 +13,8 @@ rule postprocess:
         "logs/{round}/postprocess.log",
     benchmark:
         "benchmarks/{round}/postprocess.tsv"
+    conda:
+        "../envs/conda.yaml"
     threads: 1
     resources:
         mem_mb=8000,

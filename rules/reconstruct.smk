@@ -10,6 +10,8 @@ rule reconstruct:
         "logs/{round}/reconstruct.log",
     benchmark:
         "benchmarks/{round}/reconstruct.tsv"
+    conda:
+        "../envs/conda.yaml"
     threads: 8
     resources:
         mem_mb=16000,

@@ -18,6 +18,8 @@ rule refine3d:
         "logs/{round}/refine3d.log",
     benchmark:
         "benchmarks/{round}/refine3d.tsv"
+    conda:
+        "../envs/conda.yaml"
     threads: 8
     resources:
         gpu=1,

@@ -2,11 +2,12 @@
 
 
 rule report:
-    localrule: True
     input:
         preflight=f"{INPUTS}/preflight.json",
         particles=of_all_rounds("extract", "particles.star"),
-        decisions=[path for step in DECISIONS for path in of_all_rounds(step, "decision.json")],
+        decisions=[
+            path for step in DECISIONS for path in of_all_rounds(step, "decision.json")
+        ],
         montages=of_all_rounds("select", "classes.png"),
         masks=of_all_rounds("mask", "mask.mrc"),
         refined=of_all_rounds("refine3d", "run_data.star"),
@@ -17,8 +18,12 @@ rule report:
         ladder="results/ladder.tsv",
     log:
         "logs/report.log",
+    localrule: True
+    conda:
+        "../envs/conda.yaml"
     params:
         rounds=recipe.summary(),
+        engine=engine_kind(),
     message:
         "Write the report"
     script:

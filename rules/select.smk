@@ -2,14 +2,16 @@
 
 
 rule class_montage:
-    localrule: True
     input:
-        decision="results/{round}/class3d/decision.json",
+        classes="results/{round}/class3d/classes.tsv",
         particles="results/{round}/class3d/particles.star",
     output:
         montage="results/{round}/select/classes.png",
     log:
         "logs/{round}/select/montage.log",
+    localrule: True
+    conda:
+        "../envs/conda.yaml"
     message:
         "{wildcards.round}: show the classes"
     script:
@@ -17,9 +19,8 @@ rule class_montage:
 
 
 rule select:
-    localrule: True
     input:
-        decision="results/{round}/class3d/decision.json",
+        classes="results/{round}/class3d/classes.tsv",
         state="results/{round}/class3d/optimisation_set.star",
         particles="results/{round}/class3d/particles.star",
         montage="results/{round}/select/classes.png",
@@ -30,6 +31,9 @@ rule select:
         reference="results/{round}/select/reference.mrc",
     log:
         "logs/{round}/select/decision.log",
+    localrule: True
+    conda:
+        "../envs/conda.yaml"
     params:
         classes=setting("select", "classes"),
     message:

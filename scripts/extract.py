@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from snakemake.script import snakemake
-
 from stacycle import geometry, job, relion, star
 from stacycle.state import series_pixel
 
@@ -26,5 +24,10 @@ with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/extract") as say:
         **params.settings,
     )
     job.run(argv, folder, engine=snakemake.config["engine"], makes=snakemake.output, say=say)
-    before, after = (len(star.read(path)["particles"]) for path in (state.particles, snakemake.output.particles))
-    say(f"{after} particles extracted" + (f", {before - after} are seen in too few tilts" if after < before else ""))
+    before, after = (
+        len(star.read(path)["particles"]) for path in (state.particles, snakemake.output.particles)
+    )
+    say(
+        f"{after} particles extracted"
+        + (f", {before - after} are seen in too few tilts" if after < before else "")
+    )

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from snakemake.script import snakemake
-
 from stacycle import inputs, job, software
 
 with job.task(snakemake.log[0], "inputs") as say:

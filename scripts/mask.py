@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import mrcfile
-from snakemake.script import snakemake
 
 from stacycle import geometry, job, relion
 from stacycle.decisions import mask_threshold, write_decision

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from snakemake.script import snakemake
-
 from stacycle import job, relion
 
 folder = Path(snakemake.output.star).parent

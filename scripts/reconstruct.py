@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from snakemake.script import snakemake
-
 from stacycle import job, relion
 from stacycle.state import read_state
 

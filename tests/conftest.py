@@ -37,14 +37,26 @@ class Project:
     def __init__(self, folder: Path, config: dict) -> None:
         self.folder, self.config = folder, config
 
-    def snakemake(self, *arguments: str, change: dict | None = None, timeout: float = 900) -> subprocess.CompletedProcess:
+    def snakemake(
+        self, *arguments: str, change: dict | None = None, timeout: float = 900
+    ) -> subprocess.CompletedProcess:
         """Run `snakemake` with the project's config, `change` laid over it."""
         configfile = self.folder / "config.yaml"
         configfile.write_text(yaml.safe_dump(overlay(self.config, change or {})))
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-        command += ["--directory", str(self.folder), "--configfile", str(configfile), "--cores", "2", *arguments]
+        command += [
+            "--directory",
+            str(self.folder),
+            "--configfile",
+            str(configfile),
+            "--cores",
+            "2",
+            *arguments,
+        ]
         environment = os.environ | {"PYTHONWARNINGS": "ignore"}
-        return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment, cwd="/")
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout, env=environment, cwd="/"
+        )
 
     def jobs(self, change: dict | None = None, *arguments: str) -> list[str]:
         """What `snakemake -n` says it would do, one line per job: the jobs' messages."""
@@ -73,5 +85,7 @@ def simulate(folder: Path, **flags: object) -> None:
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two sets of one small tilt series each, with clashing names, 18 particles and junk per series."""
     folder = tmp_path_factory.mktemp("tiny")
-    simulate(folder, sets=2, tomos=1, particles=18, size=256, depth=120, angpix=5, tilt_step=12, snr=0.3, seed=3)
+    simulate(
+        folder, sets=2, tomos=1, particles=18, size=256, depth=120, angpix=5, tilt_step=12, snr=0.3, seed=3
+    )
     return folder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import difflib
 import json
 import re
@@ -33,31 +32,30 @@ def validate(config: dict[str, Any]) -> dict[str, Any]:
     UserError with one sentence per mistake, each naming the key with dots.
     """
     schema = _read(SCHEMA)
-    problems = _schema_problems(config, schema)
-    if problems:
-        raise UserError("\n".join(problems))
-    for name in [name for name, settings in config["rounds"].items() if settings is None]:
-        del config["rounds"][name]
-    if not config["rounds"]:
-        raise UserError("rounds: all are null; leave at least one round in the config.")
-    for round_schema in schema["properties"]["rounds"]["patternProperties"].values():
-        for settings in config["rounds"].values():
-            _fill_steps(settings, round_schema["properties"])
-    problems = [
-        problem for name, settings in config["rounds"].items() for problem in _choices(name, settings)
-    ]
-    if problems:
-        raise UserError("\n".join(problems))
+    _refuse(_schema_problems(config, schema))
+    rounds = config["rounds"]
+    for name in [name for name, settings in rounds.items() if settings is None]:
+        del rounds[name]
+    _refuse([] if rounds else ["rounds: all are null; leave at least one round in the config."])
+    (of_a_round,) = schema["properties"]["rounds"]["patternProperties"].values()
+    for settings in rounds.values():
+        _fill(settings, of_a_round["properties"])
+    _refuse([problem for name, settings in rounds.items() for problem in _wrong_choices(name, settings)])
     return config
 
 
-def table(schema: dict[str, Any] | None = None) -> str:
+def table() -> str:
     """Every key with its default and meaning as a Markdown table, for config/README.md."""
     rows = [
         f"| `{key}` | {_shown(node['default']) if 'default' in node else ''} | {node['description']} |"
-        for key, node in _leaves(schema or _read(SCHEMA), "")
+        for key, node in _leaves(_read(SCHEMA), "")
     ]
     return "\n".join(["| key | default | meaning |", "|---|---|---|", *rows])
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise UserError("\n".join(problems))
 
 
 def _read(path: str | Path) -> dict[str, Any]:
@@ -83,13 +81,14 @@ def _laid_over(base: Any, overlay: Any) -> Any:
     }
 
 
-def _fill_steps(settings: dict[str, Any], properties: dict[str, Any]) -> None:
+def _fill(settings: dict[str, Any], properties: dict[str, Any]) -> None:
+    settings.setdefault("box", properties["box"]["default"])
     for step in settings["steps"]:
-        defaults = {key: copy.copy(node["default"]) for key, node in properties[step]["properties"].items()}
-        settings[step] = {**defaults, **(settings.get(step) or {})}
+        defaults = {key: node["default"] for key, node in properties[step]["properties"].items()}
+        settings[step] = defaults | settings.get(step, {})
 
 
-def _choices(name: str, settings: dict[str, Any]) -> Iterator[str]:
+def _wrong_choices(name: str, settings: dict[str, Any]) -> Iterator[str]:
     """What the schema cannot see: the user's choice of a run or iteration that there will not be."""
     for step in {"align", "class3d"} & set(settings["steps"]):
         where, chosen, runs = f"rounds.{name}.{step}", settings[step], list(variants(settings[step]))
@@ -103,9 +102,7 @@ def _choices(name: str, settings: dict[str, Any]) -> Iterator[str]:
 
 
 def _schema_problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
-    as_json = json.loads(
-        json.dumps(config, default=str)
-    )  # YAML has keys and values that a schema does not know
+    as_json = json.loads(json.dumps(config, default=str))  # YAML knows more kinds of keys and values
     errors = jsonschema.Draft202012Validator(schema).iter_errors(as_json)
     return [sentence for error in sorted(errors, key=lambda e: e.json_path) for sentence in _sentences(error)]
 
@@ -158,7 +155,9 @@ def _kind(kind: str, schema: dict[str, Any]) -> str:
         bounds = [word.format(_shown(schema[key])) for key, word in _BOUNDS.items() if key in schema]
         return " ".join([{"integer": "a whole number", "number": "a number"}[kind], *bounds])
     if kind == "array":
-        return f"a list of different items, each {_expected(schema['items'])}"
+        return f"a list of {'different ' * ('uniqueItems' in schema)}items, each {_expected(schema['items'])}"
+    if kind == "object" and "required" in schema:
+        return "{" + ", ".join(f"{key}: ..." for key in schema["required"]) + "}"
     return {"boolean": "true or false", "string": "text", "null": "null", "object": "a block of keys"}[kind]
 
 

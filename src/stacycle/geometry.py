@@ -1,7 +1,7 @@
 """Boxes, masks, limits and samplings from the specimen: the tutorial's rules of thumb as arithmetic.
 
-For the tutorial's 350 Å ribosome at 1.91 Å (7.64 Å in bin 4) they give the tutorial's own numbers, quoted in each
-docstring. Boxes are in binned pixels; pixels, diameters and resolutions in Å; angles in degrees.
+For the tutorial's 350 Å ribosome at 1.91 Å (7.64 Å in bin 4) they give the tutorial's own numbers, which each
+docstring quotes. Boxes are in binned pixels; pixels, diameters and resolutions in Å; angles in degrees.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def box(diameter_A: float, pixel_A: float) -> int:
         if _has_only_factors(size, (2, 3, 5, 7)):
             return size
     raise UserError(
-        f"particle.diameter: {diameter_A:g} Å is only {diameter_A / pixel_A:.1f} px of {pixel_A:g} Å, too few to "
-        "align; check the diameter or lower the round's binning."
+        f"particle.diameter: {diameter_A:g} Å is only {diameter_A / pixel_A:.1f} px of {pixel_A:g} Å, "
+        "too few to align; check the diameter or lower the round's binning."
     )
 
 

@@ -25,7 +25,7 @@ from stacycle.software import resolve
 
 JOB_FILE = "job.json"
 # RELION redraws its bars ("  3/  8 sec ....~~(,_,">o]", tail "yum!") with carriage returns.
-PROGRESS_BAR = re.compile(r"^\s*[\d.]+\s*/\s*[\d.]+ (sec|min|hrs?) .*(~~\(|\.{3})|^\s*\d+/\d+ (sec|min|hrs?)\s*$")
+PROGRESS_BAR = re.compile(r"^\s*[\d.?]+\s*/\s*[\d.?]+ (sec|min|hrs?)\b.*~~\(")
 LAST_LINES = 12
 
 
@@ -126,7 +126,9 @@ def milestone(line: str) -> str | None:
         return f"resolution {float(match[1]):.1f} Å"
     if match := re.match(r"\s*\+ Tomogram (\d+) / (\d+)", line):
         return f"tomogram {match[1]} of {match[2]}"
-    if match := re.match(r"\s*Auto-refine: (Refinement has converged|Angular step|\+ Final resolution)(.*)", line):
+    if match := re.match(
+        r"\s*Auto-refine: (Refinement has converged|Angular step|\+ Final resolution)(.*)", line
+    ):
         return (match[1] + match[2]).strip("+ .").lower()
     if match := re.match(r"\s*\+ FINAL RESOLUTION:\s+(\S+)", line):
         return f"final resolution {match[1]} Å"
@@ -150,7 +152,12 @@ def _watch(command: list[str], say: Say) -> tuple[int, list[str]]:
     """Run the command; its clean lines go to the log, milestones to the terminal. Returns exit status, last lines."""
     last: list[str] = []
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
     )
     assert process.stdout is not None
     try:
@@ -167,7 +174,11 @@ def _watch(command: list[str], say: Say) -> tuple[int, list[str]]:
 
 
 def _failure(argv: Sequence[str], status: int, last_lines: list[str]) -> str:
-    reasons = [line for line in last_lines if not line.lstrip().startswith(("===", "ERROR: \n")) and line.strip() != "ERROR:"]
+    reasons = [
+        line
+        for line in last_lines
+        if not line.lstrip().startswith(("===", "ERROR: \n")) and line.strip() != "ERROR:"
+    ]
     how = f"was ended by signal {-status}" if status < 0 else f"failed with exit status {status}"
     return f"{program(argv)} {how}: " + (reasons[-1].strip() if reasons else "it said nothing")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import matplotlib as mpl
 import mrcfile
@@ -19,7 +19,8 @@ BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8
 INK = "#1F2430"
 DIRECTIONS = ("XY", "XZ", "YZ")  # of central slices; arrays are (z, y, x)
 DPI = 150
-_STYLE = {
+Target = str | Path | IO[bytes]  # where a figure goes
+_STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "text.color": INK,
@@ -42,11 +43,11 @@ _STYLE = {
 }
 
 
-def class_montage(classes: pd.DataFrame, path: str | Path, columns: int = 6) -> None:
+def class_montage(classes: pd.DataFrame, path: Target, columns: int = 6) -> None:
     """Central slices in three directions of every class map, with size, resolution and accuracy under each.
 
-    `classes` is the table of `runs.classes`; with a column `kept`, kept classes are framed and the others faded.
-    One greyscale for all, so that a weak class looks weak.
+    `classes` is the table of `runs.classes`; with a column `kept`, kept classes are framed and the others
+    faded. One greyscale for all, so that a weak class looks weak.
     """
     slices = [central_slices(read_map(name)) for name in classes["map"]]
     pixels = np.concatenate([s.ravel() for three in slices for s in three])
@@ -75,8 +76,11 @@ def class_montage(classes: pd.DataFrame, path: str | Path, columns: int = 6) -> 
         _save(figure, path)
 
 
-def iterations_figure(runs: dict[str, Sequence[Iteration]], path: str | Path, chosen: dict[str, int] | None = None) -> None:
-    """Resolution, changing classes and accuracy of rotations by iteration, one line per run (its name in the legend).
+def iterations_figure(
+    runs: dict[str, Sequence[Iteration]], path: Target, chosen: dict[str, int] | None = None
+) -> None:
+    """Resolution, changing classes and accuracy of rotations by iteration, one line per run (its name in the
+    legend).
 
     `chosen` marks one iteration per run.
     """
@@ -85,16 +89,26 @@ def iterations_figure(runs: dict[str, Sequence[Iteration]], path: str | Path, ch
         ("Particles that change class (%)", "changed_classes"),
         ("Accuracy of rotations (°)", "accuracy_rotations"),
     ]
-    shown = [p for p in panels if any(np.isfinite(_values(run, p[1])).any() and _values(run, p[1]).max() != 0 for run in runs.values())]
+    shown = [panel for panel in panels if any(np.nansum(_values(run, panel[1])) > 0 for run in runs.values())]
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(3.5 * max(1, len(shown)), 2.9), layout="constrained")
-        for axes, (title, name) in zip(figure.subplots(1, max(1, len(shown)), squeeze=False)[0], shown, strict=False):
+        for axes, (title, name) in zip(
+            figure.subplots(1, max(1, len(shown)), squeeze=False)[0], shown, strict=False
+        ):
             for (label, run), colour in zip(runs.items(), _colours(len(runs)), strict=True):
                 numbers = np.array([it.number for it in run])
                 values = _values(run, name)
                 axes.plot(numbers, values, "-o", color=colour, markersize=3, label=label)
                 at = numbers == (chosen or {}).get(label, -1)
-                axes.plot(numbers[at], values[at], "o", color=colour, markersize=9, markerfacecolor="none", markeredgewidth=2)
+                axes.plot(
+                    numbers[at],
+                    values[at],
+                    "o",
+                    color=colour,
+                    markersize=9,
+                    markerfacecolor="none",
+                    markeredgewidth=2,
+                )
             axes.set_title(title)
             axes.set_xlabel("Iteration")
             axes.xaxis.get_major_locator().set_params(integer=True)
@@ -103,11 +117,15 @@ def iterations_figure(runs: dict[str, Sequence[Iteration]], path: str | Path, ch
             else:
                 axes.set_ylim(bottom=0)
         if shown and len(runs) > 1:
-            figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(6, len(runs)))
+            figure.legend(
+                *figure.axes[0].get_legend_handles_labels(),
+                loc="outside lower center",
+                ncols=min(6, len(runs)),
+            )
         _save(figure, path)
 
 
-def fsc_figure(result: PostProcess, path: str | Path) -> None:
+def fsc_figure(result: PostProcess, path: Target) -> None:
     """The FSC curves of a postprocess, the 0.143 line, and the resolution marked."""
     lines = {
         "unmasked": ("unmasked", GREEN, "-"),
@@ -116,12 +134,19 @@ def fsc_figure(result: PostProcess, path: str | Path) -> None:
         "corrected": ("corrected", INK, "-"),
     }
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(5.6, 3.5), layout="constrained")
+        figure = Figure(figsize=(6.6, 3.4), layout="constrained")
         axes = figure.subplots()
         for name, (label, colour, style) in lines.items():
             if name in result.fsc:
                 width = 2.4 if name == "corrected" else 1.6
-                axes.plot(result.fsc["frequency"], result.fsc[name], style, color=colour, label=label, linewidth=width)
+                axes.plot(
+                    result.fsc["frequency"],
+                    result.fsc[name],
+                    style,
+                    color=colour,
+                    label=label,
+                    linewidth=width,
+                )
         axes.axhline(0, color=GREY, linewidth=0.8)
         axes.axhline(0.143, color=GREY, linewidth=1, linestyle=":")
         axes.text(0.002, 0.155, "0.143", transform=axes.get_yaxis_transform(), color=GREY, va="bottom")
@@ -142,11 +167,11 @@ def fsc_figure(result: PostProcess, path: str | Path) -> None:
         axes.set_xlabel("Resolution (Å)")
         axes.set_xticks(ticks := [x for x in axes.get_xticks() if 0 < x <= 1 / result.nyquist * 1.001])
         axes.set_xticklabels([f"{1 / x:.3g}" for x in ticks])
-        axes.legend(loc="lower left", bbox_to_anchor=(0.0, 0.12))
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
         _save(figure, path)
 
 
-def slices_figure(density: str | Path, path: str | Path) -> None:
+def slices_figure(density: str | Path, path: Target) -> None:
     """The three central slices of a map."""
     volume, pixel_size = _read(density)
     with mpl.rc_context(_STYLE):
@@ -159,8 +184,10 @@ def slices_figure(density: str | Path, path: str | Path) -> None:
         _save(figure, path)
 
 
-def mask_figure(density: str | Path, mask: str | Path, path: str | Path, threshold: float | None = None) -> None:
-    """The three central slices of a map, with the outline of its mask: at 0.5, and where its soft edge ends."""
+def mask_figure(density: str | Path, mask: str | Path, path: Target, threshold: float | None = None) -> None:
+    """The three central slices of a map, with the outline of its mask: at 0.5, and where its soft edge
+    ends.
+    """
     volume, pixel_size = _read(density)
     weights = read_map(mask)
     with mpl.rc_context(_STYLE):
@@ -176,11 +203,13 @@ def mask_figure(density: str | Path, mask: str | Path, path: str | Path, thresho
             axes.set_title(name)
         _scale_bar(figure.axes[0], len(volume), pixel_size)
         said = "orange: mask 0.5 · blue: end of the soft edge"
-        figure.supxlabel(said + (f" · threshold {threshold:.4g}" if threshold is not None else ""), fontsize=9)
+        figure.supxlabel(
+            said + (f" · threshold {threshold:.4g}" if threshold is not None else ""), fontsize=9
+        )
         _save(figure, path)
 
 
-def ladder_figure(rungs: pd.DataFrame, path: str | Path) -> None:
+def ladder_figure(rungs: pd.DataFrame, path: Target) -> None:
     """The ladder of resolutions: one rung per postprocess (`report.ladder`), with Nyquist of its binning."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(max(4.2, 1.1 * len(rungs) + 1.6), 3.2), layout="constrained")
@@ -189,8 +218,20 @@ def ladder_figure(rungs: pd.DataFrame, path: str | Path) -> None:
         axes.hlines(rungs["nyquist"], at - 0.35, at + 0.35, color=GREY, linestyle=":", label="Nyquist")
         axes.plot(at, rungs["resolution"], "-o", color=BLUE, markersize=7)
         for x, value in zip(at, rungs["resolution"], strict=True):
-            axes.annotate(f"{value:.2f}", (x, value), xytext=(0, 9), textcoords="offset points", ha="center", weight="bold")
-        axes.set_xticks(at, rungs["step"], rotation=20 if len(rungs) > 3 else 0, ha="right" if len(rungs) > 3 else "center")
+            axes.annotate(
+                f"{value:.2f}",
+                (x, value),
+                xytext=(0, 9),
+                textcoords="offset points",
+                ha="center",
+                weight="bold",
+            )
+        axes.set_xticks(
+            at,
+            rungs["step"],
+            rotation=20 if len(rungs) > 3 else 0,
+            ha="right" if len(rungs) > 3 else "center",
+        )
         axes.set_xlim(-0.6, len(rungs) - 0.4)
         axes.margins(y=0.25)
         axes.invert_yaxis()
@@ -199,7 +240,7 @@ def ladder_figure(rungs: pd.DataFrame, path: str | Path) -> None:
         _save(figure, path)
 
 
-def class_sizes_figure(classes: pd.DataFrame, path: str | Path) -> None:
+def class_sizes_figure(classes: pd.DataFrame, path: Target) -> None:
     """Particles per class as bars, kept ones in colour."""
     kept = classes["kept"] if "kept" in classes else pd.Series(True, index=classes.index)
     with mpl.rc_context(_STYLE):
@@ -207,9 +248,14 @@ def class_sizes_figure(classes: pd.DataFrame, path: str | Path) -> None:
         axes = figure.subplots()
         axes.grid(axis="x", visible=False)
         bars = axes.bar(
-            classes["class"].astype(str), classes["n"], color=[BLUE if k else "#C9CDD3" for k in kept], width=0.7
+            classes["class"].astype(str),
+            classes["n"],
+            color=[BLUE if k else "#C9CDD3" for k in kept],
+            width=0.7,
         )
-        axes.bar_label(bars, [f"{n}\n{f:.0%}" for n, f in zip(classes["n"], classes["fraction"], strict=True)], padding=2)
+        axes.bar_label(
+            bars, [f"{n}\n{f:.0%}" for n, f in zip(classes["n"], classes["fraction"], strict=True)], padding=2
+        )
         axes.margins(y=0.3)
         axes.set_xlabel("Class (grey: rejected)" if not kept.all() else "Class")
         axes.set_ylabel("Particles")
@@ -244,11 +290,14 @@ def _class_caption(top: Axes, bottom: Axes, row: pd.Series) -> None:
     judged = {True: " · kept", False: " · rejected"}.get(row.get("kept"), "")  # type: ignore[arg-type]
     rejected = judged.endswith("rejected")
     top.set_title(
-        f"class {row['class']}{judged}", loc="center", fontsize=9, color=GREY if rejected else BLUE if judged else INK
+        f"class {row['class']}{judged}",
+        loc="center",
+        fontsize=9,
+        color=GREY if rejected else BLUE if judged else INK,
     )
     lines = [
         f"{row['n']} particles ({row['fraction']:.0%})",
-        f"{_number(row['resolution'], 1)} Å",
+        f"resolution {_number(row['resolution'], 1)} Å",
         f"rotations ± {_number(row['accuracy_rotations'], 1)}°",
         f"shifts ± {_number(row['accuracy_translations'], 1)} Å",
     ]
@@ -290,6 +339,7 @@ def _number(value: float, digits: int) -> str:
     return "∞" if np.isinf(value) else "–" if np.isnan(value) else f"{value:.{digits}f}"
 
 
-def _save(figure: Figure, path: str | Path) -> None:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+def _save(figure: Figure, path: Target) -> None:
+    if isinstance(path, str | Path):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DPI, format="png", metadata={"Software": None})

@@ -63,9 +63,19 @@ class Recipe:
         """The config's settings of one step; empty if the config says nothing about it."""
         return dict(self.rounds[round_].get(step) or {})
 
+    def summary(self) -> list[dict[str, Any]]:
+        """Each round's name, binning and steps, for the report."""
+        return [
+            {"name": name, "binning": settings["binning"], "steps": list(settings["steps"])}
+            for name, settings in self.rounds.items()
+        ]
+
     def state(self, round_: str, step: str) -> list[str]:
         """The optimisation set that the step starts from, and the particles file that it names."""
-        return self._newest(STATE, round_, step) or [f"{INPUTS}/optimisation_set.star", f"{INPUTS}/particles.star"]
+        return self._newest(STATE, round_, step) or [
+            f"{INPUTS}/optimisation_set.star",
+            f"{INPUTS}/particles.star",
+        ]
 
     def reference(self, round_: str, step: str) -> str:
         """The newest reference map before the step."""
@@ -108,17 +118,25 @@ class Recipe:
     def _check(self, round_: str, step: str) -> None:
         steps = self.rounds[round_]["steps"]
         if steps.count(step) > 1:
-            raise UserError(f"rounds.{round_}.steps: {step} stands there twice; list each step once per round")
+            raise UserError(
+                f"rounds.{round_}.steps: {step} stands there twice; list each step once per round"
+            )
         if step not in ("extract", "select") and "extract" not in steps[: steps.index(step)]:
-            raise UserError(f"rounds.{round_}.steps: {step} comes before extract; a round begins with extract")
+            raise UserError(
+                f"rounds.{round_}.steps: {step} comes before extract; a round begins with extract"
+            )
         if step in ("align", "class3d", "refine3d", "mask"):
             self.reference(round_, step)
         if step == "postprocess":
             self.half_maps(round_, step)
         if step == "select" and "class3d" not in steps[: steps.index(step)]:
-            raise UserError(f"rounds.{round_}.steps: select needs class3d before it, whose classes it chooses from")
+            raise UserError(
+                f"rounds.{round_}.steps: select needs class3d before it, whose classes it chooses from"
+            )
         if step == "class3d" and not self.has(round_, "select"):
-            raise UserError(f"rounds.{round_}.steps: class3d without select; its classes would be used by nothing")
+            raise UserError(
+                f"rounds.{round_}.steps: class3d without select; its classes would be used by nothing"
+            )
 
 
 def variant(tau: float, classes: int | None = None) -> str:
@@ -126,13 +144,13 @@ def variant(tau: float, classes: int | None = None) -> str:
     return f"T{tau:g}" + (f"_K{classes}" if classes is not None else "")
 
 
-def variants(settings: dict[str, Any]) -> dict[str, tuple[float, int]]:
-    """Folder name -> (T, number of classes) of a class3d or align sweep, in the order of the config.
+def variants(settings: dict[str, Any]) -> dict[str, list[float]]:
+    """Folder name -> [T, number of classes] of a class3d or align sweep, in the order of the config.
 
     `T` and `classes` are each one number or a list; without `classes` the sweep is an alignment, K = 1.
     """
     taus, counts = _listed(settings["T"]), _listed(settings.get("classes"))
-    return {variant(T, K): (T, K or 1) for T in taus for K in counts}
+    return {variant(T, K): [T, K or 1] for T in taus for K in counts}
 
 
 def _listed(value: Any) -> list:

@@ -1,7 +1,7 @@
 """RELION 5's command lines, one builder per step: what its GUI would run for the same settings.
 
 Each returns an argument list. File names are relative to the project folder, where RELION must be started.
-Keywords are named as in `config/config.yaml`, with what is `auto` there already worked out (`stacycle.geometry`).
+Keywords are named as in `config/config.yaml`, with what is `auto` there worked out (`stacycle.geometry`).
 `gpu` is None for the CPU, "" for all GPUs, else RELION's list; `scratch` is None or a folder that exists.
 """
 

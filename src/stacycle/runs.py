@@ -1,14 +1,16 @@
 """What a `relion_refine` or `relion_postprocess` run left in its folder, as numbers.
 
 RELION writes numbers that are not numbers: a resolution of `inf` (no shell reaches SSNR 1), a completeness of
-`-nan`, changes of `9.999999e+06` or `999` (not measured yet). They come back as `inf` and `nan`; nothing else is hidden.
+`-nan`, changes of `9.999999e+06` or `999` (not measured yet). They come back as `inf` and `nan`; nothing else
+is hidden.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import nan
+from math import inf, nan
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +19,15 @@ import pandas as pd
 from stacycle import star
 from stacycle.errors import UserError
 
-_NOT_MEASURED = 999.0  # RELION's start value of changes of poses and of accuracies; that of classes is 9.999999e+06
+_NOT_MEASURED = (
+    999.0  # RELION's start value of changes of poses and of accuracies; that of classes is 9.999999e+06
+)
 
 
 @dataclass(frozen=True)
 class Iteration:
-    """One finished iteration. Å and degrees; `changed_classes` is the fraction of particles that changed class.
+    """One finished iteration. Å and degrees; `changed_classes` is the fraction of particles that changed
+    class.
 
     A resolution may be `inf`. Changes and accuracies are `nan` where RELION had not measured them; changes of
     classes are so at iterations 0 and 1, where there is nothing to compare with.
@@ -42,9 +47,12 @@ class Iteration:
 def iterations(folder: str | Path, maps: bool = True) -> list[Iteration]:
     """The complete iterations of a run, in order; of an auto-refine run too, where the halves are averaged.
 
-    Complete means optimiser, data, model(s) and, if `maps`, every class map: an interrupted run leaves some out.
+    Complete means optimiser, data, model(s) and, if `maps`, every class map: an interrupted run leaves some
+    out.
     """
-    numbers = sorted(int(path.name[6:9]) for path in Path(folder).glob("run_it[0-9][0-9][0-9]_optimiser.star"))
+    numbers = sorted(
+        int(path.name[6:9]) for path in Path(folder).glob("run_it[0-9][0-9][0-9]_optimiser.star")
+    )
     return [_iteration(Path(folder), number) for number in numbers if _complete(Path(folder), number, maps)]
 
 
@@ -52,12 +60,11 @@ def classes(folder: str | Path, iteration: int) -> pd.DataFrame:
     """The classes of one iteration, one row each, for K classes of n particles.
 
     Columns: `class`, `n`, `fraction` (of particles, by their best class), `resolution` (Å, may be inf),
-    `accuracy_rotations` (degrees), `accuracy_translations` (Å), `completeness` (of Fourier space, 0..1, may be
-    nan), `pmax` and `loglik` (means over the class's particles; nan if it has none), `map` (path).
+    `accuracy_rotations` (degrees), `accuracy_translations` (Å), `completeness` (of Fourier space, 0..1, may
+    be nan), `pmax` and `loglik` (means over the class's particles; nan if it has none), `map` (path).
     """
     folder = Path(folder)
-    model = star.read(folder / f"run_it{iteration:03d}_model.star", {"model_classes": ["rlnReferenceImage"]})
-    table = model["model_classes"].reset_index(drop=True)
+    table = _model(folder, iteration)["model_classes"].reset_index(drop=True)
     found = assignments(folder, iteration)
     number = pd.Series(np.arange(1, len(table) + 1), name="class")
     members = found.groupby("class")
@@ -95,6 +102,63 @@ def assignments(folder: str | Path, iteration: int) -> pd.DataFrame:
     )
 
 
+def moved(folder: str | Path, iteration: int, since: int = 2) -> float:
+    """Fraction of the particles whose class at `iteration` is not that at `since`; nan if either is missing.
+
+    Classes start from random subsets, and iteration 2 is the first to show them (after `--firstiter_cc`). Few
+    particles with a large T stay where chance put them: each is a good part of its own class average.
+    """
+    paths = [Path(folder) / f"run_it{number:03d}_data.star" for number in (since, iteration)]
+    if not all(path.exists() for path in paths):
+        return nan
+    first, last = (
+        assignments(folder, number).set_index("particle")["class"] for number in (since, iteration)
+    )
+    return float((first.reindex(last.index) != last).mean())
+
+
+def unlike_last(folder: str | Path, numbers: Sequence[int]) -> dict[int, float]:
+    """For each of these iterations, the fraction of particles whose class is not that of the last of them."""
+    by_number = {number: assignments(folder, number).set_index("particle")["class"] for number in numbers}
+    last = by_number[max(numbers)]
+    return {number: float((found.reindex(last.index) != last).mean()) for number, found in by_number.items()}
+
+
+def tau_fudge(folder: str | Path, iteration: int) -> float:
+    """RELION's T of a run."""
+    return _value(_model(folder, iteration)["model_general"], "rlnTau2FudgeFactor")
+
+
+def ssnr(class_map: str | Path) -> tuple[np.ndarray, float]:
+    """SSNR by shell (T is a factor of it) of the class whose map is `run_itNNN_classKKK.mrc`, and its T."""
+    found = re.fullmatch(r"run_it(\d{3})_class(\d{3})\.mrc", Path(class_map).name)
+    if not found:
+        raise UserError(f"{class_map}: is not a class map of a run (run_itNNN_classKKK.mrc).")
+    model = _model(Path(class_map).parent, int(found[1]))
+    table = star.table(class_map, model, f"model_class_{int(found[2])}", ["rlnSsnrMap"])
+    return _column(table, "rlnSsnrMap"), _value(model["model_general"], "rlnTau2FudgeFactor")
+
+
+def resolution_at_unit_T(folder: str | Path, iteration: int) -> float:
+    """Resolution (Å) at which SSNR / T of class 1 falls below 1, between shells; inf if it never exceeds 1.
+
+    RELION's own resolution is where SSNR, which has T as a factor, falls below 1: it says more of T than of
+    the data.
+    """
+    model = _model(folder, iteration)
+    table = model["model_class_1"]
+    ssnr = _column(table, "rlnSsnrMap")[1:] / _value(model["model_general"], "rlnTau2FudgeFactor")
+    frequency = _column(table, "rlnResolution")[1:]
+    below = np.flatnonzero(ssnr < 1)
+    if not len(below):
+        return float(1 / frequency[-1])
+    last = below[0]
+    if last == 0:
+        return inf
+    high, low = np.log(ssnr[last - 1]), np.log(max(ssnr[last], 1e-30))
+    return float(1 / (frequency[last - 1] + (frequency[last] - frequency[last - 1]) * high / (high - low)))
+
+
 @dataclass(frozen=True)
 class PostProcess:
     """What `postprocess.star` says: resolutions in Å, and the four curves of `fsc`."""
@@ -120,8 +184,12 @@ _CURVES = {
 
 
 def fsc(path: str | Path) -> PostProcess:
-    """Read a `postprocess.star`; `fsc` has `frequency` (1/Å), `resolution` (Å) and the curves found in the file."""
-    tables = star.read(path, {"general": ["rlnFinalResolution"], "fsc": ["rlnResolution", "rlnAngstromResolution"]})
+    """Read a `postprocess.star`; `fsc` has `frequency` (1/Å), `resolution` (Å) and the curves found in the
+    file.
+    """
+    tables = star.read(
+        path, {"general": ["rlnFinalResolution"], "fsc": ["rlnResolution", "rlnAngstromResolution"]}
+    )
     general, table = tables["general"], tables["fsc"]
     curves = pd.DataFrame({"frequency": table["rlnResolution"], "resolution": table["rlnAngstromResolution"]})
     for name, label in _CURVES.items():
@@ -141,10 +209,17 @@ def half_names(folder: Path, number: int) -> list[str]:
     return ["half1_", "half2_"] if (folder / f"run_it{number:03d}_half1_model.star").exists() else [""]
 
 
+def _model(folder: str | Path, iteration: int) -> star.Tables:
+    path = Path(folder) / f"run_it{iteration:03d}_model.star"
+    return star.read(path, {"model_general": [], "model_classes": ["rlnReferenceImage"]})
+
+
 def _complete(folder: Path, number: int, maps: bool) -> bool:
     start = f"run_it{number:03d}_"
     halves = half_names(folder, number)
-    if not all((folder / f"{start}{name}").exists() for name in ["data.star", *(f"{h}model.star" for h in halves)]):
+    if not all(
+        (folder / f"{start}{name}").exists() for name in ["data.star", *(f"{h}model.star" for h in halves)]
+    ):
         return False
     if not maps:
         return True
@@ -188,4 +263,3 @@ def _value(table: pd.DataFrame, label: str) -> float:
 
 def _measured(value: float | np.ndarray) -> np.ndarray:
     return np.where(np.asarray(value) >= _NOT_MEASURED, nan, value)
-

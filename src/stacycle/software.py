@@ -1,4 +1,4 @@
-"""Where the programs are: RELION 5 on the PATH or in a folder, or the embedded engine under the same names."""
+"""Where the programs are: RELION 5 on the PATH or in a folder, or the embedded engine under its names."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _WAYS = (
 def resolve(engine: Mapping[str, Any], argv: Sequence[str]) -> list[str]:
     """The command that really runs for one of RELION's, by the config's section `engine`.
 
-    RELION's program is looked up in `engine.bin` or on the PATH, behind an MPI launcher if there is one; the
-    embedded engine takes the same name and flags as one process, without the launcher. UserError if not found.
+    RELION's program is looked up in `engine.bin` or on the PATH, behind an MPI launcher if there is one;
+    the embedded engine takes the same name and flags, as one process. UserError if it is not found.
     """
     at = next(i for i, word in enumerate(argv) if word.startswith("relion_"))
     if engine["kind"] == "embedded":
@@ -59,9 +59,8 @@ def check(engine: Mapping[str, Any], programs: Sequence[str] = PROGRAMS) -> str:
         raise UserError(f"RELION {version} was found ({path}), but RELION {OLDEST} is needed; {_WAYS}.")
     missing = [program for program in programs if program not in found]
     if missing:
-        raise UserError(
-            f"RELION {version} was found ({path}), but not its {', '.join(missing)} {_place(engine)}; {_WAYS}."
-        )
+        lacks = f"but {_place(engine)} not its {', '.join(missing)}"
+        raise UserError(f"RELION {version} was found ({path}), {lacks}; {_WAYS}.")
     return f"RELION {version}"
 
 

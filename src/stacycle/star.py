@@ -17,7 +17,7 @@ Tables = dict[str, pd.DataFrame]
 
 # Labels whose values are text even where they look like numbers (tomogram `001`, optics group `1`).
 _TEXT_LABEL = re.compile(
-    r"Name(Even|Odd|NoDW)?$|File2?$|VisibleFrames$|(Reference|Ctf|Original)Image$|Tomogram(Half[12])?$|SymmetryGroup$"
+    r"Name(Even|Odd|NoDW)?$|File2?$|(Reference|Ctf|Original)Image$|Tomogram(Half[12])?$|SymmetryGroup$"
 )
 
 
@@ -43,9 +43,13 @@ def read(path: str | Path, required: dict[str, list[str]] | None = None) -> Tabl
         )
     except (ValueError, TypeError, AttributeError, IndexError) as error:
         raise UserError(f"{path}: is not a valid STAR file ({_reason(error)}); was it cut short?") from None
-    tables = {name: _as_table(block) for name, block in blocks.items()}
+    tables = {
+        name: block if isinstance(block, pd.DataFrame) else simple(**block) for name, block in blocks.items()
+    }
     if not tables:
         raise UserError(f"{path}: holds no STAR table; it is empty or not a STAR file.")
+    if "-nan" in text:
+        _make_minus_nan_a_number(tables)
     _refuse_short_rows(path, text, tables)
     for name, columns in (required or {}).items():
         table(path, tables, name, columns)
@@ -117,14 +121,13 @@ def write_optimisation_set(path: str | Path, state: OptimisationSet) -> None:
     write(path, {"": simple(**{label: getattr(state, field) or "" for field, label in _SET_LABELS.items()})})
 
 
-def _as_table(block: dict | pd.DataFrame) -> pd.DataFrame:
-    if not isinstance(block, pd.DataFrame):
-        return simple(**block)
-    for label in block.columns:
-        minus = block[label].isin(["-nan"])  # as C++ prints it
-        if minus.any() and not _TEXT_LABEL.search(label):
-            block[label] = pd.to_numeric(block[label].mask(minus))
-    return block
+def _make_minus_nan_a_number(tables: Tables) -> None:
+    """`-nan`, as C++ prints it, makes its column text for the parser."""
+    for frame in tables.values():
+        for label in frame.columns:
+            minus = frame[label].isin(["-nan"])
+            if minus.any() and not _TEXT_LABEL.search(label):
+                frame[label] = pd.to_numeric(frame[label].mask(minus))
 
 
 def _refuse_short_rows(path: Path, text: str, tables: Tables) -> None:

@@ -62,19 +62,24 @@ def resolution(path: str) -> float:
     return runs.fsc(path).resolution
 
 
-def settle(settings: dict[str, Any], state: State, told: list[str]) -> dict[str, Any]:
-    """The settings with each `auto` worked out; `told` names the file that tells the resolution reached, if any.
+def lowpass(setting: float | str, told: list[str]) -> float:
+    """A low-pass filter in Å: the setting, or for `auto` slightly coarser than the resolution that `told` tells.
 
-    UserError if the low-pass filter is to follow from a resolution and there is none.
+    UserError for `auto` if `told` names no file.
     """
-    settled = dict(settings)
-    for key, value in settings.items():
-        if value != "auto":
-            continue
-        if key in _FROM_IMAGES:
-            settled[key] = _FROM_IMAGES[key](state.box, state.pixel)
-        elif key == "lowpass" and told:
-            settled[key] = geometry.initial_lowpass(resolution(told[0]))
-        else:
-            raise UserError(f"{key}: auto follows from a resolution, but no step before this one tells one; set it.")
-    return settled
+    if setting != "auto":
+        return float(setting)
+    if not told:
+        raise UserError(
+            "lowpass: auto follows from a resolution, but no step before this one tells one; set it."
+        )
+    return geometry.initial_lowpass(resolution(told[0]))
+
+
+def settle(settings: dict[str, Any], state: State, told: list[str]) -> dict[str, Any]:
+    """The settings with each `auto` worked out; `told` names the file that tells the resolution reached, if any."""
+    settled = {
+        key: _FROM_IMAGES[key](state.box, state.pixel) if value == "auto" and key in _FROM_IMAGES else value
+        for key, value in settings.items()
+    }
+    return settled | {"lowpass": lowpass(settings["lowpass"], told)}

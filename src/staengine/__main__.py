@@ -27,25 +27,31 @@ def main(argv: list[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] not in PROGRAMS:
         asked_help = argv[:1] in (["--help"], ["-h"])
-        print(f"usage: python -m staengine PROGRAM ARGS...  PROGRAM: {', '.join(PROGRAMS)}",
-              file=sys.stdout if asked_help else sys.stderr)  # fmt: skip
+        usage = f"usage: python -m staengine PROGRAM ARGS...  PROGRAM: {', '.join(PROGRAMS)}"
+        print(usage, file=sys.stdout if asked_help else sys.stderr)
         return 0 if asked_help else 1
     signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
-    program, arguments = argv[0], argv[1:]
-    status = _run(PROGRAMS[program], arguments, is_mpi=program.endswith("_mpi"))
+    program, *arguments = argv
+    status = _run(program, arguments)
     mark_exit(_value_after("--pipeline_control", arguments), status)
     return status
 
 
-def _run(module: str, arguments: list[str], is_mpi: bool) -> int:
+def _run(program: str, arguments: list[str]) -> int:
+    module = PROGRAMS[program]
+    as_mpi = {"is_mpi": True} if program.endswith("_mpi") else {}
     try:
-        return importlib.import_module(f"staengine.{module}").main(arguments)
+        return importlib.import_module(f"staengine.{module}").main(arguments, **as_mpi)
     except EngineError as error:
         message, status = str(error), 2 if isinstance(error, AbortError) else 1
     except FileNotFoundError as error:
         message, status = f"{error.filename} does not exist.", 1
-    except (OSError, MemoryError) as error:
-        message, status = f"{error or type(error).__name__}", 1
+    except OSError as error:  # disk full, no permission, ..
+        message, status = f"{error.filename or module}: {error.strerror or error}.", 1
+    except MemoryError:
+        message, status = "out of memory: use a smaller box or a larger binning.", 1
+    except KeyboardInterrupt:
+        message, status = "interrupted.", 130
     sys.stdout.flush()
     print(f"ERROR: {message}", file=sys.stderr)
     return status

@@ -1,7 +1,7 @@
 """Numba kernels of 3D reconstruction: gather the slices that pass near each voxel of a half transform.
 
-Accumulators are (box, box, box // 2 + 1, 3) float64: real part, imaginary part and weight, in FFT order. Kernels work
-on the planes z = first, first + step, ..; threads given different `first` never touch the same voxel.
+Accumulators are (box, box, box // 2 + 1, 3) float64: real, imaginary, weight; in FFT order. Kernels work
+on planes z = first, first + step, ..: threads given different `first` never touch the same voxel.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _average_rotated(out, volume, rotations, first, step):  # type: ignore[no-un
         for iy in range(box):
             y = iy if iy < box // 2 else iy - box
             for x in range(half):
-                if x * x + y * y + z * z >= (half - 1) ** 2:
+                if x * x + y * y + z * z > half**2:
                     continue
                 for i in range(rotations.shape[0]):
                     r = rotations[i]
@@ -79,15 +79,16 @@ def _average_rotated(out, volume, rotations, first, step):  # type: ignore[no-un
                     sign = 1.0
                     if px < 0:
                         px, py, pz, sign = -px, -py, -pz, -1.0
-                    jx, jy, jz = min(int(px), half - 2), math.floor(py), math.floor(pz)
+                    jx, jy, jz = min(int(px), half - 1), math.floor(py), math.floor(pz)
                     fx, fy, fz = px - jx, py - jy, pz - jz
                     for corner in range(8):
                         dx, dy, dz = corner & 1, (corner >> 1) & 1, corner >> 2
+                        cx = jx + dx if jx + dx < half else half - 2  # mirrored at Nyquist
                         weight = (
                             (fx if dx else 1 - fx) * (fy if dy else 1 - fy) * (fz if dz else 1 - fz)
                         ) / rotations.shape[0]
                         for c in range(3):
-                            value = weight * volume[(jz + dz) % box, (jy + dy) % box, jx + dx, c]
+                            value = weight * volume[(jz + dz) % box, (jy + dy) % box, cx, c]
                             out[iz, iy, x, c] += sign * value if c == 1 else value
 
 
@@ -105,9 +106,9 @@ def backproject(
 ) -> None:
     """Add slices to the accumulator `volume` in place.
 
-    slices: (n, box, box // 2 + 1, 3) real, imaginary, weight; rotations: (n, 3, 3), whose first two rows span the
-    slices; radii: (n,) Fourier px, beyond which a slice is not used. A voxel within one Fourier pixel of a slice
-    gets its bilinear interpolation times 1 - distance.
+    slices: (n, box, box // 2 + 1, 3) real, imaginary, weight; rotations: (n, 3, 3), of which the first two
+    rows span the slices; radii: (n,) Fourier px, beyond which a slice is not used. A voxel within one Fourier
+    pixel of a slice gets its bilinear interpolation times 1 - distance.
     """
     arguments = (volume, slices, np.ascontiguousarray(rotations, float), np.asarray(radii, float))
     _in_threads(_gather_slices, arguments, threads)

@@ -159,6 +159,16 @@ def stop_if_aborted(pipeline_control: str) -> None:
         raise AbortError("the job was asked to stop (RELION_JOB_ABORT_NOW); finished results are kept.")
 
 
+def say(text: str, level: int = 0) -> None:
+    """A line of the log, indented as RELION's tomo programs do: ` + text`, or `    - text` at level 1."""
+    print(f"    - {text}" if level else f" + {text}", flush=True)
+
+
+def warn(text: str, level: int = 0) -> None:
+    """A warning line: `   !text`, or `      !text` at level 1."""
+    print(f"{'   ' * (level + 1)}!{text}", flush=True)
+
+
 class ProgressBar:
     """RELION's progress bar: 60 columns, redrawn with a carriage return, ended by `yum!`."""
 
@@ -174,13 +184,10 @@ class ProgressBar:
         self.drawn = columns
         seconds = time.time() - self.start
         whole = seconds * self.total / max(done, 1)
-        unit, scale = ("sec", 1) if whole < 120 else ("min", 60) if whole < 7200 else ("hrs", 3600)
-        figures = (
-            f"{seconds / scale:4.0f}/{whole / scale:4.0f}"
-            if scale == 1
-            else (f"{seconds / scale:4.2f}/{whole / scale:4.2f}")
-        )
-        self.stream.write(f'\r{figures} {unit} {"." * columns}~~(,_,">')
+        unit, scale, digits = ("sec", 1, 0) if whole < 120 else ("min", 60, 2)
+        figures = f"{seconds / scale:4.{digits}f}/{whole / scale:4.{digits}f} {unit}"
+        ahead = " " * (self.COLUMNS - columns - 4) + "[oo]" if columns <= self.COLUMNS - 4 else ""
+        self.stream.write(f'\r{figures} {"." * columns}~~(,_,">{ahead}')
         self.stream.flush()
 
     def done(self) -> None:

@@ -33,8 +33,8 @@ def ctf(
 ) -> NDArray[np.float32]:
     """CTF of shape (..., box, box // 2 + 1); the leading axes are those of the array arguments.
 
-    pixel Å; defocus Å (positive = underfocus); angle of astigmatism and phase_shift degrees; voltage kV; cs mm;
-    scale and bfactor (Å²) multiply by scale · exp(-B k² / 4).
+    pixel Å; defocus Å (positive = underfocus); angle (of astigmatism) and phase_shift degrees; voltage kV;
+    cs mm; scale and bfactor (Å²) multiply by scale · exp(-B k² / 4).
     """
     fy, fx = (f / np.float32(box * pixel) for f in frequencies(box, 2))
     k2 = fx**2 + fy**2

@@ -39,7 +39,7 @@ class Task:
     direction_priors: NDArray[np.float64] | None  # (K, directions) for global searches
     sigma_angle: float  # degrees; 0: global search
     sigma_offset: float  # Å
-    cross_correlation: bool = False  # only the best pose, by normalised cross-correlation
+    cross_correlation: bool = False  # only the best pose, whatever the scale of the references
     skip_align: bool = False
     seed_classes: NDArray[np.int64] | None = None  # (n,) the one class of each particle, or None: all classes
     adaptive_fraction: float = ADAPTIVE_FRACTION
@@ -63,11 +63,10 @@ class Outcome:
 class Sums:
     """Probability-weighted sums over particles; sums of different threads are added."""
 
-    data: NDArray[np.float32]  # (K, P, P, P // 2 + 1, 2)
-    weight: NDArray[np.float32]  # (K, P, P, P // 2 + 1)
+    data: NDArray[np.float32]  # (K, S, S, S // 2, 2)
+    weight: NDArray[np.float32]  # (K, S, S, S // 2)
     noise: NDArray[np.float64]  # (optics, shells) squared residuals
     ctf2: NDArray[np.float64]  # (optics, shells) squared CTF, counted as the residuals
-    n_components: NDArray[np.float64]  # (optics, shells)
     fit: NDArray[np.float64]  # (groups, 2) numerator and denominator of the best scale
     classes: NDArray[np.float64]  # (K,)
     directions: NDArray[np.float64]  # (K, directions)
@@ -76,12 +75,11 @@ class Sums:
 
     @classmethod
     def empty(cls, task: Task) -> Sums:
-        k, size = len(task.transforms), task.transforms[0].shape[0]
+        k, grid = len(task.transforms), task.transforms[0].shape
         shells = task.noise.shape
         return cls(
-            np.zeros((k, size, size, size // 2 + 1, 2), np.float32),
-            np.zeros((k, size, size, size // 2 + 1), np.float32),
-            np.zeros(shells),
+            np.zeros((k, *grid, 2), np.float32),
+            np.zeros((k, *grid), np.float32),
             np.zeros(shells),
             np.zeros(shells),
             np.zeros((len(task.scales), 2)),
@@ -90,7 +88,7 @@ class Sums:
         )
 
     def add(self, other: Sums) -> None:
-        for name in ("data", "weight", "noise", "ctf2", "n_components", "fit", "classes", "directions"):
+        for name in ("data", "weight", "noise", "ctf2", "fit", "classes", "directions"):
             getattr(self, name).__iadd__(getattr(other, name))
         self.offset2 += other.offset2
         self.outcomes |= other.outcomes
@@ -191,7 +189,10 @@ class ParticleStep:
         return Poses(rotations, offsets, scores, found.direction[rows].repeat(per_rotation), int(chosen.sum()))
 
     def _scores(self, klass: int, rotations: NDArray, offsets: NDArray, n_components: int) -> NDArray[np.float32]:
-        """Log-likelihood (n, t) of rotations (n, 3, 3) and offsets (t, 3), or their cross-correlation."""
+        """Log-likelihood (n, t) of rotations (n, 3, 3) and offsets (t, 3).
+
+        For a reference of unknown scale, that at its best scale: the square of the normalised cross-correlation.
+        """
         task, c = self.task, self.task.data.components
         kx, ky = c.kx[:n_components], c.ky[:n_components]
         images = np.ascontiguousarray(self.masked[:, :n_components])
@@ -212,7 +213,7 @@ class ParticleStep:
                 part = np.empty((len(slices), len(table)), np.float32)
                 kernels.correlate(slices.reshape(len(slices), -1), table.reshape(len(table), -1), part)
                 if task.cross_correlation:
-                    part /= np.sqrt(2 * np.maximum(power, 1e-30))[:, None]
+                    part = np.maximum(part, 0) ** 2 / (4 * np.maximum(power, 1e-30))[:, None]
                 else:
                     part -= power[:, None]
                 out[n : n + chunk, t : t + chunk] = part
@@ -231,10 +232,8 @@ class ParticleStep:
             return np.log(task.direction_priors[self.classes][:, found.direction])
 
     def _with_priors(self, scores: NDArray, log_orientation: NDArray, offsets: NDArray) -> NDArray[np.float32]:
-        """Add log priors of class, orientation and offset; a cross-correlation has none."""
+        """Add log priors of class, orientation and offset."""
         task = self.task
-        if task.cross_correlation:
-            return scores
         with np.errstate(divide="ignore"):
             log_class = np.log(task.class_priors[self.classes])
         if task.seed_classes is not None:
@@ -244,9 +243,7 @@ class ParticleStep:
         return scores + (log_class[:, None, None] + log_orientation[:, :, None] + log_offset).astype(np.float32)
 
     def _significant(self, scores: NDArray) -> NDArray[np.bool_]:
-        """The most probable poses that together hold adaptive_fraction of the probability; or the best alone."""
-        if self.task.cross_correlation:
-            return scores == scores.max()
+        """The most probable poses that together hold adaptive_fraction of the probability."""
         return keep_fraction(probabilities(scores), self.task.adaptive_fraction)
 
     # ---------------------------------------------------------------- sums
@@ -281,7 +278,6 @@ class ParticleStep:
         for m in range(self.particle.n_tilts):
             sums.noise[o] += np.bincount(shell, np.abs(self.masked[m]) ** 2, minlength=sums.noise.shape[1])
             sums.ctf2[o] += np.bincount(shell, self.ctf2[m], minlength=sums.noise.shape[1])
-            sums.n_components[o] += np.bincount(shell, minlength=sums.noise.shape[1])
 
     def _add_poses(
         self, klass: int, rotations: NDArray, offsets: NDArray, weights: NDArray[np.float32], sums: Sums

@@ -2,7 +2,7 @@
 
 Real-space arrays (..., box, box) or (..., box, box, box) have their origin at index box // 2 on each axis.
 Transforms are "half transforms" in the FFT's own order, (..., box, box // 2 + 1) and
-(..., box, box, box // 2 + 1), with zero frequency at index 0, unnormalised (scipy's default). `ndim` is 2 or 3.
+(..., box, box, box // 2 + 1), zero frequency at index 0, unnormalised (scipy's default). `ndim` is 2 or 3.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def shell_index(box: int, ndim: int) -> NDArray[np.int32]:
 def shell_sum(values: NDArray, shells: NDArray[np.int32], n_shells: int) -> NDArray[np.float64]:
     """Sum of real `values` over each shell 0 .. n_shells - 1, (n_shells,); elements beyond are left out."""
     inside = shells < n_shells
-    return np.bincount(shells[inside], np.asarray(values, np.float64)[inside], n_shells)
+    return np.bincount(shells[inside], np.asarray(values)[inside], n_shells).astype(np.float64)
 
 
 def shell_mean(values: NDArray, shells: NDArray[np.int32], n_shells: int) -> NDArray[np.float64]:

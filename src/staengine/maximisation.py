@@ -22,9 +22,9 @@ RANDOMISE_BELOW_FSC = 0.8
 
 @functools.lru_cache(maxsize=4)
 def padded_shells(size: int, padding: int) -> NDArray[np.int32]:
-    """Shell index in unpadded pixels (P, P, P // 2 + 1) of a padded half transform with its centre at P // 2."""
+    """Shell index in unpadded pixels (S, S, S // 2) of a padded half transform with its centre at S // 2."""
     axis = np.arange(size) - size // 2
-    half = np.arange(size // 2 + 1)
+    half = np.arange(size // 2)
     r = np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + half**2)
     return np.rint(r / padding).astype(np.int32)
 
@@ -33,7 +33,7 @@ def padded_shells(size: int, padding: int) -> NDArray[np.int32]:
 class Gathered:
     """The back-projected slices of one class: sums of images and of squared CTFs, both over the noise variance."""
 
-    data: NDArray[np.complex128]  # (P, P, P // 2 + 1)
+    data: NDArray[np.complex128]  # (S, S, S // 2)
     weight: NDArray[np.float64]
     padding: int
     box: int

@@ -144,7 +144,7 @@ def fit_guinier(amplitudes: NDArray, resolution: NDArray, lowest: float, highest
     used = (resolution <= lowest) & (resolution >= highest) & (amplitudes > NO_AMPLITUDE)
     if np.count_nonzero(used) < 2:
         raise EngineError(
-            f"{PROGRAM}: --auto_bfac finds no line: fewer than two shells between {lowest:g} and {highest:g} Å "
+            f"{PROGRAM}: --auto_bfac finds no line: fewer than two shells from {lowest:g} to {highest:g} Å "
             "have signal; change --autob_lowres and --autob_highres or give --adhoc_bfac."
         )
     x, y = 1 / resolution[used] ** 2, amplitudes[used]
@@ -180,7 +180,7 @@ def process(
     to_fit = guinier["rlnLogAmplitudesOriginal"]
     if not flags.skip_fsc_weighting:
         print("== Applying sqrt(2*FSC/(FSC+1)) weighting (as in Rosenthal & Henderson, 2003) ...")
-        weights = np.r_[fsc_weights(curve), np.zeros(box)]  # none in the corners
+        weights = np.r_[fsc_weights(curve), np.zeros(box)].astype(np.float32)  # none in the corners
         transform = transform * weights[fourier.shell_index(box, 3)]
         to_fit = guinier["rlnLogAmplitudesWeighted"] = log_amplitudes(transform)
     fit, bfactor = None, flags.adhoc_bfac
@@ -272,17 +272,19 @@ def _say(what: str, value: Any) -> None:
 
 
 def _read_halves(flags: SimpleNamespace) -> tuple[NDArray, NDArray, float, tuple[str, str]]:
-    """Both half maps in double precision, the pixel size in their headers (Å), and their file names."""
+    """Both half maps, the pixel size in their headers (Å), and their file names."""
     name1 = flags.i
     name2 = flags.i2 or str(Path(name1).with_name(Path(name1).name.replace("half1", "half2")))
     if name1 == name2:
-        raise EngineError(f"{PROGRAM}: there is no 'half1' in the file name of --i {name1}; give --i2.")
+        raise EngineError(
+            f"{PROGRAM}: {name1} has no half1 in its name and no other half is given; give --i2."
+        )
     print("== Reading input half-reconstructions: ")
     _say("half1-map:", name1)
     _say("half2-map:", name2)
     (half1, pixel), (half2, pixel2) = maps.read_map(name1, "half map"), maps.read_map(name2, "half map")
     _check_same(name2, half2.shape[0], pixel2, half1.shape[0], pixel)
-    return half1.astype(float), half2.astype(float), pixel, (name1, name2)
+    return half1, half2, pixel, (name1, name2)
 
 
 def _pixel_size(angpix: float, header_pixel: float) -> float:

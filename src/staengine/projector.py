@@ -1,7 +1,8 @@
 """Central slices of a map's Fourier transform, and their adjoint: adding slices to a transform.
 
-A map (N, N, N) is held as the half transform of its zero-padded self, (P, P, P // 2 + 1) with P = padding · N, zero
-frequency at [P // 2, P // 2, 0], divided by N² as 2D transforms of images are. Values between grid points are
+A map (N, N, N) is held as the half transform of its zero-padded self (padding · N voxels a side), divided by N² as 2D
+transforms of images are, in an array (S, S, S // 2) with S = padding · N + 2 and zero frequency at [S // 2, S // 2, 0]: both
+Nyquist planes are there, so that every component below Nyquist has all its neighbours. Values between grid points are
 trilinear; what that costs in real space (a product of squared sinc functions) is divided out of the map beforehand.
 
 A slice is taken at the components (kx, ky) of a list, kx >= 0; for an orientation M (3, 3) the slice lies along the first two
@@ -16,6 +17,8 @@ import numpy as np
 import scipy.fft
 from numba import njit
 from numpy.typing import NDArray
+
+from staengine import fourier
 
 _JIT = {"nogil": True, "cache": True, "fastmath": True}
 
@@ -60,24 +63,26 @@ def gridding_correction(box: int, padding: int) -> NDArray[np.float32]:
     return (axis[:, None, None] * axis[None, :, None] * axis[None, None, :]).astype(np.float32)
 
 
+def array_shape(box: int, padding: int) -> tuple[int, int, int]:
+    """(S, S, S // 2) of the padded half transform of a map (box, box, box)."""
+    size = padding * box + 2
+    return size, size, size // 2
+
+
 def padded_transform(volume: NDArray, padding: int, workers: int = 1) -> NDArray[np.complex64]:
-    """The half transform (P, P, P // 2 + 1) of a map, ready to be sliced."""
+    """The half transform (S, S, S // 2) of a map, ready to be sliced."""
     box = volume.shape[0]
-    big = np.zeros((padding * box,) * 3, np.float32)
-    start = padding * box // 2 - box // 2
-    inner = (slice(start, start + box),) * 3
-    big[inner] = volume / gridding_correction(box, padding)
-    transform = scipy.fft.rfftn(scipy.fft.ifftshift(big), workers=workers)
-    return (scipy.fft.fftshift(transform, axes=(0, 1)) / box**2).astype(np.complex64)
+    big = fourier.window(volume / gridding_correction(box, padding), padding * box, 3).astype(np.float32)
+    transform = scipy.fft.fftshift(fourier.rfft(big, 3, workers), axes=(0, 1))
+    both_ends = ((1, 1), (1, 1), (0, 0))  # the first of these planes stays unused
+    return (np.pad(transform, both_ends, mode="wrap") / box**2).astype(np.complex64)
 
 
 def unpadded_map(transform: NDArray, box: int, padding: int, workers: int = 1) -> NDArray[np.float32]:
     """The map (box, box, box) of a half transform that was gathered by interpolation (see `backproject`)."""
-    size = padding * box
-    big = scipy.fft.irfftn(scipy.fft.ifftshift(transform, axes=(0, 1)), s=(size,) * 3, workers=workers)
-    start = size // 2 - box // 2
-    inner = scipy.fft.fftshift(big)[(slice(start, start + box),) * 3]
-    return (inner * box**2 / gridding_correction(box, padding)).astype(np.float32)
+    inner = scipy.fft.ifftshift(transform[1:-1, 1:-1], axes=(0, 1))
+    volume = fourier.window(fourier.irfft(inner, 3, workers), box, 3)
+    return (volume * box**2 / gridding_correction(box, padding)).astype(np.float32)
 
 
 @njit(**_JIT)
@@ -112,7 +117,7 @@ def project(transform, padding, matrices, kx, ky, out):
 
 @njit(**_JIT)
 def backproject(values, weights, padding, matrices, kx, ky, data, weight):
-    """Add slices: values (n, 2, m, K) to data (P, P, P // 2 + 1, 2), weights (n, m, K) to weight (P, P, P // 2 + 1).
+    """Add slices: values (n, 2, m, K) to data (S, S, S // 2, 2), weights (n, m, K) to weight (S, S, S // 2).
 
     The adjoint of `project`, up to Friedel symmetry (see `enforce_friedel`).
     """
@@ -152,7 +157,7 @@ def enforce_friedel(data: NDArray[np.complex128], weight: NDArray[np.float64]) -
 
 @njit(**_JIT)
 def add_rotated(values, operators, radius, out):
-    """Add to out the sum over operators (s, 3, 3) of values (P, P, P // 2 + 1, 3) seen at the rotated grid point.
+    """Add to out the sum over operators (s, 3, 3) of values (S, S, S // 2, 3) seen at the rotated grid point.
 
     Of the three values per voxel the second is an imaginary part, which changes sign with the Friedel mate. Only grid
     points within `radius` (padded pixels) are filled.

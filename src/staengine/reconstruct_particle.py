@@ -1,7 +1,7 @@
 """relion_tomo_reconstruct_particle: average of all particles, straight from the tilt series.
 
-Each visible image is multiplied by its CTF and exposure filter and put as a central slice into Fourier space beside
-the squares of those factors; dividing one by the other gives the map (Zivanov et al., eLife 2022).
+Each visible image is multiplied by its CTF and exposure filter and put into Fourier space as a central slice,
+beside the squares of those factors; one divided by the other gives the map (Zivanov et al., eLife 2022).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
-import mrcfile
 import numpy as np
 from numpy.typing import NDArray
 
 from staengine import backprojection, fourier, symmetry, windows
-from staengine.cli import Flag, ProgressBar, no_effect, parse, stop_if_aborted, unsupported
+from staengine.cli import Flag, ProgressBar, no_effect, parse, say, stop_if_aborted, unsupported, warn
 from staengine.errors import EngineError
+from staengine.maps import write_map
 from staengine.subtomo import prepare
 from staengine.tomo import ParticleSet, Tomogram, load_tilt_images, load_tomograms, resolve_inputs
 
@@ -48,9 +48,9 @@ FLAGS = {
         "--whiten", "--nr_helical_asu", "--helical_rise", "--helical_twist", "--no_recon", "--list_themes"
     ),
 }
-BATCH_BYTES = 128e6  # of slices kept before they are put into the volume
+BATCH_BYTES = 128e6  # of slices that wait to be put into the volume
 BACKUP_SECONDS = 60.0
-MINIMAL_WEIGHT = 0.001  # of the shell's mean
+MINIMAL_WEIGHT = 0.001  # of the mean at that resolution
 
 
 @dataclass(frozen=True)
@@ -77,15 +77,15 @@ def main(argv: list[str]) -> int:
     threads, folder = max(args.j, 1), Path(args.o)
     operators = symmetry.rotations(args.sym)
     inputs = resolve_inputs(PROGRAM, args.i, args.p, args.t, args.mot)
-    print(" + Initialising: ", flush=True)
+    say("Initialising:")
     tomograms = load_tomograms(inputs.tomograms)
-    particles = prepare(ParticleSet.read(inputs.particles), tomograms)
+    particles = prepare(ParticleSet.read(inputs.particles), tomograms, log_level=1)
     pixel = _common_pixel(particles, tomograms) * args.bin
     if particles.half_sets is None:
-        print(
-            f"      !The input particles  in {inputs.particles} have no rlnRandomSubset to specify halfsets, "
+        warn(
+            f"The input particles  in {inputs.particles} have no rlnRandomSubset to specify halfsets, "
             "joining all particles in half1",
-            flush=True,
+            level=1,
         )
     options = Options(
         inputs.particles,
@@ -98,13 +98,15 @@ def main(argv: list[str]) -> int:
     )
     backup = Backup(folder / "temp" / "sums.npz", options, args.only_do_unfinished, not args.no_backup)
     halves = accumulate(particles, tomograms, options, backup, threads, args.pipeline_control)
-    print(" + Reconstructing:", flush=True)
     if len(operators) > 1:
-        print("    - Applying point-group symmetries", flush=True)
+        say("Applying point-group symmetries")
         halves = [backprojection.symmetrise(half, operators, threads) for half in halves]
-    named = {f"half{h}": half for h, half in enumerate(halves, 1)} if len(halves) == 2 else {}
-    for tag, sums in (named | {"merged": sum(halves[1:], start=halves[0])}).items():
-        _write_maps(folder, tag, sums, pixel, args, threads)
+    say("Reconstructing:")
+    if len(halves) == 2:
+        for number, half in enumerate(halves, 1):
+            _write_maps(folder, f"half{number}", half, pixel, args, threads)
+        halves[0] += halves.pop()
+    _write_maps(folder, "merged", halves[0], pixel, args, threads)
     backup.remove()
     return 0
 
@@ -127,10 +129,11 @@ class Backup:
 
     def __init__(self, path: Path, options: Options, resume: bool, keep: bool) -> None:
         self.path, self.resume, self.keep = path, resume, keep
-        self.key, self.saved = json.dumps(asdict(options)), time.time()
+        changed = [Path(name).stat().st_mtime_ns for name in (options.particles, options.tomograms)]
+        self.key, self.saved = json.dumps([asdict(options), changed]), time.time()
 
     def load(self) -> tuple[list[str], list[NDArray[np.float64]]] | None:
-        """Finished tomograms and sums of an interrupted run with the same options, else None."""
+        """Finished tomograms and sums of an interrupted run with the same options and inputs, else None."""
         if not (self.resume and self.path.is_file()):
             return None
         with np.load(self.path) as data:
@@ -165,16 +168,17 @@ def accumulate(
     start = backup.load()
     finished, halves = start or ([], [backprojection.new_accumulator(options.box) for _ in range(n_halves)])
     size = halves[0].nbytes * n_halves / 1024**3
-    print(f"    - Memory required for accumulation: {size:.6g} GB", flush=True)
+    say(f"Memory required for accumulation: {size:.6g} GB", level=1)
     by_tomogram = particles.particles.groupby("rlnTomoName", sort=False).indices
     for number, (name, rows) in enumerate(by_tomogram.items(), 1):
         if name in finished:
             continue
         stop_if_aborted(pipeline_control)
-        print(f" + Tomogram {number} / {len(by_tomogram)}: \n    - Loading", flush=True)
+        say(f"Tomogram {number} / {len(by_tomogram)}:")
+        say("Loading", level=1)
         tomogram = tomograms[str(name)]
         images = load_tilt_images(tomogram)
-        print("    - Backprojecting:", flush=True)
+        say("Backprojecting:", level=1)
         bar, done = ProgressBar(len(rows)), 0
         for half, volume in enumerate(halves):
             in_half = rows if half_sets is None else rows[half_sets[rows] == half + 1]
@@ -187,6 +191,12 @@ def accumulate(
         bar.done()
         finished.append(str(name))
         backup.save(finished, halves)
+    for number, volume in enumerate(halves, 1):
+        if not volume[..., 2].any():
+            raise EngineError(
+                f"{particles.path}: no particle of half set {number} lies inside its tilt images with a box "
+                f"of {options.box} px; check the box and the coordinates (Å from the tomogram's centre)."
+            )
     return halves
 
 
@@ -197,68 +207,58 @@ def _batches(
     particles: ParticleSet, tomogram: Tomogram, images: NDArray, options: Options, threads: int
 ) -> Iterator[tuple[int, Slices | None]]:
     """Numbers of particles, and their slices with rotations and radii (None if none is visible)."""
-    pixel = tomogram.pixel_size * options.binning
-    weights = windows.exposure_weights(tomogram, options.box, pixel)
-    radii = _usable_radii(weights, options.cutoff)
+    weights = windows.exposure_weights(tomogram, options.box, tomogram.pixel_size * options.binning)
+    radii = usable_radii(weights, options.cutoff)
     centres = tomogram.project(particles.positions)
-    # as RELION: half the *binned* box in unbinned px; what lies beyond the border repeats the border
+    # as in RELION: half the binned box in unbinned px; where the box sticks out, the border is repeated
     visible = windows.visible_tilts(tomogram, centres, options.box / 2)
     offsets = tomogram.defocus_offset(particles.positions)
     rotations = tomogram.rotations[None] @ particles.rotations[:, None]
 
     def slices(p: int) -> NDArray[np.float32]:
-        tilts = np.flatnonzero(visible[p])
-        return particle_slices(
-            tomogram,
-            images,
-            tilts,
-            centres[p, tilts],
-            offsets[p, tilts],
-            weights[tilts],
-            radii[tilts],
-            options,
-        )
+        t = np.flatnonzero(visible[p])
+        cut, shifts = windows.cut_windows(images[t], centres[p, t], options.full_box)
+        return _slices(tomogram, t, cut, shifts, offsets[p, t], weights[t], radii[t], options)
 
-    per_particle = max(len(tomogram) * weights[0].size * 12, 1)
-    step = max(int(BATCH_BYTES / per_particle), threads)
+    step = max(int(BATCH_BYTES / (len(tomogram) * weights[0].size * 12)), threads)
     with ThreadPoolExecutor(threads) as pool:
         for first in range(0, len(particles), step):
             batch = range(first, min(first + step, len(particles)))
             stacks = list(pool.map(slices, batch))
             chosen = visible[batch]
-            used = np.concatenate([radii[v] for v in chosen])
+            used = np.concatenate([radii[tilts] for tilts in chosen])
             yield len(batch), (np.concatenate(stacks), rotations[batch][chosen], used) if len(used) else None
 
 
-def _usable_radii(weights: NDArray, cutoff: float) -> NDArray[np.float64]:
-    """First radius (n,) in Fourier px, of each tilt, whose exposure filter is too low; at most box / 2 + 1."""
-    half = weights.shape[-1]
-    return np.array([half if (w[0] > cutoff).all() else np.argmin(w[0] > cutoff) for w in weights], float)
+def usable_radii(weights: NDArray, cutoff: float) -> NDArray[np.float64]:
+    """First radius (n,), in Fourier px, where a tilt's exposure filter is too low; at most box // 2 + 1."""
+    good = weights[:, 0] > cutoff
+    return np.where(good.all(axis=1), good.shape[1], np.argmin(good, axis=1)).astype(float)
 
 
-def particle_slices(
+def _slices(
     tomogram: Tomogram,
-    images: NDArray,
     tilts: NDArray[np.int64],
-    centres: NDArray,
+    cut: NDArray[np.float32],
+    shifts: NDArray,
     defocus_offsets: NDArray,
     weights: NDArray,
     radii: NDArray,
     options: Options,
 ) -> NDArray[np.float32]:
     """Slices (n, box, box // 2 + 1, 3) of one particle: CTF-multiplied transform (real, imaginary), CTF²."""
-    cut, offsets = windows.cut_windows(images[tilts], centres, options.full_box)
     if options.circle:
         cut = windows.mask_circle(cut, options.full_box // 2)
-    # with both transforms normalised by the root of their number of elements, as RELION scales its maps
+    # RELION's scale: transforms are divided by the root of their number of elements
     scale = np.float32(1 / (options.full_box * options.binning))
-    transforms = windows.binned_transforms(cut, options.box, offsets) * scale
-    pixel = tomogram.pixel_size * options.binning
-    r = fourier.radius(options.box, 2)
-    usable = (r <= options.box / 2) & (r < radii[:, None, None])
-    factor = usable.astype(np.float32)
+    transforms = windows.binned_transforms(cut, options.box, shifts) * scale
+    factor = np.ones_like(weights)
     if options.ctf:
-        factor *= windows.transfer_functions(tomogram, defocus_offsets, tilts, options.box, pixel) * weights
+        pixel = tomogram.pixel_size * options.binning
+        r = fourier.radius(options.box, 2)
+        usable = (r <= options.box / 2) & (r < radii[:, None, None])
+        transfer = windows.transfer_functions(tomogram, defocus_offsets, tilts, options.box, pixel)
+        factor = usable * transfer * weights
     transforms *= -factor  # particles become bright
     return np.stack([transforms.real, transforms.imag, factor**2], axis=-1)
 
@@ -267,38 +267,39 @@ def particle_slices(
 
 
 def divide(sums: NDArray[np.float64], snr: float, threads: int) -> tuple[NDArray, NDArray]:
-    """Weighted sum, with interpolation corrected, and map (box, box, box), of accumulated slices.
+    """Weighted sum, corrected for interpolation, and map, both (box, box, box), of accumulated slices.
 
-    snr > 0: Wiener filter with 1 / snr; else weights below MINIMAL_WEIGHT of their shell's mean are raised to it, and
-    there is nothing beyond Nyquist.
+    snr > 0: Wiener filter with 1 / snr. Else weights below MINIMAL_WEIGHT of their shell's mean are raised to
+    it, and there is nothing beyond Nyquist.
     """
     box = sums.shape[0]
-    data = fourier.irfft(sums[..., 0] + 1j * sums[..., 1], 3, threads) * box**1.5
-    # trilinear insertion multiplies the map by sinc²
+    transform = (sums[..., 0] + 1j * sums[..., 1]).astype(np.complex64)
+    data = fourier.irfft(transform, 3, threads) * np.float32(box**1.5)
+    # linear interpolation in Fourier space multiplies the map by about sinc²
     data /= np.maximum(np.sinc(np.minimum(fourier.distance(box, 3) / box, 1)) ** 2, 0.01)
-    weight = sums[..., 2]
-    transform = fourier.rfft(data, 3, threads)
+    transform, weight = fourier.rfft(data, 3, threads), sums[..., 2].astype(np.float32)
     if snr > 0:
         transform /= weight + 1 / snr
     else:
         r = fourier.radius(box, 3)
         mean = _radial_mean(weight, r)
-        floor = MINIMAL_WEIGHT * np.interp(r, np.arange(len(mean)), mean)
-        usable = (r < box // 2) & (floor > 0)
-        transform = np.divide(
-            transform, np.maximum(weight, floor), out=np.zeros_like(transform), where=usable
-        )
+        lowest = MINIMAL_WEIGHT * np.interp(r, np.arange(len(mean)), mean)
+        weight = np.maximum(weight, lowest.astype(np.float32))
+        usable = (r < box // 2) & (weight > 0)
+        transform = np.divide(transform, weight, out=np.zeros_like(transform), where=usable)
     return data, fourier.irfft(transform, 3, threads)
 
 
 def _radial_mean(values: NDArray, r: NDArray) -> NDArray[np.float64]:
-    """Mean at whole radii 0 .. box // 2, each element shared between the two radii next to it."""
-    lower, n = np.floor(r).astype(int), values.shape[-1]
-    upper_share = r - lower
-    index = np.concatenate([lower.ravel(), lower.ravel() + 1])
-    share = np.concatenate([(1 - upper_share).ravel(), upper_share.ravel()])
-    total = np.bincount(index, share * np.tile(values.ravel(), 2))[:n]
-    return total / np.maximum(np.bincount(index, share)[:n], 1e-9)
+    """Mean at radii 0 .. box // 2, each element being shared between the two whole radii next to its own."""
+    lower, share = np.floor(r).astype(int).ravel(), (r % 1).ravel()
+
+    def total(weights: NDArray) -> NDArray[np.float64]:
+        at_lower = np.bincount(lower, weights * (1 - share))
+        at_lower[1:] += np.bincount(lower, weights * share)[:-1]
+        return at_lower[: values.shape[-1]]
+
+    return total(values.ravel()) / total(np.ones_like(share))
 
 
 def taper(volume: NDArray, edge_px: float) -> NDArray[np.float32]:
@@ -309,27 +310,19 @@ def taper(volume: NDArray, edge_px: float) -> NDArray[np.float32]:
 
 
 def _write_maps(
-    folder: Path, tag: str, sums: NDArray, pixel: float, args: SimpleNamespace, threads: int
+    folder: Path, tag: str, sums: NDArray[np.float64], pixel: float, args: SimpleNamespace, threads: int
 ) -> None:
     data, volume = divide(sums, args.SNR, threads)
-    box = args.b
-    _write(folder / f"data_{tag}.mrc", data, pixel)
-    _write(folder / f"weight_{tag}.mrc", full_weight(sums[..., 2]), pixel)
-    if 0 < args.crop < box:
-        _write(folder / f"{tag}_full.mrc", volume, pixel)
+    write_map(folder / f"data_{tag}.mrc", data, pixel)
+    write_map(folder / f"weight_{tag}.mrc", full_weight(sums[..., 2]), pixel)
+    if 0 < args.crop < args.b:
+        write_map(folder / f"{tag}_full.mrc", volume, pixel)
         volume = fourier.window(volume, args.crop, 3)
-    _write(folder / f"{tag}.mrc", taper(volume, args.taper), pixel)
+    write_map(folder / f"{tag}.mrc", taper(volume, args.taper), pixel)
 
 
-def full_weight(weight: NDArray) -> NDArray[np.float32]:
+def full_weight(weight: NDArray) -> NDArray:
     """Whole cube, zero frequency at box // 2, of the half transform of weights, which are even (box even)."""
     negative = -np.arange(weight.shape[0])
     mirrored = weight[negative][:, negative][:, :, :0:-1]
-    return np.fft.fftshift(np.concatenate([weight[:, :, :-1], mirrored], axis=2)).astype(np.float32)
-
-
-def _write(path: Path, values: NDArray, pixel: float) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with mrcfile.new(path, overwrite=True) as mrc:
-        mrc.set_data(np.ascontiguousarray(values, np.float32))
-        mrc.voxel_size = pixel
+    return np.fft.fftshift(np.concatenate([weight[:, :, :-1], mirrored], axis=2))

@@ -64,10 +64,10 @@ class RefineData:
         table = particles.particles
         self.tomograms = load_tomograms(tomograms_file)
         self.group_names = list(dict.fromkeys(table["rlnTomoName"]))
-        self.angles = table[ANGLES].to_numpy(float)
+        self.angles = table[ANGLES].to_numpy(float, copy=True)
         self.origins = particles.origins.copy()
         self.classes = (
-            table["rlnClassNumber"].to_numpy(int)
+            table["rlnClassNumber"].to_numpy(int, copy=True)
             if "rlnClassNumber" in table
             else np.zeros(len(table), int)
         )
@@ -164,8 +164,14 @@ class RefineData:
         return len(self.particles)
 
     @cached_property
-    def max_tilts(self) -> int:
-        return max(p.n_tilts for p in self.particles)
+    def mean_ctf2(self) -> NDArray[np.float64]:
+        """Mean squared CTF (optics groups, shells 0 .. box // 2)."""
+        shells, n = self.components.shell, self.box // 2 + 1
+        total, count = np.zeros((len(self.optics_names), n)), np.full((len(self.optics_names), n), 1e-30)
+        for p in self.particles:
+            total[p.optics] += np.bincount(shells, (p.ctf**2).sum(0), minlength=n)
+            count[p.optics] += np.bincount(shells, minlength=n) * p.n_tilts
+        return np.maximum(total / count, 1e-30)
 
     def transform(self, index: int) -> NDArray[np.complex64]:
         """Half transforms (m, box, box // 2 + 1) of a particle's images, from memory or disk."""

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from staengine.cli import version_text
-from staengine.errors import EngineError
 from staengine.maps import write_map
 from staengine.refine_data import RefineData
 from staengine.refine_model import ClassModel, Model, Progress
@@ -160,7 +160,7 @@ def _write_model(path: str, name: str, run: Run, data: RefineData, model: Model,
     }
     tables: dict[str, Any] = {"model_general": general, "model_classes": classes}
     for k, one in enumerate(model.classes, 1):
-        tables[f"model_class_{k}"] = pd.DataFrame(resolution | _spectra(one))
+        tables[f"model_class_{k}"] = pd.DataFrame(resolution | _spectra(one, data.mean_ctf2.mean(0)))
     tables["model_groups"] = pd.DataFrame(
         {
             "rlnGroupNumber": range(1, len(data.group_names) + 1),
@@ -172,7 +172,8 @@ def _write_model(path: str, name: str, run: Run, data: RefineData, model: Model,
         }
     )
     for o, noise in enumerate(model.noise, 1):
-        spectrum = {"rlnSpectralIndex": shells, "rlnResolution": shells / length, "rlnSigma2Noise": noise}
+        raw = noise * data.mean_ctf2[o - 1]  # RELION's is the noise after multiplication by the CTF
+        spectrum = {"rlnSpectralIndex": shells, "rlnResolution": shells / length, "rlnSigma2Noise": raw}
         tables[f"model_optics_group_{o}"] = pd.DataFrame(spectrum)
     for k, one in enumerate(model.classes, 1):
         distribution = pd.DataFrame({"rlnOrientationDistribution": one.directions})
@@ -180,12 +181,12 @@ def _write_model(path: str, name: str, run: Run, data: RefineData, model: Model,
     write_tables(path, tables)
 
 
-def _spectra(one: ClassModel) -> dict[str, Any]:
+def _spectra(one: ClassModel, mean_ctf2: NDArray) -> dict[str, Any]:
     columns = {
         "rlnSsnrMap": one.ssnr,
         "rlnGoldStandardFsc": one.fsc,
         "rlnFourierCompleteness": one.completeness,
-        "rlnReferenceSigma2": one.sigma2,
+        "rlnReferenceSigma2": one.sigma2 * mean_ctf2,
         "rlnReferenceTau2": one.tau2,
     }
     if one.orientability is not None:
@@ -289,13 +290,3 @@ def _optimiser(run: Run, prefix: str, names: list[str], progress: Progress, fina
         "rlnFixSigmaOffsetEstimates": options.fix_sigma_offset,
         "rlnMaxNumberOfPooledParticles": options.pool,
     }
-
-
-def command_of(optimiser: str) -> list[str]:
-    """The arguments that an optimiser.star was made with, from its second line. Raises EngineError."""
-    if not Path(optimiser).is_file():
-        raise EngineError(f"--continue {optimiser} does not exist.")
-    lines = Path(optimiser).read_text().splitlines()[:2]
-    if len(lines) < 2 or not lines[0].startswith("# RELION optimiser") or "--o" not in lines[1]:
-        raise EngineError(f"--continue {optimiser}: not an optimiser.star (its second line must hold the command).")
-    return shlex.split(lines[1].removeprefix("#"))

@@ -60,12 +60,16 @@ class Sampling:
         return _split(np.arange(0, 360, self.psi_step), self.psi_step, 2**finer)
 
     def offsets(self) -> NDArray[np.float64]:
-        """Coarse offsets (n, 3) in Å within a sphere of offset_range, perturbed."""
-        reach = int(self.offset_range / self.offset_step + 1e-6)
+        """Coarse offsets (n, 3) in Å: of the moved grid, as many points as lie within offset_range of the grid at rest.
+
+        They are the ones nearest to the centre, so that a large perturbation leaves no side of the sphere unsearched.
+        """
+        reach = int(self.offset_range / self.offset_step + 1e-6) + 1
         axis = np.arange(-reach, reach + 1) * self.offset_step
         grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
-        inside = (grid**2).sum(1) <= self.offset_range**2 * (1 + 1e-6)
-        return grid[inside] + self.instance * self.offset_step
+        n = int(((grid**2).sum(1) <= self.offset_range**2 * (1 + 1e-6)).sum())
+        grid = grid + self.instance * self.offset_step
+        return grid[np.argsort((grid**2).sum(1), kind="stable")[:n]]
 
     def split_offsets(self, coarse: NDArray) -> NDArray[np.float64]:
         """Children (n, 8 ** oversampling, 3) of coarse offsets (n, 3)."""

@@ -1,9 +1,9 @@
 """Simulated tilt series of an asymmetric, ribosome-like particle, with the truth beside them.
 
-A particle is a cloud of residue-sized Gaussians arranged in helices. A projection is the cloud rotated, summed
-onto an oversampled image with cubic B-splines and taken through Fourier space, where the splines are divided out
-and contrast transfer, dose and the Gaussian are multiplied in: exact up to the Nyquist frequency, without
-interpolation of a volume.
+A particle is a cloud of residue-sized Gaussians arranged in helices. A projection is the cloud rotated,
+summed onto an oversampled image with cubic B-splines and taken through Fourier space, where the splines are
+divided out and contrast transfer, dose and the Gaussian are multiplied in: exact up to the Nyquist frequency,
+without interpolation of a volume.
 
 Frames (RELION's): a point x (Å) of a particle lies at A x + p in the tomogram and at the first two rows of
 R (A x + p) plus the tilt's shift in an image, with p from the tomogram's centre, A from the particle's Euler
@@ -22,16 +22,15 @@ import mrcfile
 import numpy as np
 import pandas as pd
 import scipy.fft
-import starfile
 from numba import njit
 from scipy.spatial.transform import Rotation
 
-from staengine import cli, ctf, fourier
+from staengine import cli, ctf, fourier, tomo
 from staengine.errors import EngineError
 
 RESIDUE_VOLUME = 160.0  # Å^3 of dense matter that one residue stands for
 RESIDUE_SIGMA = 2.0  # Å, Gaussian radius of one residue
-VOLTAGE, SPHERICAL_ABERRATION, AMPLITUDE_CONTRAST = 300.0, 2.7, 0.1  # kV, mm, fraction
+OPTICS = (300.0, 2.7, 0.1)  # voltage kV, spherical aberration mm, amplitude contrast
 
 # Ellipsoids that make up the particle, as fractions of its diameter: centre and semi-axes.
 BODY = (
@@ -43,7 +42,6 @@ HEAD = ((-0.18, 0.29, 0.22), (0.13, 0.11, 0.12))
 HEAD_PIVOT = (-0.10, 0.24, 0.12)  # conformation B: the head swivelled about this point
 HEAD_SWIVEL_DEG = (55.0, 25.0, 0.0)
 
-POSE = [f"rlnCenteredCoordinate{c}Angst" for c in "XYZ"] + ["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]
 TRUE_POSE = [f"true{c}Angst" for c in "XYZ"] + ["trueRot", "trueTilt", "truePsi"]
 TILT_TRUTH = ["tilt", "trueDefocus", "recordedDefocus"]
 TILT_TRUTH += [f"{kind}{c}ShiftAngst" for kind in ("true", "recorded") for c in "XY"]
@@ -69,16 +67,16 @@ class SimulationSettings:
     junk: float = _setting(0.15, "junk among all picks, fraction")
     clumps: float = _setting(0.0, "junk picks that sit on amorphous protein instead of bare ice, fraction")
     fraction_b: float = _setting(0.3, "particles in conformation B, fraction")
-    size: int = _setting(384, "image and tomogram width and height, px")
+    size: int = _setting(480, "image and tomogram width and height, px")
     depth: int = _setting(200, "tomogram thickness, px")
     angpix: float = _setting(4.0, "pixel size, Å")
     diameter: float = _setting(260.0, "particle diameter, Å")
     tilt_max: float = _setting(60.0, "largest tilt angle, degrees")
     tilt_step: float = _setting(6.0, "angle between tilts, degrees; acquired dose-symmetrically")
-    dose: float = _setting(4.5, "exposure per tilt, e/Å^2")
-    snr: float = _setting(0.1, "variance of a projection without CTF over that of the noise, per pixel")
-    defocus_min: float = _setting(22000.0, "smallest defocus of a tilt series, Å")
-    defocus_max: float = _setting(38000.0, "largest defocus of a tilt series, Å")
+    dose: float = _setting(4.0, "exposure per tilt, e/Å^2")
+    snr: float = _setting(1.0, "variance of a projection without CTF over that of the noise, per pixel")
+    defocus_min: float = _setting(20000.0, "smallest defocus of a tilt series, Å; they are spread evenly")
+    defocus_max: float = _setting(40000.0, "largest defocus of a tilt series, Å")
     angle_error: float = _setting(4.5, "error of the picks' orientation, degrees")
     position_error: float = _setting(6.0, "error of the picks' position, Å")
     shift: float = _setting(20.0, "shift of a tilt image along each axis, Å")
@@ -88,14 +86,21 @@ class SimulationSettings:
     j: int = _setting(2, "threads")
 
     def __post_init__(self) -> None:
-        if min(self.sets, self.tomos, self.particles, self.optics_groups, self.j) < 1:
-            raise EngineError(
-                "simulate: --sets, --tomos, --particles, --optics_groups and --j must be at least 1"
-            )
-        if not all(0 <= f < 1 for f in (self.junk, self.clumps, self.fraction_b)) and self.clumps != 1:
-            raise EngineError("simulate: --junk, --clumps and --fraction_b are fractions between 0 and 1")
-        if min(self.angpix, self.diameter, self.tilt_step, self.snr) <= 0:
-            raise EngineError("simulate: --angpix, --diameter, --tilt_step and --snr must be positive")
+        """Raises EngineError for settings that cannot be."""
+        at_least_one = ("sets", "tomos", "optics_groups", "particles", "size", "depth", "j")
+        positive = ("angpix", "diameter", "tilt_step", "snr")
+        errors = ("dose", "angle_error", "position_error", "shift", "shift_error", "defocus_error", "seed")
+        for names, fits, rule in (
+            (at_least_one, lambda v: v >= 1, "must be at least 1"),
+            (positive, lambda v: v > 0, "must be positive"),
+            (errors, lambda v: v >= 0, "must not be negative"),
+            (("clumps", "fraction_b"), lambda v: 0 <= v <= 1, "is a fraction between 0 and 1"),
+            (("junk",), lambda v: 0 <= v < 1, "is a fraction of all picks, below 1"),
+            (("tilt_max",), lambda v: 0 <= v < 90, "is an angle between 0 and 90 degrees"),
+        ):
+            for name in names:
+                if not fits(getattr(self, name)):
+                    raise EngineError(f"simulate: --{name} {rule}, not {getattr(self, name):g}.")
 
 
 class Phantom(NamedTuple):
@@ -144,8 +149,9 @@ def _helices(centre: Any, radii: Any, diameter: float, rng: np.random.Generator)
     """Residues (n, 3) in Å of random helices that fill an ellipsoid, one to each RESIDUE_VOLUME."""
     centre, radii = np.multiply(centre, diameter), np.multiply(radii, diameter)
     wanted = int(4 / 3 * np.pi * radii.prod() / RESIDUE_VOLUME)
-    along = np.arange(-25.0, 25.0, 2.8)  # Å along the axis; radius 9 Å and pitch 28 Å are those of A-form RNA
-    turn = along * 2 * np.pi / 28
+    # Double helices of 50 Å, with the radius (9 Å), pitch (28 Å) and rise (2.8 Å) of A-form RNA.
+    along = np.tile(np.arange(-25.0, 25.0, 2.8), 2)
+    turn = along * 2 * np.pi / 28 + np.repeat([0, 2.5], len(along) // 2)
     rods = wanted // len(along) * 4 + 8
     start = rng.uniform(-1, 1, (rods, 3))
     frames = Rotation.random(rods, rng=rng).as_matrix()[:, None]  # (rods, 1, 3, 3)
@@ -230,41 +236,45 @@ def simulate(settings: SimulationSettings) -> None:
     """
     s = settings
     s.o.mkdir(parents=True, exist_ok=True)
-    seeds = np.random.SeedSequence(s.seed).spawn(s.sets * s.tomos + 1)
-    phantom = build_phantom(s.diameter, np.random.default_rng(seeds[0]))
-    box = 2 * scipy.fft.next_fast_len(
-        int(np.ceil(1.1 * s.diameter / s.angpix)), real=True
-    )  # room for the CTF
+    n_series = s.sets * s.tomos
+    first, *seeds = np.random.SeedSequence(s.seed).spawn(n_series + 1)
+    rng = np.random.default_rng(first)
+    phantom = build_phantom(s.diameter, rng)
+    spread = (rng.permutation(n_series) + rng.random(n_series)) / n_series  # else all zeros may fall together
+    defoci = s.defocus_min + spread * (s.defocus_max - s.defocus_min)
+    # A box of 2.2 diameters holds what the contrast transfer spreads around the particle.
+    box = 2 * scipy.fft.next_fast_len(int(np.ceil(1.1 * s.diameter / s.angpix)), real=True)
     for name, points in phantom._asdict().items():
         _write_mrc(s.o / f"phantom_{name}.mrc", phantom_map(points, box, s.angpix), s.angpix)
     grid = Grid(box, s.angpix, _residue_filter(box, s.angpix, 2))
     noise = _noise_level(phantom.A, grid, s)
+    series = list(zip(defoci, seeds, strict=True))
     for k in range(s.sets):
         folder = s.o / f"set{k + 1}" if s.sets > 1 else s.o
-        _simulate_set(folder, phantom, grid, noise, seeds[1 + k * s.tomos : 1 + (k + 1) * s.tomos], s)
+        _simulate_set(folder, series[k * s.tomos : (k + 1) * s.tomos], phantom, grid, noise, s)
 
 
 def _simulate_set(
-    folder: Path, phantom: Phantom, grid: Grid, noise: float, seeds: list, s: SimulationSettings
+    folder: Path, series: list[Any], phantom: Phantom, grid: Grid, noise: float, s: SimulationSettings
 ) -> None:
+    """Write one set; `series` gives the defocus (Å) and the random seed of each tilt series."""
     (folder / "tilt_series").mkdir(parents=True, exist_ok=True)
-    picks, truths, tilts, tomograms = [], [], [], []
-    for t, seed in enumerate(seeds):
+    tables: dict[str, list[pd.DataFrame]] = {"particles": [], "truth": [], "tilts": []}
+    tomograms = []
+    for t, (defocus, seed) in enumerate(series):
         name, rng = f"TS_{t + 1:02d}", np.random.default_rng(seed)
         scene, pick, truth = _populate(phantom, s, rng)
-        tilt = _acquisition(s, rng)
+        tilt = _acquisition(defocus, s, rng)
         _write_tilt_series(folder / "tilt_series" / name, scene, tilt, grid, noise, seed, s)
         series_star = _recorded_series(folder / "tilt_series" / name, tilt, s)
         tomograms.append(_tomogram_row(name, f"opticsGroup{t % s.optics_groups + 1}", series_star, s))
-        for rows, table in ((picks, pick), (truths, truth), (tilts, tilt[TILT_TRUTH])):
-            rows.append(table.assign(rlnTomoName=name))
-        print(
-            f" + {folder / name}: {s.particles} particles, {len(pick) - s.particles} junk picks", flush=True
-        )
-    _write_star(folder / "tomograms.star", "global", pd.DataFrame(tomograms))
-    _write_star(folder / "particles.star", "particles", pd.concat(picks))
-    _write_star(folder / "truth.star", "truth", pd.concat(truths))
-    _write_star(folder / "truth_tilts.star", "tilts", pd.concat(tilts))
+        for table, rows in (("particles", pick), ("truth", truth), ("tilts", tilt[TILT_TRUTH].copy())):
+            rows.insert(0, "rlnTomoName", name)
+            tables[table].append(rows)
+        print(f" + {folder / name}: {s.particles} particles, {len(pick) - s.particles} junk", flush=True)
+    tomo.write_star({"global": pd.DataFrame(tomograms)}, folder / "tomograms.star")
+    for table, file in (("particles", "particles"), ("truth", "truth"), ("tilts", "truth_tilts")):
+        tomo.write_star({table: pd.concat(tables[table])}, folder / f"{file}.star")
 
 
 def _populate(
@@ -283,23 +293,19 @@ def _populate(
     turns = Rotation.from_rotvec(rng.normal(0, np.deg2rad(s.angle_error) / np.sqrt(3), (n_all, 3)))
     moves = rng.normal(0, s.position_error / np.sqrt(3), (n_all, 3))
     kinds = [*np.where(is_b, "B", "A"), *["junk"] * n_junk]
-    picks = np.hstack([positions + moves, _euler_angles(rotations * turns)])
-    truth = np.hstack([positions, _euler_angles(rotations)])
+    picks = np.hstack([positions + moves, tomo.euler_angles((rotations * turns).as_matrix())])
+    truth = np.hstack([positions, tomo.euler_angles(rotations.as_matrix())])
     return (
         scene,
-        pd.DataFrame(picks, columns=POSE),
+        pd.DataFrame(picks, columns=[*tomo.COORDINATES, *tomo.ANGLES]),
         pd.DataFrame(truth, columns=TRUE_POSE).assign(trueClass=kinds),
     )
 
 
-def _euler_angles(rotations: Rotation) -> np.ndarray:
-    """RELION's rot, tilt, psi (n, 3) in degrees of rotations from the particle to the tomogram."""
-    return rotations.inv().as_euler("ZYZ", degrees=True)
-
-
 def _place(count: int, s: SimulationSettings, rng: np.random.Generator) -> np.ndarray:
     """Random positions (count, 3) in Å from the tomogram's centre, no two particles touching."""
-    half = np.array([s.size, s.size, s.depth]) * s.angpix / 2 - np.array([0.5, 0.5, 0.45]) * s.diameter
+    margin = s.diameter + 2 * s.shift  # room for a box of twice the diameter in most tilt images
+    half = np.array([s.size, s.size, s.depth]) * s.angpix / 2 - [margin, margin, 0.45 * s.diameter]
     if half.min() <= 0:
         raise EngineError("simulate: the particle is larger than the tomogram; raise --size or --depth.")
     positions = np.empty((0, 3))
@@ -314,19 +320,19 @@ def _place(count: int, s: SimulationSettings, rng: np.random.Generator) -> np.nd
     )
 
 
-def _acquisition(s: SimulationSettings, rng: np.random.Generator) -> pd.DataFrame:
+def _acquisition(defocus: float, s: SimulationSettings, rng: np.random.Generator) -> pd.DataFrame:
     """One row per tilt: geometry, true and recorded shifts and defoci (Å), exposure before (e/Å^2)."""
     tilt = np.arange(-s.tilt_max, s.tilt_max + s.tilt_step / 2, s.tilt_step)
     n = len(tilt)
     order = np.argsort(np.argsort(np.abs(tilt), kind="stable"))
-    defocus = rng.uniform(s.defocus_min, s.defocus_max) + rng.normal(0, 150, n)
+    true_defocus = defocus + rng.normal(0, 150, n)
     shift = rng.normal(0, s.shift, (2, n))
     recorded = shift + rng.normal(0, s.shift_error, (2, n))
     return pd.DataFrame(
         {
             "tilt": tilt,
-            "trueDefocus": defocus,
-            "recordedDefocus": defocus + s.defocus_offset + rng.normal(0, s.defocus_error, n),
+            "trueDefocus": true_defocus,
+            "recordedDefocus": true_defocus + s.defocus_offset + rng.normal(0, s.defocus_error, n),
             "trueXShiftAngst": shift[0],
             "trueYShiftAngst": shift[1],
             "recordedXShiftAngst": recorded[0],
@@ -367,18 +373,8 @@ def _tilt_image(
     ):
         if corner.min() < 0 or corner.max() > s.size + margin:
             continue
-        transfer = damage * ctf.ctf(
-            grid.box,
-            s.angpix,
-            defocus,
-            defocus,
-            0,
-            VOLTAGE,
-            SPHERICAL_ABERRATION,
-            AMPLITUDE_CONTRAST,
-            tilt.contrast,
-        )
-        patch = projection(cloud, R @ A, x - np.rint(x), grid, transfer)
+        transfer = ctf.ctf(grid.box, s.angpix, defocus, defocus, 0.0, *OPTICS, scale=tilt.contrast)
+        patch = projection(cloud, R @ A, x - np.rint(x), grid, transfer * damage)
         canvas[corner[1] : corner[1] + grid.box, corner[0] : corner[0] + grid.box] -= patch
     image = canvas[margin:-margin, margin:-margin]
     return image + rng.normal(0, noise, image.shape).astype(np.float32)
@@ -411,16 +407,14 @@ def _recorded_series(path: Path, tilts: pd.DataFrame, s: SimulationSettings) -> 
             "rlnCtfScalefactor": tilts.contrast,
         }
     )
-    _write_star(path.with_suffix(".star"), path.name, table)
+    tomo.write_star({path.name: table}, path.with_suffix(".star"))
     return star
 
 
 def _tomogram_row(name: str, optics_group: str, series_star: str, s: SimulationSettings) -> dict[str, Any]:
     return {
         "rlnTomoName": name,
-        "rlnVoltage": VOLTAGE,
-        "rlnSphericalAberration": SPHERICAL_ABERRATION,
-        "rlnAmplitudeContrast": AMPLITUDE_CONTRAST,
+        **dict(zip(("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast"), OPTICS, strict=True)),
         "rlnMicrographOriginalPixelSize": s.angpix,
         "rlnTomoTiltSeriesPixelSize": s.angpix,
         "rlnTomoHand": 1.0,
@@ -435,12 +429,6 @@ def _tomogram_row(name: str, optics_group: str, series_star: str, s: SimulationS
 
 def _from_project(path: Path, s: SimulationSettings) -> str:
     return Path(os.path.relpath(path, s.root or s.o)).as_posix()
-
-
-def _write_star(path: Path, table: str, rows: pd.DataFrame) -> None:
-    if "rlnTomoName" in rows:
-        rows = rows[["rlnTomoName", *rows.columns.drop("rlnTomoName")]]
-    starfile.write({table: rows}, path, overwrite=True)
 
 
 def _write_mrc(path: Path, values: np.ndarray, angpix: float) -> None:

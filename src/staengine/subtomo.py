@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from staengine import fourier, windows
-from staengine.cli import Flag, ProgressBar, no_effect, parse, stop_if_aborted, unsupported
+from staengine.cli import Flag, ProgressBar, no_effect, parse, say, stop_if_aborted, unsupported, warn
 from staengine.errors import EngineError
 from staengine.tomo import (
     COORDINATES,
@@ -55,6 +55,14 @@ FLAGS = {
     **unsupported("--no_writing", "--list_themes"),
 }
 
+OPTICS = {  # columns of the optics table, attributes of Tomogram
+    "rlnVoltage": "voltage",
+    "rlnSphericalAberration": "cs",
+    "rlnAmplitudeContrast": "q0",
+    "rlnTomoTiltSeriesPixelSize": "pixel_size",
+}
+ABERRATIONS = ["rlnOddZernike", "rlnEvenZernike", "rlnMagMat00", "rlnBeamTiltX", "rlnBeamTiltY"]
+
 
 @dataclass(frozen=True)
 class Options:
@@ -94,74 +102,68 @@ def main(argv: list[str]) -> int:
     options = _options(args)
     inputs = resolve_inputs(PROGRAM, args.i, args.p, args.t, args.mot)
     tomograms = load_tomograms(inputs.tomograms)
-    particles = ParticleSet.read(inputs.particles)
-    particles = prepare(particles, tomograms)
+    particles = prepare(ParticleSet.read(inputs.particles), tomograms)
     jobs = list(plan(particles, tomograms, options, not args.dont_apply_offsets))
     folder = args.o.rstrip("/")
     files = stack_files(particles, folder)
     kept = _output_particles(particles, jobs, files, options, not args.dont_apply_offsets)
-    kept.write(f"{folder}/particles.star")
-    write_optimisation_set(f"{folder}/optimisation_set.star", f"{folder}/particles.star", inputs.tomograms)
     for number, job in enumerate(jobs, 1):
         stop_if_aborted(args.pipeline_control)
-        print(f" + Tomogram {number} / {len(jobs)}: \n    - Loading", flush=True)
+        say(f"Tomogram {number} / {len(jobs)}:")
         _extract(job, files, options, args.only_do_unfinished, args.j)
+    kept.write(f"{folder}/particles.star")
+    write_optimisation_set(f"{folder}/optimisation_set.star", f"{folder}/particles.star", inputs.tomograms)
     return 0
 
 
 def _options(args: SimpleNamespace) -> Options:
     crop = args.crop if args.crop > 0 else args.b
     if args.b <= 0 or args.b % 2 or crop % 2:
-        raise EngineError(
-            f"{PROGRAM}: --b and --crop must be even and positive, not {args.b} and {args.crop}."
-        )
+        raise EngineError(f"{PROGRAM}: --b and --crop must be even and positive, not {args.b} and {crop}.")
     if crop > args.b:
         raise EngineError(f"{PROGRAM}: --crop {crop} is larger than --b {args.b}.")
     if args.bin < 1:
         raise EngineError(f"{PROGRAM}: --bin must be at least 1, not {args.bin:g}.")
     return Options(
-        args.b, crop, args.bin, args.max_dose, args.min_frames, args.float16,
-        ctf=not args.no_ctf, invert=not args.no_ic,
-        circle=not args.no_circle_crop, circle_before=args.circle_precrop,
-    )  # fmt: skip
+        args.b,
+        crop,
+        args.bin,
+        args.max_dose,
+        args.min_frames,
+        args.float16,
+        ctf=not args.no_ctf,
+        invert=not args.no_ic,
+        circle=not args.no_circle_crop,
+        circle_before=args.circle_precrop,
+    )
 
 
 # ---------------------------------------------------------------- what is cut out
 
 
-def prepare(particles: ParticleSet, tomograms: dict[str, Tomogram]) -> ParticleSet:
-    """Particles with names and optics groups, those of undefined tomograms dropped, sorted by tomogram.
+def prepare(particles: ParticleSet, tomograms: dict[str, Tomogram], log_level: int = 0) -> ParticleSet:
+    """Particles with names and optics groups, without those of undefined tomograms, sorted by tomogram.
 
-    Says on stdout what it had to do, in RELION's words. Raises EngineError if no particle is left or the optics
-    tables contradict each other.
+    Says what it had to do, in RELION's words. Raises EngineError if no particle is left, if a name is there
+    twice, or if optics groups and tomograms contradict each other.
     """
-    table, said = particles.particles.copy(), []
+    table = _with_names(particles, log_level)
     of_tomogram = table["rlnTomoName"]
-    if "rlnTomoParticleName" not in table:
-        said.append(
-            f"The particles in {particles.path} do not have names (rlnTomoParticleName). They are being added now."
-        )
-        number = table.groupby("rlnTomoName").cumcount() + 1
-        table["rlnTomoParticleName"] = of_tomogram + "/" + number.astype(str)
     empty = [name for name in tomograms if not (of_tomogram == name).any()]
     unknown = sorted(set(of_tomogram) - set(tomograms))
     if len(empty) == len(tomograms):
         raise EngineError(
-            f"none of the particles' tomograms ({', '.join(unknown[:5])}, ..) is defined in the tomograms file "
-            f"({', '.join(list(tomograms)[:5])}, ..): rlnTomoName must agree."
+            f"{particles.path}: none of its tomograms ({', '.join(unknown[:5])}) is in the tomograms file "
+            f"({', '.join(empty[:5])}); rlnTomoName must agree."
         )
     if empty:
-        said.append(f"No particles were found for the following tomograms: {', '.join(empty)}")
+        warn(f"No particles were found for the following tomograms: {', '.join(empty)}", log_level)
     if unknown:
-        said.append(
-            f"Particles were found belonging to the following undefined tomograms: {', '.join(unknown)}"
-        )
-    for line in said:
-        print(f"   !{line}", flush=True)
+        undefined = ", ".join(unknown)
+        warn(f"Particles were found belonging to the following undefined tomograms: {undefined}", log_level)
     order = {name: number for number, name in enumerate(tomograms)}
-    table = table[of_tomogram.isin(order)].sort_values(
-        "rlnTomoName", key=lambda s: s.map(order), kind="stable"
-    )
+    table = table[of_tomogram.isin(order)]
+    table = table.sort_values("rlnTomoName", key=lambda names: names.map(order), kind="stable")
     result = ParticleSet(table.reset_index(drop=True), particles.optics, particles.general, particles.path)
     if result.optics is None:
         _add_optics(result, tomograms)
@@ -169,53 +171,54 @@ def prepare(particles: ParticleSet, tomograms: dict[str, Tomogram]) -> ParticleS
     return result
 
 
+def _with_names(particles: ParticleSet, log_level: int) -> pd.DataFrame:
+    """The particle table with rlnTomoParticleName; new names are TOMOGRAM/NUMBER."""
+    table, names = particles.particles.copy(), "rlnTomoParticleName"
+    if names not in table:
+        warn(
+            f"The particles in {particles.path} do not have names ({names}). They are being added now.",
+            log_level,
+        )
+        number = table.groupby("rlnTomoName").cumcount() + 1
+        table[names] = table["rlnTomoName"] + "/" + number.astype(str)
+    repeated = table[names][table[["rlnTomoName", names]].duplicated()]
+    if len(repeated):
+        raise EngineError(
+            f"{particles.path}: particle {repeated.iloc[0]} is there twice; {names} must be unique."
+        )
+    return table
+
+
 def _add_optics(particles: ParticleSet, tomograms: dict[str, Tomogram]) -> None:
     """Make optics groups from the tomograms' rlnOpticsGroupName."""
     groups = particles.particles["rlnTomoName"].map(lambda name: tomograms[name].optics_group)
     names = list(dict.fromkeys(groups))
-    first = {name: next(t for t in tomograms.values() if t.optics_group == name) for name in names}
+    first = [next(t for t in tomograms.values() if t.optics_group == name) for name in names]
     particles.optics = pd.DataFrame(
-        {
-            "rlnVoltage": [first[name].voltage for name in names],
-            "rlnSphericalAberration": [first[name].cs for name in names],
-            "rlnAmplitudeContrast": [first[name].q0 for name in names],
-            "rlnTomoTiltSeriesPixelSize": [first[name].pixel_size for name in names],
-            "rlnOpticsGroup": range(1, len(names) + 1),
-            "rlnOpticsGroupName": names,
-        }
+        {column: [getattr(tomogram, attribute) for tomogram in first] for column, attribute in OPTICS.items()}
+        | {"rlnOpticsGroup": range(1, len(names) + 1), "rlnOpticsGroupName": names}
     )
-    particles.particles.insert(
-        particles.particles.columns.get_loc("rlnTomoParticleName"),  # type: ignore[arg-type]
-        "rlnOpticsGroup",
-        groups.map({name: number for number, name in enumerate(names, 1)}),
-    )
-
-
-ABERRATIONS = ["rlnOddZernike", "rlnEvenZernike", "rlnMagMat00", "rlnBeamTiltX", "rlnBeamTiltY"]
+    before_name = list(particles.particles.columns).index("rlnTomoParticleName")
+    numbers = groups.map({name: number for number, name in enumerate(names, 1)})
+    particles.particles.insert(before_name, "rlnOpticsGroup", numbers)
 
 
 def _check_optics(particles: ParticleSet, tomograms: dict[str, Tomogram]) -> None:
-    optics, table = particles.optics, particles.particles
-    assert optics is not None
+    assert particles.optics is not None
+    optics = particles.optics.set_index("rlnOpticsGroup")
     for column in ABERRATIONS:
-        if column in optics and not (optics[column].astype(str).str.strip("[]0,. ") == "").all():
+        if column in optics and (optics[column].astype(str).str.strip("[]0,. ") != "").any():
             raise EngineError(f"{particles.path}: the embedded engine has no aberrations ({column}).")
-    columns = {
-        "rlnVoltage": "voltage",
-        "rlnSphericalAberration": "cs",
-        "rlnAmplitudeContrast": "q0",
-        "rlnTomoTiltSeriesPixelSize": "pixel_size",
-    }
-    by_group = optics.set_index("rlnOpticsGroup")
-    for group, name in table[["rlnOpticsGroup", "rlnTomoName"]].drop_duplicates().itertuples(index=False):
-        if group not in by_group.index:
+    pairs = particles.particles[["rlnOpticsGroup", "rlnTomoName"]].drop_duplicates()
+    for group, name in pairs.itertuples(index=False):
+        if group not in optics.index:
             raise EngineError(f"{particles.path}: optics group {group} is not in table data_optics.")
-        for column, attribute in columns.items():
-            of_tomogram = getattr(tomograms[name], attribute)
-            if column in by_group and abs(by_group.loc[group, column] - of_tomogram) > 1e-3:
+        for column, attribute in OPTICS.items():
+            expected = getattr(tomograms[name], attribute)
+            if column in optics and abs(optics.loc[group, column] - expected) > 1e-3:
                 raise EngineError(
-                    f"{particles.path}: {column} of optics group {group} is {by_group.loc[group, column]:g}, "
-                    f"that of tomogram {name} is {of_tomogram:g}."
+                    f"{particles.path}: {column} of optics group {group} is {optics.loc[group, column]:g}, "
+                    f"but {expected:g} in tomogram {name}."
                 )
 
 
@@ -236,17 +239,12 @@ def plan(
 
 
 def stack_files(particles: ParticleSet, folder: str) -> list[str]:
-    """The stack of each particle: Subtomograms/NAME_stack2d.mrcs, below a folder TOMOGRAM if NAME has no slash."""
+    """Each particle's file: Subtomograms/NAME_stack2d.mrcs, in a folder TOMOGRAM if NAME has no slash."""
     names = particles.particles["rlnTomoParticleName"]
     if "/" in names.iloc[0]:
-        print(
-            " + Slash found in first particle name: not creating subdirectories for each tomogram", flush=True
-        )
+        say("Slash found in first particle name: not creating subdirectories for each tomogram")
     else:
-        print(
-            " + No slashes found in first particle name: creating subdirectories for each tomogram",
-            flush=True,
-        )
+        say("No slashes found in first particle name: creating subdirectories for each tomogram")
         names = particles.particles["rlnTomoName"] + "/" + names
     return [f"{folder}/Subtomograms/{name}_stack2d.mrcs" for name in names]
 
@@ -259,27 +257,28 @@ def _output_particles(
     removed = len(particles) - len(rows)
     if not len(rows):
         raise EngineError(
-            f"{particles.path}: no particle lies far enough inside {options.min_frames} tilt images for a box of "
-            f"{options.crop} px at binning {options.binning:g}: check coordinates (Å from the centre) and box."
+            f"{particles.path}: no particle lies inside at least {options.min_frames} tilt images with a box "
+            f"of {options.crop} px at binning {options.binning:g}; "
+            "check the box and the coordinates (Å from the tomogram's centre)."
         )
     if removed:
-        what = "One particle was" if removed == 1 else f"{removed} particles were"
-        print(f"   !{what} removed because {'it was' if removed == 1 else 'they were'} too close to the edge"
-              " in all images.", flush=True)  # fmt: skip
+        particles_were, they = ("One particle was", "it was") if removed == 1 else (
+            f"{removed} particles were", "they were"
+        )  # fmt: skip
+        warn(f"{particles_were} removed because {they} too close to the edge in all images.")
     table = particles.particles.iloc[rows].reset_index(drop=True)
-    table = table.drop(columns=[c for c in ("rlnCtfImage",) if c in table])
-    table["rlnTomoVisibleFrames"] = [format_visible(v) for job in jobs for v in job.visible]
+    table = table.drop(columns="rlnCtfImage", errors="ignore")  # of 3D subtomograms
+    table["rlnTomoVisibleFrames"] = [format_visible(tilts) for job in jobs for tilts in job.visible]
     table["rlnImageName"] = [files[row] for row in rows]
     if apply_origins:
         table[COORDINATES] = particles.positions[rows]
         table[ORIGINS] = 0.0
     assert particles.optics is not None
-    pixel = particles.optics["rlnTomoTiltSeriesPixelSize"]
     optics = particles.optics.assign(
         rlnCtfDataAreCtfPremultiplied=int(options.ctf),
         rlnImageDimensionality=2,
         rlnTomoSubtomogramBinning=options.binning,
-        rlnImagePixelSize=options.binning * pixel,
+        rlnImagePixelSize=options.binning * particles.optics["rlnTomoTiltSeriesPixelSize"],
         rlnImageSize=options.crop,
     )
     return ParticleSet(table, optics, {"rlnTomoSubTomosAre2DStacks": 1}, particles.path)
@@ -289,20 +288,19 @@ def _output_particles(
 
 
 def _extract(job: Job, files: list[str], options: Options, only_unfinished: bool, threads: int) -> None:
+    say("Loading", level=1)
     images = load_tilt_images(job.tomogram)
-    weights = windows.exposure_weights(job.tomogram, options.box, job.tomogram.pixel_size * options.binning)
+    pixel = job.tomogram.pixel_size * options.binning
+    weights = windows.exposure_weights(job.tomogram, options.box, pixel)
     for folder in {Path(files[row]).parent for row in job.rows}:
         folder.mkdir(parents=True, exist_ok=True)
 
     def write(p: int) -> None:
         path = files[job.rows[p]]
         if not (only_unfinished and _is_complete(path, int(job.visible[p].sum()), options)):
-            stack = particle_stack(job, p, images, weights, options)
-            with mrcfile.new(path, overwrite=True) as mrc:
-                mrc.set_data(stack.astype(np.float16 if options.float16 else np.float32))
-                mrc.voxel_size = job.tomogram.pixel_size * options.binning
+            _write_stack(path, particle_stack(job, p, images, weights, options), pixel, options.float16)
 
-    print("    - Extracting particles:", flush=True)
+    say("Extracting particles:", level=1)
     bar = ProgressBar(len(job.rows))
     with ThreadPoolExecutor(max(threads, 1)) as pool:
         for done, _ in enumerate(pool.map(write, range(len(job.rows))), 1):
@@ -315,23 +313,31 @@ def particle_stack(
 ) -> NDArray[np.float32]:
     """Images (n_visible, crop, crop) of the job's particle number p, bright on a dark ground.
 
-    images: tilt series (n, h, w); weights: exposure filters (n, box, box // 2 + 1). Grey values are divided by the
-    binning, so that they do not depend on it once averaged.
+    images: tilt series (n, h, w); weights: exposure filters (n, box, box // 2 + 1).
     """
     tilts, tomogram = job.visible[p], job.tomogram
-    cut, offsets = windows.cut_windows(images[tilts], job.centres[p][tilts], options.full_box)
+    cut, offsets = windows.cut_windows(images[tilts], job.centres[p, tilts], options.full_box)
     if options.circle_before:
         cut = windows.mask_circle(cut, options.full_box // 2)
     transforms = windows.binned_transforms(cut, options.box, offsets)
     if options.ctf:
-        pixel = tomogram.pixel_size * options.binning
-        offset = job.defocus_offsets[p][tilts]
+        pixel, offset = tomogram.pixel_size * options.binning, job.defocus_offsets[p, tilts]
         transforms *= windows.transfer_functions(tomogram, offset, tilts, options.box, pixel) * weights[tilts]
     sign = -1 if options.invert else 1
+    # binning² for the smaller transform, and once more as RELION does to keep its grey scale
     stack = fourier.irfft(transforms, 2) * np.float32(sign / options.binning**3)
     if options.circle:
         stack = windows.mask_circle(stack, options.crop // 2)
     return fourier.window(stack, options.crop, 2)
+
+
+def _write_stack(path: str, stack: NDArray[np.float32], pixel: float, float16: bool) -> None:
+    if float16 and np.abs(stack).max() > np.finfo(np.float16).max:
+        raise EngineError(f"{path}: the values are too large for half precision; leave out --float16.")
+    with mrcfile.new(path, overwrite=True) as mrc:
+        mrc.set_data(stack.astype(np.float16 if float16 else np.float32))
+        mrc.set_image_stack()
+        mrc.voxel_size = pixel
 
 
 def _is_complete(path: str, n_images: int, options: Options) -> bool:

@@ -1,8 +1,8 @@
 """Tilt series, particles and optimisation sets: RELION's STAR files and the geometry that they describe.
 
-Positions are in Å, relative to the tomogram's centre, as rlnCenteredCoordinate{X,Y,Z}Angst. A point p lies in a
-tilt image at R p / pixel + shift + (width // 2, height // 2) px with R = Rz(ZRot) Ry(YTilt) Rx(XTilt); its depth
-is z of R p. All paths in STAR files are relative to the working directory.
+Positions are in Å from the tomogram's centre, as rlnCenteredCoordinate{X,Y,Z}Angst. A point p lies in a tilt
+image at R p / pixel + shift + (width // 2, height // 2) px, R = Rz(ZRot) Ry(YTilt) Rx(XTilt); its depth is z
+of R p. All paths in STAR files are relative to the working directory.
 """
 
 from __future__ import annotations
@@ -79,6 +79,18 @@ def _require(table: pd.DataFrame, columns: Iterable[str], path: str | Path, name
         raise EngineError(f"{path}: table data_{name} has no column {', '.join(missing)}.")
 
 
+def _check_numbers(table: pd.DataFrame, columns: Iterable[str], path: str | Path, name: str) -> None:
+    for column in columns:
+        if column in table.columns:
+            values = pd.to_numeric(table[column], errors="coerce").to_numpy(float)
+            if not np.isfinite(values).all():
+                row = int(np.flatnonzero(~np.isfinite(values))[0])
+                raise EngineError(
+                    f"{path}: table data_{name}, row {row + 1}: {column} is '{table[column].iloc[row]}', "
+                    "not a number."
+                )
+
+
 def _column(table: pd.DataFrame, name: str, default: float = 0.0) -> NDArray[np.float64]:
     return table[name].to_numpy(float) if name in table.columns else np.full(len(table), default)
 
@@ -138,8 +150,10 @@ class Tomogram:
             return int(mrc.header.nx), int(mrc.header.ny)
 
     def project(self, positions: NDArray) -> NDArray[np.float64]:
-        """Where positions (m, 3) or, per tilt, (m, n, 3) in Å lie in each tilt image: (m, n, 2) = x, y in px."""
+        """Where positions (m, 3) or, per tilt, (m, n, 3) in Å lie in the images: (m, n, 2) = x, y in px."""
         width, height = self.image_size
+        # in RELION a tomogram of odd size has its centre half a pixel further
+        positions = positions + self.pixel_size / 2 * (np.array(self.size) % 2)
         return self._rotate(positions, rows=2) / self.pixel_size + self.shifts + (width // 2, height // 2)
 
     def depth(self, positions: NDArray) -> NDArray[np.float64]:
@@ -151,23 +165,17 @@ class Tomogram:
         return self.hand * self.depth(positions)
 
     def _rotate(self, positions: NDArray, rows: int) -> NDArray[np.float64]:
-        positions = np.asarray(positions, float)
-        if positions.ndim == 2:
-            positions = positions[:, None, :]
-        return np.einsum("nij,mnj->mni", self.rotations[:, :rows], np.broadcast_to(
-            positions, (len(positions), len(self), 3)))  # fmt: skip
+        per_tilt = "mnj" if np.ndim(positions) == 3 else "mj"
+        return np.einsum(f"nij,{per_tilt}->mni", self.rotations[:, :rows], positions)
 
 
-TOMOGRAM_COLUMNS = [
-    "rlnTomoName",
+TOMOGRAM_NUMBERS = [
     "rlnVoltage",
     "rlnSphericalAberration",
     "rlnAmplitudeContrast",
     "rlnTomoTiltSeriesPixelSize",
-    "rlnTomoTiltSeriesStarFile",
 ]
-TILT_COLUMNS = [
-    "rlnMicrographName",
+TILT_NUMBERS = [
     "rlnMicrographPreExposure",
     "rlnTomoYTilt",
     "rlnTomoZRot",
@@ -182,14 +190,20 @@ TILT_COLUMNS = [
 def load_tomograms(path: str | Path) -> dict[str, Tomogram]:
     """All tilt series of a tomograms.star, by name, in the file's order. Raises EngineError."""
     table = _table(read_star(path), "global", path)
-    _require(table, TOMOGRAM_COLUMNS, path, "global")
+    _require(table, ["rlnTomoName", "rlnTomoTiltSeriesStarFile", *TOMOGRAM_NUMBERS], path, "global")
     if "rlnTomoDeformationGridSizeX" in table.columns:
         raise EngineError(
             f"{path}: image deformations (rlnTomoDeformation..) are not in the embedded engine."
         )
-    tomograms = [_load_tomogram(row) for row in table.to_dict("records")]
-    if not tomograms:
+    _check_numbers(table, TOMOGRAM_NUMBERS, path, "global")
+    if table.empty:
         raise EngineError(f"{path}: table data_global is empty.")
+    if (table["rlnTomoTiltSeriesPixelSize"] <= 0).any():
+        raise EngineError(f"{path}: rlnTomoTiltSeriesPixelSize must be positive.")
+    repeated = table["rlnTomoName"][table["rlnTomoName"].duplicated()]
+    if len(repeated):
+        raise EngineError(f"{path}: tomogram {repeated.iloc[0]} is there twice; names must be unique.")
+    tomograms = [_load_tomogram(row) for row in table.to_dict("records")]
     return {tomogram.name: tomogram for tomogram in tomograms}
 
 
@@ -197,7 +211,8 @@ def _load_tomogram(row: dict[Any, Any]) -> Tomogram:
     name, path = row["rlnTomoName"], row["rlnTomoTiltSeriesStarFile"]
     tables = read_star(path)
     tilts = _table(tables, name, path)
-    _require(tilts, TILT_COLUMNS, path, name)
+    _require(tilts, ["rlnMicrographName", *TILT_NUMBERS], path, name)
+    _check_numbers(tilts, [*TILT_NUMBERS, "rlnTomoXTilt", "rlnCtfScalefactor", "rlnPhaseShift"], path, name)
     pixel = float(row["rlnTomoTiltSeriesPixelSize"])
     angles = np.stack([_column(tilts, f"rlnTomo{angle}") for angle in ("ZRot", "YTilt", "XTilt")], axis=-1)
     return Tomogram(
@@ -225,19 +240,22 @@ def _load_tomogram(row: dict[Any, Any]) -> Tomogram:
 
 
 def _image_reference(text: str) -> tuple[int, str]:
-    section, at, path = text.rpartition("@")
-    return (int(section) - 1 if at else 0), path
+    section, _, path = text.rpartition("@")
+    return (int(section) - 1, path) if section.isdigit() else (0, text)
 
 
 def _open_mrc(path: str) -> Any:
     if not Path(path).is_file():
         raise EngineError(f"the tilt images {path} do not exist.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return mrcfile.mmap(path, permissive=False)
-    except ValueError as error:
-        raise EngineError(f"{path} is not a complete MRC file: {error}") from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # old headers are read all the same
+        try:
+            mrc = mrcfile.mmap(path, permissive=True)
+        except ValueError as error:
+            raise EngineError(f"{path} is not an MRC file: {error}") from None
+    if mrc.data is None:
+        raise EngineError(f"{path} is cut short, or not an MRC file.")
+    return mrc
 
 
 def load_tilt_images(tomogram: Tomogram) -> NDArray[np.float32]:
@@ -264,9 +282,10 @@ def _check_images(
     tomogram: Tomogram, path: str, data: NDArray, voxel: float, sections: Sequence[int]
 ) -> None:
     width, height = tomogram.image_size
-    if max(sections) >= len(data):
+    missing = [section for section in sections if not 0 <= section < len(data)]
+    if missing:
         raise EngineError(
-            f"{path} has {len(data)} images; {tomogram.star_file} names image {max(sections) + 1}."
+            f"{path} has {len(data)} images; {tomogram.star_file} names image {missing[0] + 1}."
         )
     if data.shape[1:] != (height, width):
         raise EngineError(
@@ -274,7 +293,7 @@ def _check_images(
         )
     if voxel > 0 and abs(voxel - tomogram.pixel_size) > 0.01 * tomogram.pixel_size:
         raise EngineError(
-            f"{path}: pixel size {voxel:g} Å in the header, but {tomogram.pixel_size:g} Å for {tomogram.name}."
+            f"{path}: pixel size {voxel:g} Å in the header, {tomogram.pixel_size:g} Å for {tomogram.name}."
         )
 
 
@@ -297,10 +316,15 @@ class ParticleSet:
         _require(particles, ["rlnTomoName", *COORDINATES], path, "particles")
         if particles.empty:
             raise EngineError(f"{path}: table data_particles is empty.")
+        numbers = [*COORDINATES, *ORIGINS, *ANGLES, *SUBTOMOGRAM_ANGLES, "rlnRandomSubset"]
+        _check_numbers(particles, numbers, path, "particles")
         general = tables.get("general", {})
         if isinstance(general, pd.DataFrame):
             general = general.iloc[0].to_dict()
         optics = _table(tables, "optics", path) if "optics" in tables else None
+        if optics is not None:
+            _require(optics, ["rlnOpticsGroup"], path, "optics")
+            _require(particles, ["rlnOpticsGroup"], path, "particles")
         return cls(particles.reset_index(drop=True), optics, general, str(path))
 
     def write(self, path: str | Path) -> None:
@@ -346,10 +370,13 @@ class ParticleSet:
 
     @property
     def half_sets(self) -> NDArray[np.int64] | None:
-        """rlnRandomSubset (n,) of 1 and 2, or None."""
+        """rlnRandomSubset (n,) of 1 and 2, or None. Raises EngineError for other values."""
         if "rlnRandomSubset" not in self.particles.columns:
             return None
-        return self.particles["rlnRandomSubset"].to_numpy(np.int64)
+        halves = self.particles["rlnRandomSubset"].to_numpy(np.int64)
+        if not np.isin(halves, (1, 2)).all():
+            raise EngineError(f"{self.path}: rlnRandomSubset must be 1 or 2.")
+        return halves
 
     @property
     def visible(self) -> list[NDArray[np.bool_]] | None:
@@ -402,7 +429,7 @@ def write_optimisation_set(
 
 
 def resolve_inputs(program: str, i: str, p: str = "", t: str = "", mot: str = "") -> OptimisationSet:
-    """The input state: `--i SET`, or `--p PARTICLES --t TOMOGRAMS [--mot TRAJECTORIES]`, which win over a set's."""
+    """The input state: `--i SET`, or `--p PARTICLES --t TOMOGRAMS [--mot TRAJECTORIES]`, which win."""
     found = read_optimisation_set(i) if i else OptimisationSet("", "")
     result = OptimisationSet(p or found.particles, t or found.tomograms, mot or found.trajectories)
     if not result.particles or not result.tomograms:

@@ -1,4 +1,4 @@
-"""Particle images cut out of tilt images: windows, binning in Fourier space, and what the microscope did to them."""
+"""Particle images cut out of tilt images: windows, binning in Fourier space, transfer functions."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def visible_tilts(tomogram: Tomogram, centres: NDArray, radius_px: float) -> NDA
     centres: (m, n, 2) px, as of `Tomogram.project`.
     """
     size = np.array(tomogram.image_size)
-    return ((centres > radius_px) & (centres < size - radius_px)).all(axis=-1)
+    return np.all((centres > radius_px) & (centres < size - radius_px), axis=-1)
 
 
 def cut_windows(
     images: NDArray, centres: NDArray, box: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Windows (n, box, box) about `centres` (n, 2) of images (n, h, w), beyond whose border pixels are repeated.
+    """Windows (n, box, box) about `centres` (n, 2) px of images (n, h, w); borders are repeated.
 
     Also returns where the centres lie relative to the windows' own, (n, 2) px within ± 0.5.
     """

@@ -95,4 +95,6 @@ def test_the_demo_config_is_valid() -> None:
 
     config = load(ROOT / "config/config.yaml", ROOT / "config/demo.yaml")
     assert config["engine"]["kind"] == "embedded"
-    assert yaml.safe_load((ROOT / "profiles/demo/profile.yaml").read_text())["configfile"] == "config/demo.yaml"
+    assert (
+        yaml.safe_load((ROOT / "profiles/demo/profile.yaml").read_text())["configfile"] == "config/demo.yaml"
+    )

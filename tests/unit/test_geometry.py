@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stacycle import geometry
@@ -41,14 +41,17 @@ def test_no_filter_follows_from_a_resolution_that_is_none(resolution):
         geometry.initial_lowpass(resolution)
 
 
+@settings(deadline=None)
 @given(diameter=st.floats(80, 2000), pixel=st.floats(0.5, 9))
 def test_a_box_transforms_fast_halves_twice_and_holds_the_particle(diameter, pixel):
+    def transforms_fast(size):
+        return (2 * 3 * 5 * 7) ** 13 % size == 0  # no other prime factor
+
     box = geometry.box(diameter, pixel)
     assert box % 4 == 0
-    assert not [p for p in range(11, box + 1) if box % p == 0 and all(p % q for q in range(2, p))]
+    assert transforms_fast(box)
     assert box * pixel <= 2 * diameter * 1.001
-    larger = [n for n in range(box + 4, int(2 * diameter / pixel) + 1, 4)]
-    assert all(any(n % p == 0 for p in range(11, n + 1) if all(p % q for q in range(2, p))) for n in larger)
+    assert not any(transforms_fast(size) for size in range(box + 4, int(2 * diameter / pixel), 4))
     if box >= 28:
         assert box * pixel > 1.4 * diameter
 
@@ -60,6 +63,7 @@ def test_a_particle_of_a_few_pixels_is_refused_with_what_to_do():
         geometry.box(20, 8)
 
 
+@settings(deadline=None)
 @given(st.integers(16, 1000))
 def test_an_estimation_box_is_even_has_factors_2_and_3_only_and_is_the_smallest(box):
     size = geometry.estimation_box(box)
@@ -74,6 +78,7 @@ def test_an_estimation_box_is_even_has_factors_2_and_3_only_and_is_the_smallest(
     assert not any(good(n) for n in range(math.ceil(1.1 * box), size) if n % 2 == 0)
 
 
+@settings(deadline=None)
 @given(st.floats(0.3, 20))
 def test_the_e_step_limit_is_never_coarser_than_nyquist_nor_much_finer(pixel):
     limit = geometry.estep_limit(pixel)

@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stacycle import geometry, relion
@@ -223,6 +223,7 @@ POSSIBLE = {
 
 
 @pytest.mark.parametrize("builder", POSSIBLE, ids=lambda builder: builder.__name__)
+@settings(deadline=None)
 @given(data=st.data())
 def test_no_combination_of_settings_gives_a_flag_that_relion_would_ignore(builder, data):
     argv = builder(**data.draw(st.fixed_dictionaries(POSSIBLE[builder])))

@@ -7,36 +7,76 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 import pandas as pd
+from scipy import fft
 
+from stacycle import runs
 from stacycle.decisions.mask import distance, low_pass
 from stacycle.errors import UserError
 
 
-def with_agreement(classes: pd.DataFrame, consensus: str | Path, diameter: float, lowpass: float) -> pd.DataFrame:
-    """The class table (`runs.classes`) with `correlation` and `amplitude` of each map against the consensus map.
+def with_agreement(
+    classes: pd.DataFrame, consensus: str | Path, diameter: float, lowpass: float
+) -> pd.DataFrame:
+    """The class table (`runs.classes`) with `correlation` and `likeness` of each map to the consensus map.
 
-    Both inside a sphere of `diameter` (Å), after a low-pass to `lowpass` (Å): `correlation` is Pearson's, `amplitude`
-    the slope of the class map on the consensus (1: as strong; 0: nothing of it). A class of particles gives what the
-    consensus shows; junk averages to something else, and weaker, whatever resolution it pretends to.
+    `correlation` is Pearson's within a sphere of `diameter` (Å) after a low-pass to `lowpass` (Å).
+    `likeness`, 0..1, estimates the share of a class's particles that look like the consensus, against that of
+    the best class: see `likeness`. UserError if a map cannot be read or the boxes differ.
     """
     reference, pixel_size = _read(consensus)
     inside = distance(len(reference)) * pixel_size <= diameter / 2
-    wanted = low_pass(reference, pixel_size, lowpass)[inside]
-    wanted = wanted - wanted.mean()
-    values = []
+    filtered = low_pass(reference, pixel_size, lowpass)[inside]
+    correlations, strengths = [], []
     for path in classes["map"]:
         density, _ = _read(path)
         if density.shape != reference.shape:
             raise UserError(
-                f"{path}: has a box of {len(density)} voxels, the consensus {consensus} of {len(reference)}."
+                f"{path}: has a box of {len(density)} voxels, the consensus {consensus} one of {len(reference)}."
             )
-        found = low_pass(density, pixel_size, lowpass)[inside]
-        found = found - found.mean()
-        product, power = float(found @ wanted), float(found @ found)
-        values.append((product / np.sqrt(power * (wanted @ wanted) or 1), product / (wanted @ wanted or 1)))
-    return classes.assign(
-        correlation=[float(c) for c, _ in values], amplitude=[float(a) for _, a in values]
-    )
+        correlations.append(_pearson(low_pass(density, pixel_size, lowpass)[inside], filtered))
+        strengths.append(likeness(density, reference, *runs.ssnr(path)))
+    strongest = max([*strengths, 1e-12])
+    return classes.assign(correlation=correlations, likeness=[s / strongest for s in strengths])
+
+
+def likeness(density: np.ndarray, consensus: np.ndarray, ssnr: np.ndarray, T: float) -> float:
+    """Amplitude x correlation of a class map (n, n, n) with the consensus, the damping by T taken back.
+
+    `ssnr` (n // 2 + 1 shells) is RELION's, which has T as a factor; the map was multiplied by ssnr / (1 +
+    ssnr). Without that, its amplitude on the consensus is the share of particles that the consensus shows,
+    whatever T and however many they are. Each shell counts by how much of the consensus the class's particles
+    could show there (the square of e / (1 + e), e the SSNR that the consensus would have in the class at T =
+    1).
+    """
+    cross, of_class, of_consensus = _spectra(density, consensus)
+    shells = slice(1, len(of_class))
+    X, M, C = cross[shells], np.maximum(of_class[shells], 1e-30), of_consensus[shells]
+    ssnr = np.maximum(ssnr[shells], 1e-6)
+    undamped = 1 + 1 / ssnr
+    expected = ssnr / T * C / M
+    weight = (expected / (1 + expected)) ** 2
+    product = (weight * undamped * X).sum()
+    power = (weight * C).sum()
+    if power <= 0 or product <= 0:
+        return 0.0
+    return float(product / power * product / np.sqrt(power * (weight * undamped**2 * M).sum()))
+
+
+def _spectra(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cross spectrum and the two power spectra, summed over the shells 0 .. n // 2 of two cubic maps."""
+    n = len(a)
+    axis = fft.fftfreq(n) * n
+    shell = np.rint(np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis[None, None] ** 2))
+    A, B = fft.fftn(a), fft.fftn(b)
+    index = shell.astype(int).ravel()
+    sums = (np.bincount(index, x.ravel()) for x in ((A * B.conj()).real, np.abs(A) ** 2, np.abs(B) ** 2))
+    cross, of_a, of_b = (x[: n // 2 + 1] for x in sums)
+    return cross, of_a, of_b
+
+
+def _pearson(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    return float(a @ b / np.sqrt((a @ a) * (b @ b) or 1))
 
 
 def _read(path: str | Path) -> tuple[np.ndarray, float]:

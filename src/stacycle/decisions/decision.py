@@ -15,19 +15,22 @@ import pandas as pd
 
 from stacycle.errors import UserError
 
+By = Literal["rule", "config"]
+
 
 @dataclass(frozen=True)
 class Decision:
     """One decision.
 
-    `choice` names what was chosen (`{"iteration": 20}`); `by` says whether the rule or the config chose; `reason`
-    is one sentence for a biologist; `candidates` has one row per candidate; `numbers` are what later steps need to
-    know of the chosen one (a resolution in Å, a number of particles); `parts` are decisions that this one rests on.
+    `choice` names what was chosen (`{"iteration": 20}`); `by` says whether the rule or the config chose;
+    `reason` is one sentence for a biologist; `candidates` has one row per candidate; `numbers` are what later
+    steps need to know of the chosen one (a resolution in Å, a number of particles); `parts` are decisions
+    that this one rests on.
     """
 
     question: str
     choice: dict[str, Any]
-    by: Literal["rule", "config"]
+    by: By
     reason: str
     candidates: pd.DataFrame = field(default_factory=pd.DataFrame)
     warnings: list[str] = field(default_factory=list)
@@ -45,7 +48,9 @@ class Decision:
 
 
 def combine(question: str, parts: Sequence[Decision]) -> Decision:
-    """One decision of several that were made in this order: choices and numbers together, later ones winning."""
+    """One decision of several that were made in this order: choices and numbers together, later ones
+    winning.
+    """
     return Decision(
         question=question,
         choice={key: value for part in parts for key, value in part.choice.items()},

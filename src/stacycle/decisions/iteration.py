@@ -1,8 +1,10 @@
-"""Which iteration to go on from: the first of the plateau in resolution (align) or in changing classes (class3d)."""
+"""Which iteration to go on from: the first of the plateau in resolution (align) or in changing classes
+(class3d).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import isfinite, nan
 from typing import Literal
@@ -10,60 +12,69 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from stacycle.decisions.decision import Decision, check_override
+from stacycle.decisions.decision import By, Decision, check_override
 from stacycle.errors import UserError
 from stacycle.runs import Iteration
 
 HELD = 3  # iterations in a row that a resolution must hold; one good iteration may be chance
 LEVEL = 5  # iterations whose median is a level of changing classes
 TOLERANCE = 0.05  # relative, above the lowest level
+DRIFT = 0.05  # of the particles may have another class than in the last iteration
 
 Choice = int | Literal["auto"]
 
 
-def align_iteration(run: Sequence[Iteration], choice: Choice = "auto", key: str = "align.iteration") -> Decision:
-    """The first iteration of the finest resolution that was held for three iterations (or to the end, for two).
+def align_iteration(
+    run: Sequence[Iteration], choice: Choice = "auto", key: str = "align.iteration"
+) -> Decision:
+    """The first iteration of the finest resolution that was held for three iterations (or to the end, for
+    two).
 
-    Iterations 0 and 1 count only if there is nothing else: the one has no resolution, the other's comes from
-    cross-correlation with the starting map. UserError if the run left no complete iteration or lacks `choice`.
+    Iterations 0 and 1 count only if there is nothing else: the one has no resolution, that of the other comes
+    from cross-correlation with the starting map. UserError if the run left no complete iteration or lacks
+    `choice`.
     """
     run = _complete(run, key)
     if choice != "auto":
         return _by_config(run, choice, key, "resolution")
-    candidates = _past_first(run)
+    candidates = [it for it in run if it.number > 1] or run[-1:]
     frequency = np.array([1 / it.resolution for it in candidates])  # of an inf: 0
-    held = [
-        frequency[i : i + HELD].min() for i in range(len(candidates)) if i + 2 <= len(candidates) or i == 0
-    ]
-    first = int(np.argmax(held))
-    chosen = candidates[first]
     if frequency.max() == 0:
-        chosen = candidates[-1]
+        warning = (
+            f"The alignment reached no resolution in {run[-1].number} iterations: check that the "
+            "contrast and the angles of the picks are right, and try a larger T."
+        )
         reason = "No iteration reached any resolution, so the last was taken."
-        warnings = [
-            f"The alignment reached no resolution in {run[-1].number} iterations: check that the contrast and the "
-            "angles of the picks are right, and try a larger T."
-        ]
-        return _decision(run, chosen, "rule", reason, warnings, "resolution")
+        return _decision(run, candidates[-1], reason, [warning], "resolution")
+    starts = range(max(1, len(candidates) - 1))  # the last alone holds nothing
+    first = int(np.argmax([frequency[i : i + HELD].min() for i in starts]))
+    chosen, last = candidates[first], candidates[-1]
     reason = (
-        f"Iteration {chosen.number} is the first of {_span(candidates, frequency, first)} at {chosen.resolution:.2f} Å, "
-        "the finest resolution that was held."
+        f"Iteration {chosen.number} is the first at {chosen.resolution:.2f} Å, the finest resolution "
+        "that was held."
     )
     warnings = []
-    if len(candidates) > HELD and (first >= len(candidates) - 2 or frequency[-1] > frequency[first]):
+    if len(candidates) > HELD and (first == len(candidates) - 2 or frequency[-1] > frequency[first]):
         warnings.append("The resolution was still improving when the run ended: more iterations may help.")
     if frequency[-1] < frequency[first]:
         warnings.append(
-            f"The resolution got worse after iteration {chosen.number} (last: {candidates[-1].resolution:.2f} Å)."
+            f"The resolution got worse after iteration {chosen.number}: {last.resolution:.2f} Å at the end."
         )
-    return _decision(run, chosen, "rule", reason, warnings, "resolution")
+    return _decision(run, chosen, reason, warnings, "resolution")
 
 
-def class3d_iteration(run: Sequence[Iteration], choice: Choice = "auto", key: str = "class3d.iteration") -> Decision:
+def class3d_iteration(
+    run: Sequence[Iteration],
+    choice: Choice = "auto",
+    key: str = "class3d.iteration",
+    unlike_last: Mapping[int, float] | None = None,
+) -> Decision:
     """The first iteration whose changing classes are as few as in the quietest stretch of the run.
 
-    The level of a stretch is the median of five iterations in a row. Iterations 0 and 1 have no changes to go by.
-    UserError if the run left no complete iteration or lacks `choice`.
+    The level of a stretch is the median of five iterations in a row. Iterations 0 and 1 have no changes to go
+    by. `unlike_last` (`runs.unlike_last`) tells flicker from drift: few changes in each iteration can still
+    add up, so the iteration must also have nearly the classes of the last. UserError if the run left no
+    complete iteration or lacks `choice`.
     """
     run = _complete(run, key)
     if choice != "auto":
@@ -71,27 +82,31 @@ def class3d_iteration(run: Sequence[Iteration], choice: Choice = "auto", key: st
     candidates = [it for it in run if isfinite(it.changed_classes)]
     if not candidates:
         reason = "The run says nothing of changing classes, so its last iteration was taken."
-        return _decision(run, run[-1], "rule", reason, [], "changed_classes")
+        return _decision(run, run[-1], reason, [], "changed_classes")
     changes = np.array([it.changed_classes for it in candidates])
     width = min(LEVEL, len(changes))
     levels = np.median(np.lib.stride_tricks.sliding_window_view(changes, width), axis=1)
-    first = int(np.argmax(changes <= levels.min() * (1 + TOLERANCE)))
+    level = float(levels.min())
+    drift = np.array([(unlike_last or {}).get(it.number, 0.0) for it in candidates])
+    settled = drift <= max(DRIFT, level * LEVEL)
+    quiet = settled & (changes <= level * (1 + TOLERANCE))
+    first = int(np.argmax(quiet)) if quiet.any() else int(np.argmax(settled))
     chosen = candidates[first]
     reason = (
-        f"Iteration {chosen.number} is the first where the changes of class have come down to their lowest level "
-        f"({chosen.changed_classes:.2%} of the particles change; level {levels.min():.2%})."
+        f"Iteration {chosen.number} is the first where the changes of class have come down to their level "
+        f"({chosen.changed_classes:.2%} of the particles; quietest stretch: {level:.2%})."
     )
     warnings = []
-    if levels.min() > 0.05:
+    if level > 0.05:
         warnings.append(
-            f"The classes did not settle: {levels.min():.0%} of the particles still change class in each iteration; "
-            "more iterations, fewer classes or a lower T may help."
+            f"The classes did not settle: {level:.0%} of the particles change class in each iteration; more "
+            "iterations, fewer classes or a lower T may help."
         )
-    elif first >= len(changes) - 2 and len(changes) > 2:
-        warnings.append("The changes of class were still falling when the run ended: more iterations may help.")
-    if np.median(changes[-width:]) > 2 * levels.min() + TOLERANCE / 10:
+    elif len(changes) > 2 and first >= len(changes) - 2:
+        warnings.append("The classes were still changing when the run ended: more iterations may help.")
+    if levels[-1] > 2 * level + DRIFT / 10:
         warnings.append(f"More particles change class again after iteration {chosen.number}.")
-    return _decision(run, chosen, "rule", reason, warnings, "changed_classes")
+    return _decision(run, chosen, reason, warnings, "changed_classes")
 
 
 def _complete(run: Sequence[Iteration], key: str) -> list[Iteration]:
@@ -100,28 +115,20 @@ def _complete(run: Sequence[Iteration], key: str) -> list[Iteration]:
     return list(run)
 
 
-def _past_first(run: list[Iteration]) -> list[Iteration]:
-    return [it for it in run if it.number > 1] or run[-1:]
-
-
 def _by_config(run: list[Iteration], wanted: int, key: str, judged_by: str) -> Decision:
     check_override(key, wanted, [it.number for it in run], "iteration")
     chosen = next(it for it in run if it.number == wanted)
-    return _decision(run, chosen, "config", f"The config asks for iteration {wanted} ({key}).", [], judged_by)
-
-
-def _span(candidates: list[Iteration], frequency: np.ndarray, first: int) -> str:
-    length = int(np.argmax(np.append(frequency[first:] < frequency[first], True)))
-    return f"{length} in a row" if length > 1 else "the run"
+    reason = f"The config asks for iteration {wanted} ({key})."
+    return _decision(run, chosen, reason, [], judged_by, "config")
 
 
 def _decision(
     run: list[Iteration],
     chosen: Iteration,
-    by: Literal["rule", "config"],
     reason: str,
     warnings: list[str],
     judged_by: str,
+    by: By = "rule",
 ) -> Decision:
     columns = ["number", judged_by, "accuracy_rotations", "accuracy_translations", "pmax"]
     table = pd.DataFrame([asdict(it) for it in run])[columns].rename(columns={"number": "iteration"})

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import fft, ndimage
 
-from stacycle.decisions.decision import Decision
+from stacycle.decisions.decision import By, Decision
 from stacycle.errors import UserError
 
 SIGMAS = 3.0  # above the solvent: what is higher is not noise
@@ -26,10 +26,11 @@ def mask_threshold(
 ) -> Decision:
     """A threshold low enough for the whole particle and high enough to leave the solvent out.
 
-    `density` is a cubic map (n, n, n), `pixel_size` in Å, `lowpass` in Å as given to mask_create, `diameter` (Å) that
-    of the sphere that holds the particle, outside which refinement has flattened the map. Solvent level and noise
-    come from the histogram's mode and its lower side inside that sphere, the particle's level from Otsu's upper half.
-    UserError if the map is empty or if the config's threshold would make an empty mask.
+    `density` is a cubic map (n, n, n), `pixel_size` in Å, `lowpass` in Å as given to mask_create, `diameter`
+    (Å) that of the sphere that holds the particle, outside which refinement has flattened the map. Solvent
+    level and noise come from the histogram's mode and its lower side inside that sphere, the particle's level
+    from Otsu's upper half. UserError if the map is empty or if the config's threshold would make an empty
+    mask.
     """
     smooth = low_pass(density, pixel_size, lowpass)
     inside = distance(len(density)) * pixel_size <= min(diameter, len(density) * pixel_size) / 2
@@ -37,8 +38,8 @@ def mask_threshold(
     highest = float(values.max())
     if not np.isfinite(values).all() or highest <= 0 or np.ptp(values) == 0:
         raise UserError(
-            f"{key}: the map has no positive density inside {diameter:.0f} Å, so no mask can be made from it; "
-            "is it empty, or is its contrast inverted?"
+            f"{key}: the map has no positive density inside {diameter:.0f} Å, so no mask can be made; is it "
+            "empty, or is its contrast inverted?"
         )
     solvent, noise = _solvent(values)
     split = _otsu(values)
@@ -52,21 +53,27 @@ def mask_threshold(
     *low, otsu, dust = options.values()
     automatic = max(min(max(low), otsu), dust)
     name = next(name for name, value in options.items() if value == automatic)
+    by: By = "rule" if threshold == "auto" else "config"
     if threshold == "auto":
-        chosen, by = automatic, "rule"
+        chosen = automatic
         reason = f"Threshold {chosen:.4g} is {name}: low enough for weak parts, above the solvent's noise."
     else:
-        chosen, by = float(threshold), "config"
+        chosen = float(threshold)
         reason = f"The config asks for threshold {chosen:.4g} ({key})."
         if chosen >= highest:
             raise UserError(
-                f"{key}: {chosen:.4g} is above the highest density of the low-passed map ({highest:.4g}), so the "
-                f"mask would be empty; try {automatic:.4g}."
+                f"{key}: {chosen:.4g} is above the highest density of the low-passed map ({highest:.4g}), so "
+                f"the mask would be empty; try {automatic:.4g}."
             )
         options["config"] = chosen
     table = pd.DataFrame(
         [
-            {"candidate": name, "threshold": value, **_extent(smooth, inside, value, pixel_size), "chosen": value == chosen}
+            {
+                "candidate": name,
+                "threshold": value,
+                **_extent(smooth, inside, value, pixel_size),
+                "chosen": value == chosen,
+            }
             for name, value in options.items()
         ]
     )
@@ -86,7 +93,9 @@ def low_pass(density: np.ndarray, pixel_size: float, resolution: float) -> np.nd
     """The map (n, n, n) without what is finer than `resolution` (Å); a raised-cosine edge of two shells."""
     n = len(density)
     axis = fft.fftfreq(n) * n
-    shell = np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + fft.rfftfreq(n)[None, None] ** 2 * n * n)
+    shell = np.sqrt(
+        axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + fft.rfftfreq(n)[None, None] ** 2 * n * n
+    )
     edge = np.clip((shell - (n * pixel_size / resolution - 1)) / 2, 0, 1)
     weight = 0.5 + 0.5 * np.cos(np.pi * edge)
     return fft.irfftn(fft.rfftn(density.astype(np.float32)) * weight, s=density.shape)
@@ -112,7 +121,9 @@ def _solvent(values: np.ndarray) -> tuple[float, float]:
 
 
 def _otsu(values: np.ndarray, bins: int = 256) -> float:
-    """The threshold that divides the histogram into the two halves of largest variance between them (Otsu 1979)."""
+    """The threshold that divides the histogram into the two halves of largest variance between them (Otsu
+    1979).
+    """
     counts, edges = np.histogram(values, bins)
     centres = (edges[1:] + edges[:-1]) / 2
     below = np.cumsum(counts)[:-1]
@@ -147,11 +158,12 @@ def _warnings(extent: dict[str, float], key: str) -> list[str]:
     warnings = []
     if extent["of sphere"] > 0.6:
         warnings.append(
-            f"The density above the threshold fills {extent['of sphere']:.0%} of the sphere around the particle: "
+            f"Density above the threshold fills {extent['of sphere']:.0%} of the sphere around the particle: "
             f"too much solvent may be inside; look at the mask and raise {key}."
         )
     if extent["in one piece"] < 1 - DUST:
         warnings.append(
-            f"Only {extent['in one piece']:.0%} of the density above the threshold is in one piece: look at the mask."
+            f"Only {extent['in one piece']:.0%} of the density above the threshold is in one piece: look at "
+            "the mask."
         )
     return warnings

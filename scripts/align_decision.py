@@ -1,0 +1,17 @@
+"""Choose the alignment to go on from, and give its particles and map their stable names."""
+
+from pathlib import Path
+
+from stacycle import choose, job
+from stacycle.decisions import write_decision
+
+params = snakemake.params
+folder = Path(snakemake.output.decision).parent
+
+with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/align") as say:
+    key = f"rounds.{snakemake.wildcards.round}.align"
+    chosen = choose.alignment(folder, params.sweep, params.iteration, params.variant, key)
+    say(str(chosen.decision))
+    choose.go_on_from(chosen, folder)
+    choose.copy_reference(chosen.classes["map"].iloc[0], snakemake.output.reference)
+    write_decision(snakemake.output.decision, chosen.decision)

@@ -1,0 +1,26 @@
+"""Choose the classification to go on from, and give its particles and class table their stable names."""
+
+from pathlib import Path
+
+from stacycle import choose, job
+from stacycle.decisions import write_decision
+from stacycle.state import lowpass
+
+params = snakemake.params
+folder = Path(snakemake.output.decision).parent
+
+with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/class3d") as say:
+    chosen = choose.classification(
+        folder,
+        params.sweep,
+        params.iteration,
+        params.variant,
+        f"rounds.{snakemake.wildcards.round}.class3d",
+        consensus=snakemake.input.consensus,
+        diameter=params.diameter,
+        lowpass=lowpass(params.lowpass, snakemake.input.resolution),
+    )
+    say(str(chosen.decision))
+    choose.go_on_from(chosen, folder)
+    chosen.classes.to_csv(snakemake.output.classes, sep="\t", index=False)
+    write_decision(snakemake.output.decision, chosen.decision)

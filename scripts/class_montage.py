@@ -1,0 +1,11 @@
+"""A picture of all classes, the ones that the rule would keep framed; made before any choice is used."""
+
+import pandas as pd
+
+from stacycle import job, plots
+from stacycle.decisions.classes import passes, with_quality
+
+with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/select") as say:
+    classes = pd.read_csv(snakemake.input.classes, sep="\t")
+    plots.class_montage(classes.assign(kept=passes(with_quality(classes))), snakemake.output.montage)
+    say(f"look at {snakemake.output.montage}")

@@ -1,0 +1,125 @@
+"""From the runs of a sweep to one decision, and from a decision to the files that the next step starts from."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from stacycle import runs, star
+from stacycle.decisions import (
+    Alignment,
+    Decision,
+    Variant,
+    align_iteration,
+    align_variant,
+    class3d_iteration,
+    class3d_variant,
+    combine,
+    with_agreement,
+)
+
+Sweep = Mapping[str, Sequence[float]]  # folder name -> [T, K]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The run that a decision took: its folder, iteration and class table, and the decision itself."""
+
+    folder: Path
+    iteration: int
+    classes: pd.DataFrame
+    decision: Decision
+
+
+def alignment(folder: str | Path, sweep: Sweep, iteration: int | str, variant: str, key: str) -> Chosen:
+    """The iteration of each K = 1 run under `folder`, then the run; `key` names the config's section."""
+    folder = Path(folder)
+    first = {
+        name: align_iteration(runs.iterations(folder / name), iteration, f"{key}.iteration") for name in sweep
+    }
+    candidates = [
+        Alignment(
+            name,
+            T,
+            runs.resolution_at_unit_T(folder / name, _number(first[name])),
+            runs.classes(folder / name, _number(first[name]))["accuracy_rotations"].iloc[0],
+        )
+        for name, (T, _) in sweep.items()
+    ]
+    second = align_variant(candidates, variant, f"{key}.variant")
+    return _chosen(folder, "Alignment", first, second, {})
+
+
+def classification(
+    folder: str | Path,
+    sweep: Sweep,
+    iteration: int | str,
+    variant: str,
+    key: str,
+    *,
+    consensus: str,
+    diameter: float,
+    lowpass: float,
+) -> Chosen:
+    """The iteration of each run under `folder`, then the run that separates best.
+
+    The classes are compared with the `consensus` map that they started from, within `diameter` and to `lowpass` (Å).
+    """
+    folder = Path(folder)
+    first, tables = {}, {}
+    for name in sweep:
+        run = runs.iterations(folder / name)
+        unlike = runs.unlike_last(folder / name, [it.number for it in run if it.number > 1])
+        first[name] = class3d_iteration(run, iteration, f"{key}.iteration", unlike)
+        table = runs.classes(folder / name, _number(first[name]))
+        tables[name] = with_agreement(table, consensus, diameter, lowpass)
+    candidates = [
+        Variant(name, T, tables[name], runs.moved(folder / name, _number(first[name])))
+        for name, (T, _) in sweep.items()
+    ]
+    second = class3d_variant(candidates, variant, f"{key}.variant")
+    return _chosen(folder, "Classification", first, second, tables)
+
+
+def write_state(particles: star.Tables, tomograms: star.OptimisationSet, folder: str | Path) -> None:
+    """Write `particles.star`, and beside it the optimisation set that joins it to the tomograms it came with."""
+    path = Path(folder) / "particles.star"
+    star.write(path, particles)
+    state = star.OptimisationSet(str(path), tomograms.tomograms, tomograms.trajectories)
+    star.write_optimisation_set(path.with_name("optimisation_set.star"), state)
+
+
+def go_on_from(chosen: Chosen, folder: str | Path) -> None:
+    """Give the chosen iteration's particles and state their stable names in `folder`."""
+    at = f"run_it{chosen.iteration:03d}_"
+    particles = star.read(chosen.folder / f"{at}data.star")
+    write_state(particles, star.read_optimisation_set(chosen.folder / f"{at}optimisation_set.star"), folder)
+
+
+def copy_reference(path: str | Path, to: str | Path) -> None:
+    """Copy a map under its stable name."""
+    shutil.copyfile(path, to)
+
+
+def keep_classes(particles: star.Tables, classes: Sequence[int]) -> star.Tables:
+    """The particles of these classes; the tables general and optics stay as they are."""
+    rows = particles["particles"]
+    kept = rows[rows["rlnClassNumber"].astype(int).isin(classes)].reset_index(drop=True)
+    return {**particles, "particles": kept}
+
+
+def _chosen(
+    folder: Path, question: str, first: dict[str, Decision], second: Decision, tables: dict[str, pd.DataFrame]
+) -> Chosen:
+    name = second.choice["variant"]
+    iteration = _number(first[name])
+    classes = tables[name] if tables else runs.classes(folder / name, iteration)
+    return Chosen(folder / name, iteration, classes, combine(question, [second, first[name]]))
+
+
+def _number(decision: Decision) -> int:
+    return decision.choice["iteration"]

@@ -1,0 +1,253 @@
+"""Inputs: one or several sets of tomograms and picks, merged into one with unique names.
+
+The tutorial fuses the picks and tomograms of two gain references by hand. Here a tomogram or optics group
+whose name an earlier set has gets its set's name in front; a tomogram that two sets share stays one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
+
+from stacycle import star
+from stacycle.errors import UserError
+from stacycle.preflight import (
+    ANGLES,
+    CENTRED,
+    CORNER,
+    PIXEL,
+    SAME_PIXEL,
+    SERIES,
+    SHIFTS,
+    SIZE,
+    Findings,
+    InputSet,
+    Series,
+    read_set,
+    some,
+    tilt_series_of,
+)
+
+__all__ = ["describe", "merge", "tilt_series_of"]
+
+# These belong to images extracted, or classes made, before; RELION writes them anew.
+_OF_OLD_IMAGES = {
+    *CORNER,
+    *("rlnDetectorPixelSize", "rlnOpticsGroup", "rlnOpticsGroupName", "rlnImageName", "rlnTomoVisibleFrames"),
+    *("rlnGroupNumber", "rlnClassNumber", "rlnNormCorrection", "rlnLogLikeliContribution"),
+    *("rlnMaxValueProbDistribution", "rlnNrOfSignificantSamples"),
+}
+_MOST_PROBLEMS = 50  # sentences told at once
+
+
+def merge(sets: Sequence[Mapping[str, str]], out_dir: str | Path) -> dict[str, Any]:
+    """Check the sets and merge them into `out_dir`; returns the facts that preflight.json has, too.
+
+    Each set is {tomograms, particles, name?}, with paths from the project folder. Writes particles.star (one
+    table: extraction takes the optics groups from the tomograms), tomograms.star, optimisation_set.star,
+    preflight.json and, for renamed tomograms, tilt_series/NAME.star. UserError with a sentence per problem.
+    """
+    out_dir, found = Path(out_dir), Findings()
+    read = [read_set(number, entry, found) for number, entry in enumerate(sets, 1)]
+    if whole := [one for one in read if one]:
+        renamed = _make_names_unique(whole, found)
+        tomograms = _merged_tomograms(whole, found)
+        particles = _merged_particles(whole, found)
+        _refuse_duplicates(particles, tomograms, found)
+    if found.problems:
+        more = len(found.problems) - _MOST_PROBLEMS
+        told = found.problems[:_MOST_PROBLEMS] + [f"... and {more} more problems."] * (more > 0)
+        raise UserError("\n".join(told))
+    series = {
+        new.get(name, name): x
+        for one, new in zip(whole, renamed, strict=True)
+        for name, x in one.series.items()
+    }
+    facts = {
+        "particles": len(particles),
+        "pixel_size": float(tomograms[PIXEL].median()),
+        "sets": [_facts_of_set(one, new) for one, new in zip(whole, renamed, strict=True)],
+        "tomograms": _facts_of_tomograms(tomograms, particles, series, found),
+        "warnings": found.warnings,
+    }
+    _rename_series(tomograms, series, out_dir)
+    star.write(out_dir / "tomograms.star", {"global": tomograms})
+    star.write(out_dir / "particles.star", {"particles": particles.drop(columns=["file", "row"])})
+    state = star.OptimisationSet(str(out_dir / "particles.star"), str(out_dir / "tomograms.star"))
+    star.write_optimisation_set(out_dir / "optimisation_set.star", state)
+    (out_dir / "preflight.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    return facts
+
+
+def describe(facts: Mapping[str, Any]) -> str:
+    """The facts in a few lines for the log."""
+    tilts = sorted({one["tilts"] for one in facts["tomograms"]})
+    summary = (
+        f"{facts['particles']} particles in {len(facts['tomograms'])} tomograms of {len(facts['sets'])} "
+        f"set{'s' * (len(facts['sets']) > 1)}; {facts['pixel_size']:g} Å/px; "
+        f"{tilts[0]}{f' to {tilts[-1]}' * (len(tilts) > 1)} tilts"
+    )
+    renamed = [f"{old} -> {new}" for one in facts["sets"] for old, new in one["renamed"].items()]
+    lines = [f"Renamed, as another set has the name: {some(renamed)}"] if renamed else []
+    return "\n".join([summary, *lines, *(f"Warning: {warning}" for warning in facts["warnings"])])
+
+
+def _make_names_unique(sets: list[InputSet], found: Findings) -> list[dict[str, str]]:
+    """Rename tomograms and optics groups that clash with earlier sets; old -> new tomogram names by set."""
+    series_of: dict[str, str] = {}
+    groups: set[str] = set()
+    renamed = []
+    for one in sets:
+        table = one.tomograms
+        if "rlnOpticsGroupName" not in table:
+            table["rlnOpticsGroupName"] = table.rlnTomoName  # as RELION takes it
+        known = table.rlnTomoName.map(series_of)
+        table["is_new"] = known.ne(table[SERIES])  # not a tomogram that both sets have
+        names = {name: f"{one.label}_{name}" for name in table.rlnTomoName[known.notna() & table.is_new]}
+        own = set(table.rlnOpticsGroupName[table.is_new])
+        table["rlnOpticsGroupName"] = table.rlnOpticsGroupName.replace(
+            {x: f"{one.label}_{x}" for x in own & groups}
+        )
+        for frame in (table, one.particles):
+            frame["rlnTomoName"] = frame.rlnTomoName.replace(names)
+        if taken := [name for name in table.rlnTomoName[table.is_new] if name in series_of]:
+            found.problems.append(
+                f"{one.tomograms_file}: {some(taken)} is a tomogram of another set, too; give this set "
+                "a name of its own in the config (inputs: name)."
+            )
+        groups |= set(table.rlnOpticsGroupName)
+        series_of |= dict(zip(table.rlnTomoName, table[SERIES], strict=True))
+        renamed.append(names)
+    return renamed
+
+
+def _merged_tomograms(sets: list[InputSet], found: Findings) -> pd.DataFrame:
+    """One table of all tomograms, with the columns that all sets have; pixel sizes must agree."""
+    tables = [one.tomograms[one.tomograms.is_new].drop(columns="is_new") for one in sets]
+    merged = _common_columns([one.tomograms_file for one in sets], tables, found)
+    smallest, largest = merged[PIXEL].min(), merged[PIXEL].max()
+    if largest > smallest * (1 + SAME_PIXEL):
+        sizes = "; ".join(f"{one.tomograms_file}: {some(one.tomograms[PIXEL].unique())} Å" for one in sets)
+        found.problems.append(
+            f"The tilt series differ in pixel size ({sizes}); rescale them or average them apart."
+        )
+    elif largest > smallest:
+        found.warnings.append(
+            f"The tilt series differ a little in pixel size, {smallest:g} to {largest:g} Å."
+        )
+    return merged
+
+
+def _merged_particles(sets: list[InputSet], found: Findings) -> pd.DataFrame:
+    """One table of all particles, with the columns that all sets have or that mean zero where absent."""
+    tables = [
+        one.particles.drop(columns=one.particles.columns.intersection(list(_OF_OLD_IMAGES))) for one in sets
+    ]
+    shifts = [column for column in SHIFTS if any(column in table for table in tables)]
+    for table in tables:
+        table[[column for column in shifts if column not in table]] = 0.0
+        if "rlnTomoParticleName" in table:
+            number = table.rlnTomoParticleName.str.split("/").str[-1]
+            table["rlnTomoParticleName"] = table.rlnTomoName + "/" + number
+    merged = _common_columns([one.particles_file for one in sets], tables, found)
+    if "rlnTomoParticleName" in merged and merged.rlnTomoParticleName.duplicated().any():
+        merged = merged.drop(columns="rlnTomoParticleName")
+        found.warnings.append(
+            "Particle names (rlnTomoParticleName) are not unique; extraction will give new ones."
+        )
+    first = ["rlnTomoName", *CENTRED, *ANGLES]
+    return merged[[*first, *(column for column in merged if column not in first)]]
+
+
+def _common_columns(files: list[str], tables: list[pd.DataFrame], found: Findings) -> pd.DataFrame:
+    merged = pd.concat(tables, join="inner", ignore_index=True)
+    for file, table in zip(files, tables, strict=True):
+        if extra := [str(column) for column in table if column not in merged]:
+            found.warnings.append(f"{file}: {', '.join(extra)} left out, as not all sets have it.")
+    return merged
+
+
+def _refuse_duplicates(particles: pd.DataFrame, tomograms: pd.DataFrame, found: Findings) -> None:
+    """Two rows less than a pixel apart are one particle, which in both halves would feign resolution."""
+    pixel = dict(zip(tomograms.rlnTomoName, tomograms[PIXEL], strict=True))
+    count, first = 0, ""
+    for name, of_one in particles.groupby("rlnTomoName"):
+        pairs = cKDTree(of_one[CENTRED].to_numpy(float)).query_pairs(pixel[name], output_type="ndarray")
+        if len(pairs) and not first:
+            first = " and ".join(f"{row.file} row {row.row}" for row in of_one.iloc[pairs[0]].itertuples())
+        count += len(pairs)
+    if count:
+        of_all = f" (the first of {count} such pairs)" if count > 1 else ""
+        found.problems.append(f"{first}{of_all} are the same particle, less than a pixel apart; remove one.")
+
+
+def _rename_series(tomograms: pd.DataFrame, series: Mapping[str, Series], out_dir: Path) -> None:
+    """RELION looks for a tilt series' table by the tomogram's name: write a copy where the two differ."""
+    for index, name in tomograms.rlnTomoName.items():
+        if series[name].name != name:
+            copy = out_dir / "tilt_series" / f"{name}.star"
+            star.write(copy, {name: series[name].table})
+            tomograms.loc[index, SERIES] = str(copy)
+
+
+def _facts_of_set(one: InputSet, renamed: dict[str, str]) -> dict[str, Any]:
+    return {
+        "tomograms_file": one.tomograms_file,
+        "particles_file": one.particles_file,
+        "tomograms": len(one.tomograms),
+        "particles": len(one.particles),
+        "renamed": renamed,
+    }
+
+
+def _facts_of_tomograms(
+    tomograms: pd.DataFrame, particles: pd.DataFrame, series: Mapping[str, Series], found: Findings
+) -> list[dict[str, Any]]:
+    positions = {
+        str(name): table[CENTRED].to_numpy(float) for name, table in particles.groupby("rlnTomoName")
+    }
+    facts, unseen = [], 0
+    for row in tomograms.to_dict("records"):
+        name = row["rlnTomoName"]
+        visible = _visible_tilts(positions.get(name, np.zeros((0, 3))), row[PIXEL], series[name])
+        unseen += int((visible == 0).sum())
+        facts.append(
+            {
+                "name": name,
+                "optics_group": row["rlnOpticsGroupName"],
+                "particles": len(visible),
+                "tilts": len(series[name].table),
+                "visible_tilts": float(np.median(visible)) if len(visible) else None,
+                "pixel_size": row[PIXEL],
+                "size": [int(row[column]) for column in SIZE],
+            }
+        )
+    if empty := [one["name"] for one in facts if not one["particles"]]:
+        found.warnings.append(f"No particles in {len(empty)} of {len(facts)} tomograms: {some(empty)}.")
+    if unseen:
+        found.warnings.append(
+            f"In no tilt image, so that extraction leaves them out: {unseen} of {len(particles)} particles."
+        )
+    return facts
+
+
+def _visible_tilts(positions: np.ndarray, pixel: float, series: Series) -> np.ndarray:
+    """In how many tilt images each particle's centre lies; `positions` (n, 3): Å from the tomogram's centre.
+
+    A position p is seen at Rz(ZRot) Ry(YTilt) Rx(XTilt) p + shift, in Å from the middle of the image.
+    """
+    table = series.table
+    x_tilt = table.rlnTomoXTilt if "rlnTomoXTilt" in table else 0 * table.rlnTomoYTilt
+    angles = np.column_stack([table.rlnTomoZRot, table.rlnTomoYTilt, x_tilt])
+    turns = Rotation.from_euler("ZYX", angles, degrees=True).as_matrix()
+    seen = np.einsum("tij,nj->tni", turns[:, :2], positions)
+    seen += table[["rlnTomoXShiftAngst", "rlnTomoYShiftAngst"]].to_numpy(float)[:, None]
+    half = np.array(series.shape[::-1]) / 2 * pixel
+    return (np.abs(seen) < half).all(axis=2).sum(axis=0)

@@ -1,0 +1,130 @@
+"""The command line of relion_refine and relion_refine_mpi: every flag that RELION has is done, has no effect, or is refused."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from staengine.cli import Flag, no_effect, parse, unsupported
+from staengine.errors import EngineError
+
+CHOICES = {
+    "--o": Flag("value", "", "root of the output files"),
+    "--ios": Flag("value", "", "input optimisation_set.star"),
+    "--i": Flag("value", "", "input particles.star, instead of or over that of --ios"),
+    "--tomograms": Flag("value", "", "tomograms.star"),
+    "--trajectories": Flag("value", "", "motion.star (not in the embedded engine)"),
+    "--continue": Flag("value", "", "optimiser.star of the iteration to go on from"),
+    "--ref": Flag("value", "", "reference map"),
+    "--ref_angpix": Flag("value", -1.0, "pixel size of the reference (default: its header's)"),
+    "--trust_ref_size": Flag("switch", help="bring the reference to the pixel and box of the data"),
+    "--firstiter_cc": Flag("switch", help="first iteration by cross-correlation: the reference has no absolute scale"),
+    "--ini_high": Flag("value", -1.0, "low-pass filter of the reference in Å"),
+    "--iter": Flag("value", -1, "number of iterations (default 25)"),
+    "--K": Flag("value", 1, "number of classes"),
+    "--tau2_fudge": Flag("value", -1.0, "T: weight of the data against the prior (default 1)"),
+    "--particle_diameter": Flag("value", -1.0, "diameter of the circular mask in Å"),
+    "--zero_mask": Flag("switch", help="zeros outside the circular mask instead of noise"),
+    "--maskedge": Flag("value", 5.0, "soft edge of masks in pixels"),
+    "--flatten_solvent": Flag("switch", help="mask the reference after each iteration"),
+    "--solvent_mask": Flag("value", "", "mask to do that with"),
+    "--solvent_correct_fsc": Flag("switch", help="FSC of masked halves, corrected for the mask"),
+    "--ctf": Flag("switch", help="CTF correction; always on"),
+    "--strict_highres_exp": Flag("value", -1.0, "resolution limit of the expectation step in Å"),
+    "--oversampling": Flag("value", 1, "times that the grid is split in the fine pass"),
+    "--healpix_order": Flag("value", 2, "angular sampling: 60 / 2^order degrees"),
+    "--sigma_ang": Flag("value", -1.0, "width of the prior on angles: local searches within 3 sigma"),
+    "--offset_range": Flag("value", 6.0, "radius of the offset search in pixels"),
+    "--offset_step": Flag("value", 2.0, "step of the offset search in pixels"),
+    "--offset": Flag("value", 10.0, "first width of the prior on offsets in Å"),
+    "--skip_align": Flag("switch", help="only classify, poses stay"),
+    "--sym": Flag("value", "C1", "point group"),
+    "--auto_refine": Flag("switch", help="3D auto-refinement"),
+    "--split_random_halves": Flag("switch", help="in two independent halves"),
+    "--auto_local_healpix_order": Flag("value", 4, "local searches from this order on"),
+    "--auto_ignore_angles": Flag("switch", help="sample finer though angles still change"),
+    "--auto_resol_angles": Flag("switch", help="sample finer as soon as the resolution needs it"),
+    "--auto_iter_max": Flag("value", 999, "iterations at most"),
+    "--low_resol_join_halves": Flag("value", -1.0, "join the halves up to this resolution in Å"),
+    "--norm": Flag("switch", help="accepted; RELION does not correct norms of tilt series either"),
+    "--scale": Flag("switch", help="refine the contrast of each tilt series"),
+    "--pad": Flag("value", 2, "padding factor of transforms"),
+    "--random_seed": Flag("value", -1, "seed (default: drawn from the clock)"),
+    "--adaptive_fraction": Flag("value", 0.999, "part of the probability that goes into the fine pass"),
+    "--coarse_size": Flag("value", -1, "image size of the coarse pass (default: what its sampling needs)"),
+    "--incr_size": Flag("value", 10, "shells beyond the current resolution that are used"),
+    "--fix_sigma_noise": Flag("switch", help="keep the noise spectra"),
+    "--fix_sigma_offset": Flag("switch", help="keep the width of the prior on offsets"),
+    "--j": Flag("value", 1, "threads (per half set with relion_refine_mpi)"),
+}
+NO_EFFECT = no_effect(
+    pool=1,
+    dont_combine_weights_via_disc=False,
+    no_parallel_disc_io=False,
+    preread_images=False,
+    onthefly_shifts=False,
+    scratch_dir="",
+    keep_free_scratch=10.0,
+    reuse_scratch=False,
+    keep_scratch=False,
+    cpu=False,
+    free_gpu_memory=0.0,
+    verb=1,
+    no_norm=False,
+    no_scale=False,
+    dont_check_norm=False,
+    failsafe_threshold=40.0,
+    nr_parts_sigma2noise=-1,
+    print_metadata_labels=False,
+)
+NO_EFFECT |= {"--gpu": Flag("optional_value", "", "accepted; the embedded engine has no GPU")}
+REFUSED = unsupported(
+    *"""--tau2_fudge_scheme --solvent_mask2 --lowpass_mask --lowpass --tau --local_symmetry --center_classes --denovo_3dref
+    --psi_step --limit_tilt --relax_sym --offset_range_x --offset_range_y --offset_range_z --perturb --auto_sampling
+    --sigma_rot --sigma_tilt --sigma_psi --skip_rotate --bimodal_psi --helix --fourier_mask --pad_ctf
+    --ctf_intact_first_peak --ctf_uncorrected_ref --ctf_phase_flipped --only_flip_phases --grad --maxsig --som
+    --fast_subsets --NN --strict_lowres_exp --always_cc --skip_maximize --blush --external_reconstruct
+    --allow_coarser_sampling --dont_skip_gridding --normalised_subtomo --skip_subtomo_multi --ctf3d_not_squared
+    --multibody_masks""".split()
+)
+FLAGS = CHOICES | NO_EFFECT | REFUSED
+
+
+def read_options(program: str, argv: list[str]) -> SimpleNamespace:
+    """The options of a new refinement, checked. Raises EngineError."""
+    options = parse(program, FLAGS, argv)
+    if options.gpu is not None:
+        print(" NOTE: the embedded engine has no GPU support; --gpu is ignored and all work is done by the CPU.")
+    _require(program, options)
+    options.tau2_fudge_arg = options.tau2_fudge
+    if options.tau2_fudge <= 0:
+        options.tau2_fudge = 1.0
+    options.iter = options.iter if options.iter > 0 else 25
+    options.solvent_mask = "" if options.solvent_mask == "None" else options.solvent_mask
+    return options
+
+
+def _require(program: str, options: SimpleNamespace) -> None:
+    faults = [
+        (not options.o, "give --o, the root of the output files."),
+        (not (options.ios or options.i), "give --ios optimisation_set.star, or --i particles.star --tomograms tomograms.star."),
+        (bool(options.trajectories), "--trajectories: motion is not in the embedded engine yet; use RELION 5."),
+        (not options.ref, "give a reference map with --ref."),
+        (not options.ctf, "the images are multiplied by their CTF: give --ctf."),
+        (options.particle_diameter <= 0, "give --particle_diameter, the diameter of the circular mask in Å."),
+        (options.K < 1, "--K must be at least 1."),
+        (options.pad < 1, "--pad must be at least 1."),
+        (options.oversampling < 0, "--oversampling must not be negative."),
+        (options.offset_step <= 0, "--offset_step must be positive."),
+        (options.skip_align and options.auto_refine, "--skip_align and --auto_refine exclude each other."),
+        (options.auto_refine and options.K > 1, "--auto_refine works with one class: leave out --K."),
+        (options.auto_refine and not options.split_random_halves, "--auto_refine needs --split_random_halves."),
+        (options.split_random_halves and not options.auto_refine, "--split_random_halves needs --auto_refine."),
+        (options.solvent_correct_fsc and not options.solvent_mask, "--solvent_correct_fsc needs --solvent_mask."),
+    ]
+    for wrong, sentence in faults:
+        if wrong:
+            raise EngineError(f"{program}: {sentence}")
+    if options.split_random_halves and not program.endswith("_mpi"):
+        raise EngineError(
+            "Cannot split data into random halves without using MPI: call relion_refine_mpi for --split_random_halves."
+        )

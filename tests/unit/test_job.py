@@ -1,0 +1,100 @@
+"""A job: one program in its folder, its output cleaned, its failures told in a sentence, its products looked for."""
+
+from __future__ import annotations
+
+import io
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from stacycle import job
+from stacycle.errors import UserError
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "data"
+
+
+@pytest.fixture
+def relion(tmp_path: Path):
+    """Makes a stand-in for a RELION program from a shell script; returns the engine section that finds it."""
+
+    def make(name: str, script: str) -> dict:
+        folder = tmp_path / "bin"
+        folder.mkdir(exist_ok=True)
+        path = folder / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+        return {"kind": "relion", "bin": str(folder)}
+
+    return make
+
+
+@pytest.fixture
+def say() -> job.Say:
+    return job.Say(io.StringIO(), "bin4/step")
+
+
+def run(engine: dict, folder: Path, say: job.Say, made: str = "map.mrc") -> None:
+    job.run(["relion_tool", "--o", f"{folder}/"], folder, engine=engine, makes=[folder / made], say=say)
+
+
+def test_a_job_leaves_a_record_of_its_command_and_how_it_ended(tmp_path, relion, say) -> None:
+    run(relion("relion_tool", 'echo hello; echo x > "$2/map.mrc"'), tmp_path / "job", say)
+    record = json.loads((tmp_path / "job/job.json").read_text())
+    assert record["command"] == f"relion_tool --o {tmp_path}/job/"
+    assert record["exit_status"] == 0
+
+
+def test_a_failing_program_is_told_with_its_status_and_last_words(tmp_path, relion, say) -> None:
+    engine = relion(
+        "relion_tool", "echo 'ERROR: '; echo 'Cannot read file a.mrc It does not exist' >&2; exit 3"
+    )
+    with pytest.raises(UserError, match="relion_tool failed with exit status 3: Cannot read file a.mrc"):
+        run(engine, tmp_path / "job", say)
+
+
+def test_exit_status_zero_is_not_enough_if_a_file_is_missing_or_empty(tmp_path, relion, say) -> None:
+    with pytest.raises(UserError, match=r"did not write .*map\.mrc"):
+        run(relion("relion_tool", 'touch "$2/map.mrc"'), tmp_path / "job", say)
+
+
+def test_what_an_earlier_run_left_is_moved_aside_not_mixed_with_the_new(tmp_path, relion, say) -> None:
+    engine = relion("relion_tool", 'echo x > "$2/map.mrc"')
+    run(engine, tmp_path / "job", say)
+    (tmp_path / "job/run_it025_data.star").write_text("old")
+    run(engine, tmp_path / "job", say)
+    assert not (tmp_path / "job/run_it025_data.star").exists()
+    assert (tmp_path / "job.previous/run_it025_data.star").read_text() == "old"
+
+
+def test_a_program_that_is_not_there_is_named(tmp_path, say) -> None:
+    with pytest.raises(UserError, match="relion_tool"):
+        run({"kind": "relion", "bin": str(tmp_path)}, tmp_path / "job", say)
+
+
+def test_progress_bars_and_blank_lines_are_cleaned_from_a_log() -> None:
+    text = '000/??? sec ~~(,_,">      [oo]\r   1/   8 sec ....~~(,_,">o]\r   8/   8 sec ......~~(,_,"> yum!\n\n Done\n'
+    assert list(job.clean_lines(io.StringIO(text))) == [" Done"]
+
+
+@pytest.mark.parametrize("log", sorted((GOLDEN / "logs").glob("*.log")), ids=lambda path: path.stem)
+def test_of_relions_own_logs_no_progress_bar_is_left(log: Path) -> None:
+    lines = list(job.clean_lines(io.StringIO(log.read_text(errors="replace"))))
+    assert lines
+    assert not any("~~(" in line for line in lines)
+
+
+def test_someone_who_waits_is_told_iterations_and_resolutions() -> None:
+    log = (GOLDEN / "logs/align.log").read_text()
+    told = [text for line in job.clean_lines(io.StringIO(log)) if (text := job.milestone(line))]
+    assert "iteration 3 of 5" in told
+    assert "resolution 53.3 Å" in told
+
+
+def test_scratch_is_left_out_when_its_variable_is_not_set(monkeypatch) -> None:
+    monkeypatch.delenv("TMPDIR", raising=False)
+    assert job.scratch_folder("$TMPDIR") is None
+    monkeypatch.setenv("TMPDIR", "/scratch/me")
+    assert job.scratch_folder("$TMPDIR") == "/scratch/me"
+    assert job.scratch_folder(None) is None
