@@ -5,6 +5,7 @@ from pathlib import Path
 from stacycle import inputs, job, software
 
 with job.task(snakemake.log[0], "inputs") as say:
-    say(software.check(snakemake.config["engine"], software.PROGRAMS))
-    facts = inputs.merge(snakemake.params.sets, Path(snakemake.output.particles).parent)
+    engine = software.check(snakemake.config["engine"])
+    say(engine)
+    facts = inputs.merge(snakemake.params.sets, Path(snakemake.output.particles).parent, engine=engine)
     say(inputs.describe(facts))

@@ -24,8 +24,9 @@ TINY = {
     "rounds": {
         "bin4": {
             "box": 24,
-            "align": {"iterations": 3, "sampling": 3.7},
-            "class3d": {"classes": 2, "T": [0.5, 2], "iterations": 4},
+            "align": {"iterations": 3, "sampling": 3.7, "seed": 1},
+            "class3d": {"classes": 2, "T": [0.5, 2], "iterations": 4, "seed": 1},
+            "refine3d": {"seed": 1},
         }
     },
 }
@@ -83,9 +84,9 @@ def simulate(folder: Path, **flags: object) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two sets of one small tilt series each, with clashing names, 18 particles and junk per series."""
+    """Two sets of one small tilt series each, with clashing names, 16 particles and junk per series."""
     folder = tmp_path_factory.mktemp("tiny")
     simulate(
-        folder, sets=2, tomos=1, particles=18, size=256, depth=120, angpix=5, tilt_step=12, snr=0.3, seed=3
+        folder, sets=2, tomos=1, particles=16, size=320, depth=160, angpix=5, tilt_step=12, snr=0.5, seed=3
     )
     return folder

@@ -47,12 +47,13 @@ _OF_OLD_IMAGES = {
 _MOST_PROBLEMS = 50  # sentences told at once
 
 
-def merge(sets: Sequence[Mapping[str, str]], out_dir: str | Path) -> dict[str, Any]:
+def merge(sets: Sequence[Mapping[str, str]], out_dir: str | Path, engine: str = "") -> dict[str, Any]:
     """Check the sets and merge them into `out_dir`; returns the facts that preflight.json has, too.
 
     Each set is {tomograms, particles, name?}, with paths from the project folder. Writes particles.star (one
     table: extraction takes the optics groups from the tomograms), tomograms.star, optimisation_set.star,
-    preflight.json and, for renamed tomograms, tilt_series/NAME.star. UserError with a sentence per problem.
+    preflight.json and, for renamed tomograms, tilt_series/NAME.star. `engine` is the software's name and
+    version, for the record. UserError with a sentence per problem.
     """
     out_dir, found = Path(out_dir), Findings()
     read = [read_set(number, entry, found) for number, entry in enumerate(sets, 1)]
@@ -71,6 +72,7 @@ def merge(sets: Sequence[Mapping[str, str]], out_dir: str | Path) -> dict[str, A
         for name, x in one.series.items()
     }
     facts = {
+        "engine": engine,
         "particles": len(particles),
         "pixel_size": float(tomograms[PIXEL].median()),
         "sets": [_facts_of_set(one, new) for one, new in zip(whole, renamed, strict=True)],

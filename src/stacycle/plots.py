@@ -301,8 +301,8 @@ def _class_caption(top: Axes, bottom: Axes, row: pd.Series) -> None:
         f"rotations ± {_number(row['accuracy_rotations'], 1)}°",
         f"shifts ± {_number(row['accuracy_translations'], 1)} Å",
     ]
-    if "correlation" in row:
-        lines.append(f"like consensus {row['correlation']:.2f}")
+    if "likeness" in row:
+        lines.append(f"like consensus {row['likeness']:.0%}")
     bottom.set_xlabel("\n".join(lines), color=GREY if rejected else INK, fontsize=8.5, linespacing=1.35)
 
 

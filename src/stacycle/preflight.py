@@ -116,9 +116,7 @@ def _table_with(path: str | Path, tables: star.Tables, columns: Sequence[str]) -
     missing = [column for column in columns if column not in table]
     if missing:
         hint = (
-            "picks need angles, as template matching gives them"
-            if missing[0] in ANGLES
-            else "is it for RELION 5?"
+            "picks need angles, as template matching gives them" if set(missing) & set(ANGLES) else "add it"
         )
         raise UserError(f"{path}: has no column {', '.join(missing)}; {hint}.")
     if table.empty:

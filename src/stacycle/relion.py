@@ -228,14 +228,8 @@ def _reference(reference: str, absolute_greyscale: bool, lowpass: float) -> list
 
 
 def _computing(scratch: str | None, pool: int) -> list:
-    return [
-        "--dont_combine_weights_via_disc",
-        *(["--scratch_dir", scratch] if scratch else []),
-        "--pool",
-        pool,
-        "--pad",
-        2,
-    ]
+    scratch_dir = ["--scratch_dir", scratch] if scratch else []
+    return ["--dont_combine_weights_via_disc", *scratch_dir, "--pool", pool, "--pad", 2]
 
 
 def _ctf(intact_first_peak: bool) -> list:

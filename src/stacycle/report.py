@@ -283,7 +283,8 @@ def _figure(draw: Callable[..., None], caption: str) -> str:
 
 def _image(png: bytes, caption: str) -> str:
     data, text = base64.b64encode(png).decode(), _text(caption)
-    return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'
+    image = f'<img alt="{text}" src="data:image/png;base64,{data}">'
+    return f"<figure>{image}<figcaption>{text}</figcaption></figure>"
 
 
 def _table(table: pd.DataFrame) -> str:
@@ -294,7 +295,8 @@ def _table(table: pd.DataFrame) -> str:
     for row in table.to_dict("records"):
         cells = "".join(f"<td>{_cell(name, row[name])}</td>" for name in names)
         rows.append(f"<tr{' class=chosen' if mark and row[mark] else ''}>{cells}</tr>")
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    content = f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
+    return f'<div class="scroll"><table>{content}</table></div>'
 
 
 def _cell(name: str, value: Any) -> str:

@@ -366,11 +366,12 @@ class Refinement:
         bar = ProgressBar(self.options.K)
         model, task, s = self.models[0], tasks[0], sums[0]
         gathered = self._gathered(s)
+        mean_ctf2 = self.data.mean_ctf2.mean(0)
         seeds_only = self.by_correlation and self.options.K > 1
         for k, one in enumerate(model.classes[: 1 if seeds_only else None]):
             power = maximisation.signal_power(task.transforms[k], self.options.pad, self.data.box)
             tau2 = self.options.tau2_fudge * power * fitted[0] ** 2
-            self._update_class(one, gathered[k], tau2, model.image_size // 2)
+            self._update_class(one, gathered[k], tau2, model.image_size // 2, tau2 / mean_ctf2)
             one.resolution = self._capped(maximisation.resolution_shell(one.ssnr))
         if seeds_only:
             first = model.classes[0]
@@ -391,14 +392,20 @@ class Refinement:
         numerator, denominator = sums.fit.sum(0)
         return max(numerator / max(denominator, 1e-30), 1e-6)
 
-    def _update_class(self, one: ClassModel, gathered: Gathered, tau2: NDArray, radius: int) -> None:
-        """A class's map, its spectra and its SSNR = tau2 / sigma2."""
+    def _update_class(
+        self, one: ClassModel, gathered: Gathered, tau2: NDArray, radius: int, prior: NDArray | None = None
+    ) -> None:
+        """A class's map, its spectra and its SSNR = tau2 / sigma2; the map's prior is `prior`, or tau2.
+
+        In Class3D RELION 5 weighs data that are multiplied by their CTF against tau2 divided by the mean squared CTF; with tau2
+        alone, the power of the last map, the signal of weak shells would fade from one iteration to the next.
+        """
         inverse = gathered.inverse_variance()
         one.tau2 = tau2
         one.sigma2 = np.divide(1, inverse, out=np.zeros_like(inverse), where=inverse > 0)
         one.ssnr = tau2 * inverse
         one.completeness = maximisation.completeness(gathered, tau2)
-        one.reference = self._flattened(gathered.map(tau2, radius, self.threads))
+        one.reference = self._flattened(gathered.map(tau2 if prior is None else prior, radius, self.threads))
 
     def _update_parameters(self, model: Model, sums: Sums) -> None:
         """Noise, contrasts, width of the offset prior, class and direction distributions; not after a first correlation."""

@@ -16,8 +16,8 @@ from staengine.tomo import euler_matrix
 
 CERTAINTY = np.log(100)
 MAX_PARTICLES = 100
-ANGLES = np.geomspace(0.1, 30.0, 25)  # degrees
-SHIFTS_PX = np.geomspace(0.01, 10.0, 25)
+ANGLES = np.geomspace(0.2, 30.0, 9)  # degrees
+SHIFTS_PX = np.geomspace(0.02, 10.0, 9)
 
 
 def accuracy(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import resource
 from pathlib import Path
 
 import pytest
@@ -50,12 +50,11 @@ def test_the_tutorial_config_plans_every_job_of_its_round(tutorial: Project) -> 
     assert set(tutorial.jobs()) == ALL_JOBS
 
 
-@pytest.mark.slow
-def test_planning_the_tutorial_takes_less_than_five_seconds(tutorial: Project) -> None:
+def test_planning_the_tutorial_takes_less_than_five_seconds_of_computing(tutorial: Project) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     tutorial.jobs()
-    started = time.perf_counter()
-    tutorial.jobs()
-    assert time.perf_counter() - started < 5
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 5
 
 
 def test_a_shorter_recipe_plans_just_its_steps(tutorial: Project) -> None:
@@ -86,8 +85,8 @@ def test_a_mistake_in_the_config_is_one_sentence_and_a_failure(
 ) -> None:
     done = tutorial.snakemake("--dry-run", change=change)
     assert done.returncode != 0
-    assert sentence in done.stderr
-    assert "Traceback" not in done.stderr
+    assert sentence in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_the_demo_config_is_valid() -> None:

@@ -86,7 +86,7 @@ def change(path, edit, table=None):
 
 
 def merged(*sets):
-    facts = inputs.merge(sets, "results/inputs")
+    facts = inputs.merge(sets, "results/inputs", engine="RELION 5.0.1")
     state = star.read_optimisation_set("results/inputs/optimisation_set.star")
     return facts, star.read(state.particles)["particles"], star.read(state.tomograms)["global"]
 
@@ -110,6 +110,7 @@ def test_one_sound_set_passes_unchanged():
     pd.testing.assert_frame_equal(particles, before)
     pd.testing.assert_frame_equal(tomograms, star.read("a/tomograms.star")["global"])
     assert facts == json.loads(Path("results/inputs/preflight.json").read_text())
+    assert facts["engine"] == "RELION 5.0.1"
     assert facts["particles"] == 12
     assert facts["pixel_size"] == PIXEL
     assert facts["warnings"] == []

@@ -1,11 +1,9 @@
 """The report: one page that needs nothing else, whatever of a project is there."""
 
 import json
-import re
 import shutil
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from stacycle import plots, report, runs
@@ -60,7 +58,7 @@ def golden_results(tmp_path_factory) -> Path:
     write_decision(bin4 / "select/decision.json", chosen)
     plots.class_montage(chosen.candidates, bin4 / "select/classes.png")
     density = plots.read_map(bin4 / "class3d/T0.5_K3/run_it010_class003.mrc")
-    write_decision(bin4 / "mask/decision.json", mask_threshold(density, 20, 45, 330))
+    write_decision(bin4 / "mask/decision.json", mask_threshold(density, 20, 45, 260))
     return project
 
 

@@ -18,7 +18,7 @@ from stacycle.runs import Iteration
 
 HELD = 3  # iterations in a row that a resolution must hold; one good iteration may be chance
 LEVEL = 5  # iterations whose median is a level of changing classes
-TOLERANCE = 0.05  # relative, above the lowest level
+TOLERANCE = 0.05  # relative, above the upper quartile of the quietest stretch
 DRIFT = 0.05  # of the particles may have another class than in the last iteration
 
 Choice = int | Literal["auto"]
@@ -85,11 +85,14 @@ def class3d_iteration(
         return _decision(run, run[-1], reason, [], "changed_classes")
     changes = np.array([it.changed_classes for it in candidates])
     width = min(LEVEL, len(changes))
-    levels = np.median(np.lib.stride_tricks.sliding_window_view(changes, width), axis=1)
+    stretches = np.lib.stride_tricks.sliding_window_view(changes, width)
+    levels = np.median(stretches, axis=1)
     level = float(levels.min())
+    quietest = stretches[np.flatnonzero(levels == level)[-1]]
+    usual = float(np.percentile(quietest, 75)) * (1 + TOLERANCE)
     drift = np.array([(unlike_last or {}).get(it.number, 0.0) for it in candidates])
     settled = drift <= max(DRIFT, level * LEVEL)
-    quiet = settled & (changes <= level * (1 + TOLERANCE))
+    quiet = settled & (changes <= usual)
     first = int(np.argmax(quiet)) if quiet.any() else int(np.argmax(settled))
     chosen = candidates[first]
     reason = (

@@ -13,6 +13,7 @@ from stacycle.errors import UserError
 
 SIGMAS = 3.0  # above the solvent: what is higher is not noise
 SHARE = 0.3  # of the particle's level above the solvent: "rather low", so that weak and floppy parts stay in
+AROUND = 1.25  # of the particle's diameter is searched; farther out a refinement flattens the map
 DUST = 0.02  # of the voxels above the threshold may lie outside the largest piece
 
 
@@ -27,13 +28,12 @@ def mask_threshold(
     """A threshold low enough for the whole particle and high enough to leave the solvent out.
 
     `density` is a cubic map (n, n, n), `pixel_size` in Å, `lowpass` in Å as given to mask_create, `diameter`
-    (Å) that of the sphere that holds the particle, outside which refinement has flattened the map. Solvent
-    level and noise come from the histogram's mode and its lower side inside that sphere, the particle's level
-    from Otsu's upper half. UserError if the map is empty or if the config's threshold would make an empty
-    mask.
+    (Å) the particle's. Solvent level and noise come from the histogram's mode and its lower side inside a
+    sphere a quarter wider, the particle's level from Otsu's upper half. UserError if the map is empty or if
+    the config's threshold would make an empty mask.
     """
     smooth = low_pass(density, pixel_size, lowpass)
-    inside = distance(len(density)) * pixel_size <= min(diameter, len(density) * pixel_size) / 2
+    inside = distance(len(density)) * pixel_size <= AROUND * diameter / 2
     values = smooth[inside]
     highest = float(values.max())
     if not np.isfinite(values).all() or highest <= 0 or np.ptp(values) == 0:
@@ -48,7 +48,7 @@ def mask_threshold(
         f"solvent + {SIGMAS:g} sigma": solvent + SIGMAS * noise,
         f"solvent + {SHARE:.0%} of the particle's level": solvent + SHARE * (level - solvent),
         "Otsu's limit between particle and solvent": split,
-        "above the dust": _above_dust(smooth, inside, solvent, level),
+        "above the dust": _above_dust(smooth, solvent, level),
     }
     *low, otsu, dust = options.values()
     automatic = max(min(max(low), otsu), dust)
@@ -133,24 +133,24 @@ def _otsu(values: np.ndarray, bins: int = 256) -> float:
     return float(edges[1:-1][np.argmax(between)])
 
 
-def _above_dust(smooth: np.ndarray, inside: np.ndarray, low: float, high: float) -> float:
+def _above_dust(smooth: np.ndarray, low: float, high: float) -> float:
     """The lowest of 40 thresholds between `low` and `high` from which on nearly all is in one piece."""
     steps = np.linspace(low, high, 41)[1:]
-    dusty = [step for step in steps if 1 - _pieces(smooth, inside, step)[1] > DUST]
+    dusty = [step for step in steps if 1 - _pieces(smooth, step)[1] > DUST]
     later = steps[steps > max(dusty)] if dusty else steps
     return float(later[0]) if len(later) else high
 
 
-def _pieces(smooth: np.ndarray, inside: np.ndarray, threshold: float) -> tuple[int, float]:
+def _pieces(smooth: np.ndarray, threshold: float) -> tuple[int, float]:
     """Voxels above the threshold, and the share of them in the largest connected piece."""
-    labels, _ = ndimage.label((smooth > threshold) & inside)
+    labels, _ = ndimage.label(smooth > threshold)
     sizes = np.bincount(labels.ravel())[1:]
     return int(sizes.sum()), float(sizes.max() / sizes.sum()) if len(sizes) else 0.0
 
 
 def _extent(smooth: np.ndarray, inside: np.ndarray, threshold: float, pixel_size: float) -> dict[str, float]:
     """Volume above the threshold (Å^3), its fraction of the sphere, and the share in one piece."""
-    voxels, connected = _pieces(smooth, inside, threshold)
+    voxels, connected = _pieces(smooth, threshold)
     return {"volume": voxels * pixel_size**3, "of sphere": voxels / inside.sum(), "in one piece": connected}
 
 

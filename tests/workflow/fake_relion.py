@@ -1,0 +1,344 @@
+"""A stand-in for RELION 5: it takes RELION's command lines, records them, and replays the tutorial's results.
+
+`install(folder)` puts it under every program's name into a folder that `engine.bin` can name. Its files are small but
+whole: the numbers in them are those that the tutorial shows (45 screenshots of "STA in RELION5"), and the maps are
+as fine as the numbers say. Nothing is computed from images, and it knows no flag: tests look at the record.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import pandas as pd
+import starfile
+
+PROGRAMS = (
+    "relion_refine",
+    "relion_refine_mpi",
+    "relion_tomo_subtomo",
+    "relion_tomo_reconstruct_particle",
+    "relion_mask_create",
+    "relion_postprocess",
+)
+TILTS = 3  # images in each particle's stack
+
+# The alignment's resolution (Å) at iterations 0, 1, 2 ... and the classification's changes of classes.
+RESOLUTION = [np.inf, 50.933334, *[27.781819] * 5, *[26.573914] * 2, *[25.466667] * 2, *[24.448] * 2, 23.507693]
+RESOLUTION += [*[22.637037] * 2, *[21.828572] * 4, *[21.075862] * 6]
+CHANGES = [9.999999e6, 0, 0.832335, 0.621804, 0.502011, 0.242267, 0.105355, 0.072233, 0.048722, 0.029233]
+CHANGES += [0.017030, 0.014482, 0.009744, 0.008269, 0.007107, 0.007956, 0.007062, 0.007107, 0.006168, 0.005587]
+CHANGES += [0.005543, 0.005587, 0.005677, 0.004917, 0.005900, 0.004738]
+# Of the six classes only the fifth's numbers are shown; the slices tell the others' kind: 1 is nearly empty, 4 a blob.
+CLASSES = pd.DataFrame(
+    [
+        (0.031000, 10.725, 21.2, 101.866667, 0.411203),
+        (0.152000, 2.1000, 2.84, 24.448, 0.942113),
+        (0.210000, 1.9000, 2.61, 24.448, 0.951790),
+        (0.124531, 7.3125, 14.9, 67.911111, 0.655410),
+        (0.268469, 1.8000, 2.49828, 24.448, 0.958107),
+        (0.214000, 1.9500, 2.66, 24.448, 0.950012),
+    ],
+    index=range(1, 7),
+    columns=["share", "rotations", "translations", "resolution", "completeness"],
+)
+JUNK = (1, 4)
+
+
+def install(
+    folder: Path, version: str = "5.0.1-commit-73f0a3", programs: tuple = PROGRAMS, **misbehaviour: dict
+) -> Path:
+    """Put the programs into `folder`; `misbehaviour` has, by program, `exit`, `says` and `leaves_out`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "fake.json").write_text(json.dumps({"version": version, **misbehaviour}))
+    for program in programs:
+        words = [sys.executable, __file__, str(folder), program]
+        (folder / program).write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+        (folder / program).chmod(0o755)
+    return folder
+
+
+def recorded(folder: Path) -> list[list[str]]:
+    """The command lines that the programs of `folder` were called with, in order."""
+    record = folder / "commands.jsonl"
+    return [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
+
+
+def main(folder: Path, program: str, argv: list[str]) -> int:
+    behaviour = json.loads((folder / "fake.json").read_text())
+    if argv == ["--version"]:
+        print(f"RELION version: {behaviour['version']} \nPrecision: BASE=double")
+        return 0
+    with (folder / "commands.jsonl").open("a") as record:
+        record.write(json.dumps([program, *argv]) + "\n")
+    if program == "mpirun":  # rank 0 of -n M does the work
+        return os.execv(argv[2], argv[2:])
+    plan = behaviour.get(program, {})
+    print(plan.get("says", " 0/ 0 sec ....~~(,_,\"> yum!"))
+    if plan.get("exit"):
+        return plan["exit"]
+    WORK[program](options(argv))
+    for path in plan.get("leaves_out", []):
+        Path(path).unlink()
+    return 0
+
+
+def options(argv: list[str]) -> dict[str, str]:
+    """Flags and their values; a switch has the value ""."""
+    found: dict[str, str] = {}
+    for word in argv:
+        if word.startswith("--"):
+            flag = word
+            found[flag] = ""
+        else:
+            found[flag] = word
+    return found
+
+
+def subtomo(flags: dict[str, str]) -> None:
+    out, box, binning = flags["--o"], int(flags["--b"]), float(flags["--bin"])
+    particles = one_table(flags["--p"])
+    tomograms = one_table(flags["--t"]).set_index("rlnTomoName")
+    pixel = tomograms["rlnTomoTiltSeriesPixelSize"].iloc[0]
+    groups = list(dict.fromkeys(tomograms["rlnOpticsGroupName"]))
+    number = particles.groupby("rlnTomoName").cumcount() + 1
+    particles["rlnTomoParticleName"] = particles["rlnTomoName"] + "/" + number.astype(str)
+    particles["rlnImageName"] = f"{out}Subtomograms/" + particles["rlnTomoParticleName"] + "_stack2d.mrcs"
+    particles["rlnTomoVisibleFrames"] = f"[{','.join('1' * TILTS)}]"
+    of_each = tomograms["rlnOpticsGroupName"].loc[particles["rlnTomoName"]]
+    particles["rlnOpticsGroup"] = [groups.index(name) + 1 for name in of_each]
+    optics = pd.DataFrame(
+        {
+            "rlnOpticsGroup": range(1, len(groups) + 1),
+            "rlnOpticsGroupName": groups,
+            **{name: tomograms[name].iloc[0] for name in ("rlnVoltage", "rlnSphericalAberration")},
+            "rlnAmplitudeContrast": tomograms["rlnAmplitudeContrast"].iloc[0],
+            "rlnTomoTiltSeriesPixelSize": pixel,
+            "rlnCtfDataAreCtfPremultiplied": 1,
+            "rlnImageDimensionality": 2,
+            "rlnTomoSubtomogramBinning": binning,
+            "rlnImagePixelSize": pixel * binning,
+            "rlnImageSize": box,
+        }
+    )
+    stack = np.zeros((TILTS, box, box), np.float16)
+    for path in particles["rlnImageName"]:
+        write_map(path, stack, pixel * binning)
+    write_particles(f"{out}particles.star", particles, optics)
+    write_set(f"{out}optimisation_set.star", f"{out}particles.star", flags["--t"])
+
+
+def reconstruct_particle(flags: dict[str, str]) -> None:
+    state = one_table(flags["--i"])
+    pixel = starfile.read(state["rlnTomoParticlesFile"])["optics"]["rlnImagePixelSize"].iloc[0]
+    write_map(f"{flags['--o']}merged.mrc", particle_map(int(flags["--b"]), pixel, 30), pixel)
+
+
+def refine(flags: dict[str, str]) -> None:
+    if "--ios" in flags:
+        state = one_table(flags["--ios"])
+        tables, tomograms = starfile.read(state["rlnTomoParticlesFile"]), state["rlnTomoTomogramsFile"]
+    else:
+        tables, tomograms = starfile.read(flags["--i"]), flags["--tomograms"]
+    optics, particles = tables["optics"], tables["particles"]
+    optics = optics if isinstance(optics, pd.DataFrame) else pd.DataFrame([optics])
+    box, pixel = int(optics["rlnImageSize"].iloc[0]), float(optics["rlnImagePixelSize"].iloc[0])
+    Path(flags["--o"]).parent.mkdir(parents=True, exist_ok=True)
+    if "--auto_refine" in flags:
+        auto_refine(flags["--o"], particles, optics, tomograms, box, pixel)
+    else:
+        class3d(flags, particles, optics, tomograms, box, pixel)
+
+
+def class3d(flags: dict, particles: pd.DataFrame, optics: pd.DataFrame, tomograms: str, box: int, pixel: float):
+    """Iterations 0 to --iter of the tutorial's alignment (K = 1) or its classification."""
+    tau, count = float(flags["--tau2_fudge"]), int(flags["--K"])
+    final = final_classes(len(particles), tau) if count > 1 else np.ones(len(particles), int)
+    maps: dict[tuple, str] = {}  # what does not change from iteration to iteration is written once
+    for iteration in range(int(flags["--iter"]) + 1):
+        start = f"{flags['--o']}_it{iteration:03d}"
+        classes = CLASSES if count > 1 else CLASSES.loc[[5]].assign(share=1.0, resolution=RESOLUTION[iteration])
+        names = [f"{start}_class{k:03d}.mrc" for k in range(1, count + 1)]
+        for k, (name, resolution) in enumerate(zip(names, classes["resolution"], strict=True), 1):
+            if (k, resolution) not in maps:
+                junk = count > 1 and k in JUNK
+                fine = resolution if np.isfinite(resolution) else 60
+                write_map(name, particle_map(box, pixel, fine, seed=10 + k if junk else 0), pixel)
+                maps[k, resolution] = name
+            else:
+                Path(name).unlink(missing_ok=True)
+                os.link(maps[k, resolution], name)
+        write_model(f"{start}_model.star", names, classes, box, pixel, tau)
+        drift = sum(CHANGES[iteration + 1 :]) if iteration else 1
+        particles = particles.assign(
+            rlnClassNumber=still_changing(final, drift, count),
+            rlnOriginXAngst=float(iteration),
+            rlnMaxValueProbDistribution=0.9,
+            rlnLogLikeliContribution=1e4,
+        )
+        write_particles(f"{start}_data.star", particles, optics)
+        write_set(f"{start}_optimisation_set.star", f"{start}_data.star", tomograms)
+        write_optimiser(start, CHANGES[iteration] if count > 1 else 0.0)
+
+
+def final_classes(number: int, tau: float) -> np.ndarray:
+    """A class for each particle, in the proportions of `CLASSES`; only T = 1 has the junk where it belongs."""
+    share = CLASSES["share"].to_numpy().copy()
+    if tau != 1:
+        share[[0, 3]] /= 5
+    edges = np.cumsum(share / share.sum())
+    return np.searchsorted(edges, (np.arange(number) + 0.5) / number) + 1
+
+
+def still_changing(final: np.ndarray, fraction: float, count: int) -> np.ndarray:
+    """The final classes, but for this fraction of the particles, spread evenly, which are in the next class."""
+    at = np.linspace(0, len(final) - 1, round(min(fraction, 0.9) * len(final))).astype(int)
+    classes = final.copy()
+    classes[at] = classes[at] % count + 1
+    return classes
+
+
+def auto_refine(root: str, particles: pd.DataFrame, optics: pd.DataFrame, tomograms: str, box: int, pixel: float):
+    density = particle_map(box, pixel, 16)
+    write_map(f"{root}_class001.mrc", density, pixel)
+    for half in (1, 2):
+        noise = np.random.default_rng(half).normal(0, 1e-4, density.shape)
+        write_map(f"{root}_half{half}_class001_unfil.mrc", density + noise, pixel)
+    best = CLASSES.loc[[5]].assign(share=1.0, resolution=15.6718)
+    write_model(f"{root}_model.star", [f"{root}_class001.mrc"], best, box, pixel, 1)
+    halves = np.arange(len(particles)) % 2 + 1
+    write_particles(f"{root}_data.star", particles.assign(rlnClassNumber=1, rlnRandomSubset=halves), optics)
+    write_set(f"{root}_optimisation_set.star", f"{root}_data.star", tomograms)
+
+
+def mask_create(flags: dict[str, str]) -> None:
+    with mrcfile.open(flags["--i"]) as file:
+        density, pixel = file.data, float(file.voxel_size.x)
+    write_map(flags["--o"], (density > float(flags["--ini_threshold"])).astype(np.float32), pixel)
+
+
+def postprocess(flags: dict[str, str]) -> None:
+    with mrcfile.open(flags["--i"]) as file:
+        density, pixel = file.data.copy(), float(file.voxel_size.x)
+    write_map(f"{flags['--o']}.mrc", density, pixel)
+    write_map(f"{flags['--o']}_masked.mrc", density, pixel)
+    shells = np.arange(len(density) // 2 + 1)
+    frequency = shells / (len(density) * pixel)
+    curve = np.linspace(1, 0.6, len(shells))
+    fsc = pd.DataFrame(
+        {
+            "rlnSpectralIndex": shells,
+            "rlnResolution": frequency,
+            "rlnAngstromResolution": [999.0, *1 / frequency[1:]],
+            "rlnFourierShellCorrelationCorrected": curve,
+            "rlnFourierShellCorrelationUnmaskedMaps": curve**2,
+            "rlnFourierShellCorrelationMaskedMaps": curve,
+            "rlnCorrectedFourierShellCorrelationPhaseRandomizedMaskedMaps": 0 * curve,
+        }
+    )
+    general = {
+        "rlnFinalResolution": 2 * pixel,
+        "rlnBfactorUsedForSharpening": float(flags.get("--adhoc_bfac", 0)),
+        "rlnRandomiseFrom": 24.448,
+    }
+    starfile.write({"general": general, "fsc": fsc}, f"{flags['--o']}.star", overwrite=True)
+    print(f" + FINAL RESOLUTION: {2 * pixel:.2f}")
+
+
+def particle_map(box: int, pixel: float, resolution: float, seed: int = 0) -> np.ndarray:
+    """A particle of 30 lobes within 350 Å, as fine as `resolution` (Å); another seed gives another one."""
+    rng = np.random.default_rng(seed)
+    axis = (np.arange(box) - box // 2) * pixel
+    centres = rng.normal(0, 55, (30, 3)).clip(-120, 120)
+    width = np.hypot(12, resolution / 3)
+    lobes = np.exp(-((axis - centres[..., None]) ** 2) / (2 * width**2))  # (30, 3, box)
+    noise = rng.normal(0, 2e-5, (box, box, box))
+    return 0.004 * np.einsum("lz,ly,lx->zyx", *lobes.transpose(1, 0, 2)) + noise
+
+
+def write_model(path: str, maps: list[str], classes: pd.DataFrame, box: int, pixel: float, tau: float) -> None:
+    frequency = np.arange(box // 2 + 1) / (box * pixel)
+    general = {
+        "rlnReferenceDimensionality": 3,
+        "rlnOriginalImageSize": box,
+        "rlnCurrentResolution": classes["resolution"].min(),
+        "rlnPixelSize": pixel,
+        "rlnNrClasses": len(maps),
+        "rlnTau2FudgeFactor": tau,
+        "rlnLogLikelihood": 1.8e6,
+        "rlnAveragePmax": 0.9,
+    }
+    table = pd.DataFrame(
+        {
+            "rlnReferenceImage": maps,
+            "rlnClassDistribution": classes["share"],
+            "rlnAccuracyRotations": classes["rotations"],
+            "rlnAccuracyTranslationsAngst": classes["translations"],
+            "rlnEstimatedResolution": classes["resolution"],
+            "rlnOverallFourierCompleteness": classes["completeness"],
+        }
+    )
+    blocks = {"model_general": general, "model_classes": table}
+    for number, resolution in enumerate(classes["resolution"], 1):
+        blocks[f"model_class_{number}"] = pd.DataFrame(
+            {
+                "rlnSpectralIndex": range(len(frequency)),
+                "rlnResolution": frequency,
+                "rlnSsnrMap": np.exp(8 * (1 / resolution - frequency) * 30) * 1.000001,
+            }
+        )
+    starfile.write(blocks, path, overwrite=True)
+
+
+def write_optimiser(start: str, changes: float) -> None:
+    general = {
+        "rlnOutputRootName": start[: -len("_it000")],
+        "rlnModelStarFile": f"{start}_model.star",
+        "rlnExperimentalDataStarFile": f"{start}_data.star",
+        "rlnCurrentIteration": int(start[-3:]),
+        "rlnOverallAccuracyRotations": 1.8,
+        "rlnOverallAccuracyTranslationsAngst": 2.49828,
+        "rlnChangesOptimalOrientations": 1.0,
+        "rlnChangesOptimalOffsets": 1.0,
+        "rlnChangesOptimalClasses": changes,
+    }
+    starfile.write({"optimiser_general": general}, f"{start}_optimiser.star", overwrite=True)
+
+
+def write_particles(path: str, particles: pd.DataFrame, optics: pd.DataFrame) -> None:
+    blocks = {"general": {"rlnTomoSubTomosAre2DStacks": 1}, "optics": optics, "particles": particles}
+    starfile.write(blocks, path, overwrite=True)
+
+
+def write_set(path: str, particles: str, tomograms: str) -> None:
+    row = {"rlnTomoParticlesFile": particles, "rlnTomoTomogramsFile": tomograms}
+    starfile.write({"": row | {"rlnTomoTrajectoriesFile": ""}}, path, overwrite=True)
+
+
+def write_map(path: str, data: np.ndarray, pixel: float) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with mrcfile.new(path, data.astype(np.float32, copy=False), overwrite=True) as file:
+        file.voxel_size = pixel
+
+
+def one_table(path: str):
+    """The only table of a STAR file; tomograms keep names like 001."""
+    return starfile.read(path, parse_as_string=["rlnTomoName", "rlnOpticsGroupName"])
+
+
+WORK = {
+    "relion_refine": refine,
+    "relion_refine_mpi": refine,
+    "relion_tomo_subtomo": subtomo,
+    "relion_tomo_reconstruct_particle": reconstruct_particle,
+    "relion_mask_create": mask_create,
+    "relion_postprocess": postprocess,
+}
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:]))
