@@ -3,10 +3,12 @@
 
 rule inputs:
     input:
+        # What is missing is told by the script, in words and with all other mistakes.
         sets=[
             path
             for one in config["inputs"]
             for path in (one["tomograms"], one["particles"])
+            if Path(path).is_file()
         ],
         tilt_series=[
             path

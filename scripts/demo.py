@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import yaml
+
 from staengine import truth
 from staengine.tomo import ParticleSet
 

@@ -82,6 +82,16 @@ def simulate(folder: Path, **flags: object) -> None:
     subprocess.run(command, check=True, capture_output=True, text=True)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the tests measured: the figures of the README, `record_property` of each test."""
+    passed = terminalreporter.stats.get("passed", [])
+    figures = [figure for report in passed if report.when == "call" for figure in report.user_properties]
+    if figures:
+        terminalreporter.section("figures")
+        for name, value in sorted(figures):
+            terminalreporter.line(f"{name:70} {value}")
+
+
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two sets of one small tilt series each, with clashing names, 16 particles and junk per series."""

@@ -21,6 +21,7 @@ from stacycle.decisions import (
     combine,
     with_agreement,
 )
+from stacycle.decisions.iteration import Choice
 
 Sweep = Mapping[str, Sequence[float]]  # folder name -> [T, K]
 
@@ -35,7 +36,7 @@ class Chosen:
     decision: Decision
 
 
-def alignment(folder: str | Path, sweep: Sweep, iteration: int | str, variant: str, key: str) -> Chosen:
+def alignment(folder: str | Path, sweep: Sweep, iteration: Choice, variant: str, key: str) -> Chosen:
     """The iteration of each K = 1 run under `folder`, then the run; `key` names the config's section."""
     folder = Path(folder)
     first = {
@@ -57,7 +58,7 @@ def alignment(folder: str | Path, sweep: Sweep, iteration: int | str, variant: s
 def classification(
     folder: str | Path,
     sweep: Sweep,
-    iteration: int | str,
+    iteration: Choice,
     variant: str,
     key: str,
     *,

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,7 +27,9 @@ from stacycle.software import resolve
 JOB_FILE = "job.json"
 # RELION redraws its bars ("  3/  8 sec ....~~(,_,">o]", tail "yum!") with carriage returns.
 PROGRESS_BAR = re.compile(r"^\s*[\d.?]+\s*/\s*[\d.?]+ (sec|min|hrs?)\b.*~~\(")
-LAST_LINES = 12
+LAST_LINES = 30
+# Where Snakemake points TMPDIR for its jobs if it was not set: often small, so no place for all particles.
+SYSTEM_TEMPORARY = ("/tmp", "/var/tmp", "/usr/tmp")
 
 
 class Say:
@@ -64,7 +67,7 @@ def run(
 ) -> None:
     """Run a program, given by RELION's command line, whose output goes to `folder`.
 
-    What an earlier run left in the folder is moved to `folder.previous` first, so that nothing stale is taken for new.
+    What an earlier run left in the folder is moved aside first (`move_aside`), so that nothing stale is taken for new.
     `engine` is the config's section that says where RELION's programs are. `makes` are the files that must be there,
     and not empty, when the program has ended well.
     Raises UserError if the program cannot be found, fails, or leaves any of them out.
@@ -83,25 +86,30 @@ def run(
     _write_json(folder / JOB_FILE, record)
     say.log(f"$ {record['command']}")
     status, last_lines = _watch(command, say)
-    record |= {"ended": _now(), "exit_status": status}
+    missing = [str(path) for path in makes if not Path(path).is_file() or Path(path).stat().st_size == 0]
+    record |= {"ended": _now(), "exit_status": status, "ended_well": status == 0 and not missing}
     _write_json(folder / JOB_FILE, record)
     if status != 0:
-        raise UserError(_failure(argv, status, last_lines))
-    missing = [str(path) for path in makes if not Path(path).is_file() or Path(path).stat().st_size == 0]
+        how = f"was ended by signal {-status}" if status < 0 else f"failed with exit status {status}"
+        raise UserError(f"{program(argv)} {how}: {_reason(last_lines)}")
     if missing:
         raise UserError(
-            f"{program(argv)} ended without an error but did not write {', '.join(missing)}; "
-            f"its last words were: {' | '.join(last_lines[-3:])}"
+            f"{program(argv)} ended without an error but did not write {', '.join(missing)}: {_reason(last_lines)}"
         )
 
 
 def move_aside(folder: Path) -> None:
-    """Move what an earlier run of a program left in `folder` to `folder.previous`, replacing what was there."""
-    if not (folder / JOB_FILE).exists():
+    """Move what an earlier run of a program left in `folder` to `folder.previous`, replacing what was there.
+
+    A run that did not end well goes to `folder.failed`, so that trying again loses no good one.
+    """
+    record = folder / JOB_FILE
+    if not record.exists():
         return
-    previous = folder.with_name(folder.name + ".previous")
-    shutil.rmtree(previous, ignore_errors=True)
-    folder.rename(previous)
+    ended_well = '"ended_well": true' in record.read_text(encoding="utf-8")  # it may be cut short
+    aside = folder.with_name(folder.name + (".previous" if ended_well else ".failed"))
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.rename(aside)
 
 
 def program(argv: Sequence[str]) -> str:
@@ -138,8 +146,13 @@ def milestone(line: str) -> str | None:
 
 
 def scratch_folder(setting: str | None) -> str | None:
-    """The folder of `engine.scratch` with variables like $TMPDIR filled in; None if it is unset or empty."""
+    """The folder of `engine.scratch` with variables like $TMPDIR filled in; None if it is unset, empty or /tmp.
+
+    Whoever wants all particles in /tmp says so by its name.
+    """
     folder = os.path.expandvars(setting or "")
+    if folder != setting and folder.rstrip("/") in SYSTEM_TEMPORARY:
+        return None
     return None if not folder or "$" in folder else folder
 
 
@@ -173,14 +186,13 @@ def _watch(command: list[str], say: Say) -> tuple[int, list[str]]:
             process.wait()
 
 
-def _failure(argv: Sequence[str], status: int, last_lines: list[str]) -> str:
-    reasons = [
-        line
-        for line in last_lines
-        if not line.lstrip().startswith(("===", "ERROR: \n")) and line.strip() != "ERROR:"
-    ]
-    how = f"was ended by signal {-status}" if status < 0 else f"failed with exit status {status}"
-    return f"{program(argv)} {how}: " + (reasons[-1].strip() if reasons else "it said nothing")
+def _reason(last_lines: list[str]) -> str:
+    """What RELION gives as the error, which MPI, backtraces and C++ may talk over; else its last words."""
+    words = [line.strip() for line in last_lines if not line.startswith(("==", "--"))]
+    errors = [after for line, after in pairwise(words) if line == "ERROR:" and after != "ERROR:"]
+    if errors:
+        return errors[0].removeprefix("ERROR: ")
+    return f"its last words were: {' | '.join(words[-3:])}" if words else "it said nothing"
 
 
 def _now() -> str:

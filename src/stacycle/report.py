@@ -81,12 +81,11 @@ class Inputs:
 def ladder(inputs: Inputs) -> pd.DataFrame:
     """One rung per postprocess, in the order given.
 
-    Columns: step, binning, box (px), pixel_size (Å), particles, resolution (Å), nyquist (Å), at_nyquist. What
-    the files do not tell is `nan`.
+    Columns: step, binning, box (px), pixel_size (Å), particles, resolution (Å), nyquist (Å), at_nyquist. What the
+    files do not tell is `nan`.
     """
-    return pd.DataFrame(
-        [_rung(inputs, path) for path in inputs.postprocess if Path(path).exists()], columns=_LADDER
-    )
+    rungs = (_try(inputs, path, partial(_rung, inputs)) for path in inputs.postprocess if Path(path).exists())
+    return pd.DataFrame([rung for rung in rungs if rung], columns=_LADDER)
 
 
 def write_ladder(path: str | Path, inputs: Inputs) -> None:

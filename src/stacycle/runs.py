@@ -24,6 +24,9 @@ _NOT_MEASURED = (
 )
 
 
+_NUMBER = r"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|inf|nan)"
+
+
 @dataclass(frozen=True)
 class Iteration:
     """One finished iteration. Å and degrees; `changed_classes` is the fraction of particles that changed
@@ -223,33 +226,41 @@ def _complete(folder: Path, number: int, maps: bool) -> bool:
         return False
     if not maps:
         return True
-    count = _number_of_classes(folder / f"{start}{halves[0]}model.star")
+    count = int(_numbers(folder / f"{start}{halves[0]}model.star", "model_general")["rlnNrClasses"])
     return all((folder / f"{start}{h}class{k:03d}.mrc").exists() for h in halves for k in range(1, count + 1))
 
 
-def _number_of_classes(model: Path) -> int:
-    found = re.search(r"^_rlnNrClasses\s+(\d+)", model.read_text(errors="replace"), re.MULTILINE)
-    if not found:
-        raise UserError(f"{model}: does not say its number of classes (rlnNrClasses); was it cut short?")
-    return int(found[1])
-
-
 def _iteration(folder: Path, number: int) -> Iteration:
-    start = folder / f"run_it{number:03d}_"
-    optimiser = star.read(f"{start}optimiser.star")["optimiser_general"]
-    models = [star.read(f"{start}{half}model.star")["model_general"] for half in half_names(folder, number)]
-    changed = _value(optimiser, "rlnChangesOptimalClasses")
+    start = f"run_it{number:03d}_"
+    optimiser = _numbers(folder / f"{start}optimiser.star", "optimiser_general")
+    halves = [
+        _numbers(folder / f"{start}{half}model.star", "model_general") for half in half_names(folder, number)
+    ]
+    changed = optimiser.get("rlnChangesOptimalClasses", nan)
     return Iteration(
         number=number,
-        resolution=float(np.mean([_value(model, "rlnCurrentResolution") for model in models])),
+        resolution=_mean(halves, "rlnCurrentResolution"),
         changed_classes=changed if number > 1 and 0 <= changed <= 1 else nan,
-        changed_orientations=float(_measured(_value(optimiser, "rlnChangesOptimalOrientations"))),
-        changed_offsets=float(_measured(_value(optimiser, "rlnChangesOptimalOffsets"))),
-        accuracy_rotations=float(_measured(_value(optimiser, "rlnOverallAccuracyRotations"))),
-        accuracy_translations=float(_measured(_value(optimiser, "rlnOverallAccuracyTranslationsAngst"))),
-        log_likelihood=float(np.sum([_value(model, "rlnLogLikelihood") for model in models])),
-        pmax=float(np.mean([_value(model, "rlnAveragePmax") for model in models])),
+        changed_orientations=float(_measured(optimiser.get("rlnChangesOptimalOrientations", nan))),
+        changed_offsets=float(_measured(optimiser.get("rlnChangesOptimalOffsets", nan))),
+        accuracy_rotations=float(_measured(optimiser.get("rlnOverallAccuracyRotations", nan))),
+        accuracy_translations=float(_measured(optimiser.get("rlnOverallAccuracyTranslationsAngst", nan))),
+        log_likelihood=_mean(halves, "rlnLogLikelihood") * len(halves),
+        pmax=_mean(halves, "rlnAveragePmax"),
     )
+
+
+def _numbers(path: Path, block: str) -> dict[str, float]:
+    """The numbers of a simple block; only that block is parsed, for a model file holds many spectra."""
+    found = re.search(rf"^data_{block}\s(.*?)(?=^data_|\Z)", path.read_text(errors="replace"), re.M | re.S)
+    if not found:
+        raise UserError(f"{path}: has no table data_{block}; was it cut short?")
+    pairs = re.findall(r"^_(\S+)\s+(\S+)", found[1], re.M)
+    return {label: float(value) for label, value in pairs if re.fullmatch(_NUMBER, value)}
+
+
+def _mean(blocks: list[dict[str, float]], label: str) -> float:
+    return float(np.mean([block.get(label, nan) for block in blocks]))
 
 
 def _column(table: pd.DataFrame, label: str) -> np.ndarray:

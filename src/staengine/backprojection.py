@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def _gather_slices(volume, slices, rotations, radii, first, step):  # type: ignore[no-untyped-def]
+def _gather_slices(volume, slices, rotations, radii, first, step):
     box, half = volume.shape[0], volume.shape[2]
     for i in range(slices.shape[0]):
         image, r, radius = slices[i], rotations[i], radii[i]
@@ -62,7 +62,7 @@ def _gather_slices(volume, slices, rotations, radii, first, step):  # type: igno
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def _average_rotated(out, volume, rotations, first, step):  # type: ignore[no-untyped-def]
+def _average_rotated(out, volume, rotations, first, step):
     box, half = volume.shape[0], volume.shape[2]
     for iz in range(first, box, step):
         z = iz if iz < box // 2 else iz - box

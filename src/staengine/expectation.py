@@ -1,8 +1,10 @@
-"""The expectation step: how probable each pose and class is for a particle, and the sums that the next model is made of.
+"""The expectation step: how probable each pose and class of a particle is, and the sums that the next model is made of.
 
-Images are multiplied by their CTF beforehand, X' = CTF·X. With white noise of variance σ² (per real component) the likelihood of
-a slice P scaled by s needs only X' and CTF²:   log L = (s Σ Re(P* X') - ½ s² Σ CTF² |P|²) / σ²  + const.
-Scheres, J. Mol. Biol. 415 (2012) 406 and J. Struct. Biol. 180 (2012) 519; for tilt series Zivanov et al., eLife 11 (2022) e83724.
+Images are multiplied by their CTF beforehand, X' = CTF·X. With noise of variance σ² (per real component of X) the
+likelihood of a slice P scaled by s needs only X' and CTF²:
+    log L = (s Σ Re(P* X') - ½ s² Σ CTF² |P|²) / σ²  + const.
+Scheres, J. Mol. Biol. 415 (2012) 406 and J. Struct. Biol. 180 (2012) 519; for tilt series Zivanov et al., eLife 11
+(2022) e83724.
 """
 
 from __future__ import annotations
@@ -127,8 +129,6 @@ class ParticleStep:
         self.fit_weight[data.components.shell == 0] = 0
         self.fit_weight[task.n_fit :] = 0
         self.scale = np.float32(task.scales[self.particle.group])
-        outside = np.sqrt(sigma2) if task.noise_outside_mask else None
-        self.masked, self.unmasked = data.centred(index, outside, task.iteration)
         self.ctf2 = self.particle.ctf**2
         self.origin = data.origins[index]
         if task.seed_classes is None:
@@ -139,6 +139,10 @@ class ParticleStep:
     # ---------------------------------------------------------------- searching
 
     def add_to(self, sums: Sums) -> None:
+        task, data = self.task, self.task.data
+        sigma2 = task.noise[self.particle.optics][data.components.shell]
+        outside = np.sqrt(sigma2) if task.noise_outside_mask else None
+        self.masked, self.unmasked = data.centred(self.index, outside, task.iteration)
         poses = self._single_pose() if self.task.skip_align else self._search()
         self._accumulate(poses, sums)
 
@@ -151,7 +155,7 @@ class ParticleStep:
         scores = np.stack([self._scores(k, rotation, offsets, self.task.n_fit) for k in self.classes])
         unit = self.task.grid.around(self.task.data.angles[self.index], 1e-3)
         scores = self._with_priors(scores, np.zeros((len(self.classes), 1)), offsets)
-        return Poses(rotation, offsets, scores, unit.direction[:1], int(len(self.classes)))
+        return Poses(rotation, offsets, scores, unit.direction[:1], len(self.classes))
 
     def _search(self) -> Poses:
         task, sampling = self.task, self.task.grid.sampling
@@ -186,9 +190,13 @@ class ParticleStep:
             if mask[i].any():
                 scores[i] = np.where(mask[i], self._scores(k, rotations, offsets, task.n_fit), -np.inf)
         scores = self._with_priors(scores, prior, offsets)
-        return Poses(rotations, offsets, scores, found.direction[rows].repeat(per_rotation), int(chosen.sum()))
+        return Poses(
+            rotations, offsets, scores, found.direction[rows].repeat(per_rotation), int(chosen.sum())
+        )
 
-    def _scores(self, klass: int, rotations: NDArray, offsets: NDArray, n_components: int) -> NDArray[np.float32]:
+    def _scores(
+        self, klass: int, rotations: NDArray, offsets: NDArray, n_components: int
+    ) -> NDArray[np.float32]:
         """Log-likelihood (n, t) of rotations (n, 3, 3) and offsets (t, 3).
 
         For a reference of unknown scale, that at its best scale: the square of the normalised cross-correlation.
@@ -231,7 +239,9 @@ class ParticleStep:
         with np.errstate(divide="ignore"):
             return np.log(task.direction_priors[self.classes][:, found.direction])
 
-    def _with_priors(self, scores: NDArray, log_orientation: NDArray, offsets: NDArray) -> NDArray[np.float32]:
+    def _with_priors(
+        self, scores: NDArray, log_orientation: NDArray, offsets: NDArray
+    ) -> NDArray[np.float32]:
         """Add log priors of class, orientation and offset."""
         task = self.task
         with np.errstate(divide="ignore"):
@@ -240,7 +250,9 @@ class ParticleStep:
             log_class = np.zeros(len(self.classes))
         total = offsets + self.origin
         log_offset = -0.5 * (total**2).sum(1) / task.sigma_offset**2
-        return scores + (log_class[:, None, None] + log_orientation[:, :, None] + log_offset).astype(np.float32)
+        return scores + (log_class[:, None, None] + log_orientation[:, :, None] + log_offset).astype(
+            np.float32
+        )
 
     def _significant(self, scores: NDArray) -> NDArray[np.bool_]:
         """The most probable poses that together hold adaptive_fraction of the probability."""
@@ -303,7 +315,9 @@ class ParticleStep:
                 part = np.empty(shape, np.float32)
                 for name, images in (("masked", masked), ("unmasked", unmasked)):
                     kernels.shift_table(images, shifts[columns], kx, ky, c.box, table)
-                    kernels.mix(weights[rows, columns], table.reshape(len(table), -1), part.reshape(shape[0], -1))
+                    kernels.mix(
+                        weights[rows, columns], table.reshape(len(table), -1), part.reshape(shape[0], -1)
+                    )
                     mixed[name] += part
             slices = np.empty(shape, np.float32)
             project(task.transforms[klass], task.padding, matrices[rows], kx, ky, slices)
@@ -337,12 +351,14 @@ class ParticleStep:
         tilts = self.particle.n_tilts
         noise_only = -tilts * float((np.log(2 * np.pi * np.maximum(sigma2, 1e-30)) + 1).sum())
         top = float(scores.max())
-        return noise_only + (0.0 if self.task.cross_correlation else top + float(np.log(np.exp(scores - top).sum())))
+        return noise_only + (
+            0.0 if self.task.cross_correlation else top + float(np.log(np.exp(scores - top).sum()))
+        )
 
 
 @dataclass
 class Poses:
-    """Scores (K, n, t) of classes, rotations (n, 3, 3) and offsets (t, 3) in Å; grid direction (n,) of each rotation."""
+    """Scores (K, n, t) of classes, rotations (n, 3, 3) and offsets (t, 3) in Å; directions (n,) on the coarse grid."""
 
     rotations: NDArray[np.float64]
     offsets: NDArray[np.float64]

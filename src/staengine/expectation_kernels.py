@@ -1,4 +1,4 @@
-"""Compiled inner loops of the expectation step. Complex arrays (m, K) are handled as real rows [Re | Im] of 2·m·K numbers."""
+"""Compiled inner loops of the expectation step; complex arrays (m, K) are rows [Re | Im] of 2·m·K real numbers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def shift_table(images, shifts, kx, ky, box, out):
 
 @njit(**_JIT)
 def weigh_slices(slices, ctf2, weight, scale, power):
-    """Multiply slices (n, 2, m, K) by scale · weight (K,) in place; power (n,) = ½ scale² Σ weight · ctf2 · |slice|²."""
+    """Multiply slices (n, 2, m, K) by scale · weight in place; power (n,) = ½ scale² Σ weight · ctf2 · |slice|²."""
     for n in range(slices.shape[0]):
         total = np.float32(0)
         for m in range(slices.shape[2]):

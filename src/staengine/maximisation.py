@@ -65,8 +65,10 @@ class Gathered:
         return fourier.shell_mean(self.weight, self.shells, self.n_shells) * self.padding**3
 
     def map(self, tau2: NDArray | None, radius: int, workers: int = 1) -> NDArray[np.float32]:
-        """The map (box, box, box) that best explains the slices up to a shell; with tau2 (shells,), the signal's power, the
-        most probable one (Wiener). Without: each voxel's weighted mean, its weight at least a thousandth of its shell's.
+        """The map (box, box, box) that explains the slices best, up to shell `radius`.
+
+        With tau2 (shells,), the signal's power, it is the most probable one (Wiener). Without, each voxel is the
+        weighted mean of its data; it counts at least a thousandth of its shell's mean weight.
         """
         shells = np.minimum(self.shells, self.n_shells - 1)
         mean = fourier.shell_mean(self.weight, self.shells, self.n_shells)

@@ -1,12 +1,12 @@
 """Central slices of a map's Fourier transform, and their adjoint: adding slices to a transform.
 
 A map (N, N, N) is held as the half transform of its zero-padded self (padding · N voxels a side), divided by N² as 2D
-transforms of images are, in an array (S, S, S // 2) with S = padding · N + 2 and zero frequency at [S // 2, S // 2, 0]: both
-Nyquist planes are there, so that every component below Nyquist has all its neighbours. Values between grid points are
-trilinear; what that costs in real space (a product of squared sinc functions) is divided out of the map beforehand.
+transforms of images are, in an array (S, S, S // 2) with S = padding · N + 2 and zero frequency at [S // 2, S // 2, 0]:
+both Nyquist planes are there, so that every component below Nyquist has all its neighbours. Values between grid points
+are trilinear; what that costs in real space (a product of squared sinc functions) is divided out of the map beforehand.
 
-A slice is taken at the components (kx, ky) of a list, kx >= 0; for an orientation M (3, 3) the slice lies along the first two
-rows of M: component (kx, ky) is the transform's value at kx M[0] + ky M[1].
+A slice is taken at the components (kx, ky) of a list, kx >= 0; for an orientation M (3, 3) it lies along the first
+two rows of M: component (kx, ky) is the transform's value at kx M[0] + ky M[1].
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ class Components:
         keep = (r <= radius) & (r < box / 2) & ((kx > 0) | (ky >= 0))
         order = np.argsort(r[keep], kind="stable")
         kx, ky, r = (values[keep][order] for values in (kx, ky, r))
-        return cls(kx.astype(np.int32), ky.astype(np.int32), np.rint(r).astype(np.int32), r.astype(np.float32), box)
+        return cls(
+            kx.astype(np.int32), ky.astype(np.int32), np.rint(r).astype(np.int32), r.astype(np.float32), box
+        )
 
     def __len__(self) -> int:
         return len(self.kx)
@@ -109,7 +111,8 @@ def project(transform, padding, matrices, kx, ky, out):
                     (transform[z0, y0, x0] * bx + transform[z0, y0, x0 + 1] * ax) * (bz * by)
                     + (transform[z0, y0 + 1, x0] * bx + transform[z0, y0 + 1, x0 + 1] * ax) * (bz * ay)
                     + (transform[z0 + 1, y0, x0] * bx + transform[z0 + 1, y0, x0 + 1] * ax) * (az * by)
-                    + (transform[z0 + 1, y0 + 1, x0] * bx + transform[z0 + 1, y0 + 1, x0 + 1] * ax) * (az * ay)
+                    + (transform[z0 + 1, y0 + 1, x0] * bx + transform[z0 + 1, y0 + 1, x0 + 1] * ax)
+                    * (az * ay)
                 )
                 out[n, 0, m, k] = value.real
                 out[n, 1, m, k] = sign * value.imag

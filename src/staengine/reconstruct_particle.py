@@ -295,7 +295,7 @@ def _radial_mean(values: NDArray, r: NDArray) -> NDArray[np.float64]:
     lower, share = np.floor(r).astype(int).ravel(), (r % 1).ravel()
 
     def total(weights: NDArray) -> NDArray[np.float64]:
-        at_lower = np.bincount(lower, weights * (1 - share))
+        at_lower = np.bincount(lower, weights * (1 - share)).astype(float)
         at_lower[1:] += np.bincount(lower, weights * share)[:-1]
         return at_lower[: values.shape[-1]]
 

@@ -1,7 +1,7 @@
 """relion_refine and relion_refine_mpi: Class3D and auto-refinement of 2D-stack subtomograms by maximum likelihood.
 
-Scheres, J. Mol. Biol. 415 (2012) 406 and J. Struct. Biol. 180 (2012) 519; Scheres & Chen, Nat. Methods 9 (2012) 853; for tilt
-series Zivanov et al., eLife 11 (2022) e83724. Embedded: all in one process, both half sets too.
+Scheres, J. Mol. Biol. 415 (2012) 406 and J. Struct. Biol. 180 (2012) 519; Scheres & Chen, Nat. Methods 9 (2012) 853;
+for tilt series Zivanov et al., eLife 11 (2022) e83724. Embedded: all in one process, both half sets too.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ from staengine.sampling import OrientationGrid, Sampling
 from staengine.tomo import ParticleSet, read_optimisation_set
 
 FIRST_RESOLUTION = 0.07  # 1/px, of a reference that is not filtered
-COARSE_LIMIT = 2.5  # coarse steps per detail: the coarse pass sees none finer, so that half a step off still matches
+COARSE_LIMIT = (
+    2.5  # coarse steps per detail: the coarse pass sees none finer, so that half a step off still matches
+)
 MAX_SCALE = 5.0  # contrast of a tilt series relative to the others
 
 
@@ -50,7 +52,9 @@ def main(argv: list[str], is_mpi: bool = False) -> int:
 class Refinement:
     """One run of the program, from its options to its last file."""
 
-    def __init__(self, options: SimpleNamespace, command: list[str], is_mpi: bool, optimiser: str = "") -> None:
+    def __init__(
+        self, options: SimpleNamespace, command: list[str], is_mpi: bool, optimiser: str = ""
+    ) -> None:
         self.options = options
         self.before = read_optimiser(optimiser) if optimiser else None
         options.random_seed = options.random_seed if options.random_seed > 0 else int(time.time()) % 2**31
@@ -98,13 +102,15 @@ class Refinement:
             table["rlnRandomSubset"] = subset
         halves = [np.flatnonzero(table["rlnRandomSubset"].to_numpy(int) == h) for h in (1, 2)]
         if min(len(h) for h in halves) == 0 or sum(len(h) for h in halves) != len(table):
-            raise EngineError(f"{self.data.set.path}: rlnRandomSubset must hold both 1 and 2, and nothing else.")
+            raise EngineError(
+                f"{self.data.set.path}: rlnRandomSubset must hold both 1 and 2, and nothing else."
+            )
         return halves
 
     def _solvent_mask(self) -> NDArray[np.float32] | None:
         options, box = self.options, self.data.box
         if options.solvent_mask:
-            mask, pixel = read_map(options.solvent_mask, "solvent mask")
+            mask, _ = read_map(options.solvent_mask, "solvent mask")
             if mask.shape[0] != box:
                 raise EngineError(
                     f"the solvent mask {options.solvent_mask} has a box of {mask.shape[0]}, the particles have {box}."
@@ -115,7 +121,9 @@ class Refinement:
                 raise EngineError(f"the solvent mask {options.solvent_mask} is empty.")
             return mask
         if options.flatten_solvent:
-            return fourier.soft_sphere(box, options.particle_diameter / (2 * self.data.pixel), options.maskedge)
+            return fourier.soft_sphere(
+                box, options.particle_diameter / (2 * self.data.pixel), options.maskedge
+            )
         return None
 
     def _flattened(self, volume: NDArray) -> NDArray[np.float32]:
@@ -144,6 +152,7 @@ class Refinement:
         self.write()
         for model in self.models:
             model.resolution = self.initial_shell
+        self.progress.best_resolution = self.initial_shell
 
     def resume(self, before: dict[str, Any]) -> None:
         """Take up the model and the sampling of a finished iteration."""
@@ -184,7 +193,7 @@ class Refinement:
         return values
 
     def _initial_noise(self) -> NDArray[np.float64]:
-        """Noise spectra from the power of a few particles of each optics group: an upper bound, as it holds their signal."""
+        """Noise spectra (optics groups, shells) from the power of a few particles: upper bounds, as they hold signal."""
         print(" Estimating initial noise spectra from at most 10 particles ")
         data, n = self.data, self.n_shells
         power, ctf2 = np.zeros((len(data.optics_names), n)), np.zeros((len(data.optics_names), n))
@@ -275,14 +284,16 @@ class Refinement:
         return None
 
     def _limit_resolution(self, task: Task, model: Model) -> None:
-        """Which components are used: a few shells beyond the resolution, and in the coarse pass what its steps can resolve."""
+        """Which components are used: some beyond the resolution; in the coarse pass what its steps can resolve."""
         options, progress, c = self.options, self.progress, self.data.components
         nyquist = self.data.box // 2
         extra = max(options.incr_size, nyquist // 4) if progress.high_fsc_at_limit else options.incr_size
         radius = nyquist if progress.converged else min(nyquist, model.resolution + extra)
         model.image_size = 2 * radius
         limit = options.box_length / options.strict_highres_exp if options.strict_highres_exp > 0 else radius
-        edge_step = np.deg2rad(self.sampling.psi_step) * options.particle_diameter / 2  # Å between coarse orientations
+        edge_step = (
+            np.deg2rad(self.sampling.psi_step) * options.particle_diameter / 2
+        )  # Å between coarse orientations
         finest = COARSE_LIMIT * max(edge_step, self.sampling.offset_step)
         coarse = options.coarse_size / 2 if options.coarse_size > 0 else options.box_length / finest
         task.n_components = c.count_within(radius)
@@ -334,8 +345,12 @@ class Refinement:
         bar = ProgressBar(len(model.classes))
         for k, one in enumerate(model.classes):
             own = members[self.data.classes[members] == k + 1]
+            if (
+                not len(own) and one.share > 0.01
+            ):  # references that are all the same before classes are seeded
+                own = members
             one.accuracy_rotations, one.accuracy_offsets, one.orientability = accuracy(
-                task, k, own if len(own) else members, self.rng
+                task, k, own, self.rng, self.threads
             )
             bar.update(k + 1)
         bar.done()
@@ -386,7 +401,7 @@ class Refinement:
         return min(shell, self.initial_shell) if self.by_correlation else shell
 
     def _fitted_scale(self, sums: Sums) -> float:
-        """By how much the references must be multiplied to have the data's grey scale: 1 but for a first correlation."""
+        """What the references must be multiplied with to have the data's grey scale; 1 after the first iteration."""
         if not self.by_correlation:
             return 1.0
         numerator, denominator = sums.fit.sum(0)
@@ -397,8 +412,8 @@ class Refinement:
     ) -> None:
         """A class's map, its spectra and its SSNR = tau2 / sigma2; the map's prior is `prior`, or tau2.
 
-        In Class3D RELION 5 weighs data that are multiplied by their CTF against tau2 divided by the mean squared CTF; with tau2
-        alone, the power of the last map, the signal of weak shells would fade from one iteration to the next.
+        In Class3D RELION 5 weighs data that are multiplied by their CTF against tau2 divided by the mean squared CTF;
+        with tau2 alone, the power of the last map, weak shells would fade from one iteration to the next.
         """
         inverse = gathered.inverse_variance()
         one.tau2 = tau2
@@ -408,7 +423,7 @@ class Refinement:
         one.reference = self._flattened(gathered.map(tau2 if prior is None else prior, radius, self.threads))
 
     def _update_parameters(self, model: Model, sums: Sums) -> None:
-        """Noise, contrasts, width of the offset prior, class and direction distributions; not after a first correlation."""
+        """Distributions of offsets, classes and directions; and, after the first correlation, noise and contrasts."""
         options = self.options
         n = sums.classes.sum()
         outcomes = list(sums.outcomes.values())
@@ -532,8 +547,12 @@ class Refinement:
             f"{progress.changes_offsets:g} Angstroms (no gain for {progress.settled} iter) "
         )
         if progress.converged:
-            print(" Auto-refine: Refinement has converged, entering last iteration where two halves will be combined...")
-            print(" Auto-refine: The last iteration will use data to Nyquist frequency, which may take more CPU and RAM.")
+            print(
+                " Auto-refine: Refinement has converged, entering last iteration where two halves will be combined..."
+            )
+            print(
+                " Auto-refine: The last iteration will use data to Nyquist frequency, which may take more CPU and RAM."
+            )
 
     def _auto_sampling(self) -> None:
         options, progress = self.options, self.progress
@@ -607,7 +626,9 @@ class Refinement:
             offsets = len(sampling.offsets())
         for o in range(1 if options.skip_align else sampling.oversampling + 1):
             n_orientations, n_offsets = orientations * 8**o, offsets * 8**o
-            print(f" Oversampling= {o} NrHiddenVariableSamplingPoints= {options.K * n_orientations * n_offsets}")
+            print(
+                f" Oversampling= {o} NrHiddenVariableSamplingPoints= {options.K * n_orientations * n_offsets}"
+            )
             print(f" OrientationalSampling= {sampling.psi_step / 2**o:g} NrOrientations= {n_orientations}")
             print(f" TranslationalSampling= {sampling.offset_step / 2**o:g} NrTranslations= {n_offsets}")
             print("=============================")

@@ -18,7 +18,7 @@ SMALL_CHANGE = 0.5  # of a coarse step: poses that move less have settled
 
 
 def angular_changes(before: NDArray, after: NDArray, symmetry: NDArray) -> NDArray[np.float64]:
-    """Mean angle in degrees (n,) between the axes of orientations given as Euler angles (n, 3), for the nearest mates."""
+    """Mean angle (n,) between the axes of orientations (n, 3), all in degrees, for the nearest symmetry mates."""
     first, second = euler_matrix(*before.T), euler_matrix(*after.T)
     per_operator = []
     for operator in symmetry:
@@ -27,7 +27,9 @@ def angular_changes(before: NDArray, after: NDArray, symmetry: NDArray) -> NDArr
     return np.min(per_operator, axis=0)
 
 
-def note_changes(progress: Progress, angles: float, offsets: float, classes: float, sampling: Sampling) -> None:
+def note_changes(
+    progress: Progress, angles: float, offsets: float, classes: float, sampling: Sampling
+) -> None:
     """Record how much the assignments changed, and for how many iterations they have settled."""
     progress.changes_angles, progress.changes_offsets, progress.changes_classes = angles, offsets, classes
     quiet = (
@@ -58,8 +60,7 @@ def next_sampling(
 ) -> Sampling:
     """The grid of the next iteration: finer if the resolution (Å) has stalled and poses have settled.
 
-    Sets progress.fine_enough once the fine angular step is below three quarters of the estimated accuracy. Offsets are then
-    searched in steps of 3/4 of their accuracy but at least half the former steps.
+    Sets progress.fine_enough once the fine angular step is below three quarters of the estimated accuracy.
     """
     step = sampling.fine_angle
     needed = 360 / np.ceil(np.pi * options.particle_diameter / resolution)
@@ -80,7 +81,10 @@ def next_sampling(
 
 
 def _next_offsets(sampling: Sampling, progress: Progress, pixel: float) -> tuple[float, float]:
-    """Range and step (Å) of the next offset search: three times the last change, in a grid of 1.5 to 4 steps' radius."""
+    """Range and step (Å) of the next offset search.
+
+    Steps of 3/4 of the accuracy, but at least half the former; within three times the last change, and 1.5 to 4 steps.
+    """
     fine_step = min(1.5 * pixel, 0.75 * progress.accuracy_offsets)
     step = np.clip(fine_step * 2**sampling.oversampling, sampling.offset_step / 2, sampling.offset_step)
     wanted = min(REACH * progress.changes_offsets, 1.3 * sampling.offset_range)

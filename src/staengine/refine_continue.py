@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ PROGRESS = {
     "smallest_classes": "rlnSmallestChangesClasses",
     "accuracy_rotations": "rlnOverallAccuracyRotations",
     "accuracy_offsets": "rlnOverallAccuracyTranslationsAngst",
+    "high_fsc_at_limit": "rlnHasHighFscAtResolLimit",
 }
 
 
@@ -58,7 +60,9 @@ def _command_of(optimiser: str) -> list[str]:
         raise EngineError(f"--continue: {optimiser} does not exist.")
     lines = Path(optimiser).read_text().splitlines()[:2]
     if len(lines) < 2 or not lines[0].startswith("# RELION optimiser"):
-        raise EngineError(f"--continue: {optimiser} is not an optimiser.star (its second line holds the command).")
+        raise EngineError(
+            f"--continue: {optimiser} is not an optimiser.star (its second line holds the command)."
+        )
     return shlex.split(lines[1].removeprefix("#"))
 
 
@@ -73,20 +77,16 @@ def read_optimiser(path: str) -> dict[str, Any]:
 
 
 def read_progress(optimiser: dict[str, Any], box_length: float) -> Progress:
-    values = {name: optimiser[column] for name, column in PROGRESS.items()}
-    best = round(float(optimiser["rlnBestResolutionThusFar"]) * box_length)
-    flags = {"high_fsc_at_limit": bool(optimiser.get("rlnHasHighFscAtResolLimit", 0))}
-    return Progress(**{k: float(v) for k, v in values.items()} | _whole(values) | flags, best_resolution=best)
-
-
-def _whole(values: dict[str, Any]) -> dict[str, int]:
-    return {name: int(values[name]) for name in ("iteration", "without_gain", "settled")}
+    """Where the refinement stood; box_length in Å turns resolutions into shells."""
+    progress = Progress()
+    for name, column in PROGRESS.items():
+        setattr(progress, name, type(getattr(progress, name))(optimiser[column]))
+    progress.best_resolution = round(float(optimiser["rlnBestResolutionThusFar"]) * box_length)
+    return progress
 
 
 def read_sampling(path: str, fresh: Sampling) -> Sampling:
     """The grid of a sampling.star, with the settings of the command line otherwise."""
-    from dataclasses import replace
-
     table = read_star(path)["sampling_general"]
     return replace(
         fresh,
@@ -101,7 +101,9 @@ def read_model(path: str, data: RefineData) -> Model:
     """The model of a model.star with its maps. Raises EngineError if it is not of these data."""
     tables = read_star(path)
     general, rows = tables["model_general"], _loop(tables["model_classes"])
-    if int(general["rlnOriginalImageSize"]) != data.box or int(general["rlnNrGroups"]) != len(data.group_names):
+    if int(general["rlnOriginalImageSize"]) != data.box or int(general["rlnNrGroups"]) != len(
+        data.group_names
+    ):
         raise EngineError(f"--continue: {path} is of other particles than {data.set.path}.")
     length = data.box * data.pixel
     classes = []
@@ -114,14 +116,21 @@ def read_model(path: str, data: RefineData) -> Model:
                 reference,
                 *(
                     spectra[column].to_numpy(float)
-                    for column in ("rlnReferenceTau2", "rlnReferenceSigma2", "rlnSsnrMap", "rlnGoldStandardFsc")
+                    for column in (
+                        "rlnReferenceTau2",
+                        "rlnReferenceSigma2",
+                        "rlnSsnrMap",
+                        "rlnGoldStandardFsc",
+                    )
                 ),
                 completeness=spectra["rlnFourierCompleteness"].to_numpy(float),
                 share=float(row["rlnClassDistribution"]),
                 resolution=round(length / resolution) if np.isfinite(resolution) else 0,
                 accuracy_rotations=float(row["rlnAccuracyRotations"]),
                 accuracy_offsets=float(row["rlnAccuracyTranslationsAngst"]),
-                directions=_loop(tables[f"model_pdf_orient_class_{k}"])["rlnOrientationDistribution"].to_numpy(float),
+                directions=_loop(tables[f"model_pdf_orient_class_{k}"])[
+                    "rlnOrientationDistribution"
+                ].to_numpy(float),
             )
         )
     noise = [

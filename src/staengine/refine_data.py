@@ -33,6 +33,7 @@ class Particle:
     optics: int  # index of its optics group
     ctf: NDArray[np.float32]  # (m, K) CTF · exposure filter · scale, as extraction multiplied the images with
     transform: NDArray[np.complex64] | None = None  # (m, box, box // 2 + 1), if it is cached
+    centred: tuple[NDArray, NDArray, NDArray] | None = None  # origin, and what RefineData.centred gave for it
 
     @property
     def n_tilts(self) -> int:
@@ -56,8 +57,10 @@ class RefineData:
         self._require_columns()
         optics = particles.optics
         assert optics is not None
-        self.box, self.pixel = self._common(optics, "rlnImageSize"), self._common(optics, "rlnImagePixelSize")
-        self.box = int(self.box)
+        self.box, self.pixel = (
+            int(self._common(optics, "rlnImageSize")),
+            self._common(optics, "rlnImagePixelSize"),
+        )
         self.optics_names = [str(name) for name in optics["rlnOpticsGroupName"]]
         self.components = Components.within(self.box, self.box / 2)
         self.mask = soft_sphere(self.box, diameter / (2 * self.pixel), MASK_EDGE_PX, ndim=2)
@@ -78,15 +81,21 @@ class RefineData:
         where, table, optics = self.set.path, self.set.particles, self.set.optics
         missing = [c for c in ("rlnImageName", "rlnTomoVisibleFrames", *ANGLES) if c not in table]
         if missing:
-            raise EngineError(f"{where}: table data_particles has no {', '.join(missing)}; extract them first.")
+            raise EngineError(
+                f"{where}: table data_particles has no {', '.join(missing)}; extract them first."
+            )
         if optics is None:
             raise EngineError(f"{where} has no table data_optics.")
         needed = ("rlnOpticsGroup", "rlnOpticsGroupName", "rlnImageSize", "rlnImagePixelSize")
         missing = [c for c in needed if c not in optics]
         if missing:
-            raise EngineError(f"{where}: table data_optics has no {', '.join(missing)}; extract the particles first.")
+            raise EngineError(
+                f"{where}: table data_optics has no {', '.join(missing)}; extract the particles first."
+            )
         if not np.all(optics.get("rlnCtfDataAreCtfPremultiplied", pd.Series([0])).to_numpy(int) == 1):
-            raise EngineError(f"{where}: the images are not multiplied by their CTF (rlnCtfDataAreCtfPremultiplied).")
+            raise EngineError(
+                f"{where}: the images are not multiplied by their CTF (rlnCtfDataAreCtfPremultiplied)."
+            )
 
     def _common(self, optics: pd.DataFrame, column: str) -> float:
         values = optics[column].to_numpy(float)
@@ -196,25 +205,29 @@ class RefineData:
         Outside the mask is zero, or with `noise_sigma` (K,), the standard deviation of the noise's components,
         random noise of that spectrum.
         """
-        particle = self.particles[index]
+        particle, origin = self.particles[index], self.origins[index]
+        if noise_sigma is None and particle.centred and np.array_equal(particle.centred[0], origin):
+            return particle.centred[1:]
         ky, kx = fourier.frequencies(self.box, 2)
-        moved = self.shifts(particle, self.origins[index][None])[0]
+        moved = self.shifts(particle, origin[None])[0]
         x, y = moved[:, 0, None, None], moved[:, 1, None, None]
-        transform = self.transform(index) * np.exp(-2j * np.pi / self.box * (kx * x + ky * y)).astype(np.complex64)
+        transform = self.transform(index) * np.exp(-2j * np.pi / self.box * (kx * x + ky * y)).astype(
+            np.complex64
+        )
         images = fourier.irfft(transform, 2) * self.mask
         if noise_sigma is not None:
             rng = np.random.default_rng((seed, index))
             field = np.zeros_like(transform)
             shape = particle.ctf.shape
-            field[:, self.components.ky, self.components.kx] = particle.ctf * noise_sigma * (
-                rng.normal(size=shape) + 1j * rng.normal(size=shape)
+            field[:, self.components.ky, self.components.kx] = (
+                particle.ctf * noise_sigma * (rng.normal(size=shape) + 1j * rng.normal(size=shape))
             )
             images += fourier.irfft(field, 2) * (1 - self.mask)
-        masked = fourier.rfft(images, 2)
-        return (
-            self.components.pick(masked).astype(np.complex64),
-            self.components.pick(transform).astype(np.complex64),
-        )
+        masked = self.components.pick(fourier.rfft(images, 2)).astype(np.complex64)
+        unmasked = self.components.pick(transform).astype(np.complex64)
+        if noise_sigma is None and particle.transform is not None:
+            particle.centred = origin.copy(), masked, unmasked
+        return masked, unmasked
 
     def shifts(self, particle: Particle, offsets: NDArray) -> NDArray[np.float32]:
         """How far (px) 3D offsets (n, 3) in Å move each tilt image: (n, m, 2) = (x, y)."""

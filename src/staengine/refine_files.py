@@ -19,11 +19,54 @@ from staengine.refine_data import RefineData
 from staengine.refine_model import ClassModel, Model, Progress
 from staengine.sampling import PERTURBATION_FACTOR, Sampling
 
+# columns of RELION's optimiser.star for what the embedded engine does not do, at RELION's defaults
+NOT_DONE: dict[str, Any] = {
+    "rlnDoExternalReconstruct": 0,
+    "rlnDoBlush": 0,
+    "rlnBlushNoSpectralTrailing": 0,
+    "rlnDoGradientRefine": 0,
+    "rlnDoStochasticGradientDescent": 0,
+    "rlnGradEmIters": 0,
+    "rlnGradHasConverged": 0,
+    "rlnGradCurrentStepsize": 0.0,
+    "rlnGradSubsetOrder": 0,
+    "rlnGradSuspendFinerSamplingIter": -1,
+    "rlnGradSuspendLocalSamplingIter": -1,
+    "rlnSgdInitialIterationsFraction": 0.3,
+    "rlnSgdFinalIterationsFraction": 0.2,
+    "rlnSgdMinimumResolution": 20.0,
+    "rlnSgdInitialResolution": -1.0,
+    "rlnSgdFinalResolution": -1.0,
+    "rlnSgdInitialSubsetSize": -1,
+    "rlnSgdFinalSubsetSize": -1,
+    "rlnSgdMuFactor": 0.0,
+    "rlnSgdSkipAnneal": 0,
+    "rlnSgdClassInactivityThreshold": 0.0,
+    "rlnSgdSubsetSize": -1,
+    "rlnSgdWriteEverySubset": 10,
+    "rlnSgdStepsize": -1.0,
+    "rlnSgdStepsizeScheme": "",
+    "rlnTau2FudgeScheme": "",
+}
+NOT_HELICAL: dict[str, Any] = {
+    "rlnDoHelicalRefine": 0,
+    "rlnIgnoreHelicalSymmetry": 0,
+    "rlnFourierMask": "None",
+    "rlnHelicalTwistInitial": 0.0,
+    "rlnHelicalRiseInitial": 0.0,
+    "rlnHelicalCentralProportion": 0.3,
+    "rlnNrHelicalNStart": 1,
+    "rlnHelicalMaskTubeInnerDiameter": -1.0,
+    "rlnHelicalMaskTubeOuterDiameter": -1.0,
+    "rlnHelicalSymmetryLocalRefinement": 0,
+    "rlnHelicalSigmaDistance": -1.0,
+    "rlnHelicalKeepTiltPriorFixed": 0,
+}
 BLOCK = "\n# version 50001\n\ndata_{}\n\n"
 
 
 def number(value: Any) -> str:
-    """A value as RELION writes it: six decimals, or an exponent for the very large and small; text in quotes if needed."""
+    """A value as RELION writes it: six decimals, an exponent if very large or small; text in quotes if needed."""
     if isinstance(value, str):
         return f'"{value}"' if not value or " " in value else value
     if isinstance(value, (bool, np.bool_)):
@@ -39,7 +82,9 @@ def number(value: Any) -> str:
     return f"{value:.6f}" if plain else f"{value:.6e}"
 
 
-def write_tables(path: str | Path, tables: dict[str, dict[str, Any] | pd.DataFrame], comment: str = "") -> None:
+def write_tables(
+    path: str | Path, tables: dict[str, dict[str, Any] | pd.DataFrame], comment: str = ""
+) -> None:
     """Write lists (dict) and loops (DataFrame) atomically, laid out as RELION does."""
     text = [comment]
     for name, table in tables.items():
@@ -111,7 +156,11 @@ def write_iteration(
 
 
 def write_set(path: str, particles: str, tomograms: str) -> None:
-    names = {"rlnTomoParticlesFile": particles, "rlnTomoTomogramsFile": tomograms, "rlnTomoTrajectoriesFile": ""}
+    names = {
+        "rlnTomoParticlesFile": particles,
+        "rlnTomoTomogramsFile": tomograms,
+        "rlnTomoTrajectoriesFile": "",
+    }
     write_tables(path, {"": names})
 
 
@@ -149,7 +198,9 @@ def _write_model(path: str, name: str, run: Run, data: RefineData, model: Model,
             "rlnClassDistribution": [c.share for c in model.classes],
             "rlnAccuracyRotations": [c.accuracy_rotations for c in model.classes],
             "rlnAccuracyTranslationsAngst": [c.accuracy_offsets for c in model.classes],
-            "rlnEstimatedResolution": [length / c.resolution if c.resolution else math.inf for c in model.classes],
+            "rlnEstimatedResolution": [
+                length / c.resolution if c.resolution else math.inf for c in model.classes
+            ],
             "rlnOverallFourierCompleteness": [c.overall_completeness() for c in model.classes],
         }
     )
@@ -250,10 +301,7 @@ def _optimiser(run: Run, prefix: str, names: list[str], progress: Progress, fina
         "rlnIncrementImageSize": options.incr_size,
         "rlnDoMapEstimation": 1,
         "rlnDoFastSubsetOptimisation": 0,
-        "rlnDoExternalReconstruct": 0,
-        "rlnDoBlush": 0,
-        "rlnDoGradientRefine": 0,
-        "rlnDoStochasticGradientDescent": 0,
+        **NOT_DONE,
         "rlnTau2FudgeArg": options.tau2_fudge_arg,
         "rlnMaximumSignificantPoses": -1,
         "rlnDoAutoRefine": options.auto_refine,
@@ -273,8 +321,7 @@ def _optimiser(run: Run, prefix: str, names: list[str], progress: Progress, fina
         "rlnSmallestChangesOffsets": progress.smallest_offsets,
         "rlnSmallestChangesClasses": round(progress.smallest_classes),
         "rlnLocalSymmetryFile": "None",
-        "rlnDoHelicalRefine": 0,
-        "rlnFourierMask": "None",
+        **NOT_HELICAL,
         "rlnHasConverged": progress.converged,
         "rlnHasHighFscAtResolLimit": progress.high_fsc_at_limit,
         "rlnHasLargeSizeIncreaseIterationsAgo": progress.large_increase_ago,
@@ -289,4 +336,7 @@ def _optimiser(run: Run, prefix: str, names: list[str], progress: Progress, fina
         "rlnFixSigmaNoiseEstimates": options.fix_sigma_noise,
         "rlnFixSigmaOffsetEstimates": options.fix_sigma_offset,
         "rlnMaxNumberOfPooledParticles": options.pool,
+        "rlnOffsetRangeX": -1.0,
+        "rlnOffsetRangeY": -1.0,
+        "rlnOffsetRangeZ": -1.0,
     }

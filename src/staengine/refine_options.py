@@ -1,4 +1,4 @@
-"""The command line of relion_refine and relion_refine_mpi: every flag that RELION has is done, has no effect, or is refused."""
+"""The command line of relion_refine and relion_refine_mpi: each flag is used, has no effect, or is refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ CHOICES = {
     "--ref": Flag("value", "", "reference map"),
     "--ref_angpix": Flag("value", -1.0, "pixel size of the reference (default: its header's)"),
     "--trust_ref_size": Flag("switch", help="bring the reference to the pixel and box of the data"),
-    "--firstiter_cc": Flag("switch", help="first iteration by cross-correlation: the reference has no absolute scale"),
+    "--firstiter_cc": Flag(
+        "switch", help="first iteration by cross-correlation: the reference has no absolute scale"
+    ),
     "--ini_high": Flag("value", -1.0, "low-pass filter of the reference in Å"),
     "--iter": Flag("value", -1, "number of iterations (default 25)"),
     "--K": Flag("value", 1, "number of classes"),
@@ -78,13 +80,50 @@ NO_EFFECT = no_effect(
 )
 NO_EFFECT |= {"--gpu": Flag("optional_value", "", "accepted; the embedded engine has no GPU")}
 REFUSED = unsupported(
-    *"""--tau2_fudge_scheme --solvent_mask2 --lowpass_mask --lowpass --tau --local_symmetry --center_classes --denovo_3dref
-    --psi_step --limit_tilt --relax_sym --offset_range_x --offset_range_y --offset_range_z --perturb --auto_sampling
-    --sigma_rot --sigma_tilt --sigma_psi --skip_rotate --bimodal_psi --helix --fourier_mask --pad_ctf
-    --ctf_intact_first_peak --ctf_uncorrected_ref --ctf_phase_flipped --only_flip_phases --grad --maxsig --som
-    --fast_subsets --NN --strict_lowres_exp --always_cc --skip_maximize --blush --external_reconstruct
-    --allow_coarser_sampling --dont_skip_gridding --normalised_subtomo --skip_subtomo_multi --ctf3d_not_squared
-    --multibody_masks""".split()
+    "--tau2_fudge_scheme",
+    "--solvent_mask2",
+    "--lowpass_mask",
+    "--lowpass",
+    "--tau",
+    "--local_symmetry",
+    "--center_classes",
+    "--denovo_3dref",
+    "--psi_step",
+    "--limit_tilt",
+    "--relax_sym",
+    "--offset_range_x",
+    "--offset_range_y",
+    "--offset_range_z",
+    "--perturb",
+    "--auto_sampling",
+    "--sigma_rot",
+    "--sigma_tilt",
+    "--sigma_psi",
+    "--skip_rotate",
+    "--bimodal_psi",
+    "--helix",
+    "--fourier_mask",
+    "--pad_ctf",
+    "--ctf_intact_first_peak",
+    "--ctf_uncorrected_ref",
+    "--ctf_phase_flipped",
+    "--only_flip_phases",
+    "--grad",
+    "--maxsig",
+    "--som",
+    "--fast_subsets",
+    "--NN",
+    "--strict_lowres_exp",
+    "--always_cc",
+    "--skip_maximize",
+    "--blush",
+    "--external_reconstruct",
+    "--allow_coarser_sampling",
+    "--dont_skip_gridding",
+    "--normalised_subtomo",
+    "--skip_subtomo_multi",
+    "--ctf3d_not_squared",
+    "--multibody_masks",
 )
 FLAGS = CHOICES | NO_EFFECT | REFUSED
 
@@ -93,7 +132,9 @@ def read_options(program: str, argv: list[str]) -> SimpleNamespace:
     """The options of a new refinement, checked. Raises EngineError."""
     options = parse(program, FLAGS, argv)
     if options.gpu is not None:
-        print(" NOTE: the embedded engine has no GPU support; --gpu is ignored and all work is done by the CPU.")
+        print(
+            " NOTE: the embedded engine has no GPU support; --gpu is ignored and all work is done by the CPU."
+        )
     _require(program, options)
     options.tau2_fudge_arg = options.tau2_fudge
     if options.tau2_fudge <= 0:
@@ -106,8 +147,14 @@ def read_options(program: str, argv: list[str]) -> SimpleNamespace:
 def _require(program: str, options: SimpleNamespace) -> None:
     faults = [
         (not options.o, "give --o, the root of the output files."),
-        (not (options.ios or options.i), "give --ios optimisation_set.star, or --i particles.star --tomograms tomograms.star."),
-        (bool(options.trajectories), "--trajectories: motion is not in the embedded engine yet; use RELION 5."),
+        (
+            not (options.ios or options.i),
+            "give --ios optimisation_set.star, or --i particles.star --tomograms tomograms.star.",
+        ),
+        (
+            bool(options.trajectories),
+            "--trajectories: motion is not in the embedded engine yet; use RELION 5.",
+        ),
         (not options.ref, "give a reference map with --ref."),
         (not options.ctf, "the images are multiplied by their CTF: give --ctf."),
         (options.particle_diameter <= 0, "give --particle_diameter, the diameter of the circular mask in Å."),
@@ -117,9 +164,18 @@ def _require(program: str, options: SimpleNamespace) -> None:
         (options.offset_step <= 0, "--offset_step must be positive."),
         (options.skip_align and options.auto_refine, "--skip_align and --auto_refine exclude each other."),
         (options.auto_refine and options.K > 1, "--auto_refine works with one class: leave out --K."),
-        (options.auto_refine and not options.split_random_halves, "--auto_refine needs --split_random_halves."),
-        (options.split_random_halves and not options.auto_refine, "--split_random_halves needs --auto_refine."),
-        (options.solvent_correct_fsc and not options.solvent_mask, "--solvent_correct_fsc needs --solvent_mask."),
+        (
+            options.auto_refine and not options.split_random_halves,
+            "--auto_refine needs --split_random_halves.",
+        ),
+        (
+            options.split_random_halves and not options.auto_refine,
+            "--split_random_halves needs --auto_refine.",
+        ),
+        (
+            options.solvent_correct_fsc and not options.solvent_mask,
+            "--solvent_correct_fsc needs --solvent_mask.",
+        ),
     ]
     for wrong, sentence in faults:
         if wrong:

@@ -1,7 +1,7 @@
 """Where a refinement looks: orientations on a HEALPix grid with in-plane angles, and 3D offsets on a cubic grid.
 
 The coarse grid is split `oversampling` times: each direction into 4, each in-plane angle and each offset axis into 2.
-In every iteration the whole grid is turned and moved by a random fraction of its step, so that poses do not stick to it.
+In every iteration the whole grid is turned and moved by a random fraction of its step: poses must not stick to it.
 """
 
 from __future__ import annotations
@@ -147,7 +147,9 @@ class OrientationGrid:
         direction, psi = orientations.direction[chosen], orientations.psi[chosen]
         children = (direction[:, None] * 4**o + np.arange(4**o)).repeat(2**o, axis=1)
         child_psis = np.tile(psi[:, None] * 2**o + np.arange(2**o), (1, 4**o))
-        matrices = self.sampling.rotations(self._finer[children.ravel()], self._finer_psis[child_psis.ravel()])
+        matrices = self.sampling.rotations(
+            self._finer[children.ravel()], self._finer_psis[child_psis.ravel()]
+        )
         return matrices.reshape(len(chosen), 8**o, 3, 3)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from staengine.errors import EngineError
 
 GOLDEN = (1 + 5**0.5) / 2
 # generating axes (order, direction): the main axis lies along z except for O and I
-GENERATORS = {
+GENERATORS: dict[str, list[tuple[int, tuple[float, float, float]]]] = {
     "T": [(3, (0, 0, 1)), (2, (0, 2**0.5, 1))],
     "O": [(4, (0, 0, 1)), (3, (1, 1, 1))],
     "I1": [(2, (1, 0, 0)), (5, (GOLDEN, 0, -1))],
@@ -26,6 +27,7 @@ def rotations(name: str) -> NDArray[np.float64]:
     """Rotation matrices (order, 3, 3) of a point group, the identity first. Raises EngineError for others."""
     group = {"I": "I2"}.get(name.upper(), name.upper())
     cyclic = re.fullmatch(r"([CD])(\d+)", group)
+    generators: Sequence[tuple[int, tuple[float, float, float]]]
     if cyclic and int(cyclic[2]) > 0:
         generators = [(int(cyclic[2]), (0, 0, 1))] + ([(2, (1, 0, 0))] if cyclic[1] == "D" else [])
     elif group in GENERATORS:

@@ -51,12 +51,16 @@ def test_general_values_are_relions(made, relions):
     assert list(mine) == list(theirs)
 
 
-def test_fsc_table_has_relions_columns_and_values(made, relions):
+def test_fsc_table_has_relions_columns_and_values(made, relions, record_property):
     mine, theirs = tables(made)["fsc"], relions["fsc"]
     assert list(mine.columns) == list(theirs.columns)
     exact = ["rlnSpectralIndex", "rlnResolution", "rlnAngstromResolution", f"{FSC}UnmaskedMaps"]
     for column in [*exact, f"{FSC}MaskedMaps", f"{FSC}ParticleMaskFraction"]:
         np.testing.assert_allclose(mine[column], theirs[column], atol=2e-6, rtol=2e-6, err_msg=column)
+    worst = np.abs(mine[f"{FSC}MaskedMaps"] - theirs[f"{FSC}MaskedMaps"]).max()
+    record_property("postprocess: masked FSC, largest difference", f"{worst:.0e}")
+    worst = np.abs(mine[f"{FSC}Corrected"] - theirs[f"{FSC}Corrected"]).max()
+    record_property("postprocess: corrected FSC, largest difference (other random phases)", f"{worst:.3f}")
     # The random phases are others than RELION's.
     np.testing.assert_allclose(mine[f"{FSC}Corrected"], theirs[f"{FSC}Corrected"], atol=0.02)
     randomised = "rlnCorrectedFourierShellCorrelationPhaseRandomizedMaskedMaps"

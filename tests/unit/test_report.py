@@ -1,9 +1,12 @@
 """The report: one page that needs nothing else, whatever of a project is there."""
 
 import json
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from stacycle import plots, report, runs
@@ -62,19 +65,119 @@ def golden_results(tmp_path_factory) -> Path:
     return project
 
 
+BIN4 = "results/bin4"
+INPUTS = report.Inputs(
+    rounds=[ROUND],
+    engine="relion",
+    preflight="results/inputs/preflight.json",
+    particles=[f"{BIN4}/extract/particles.star"],
+    decisions=[f"{BIN4}/{step}/decision.json" for step in ("align", "class3d", "select", "mask")],
+    montages=[f"{BIN4}/select/classes.png"],
+    masks=[f"{BIN4}/mask/mask.mrc"],
+    refined=[f"{BIN4}/refine3d/run_data.star"],
+    postprocess=[f"{BIN4}/postprocess/postprocess.star"],
+    maps=[f"{BIN4}/postprocess/postprocess.mrc"],
+)
+
+
 @pytest.fixture
 def inputs(golden_results, monkeypatch) -> report.Inputs:
     monkeypatch.chdir(golden_results)
-    bin4 = "results/bin4"
-    return report.Inputs(
-        rounds=[ROUND],
-        engine="relion",
-        preflight="results/inputs/preflight.json",
-        particles=[f"{bin4}/extract/particles.star"],
-        decisions=[f"{bin4}/{step}/decision.json" for step in ("align", "class3d", "select", "mask")],
-        montages=[f"{bin4}/select/classes.png"],
-        masks=[f"{bin4}/mask/mask.mrc"],
-        refined=[f"{bin4}/refine3d/run_data.star"],
-        postprocess=[f"{bin4}/postprocess/postprocess.star"],
-        maps=[f"{bin4}/postprocess/postprocess.mrc"],
-    )
+    return replace(INPUTS, missing=[])
+
+
+@pytest.fixture(scope="module")
+def page(golden_results) -> str:
+    """The page of the whole project."""
+    with pytest.MonkeyPatch.context() as here:
+        here.chdir(golden_results)
+        report.write_report("results/report.html", INPUTS)
+    return (golden_results / "results/report.html").read_text()
+
+
+@pytest.fixture
+def unrendered(monkeypatch):
+    """Figures that are built but not drawn, where a test is about something else."""
+    monkeypatch.setattr(plots, "_save", lambda figure, file: file.write(b"PNG"))
+
+
+def test_the_headline_tells_resolution_particles_binning_and_engine(page):
+    cards = dict(re.findall(r'class="card"><span>(.*?)</span><b>(.*?)</b>', page))
+    assert cards == {
+        "Resolution": "40.00 Å",
+        "Particles": "64",
+        "Binning": "4",
+        "Tomograms": "2",
+        "Engine": "RELION 5",
+    }
+
+
+def test_every_step_of_the_round_has_its_part(page):
+    headings = re.findall("<h3>(.*?)</h3>", page)
+    assert headings == [report.STEPS[step] for step in ROUND["steps"] if step in report.STEPS]
+    captions = re.findall("<figcaption>(.*?)</figcaption>", page)
+    assert len(captions) == len(set(captions)) + 1 == 8  # two steps have curves by iteration
+
+
+def test_decisions_and_warnings_are_told(page):
+    assert "the finest resolution that was held" in page
+    assert "3 particles are in no tilt image." in page
+    assert "if there is junk" in page
+    assert page.count('class="decision"') == 4
+
+
+def test_the_page_needs_nothing_else(page):
+    assert not re.findall(r'(?:src|href)="(?!data:image/png;base64,)', page)
+    assert "<script" not in page
+    assert "url(" not in page
+
+
+def test_numbers_that_are_none_are_not_shown_as_nan(page):
+    assert "nan" not in re.sub(r"base64,[^\"]*", "", page)
+
+
+@pytest.mark.parametrize(
+    "lost", ["preflight", "particles", "decisions", "montages", "masks", "refined", "postprocess", "maps"]
+)
+def test_a_missing_part_is_left_out(inputs, tmp_path, unrendered, lost):
+    empty = None if lost == "preflight" else []
+    report.write_report(tmp_path / "report.html", replace(inputs, **{lost: empty}))
+    gone = replace(inputs, **{lost: "no/such" if lost == "preflight" else ["results/bin4/no/such"]})
+    report.write_report(tmp_path / "report.html", gone)
+    assert "<h1>" in (tmp_path / "report.html").read_text()
+
+
+def test_an_empty_project_gives_a_page(tmp_path):
+    report.write_report(tmp_path / "report.html", report.Inputs())
+    assert "</html>" in (tmp_path / "report.html").read_text()
+
+
+def test_a_damaged_file_is_named_on_the_page(inputs, tmp_path, unrendered):
+    broken = tmp_path / "results" / "bin4" / "postprocess" / "postprocess.star"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("nothing\n")
+    report.write_report(tmp_path / "report.html", replace(inputs, postprocess=[str(broken)]))
+    assert f"<li>{broken}" in (tmp_path / "report.html").read_text()
+
+
+def test_names_are_escaped(inputs, tmp_path, unrendered):
+    report.write_report(tmp_path / "report.html", replace(inputs, engine="<b>"))
+    assert "&lt;b&gt;" in (tmp_path / "report.html").read_text()
+
+
+def test_the_ladder_has_one_rung_per_postprocess(inputs, tmp_path):
+    report.write_ladder(tmp_path / "ladder.tsv", inputs)
+    (rung,) = pd.read_csv(tmp_path / "ladder.tsv", sep="\t").to_dict("records")
+    assert rung == {
+        "step": "bin4",
+        "binning": 4,
+        "box": 24,
+        "pixel_size": 20,
+        "particles": 64,
+        "resolution": 40,
+        "nyquist": 40,
+        "at_nyquist": True,
+    }
+    write_empty = report.Inputs()
+    report.write_ladder(tmp_path / "empty.tsv", write_empty)
+    assert list(pd.read_csv(tmp_path / "empty.tsv", sep="\t").columns) == list(rung)

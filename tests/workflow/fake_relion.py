@@ -29,10 +29,29 @@ PROGRAMS = (
 TILTS = 3  # images in each particle's stack
 
 # The alignment's resolution (Å) at iterations 0, 1, 2 ... and the classification's changes of classes.
-RESOLUTION = [np.inf, 50.933334, *[27.781819] * 5, *[26.573914] * 2, *[25.466667] * 2, *[24.448] * 2, 23.507693]
+RESOLUTION = [
+    np.inf,
+    50.933334,
+    *[27.781819] * 5,
+    *[26.573914] * 2,
+    *[25.466667] * 2,
+    *[24.448] * 2,
+    23.507693,
+]
 RESOLUTION += [*[22.637037] * 2, *[21.828572] * 4, *[21.075862] * 6]
 CHANGES = [9.999999e6, 0, 0.832335, 0.621804, 0.502011, 0.242267, 0.105355, 0.072233, 0.048722, 0.029233]
-CHANGES += [0.017030, 0.014482, 0.009744, 0.008269, 0.007107, 0.007956, 0.007062, 0.007107, 0.006168, 0.005587]
+CHANGES += [
+    0.017030,
+    0.014482,
+    0.009744,
+    0.008269,
+    0.007107,
+    0.007956,
+    0.007062,
+    0.007107,
+    0.006168,
+    0.005587,
+]
 CHANGES += [0.005543, 0.005587, 0.005677, 0.004917, 0.005900, 0.004738]
 # Of the six classes only the fifth's numbers are shown; the slices tell the others' kind: 1 is nearly empty, 4 a blob.
 CLASSES = pd.DataFrame(
@@ -53,7 +72,7 @@ JUNK = (1, 4)
 def install(
     folder: Path, version: str = "5.0.1-commit-73f0a3", programs: tuple = PROGRAMS, **misbehaviour: dict
 ) -> Path:
-    """Put the programs into `folder`; `misbehaviour` has, by program, `exit`, `says` and `leaves_out`."""
+    """Put the programs into `folder`; `misbehaviour` has, by program, `exit`, `says`, `leaves_out`, `only_junk`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "fake.json").write_text(json.dumps({"version": version, **misbehaviour}))
     for program in programs:
@@ -79,10 +98,10 @@ def main(folder: Path, program: str, argv: list[str]) -> int:
     if program == "mpirun":  # rank 0 of -n M does the work
         return os.execv(argv[2], argv[2:])
     plan = behaviour.get(program, {})
-    print(plan.get("says", " 0/ 0 sec ....~~(,_,\"> yum!"))
+    print(plan.get("says", ' 0/ 0 sec ....~~(,_,"> yum!'))
     if plan.get("exit"):
         return plan["exit"]
-    WORK[program](options(argv))
+    WORK[program](options(argv) | ({"only junk": ""} if plan.get("only_junk") else {}))
     for path in plan.get("leaves_out", []):
         Path(path).unlink()
     return 0
@@ -155,18 +174,22 @@ def refine(flags: dict[str, str]) -> None:
         class3d(flags, particles, optics, tomograms, box, pixel)
 
 
-def class3d(flags: dict, particles: pd.DataFrame, optics: pd.DataFrame, tomograms: str, box: int, pixel: float):
+def class3d(
+    flags: dict, particles: pd.DataFrame, optics: pd.DataFrame, tomograms: str, box: int, pixel: float
+):
     """Iterations 0 to --iter of the tutorial's alignment (K = 1) or its classification."""
     tau, count = float(flags["--tau2_fudge"]), int(flags["--K"])
     final = final_classes(len(particles), tau) if count > 1 else np.ones(len(particles), int)
     maps: dict[tuple, str] = {}  # what does not change from iteration to iteration is written once
     for iteration in range(int(flags["--iter"]) + 1):
         start = f"{flags['--o']}_it{iteration:03d}"
-        classes = CLASSES if count > 1 else CLASSES.loc[[5]].assign(share=1.0, resolution=RESOLUTION[iteration])
+        classes = (
+            CLASSES if count > 1 else CLASSES.loc[[5]].assign(share=1.0, resolution=RESOLUTION[iteration])
+        )
         names = [f"{start}_class{k:03d}.mrc" for k in range(1, count + 1)]
         for k, (name, resolution) in enumerate(zip(names, classes["resolution"], strict=True), 1):
             if (k, resolution) not in maps:
-                junk = count > 1 and k in JUNK
+                junk = count > 1 and (k in JUNK or "only junk" in flags)
                 fine = resolution if np.isfinite(resolution) else 60
                 write_map(name, particle_map(box, pixel, fine, seed=10 + k if junk else 0), pixel)
                 maps[k, resolution] = name
@@ -203,7 +226,9 @@ def still_changing(final: np.ndarray, fraction: float, count: int) -> np.ndarray
     return classes
 
 
-def auto_refine(root: str, particles: pd.DataFrame, optics: pd.DataFrame, tomograms: str, box: int, pixel: float):
+def auto_refine(
+    root: str, particles: pd.DataFrame, optics: pd.DataFrame, tomograms: str, box: int, pixel: float
+):
     density = particle_map(box, pixel, 16)
     write_map(f"{root}_class001.mrc", density, pixel)
     for half in (1, 2):
@@ -251,17 +276,20 @@ def postprocess(flags: dict[str, str]) -> None:
 
 
 def particle_map(box: int, pixel: float, resolution: float, seed: int = 0) -> np.ndarray:
-    """A particle of 30 lobes within 350 Å, as fine as `resolution` (Å); another seed gives another one."""
+    """A particle of 30 lobes within 350 Å, as fine as `resolution` (Å); with a seed, lobes and hollows at random."""
     rng = np.random.default_rng(seed)
     axis = (np.arange(box) - box // 2) * pixel
-    centres = rng.normal(0, 55, (30, 3)).clip(-120, 120)
-    width = np.hypot(12, resolution / 3)
+    centres = rng.normal(0, 40, (30, 3)).clip(-110, 110)
+    width = np.hypot(20, resolution / 3)
     lobes = np.exp(-((axis - centres[..., None]) ** 2) / (2 * width**2))  # (30, 3, box)
+    height = 0.004 * (rng.choice([-1, 1], 30) if seed else np.ones(30))
     noise = rng.normal(0, 2e-5, (box, box, box))
-    return 0.004 * np.einsum("lz,ly,lx->zyx", *lobes.transpose(1, 0, 2)) + noise
+    return np.einsum("l,lz,ly,lx->zyx", height, *lobes.transpose(1, 0, 2)) + noise
 
 
-def write_model(path: str, maps: list[str], classes: pd.DataFrame, box: int, pixel: float, tau: float) -> None:
+def write_model(
+    path: str, maps: list[str], classes: pd.DataFrame, box: int, pixel: float, tau: float
+) -> None:
     frequency = np.arange(box // 2 + 1) / (box * pixel)
     general = {
         "rlnReferenceDimensionality": 3,

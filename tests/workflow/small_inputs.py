@@ -17,7 +17,11 @@ TILTS = [-30.0, 0.0, 30.0]
 
 
 def write_inputs(
-    project: Path, folder: str = "gain1", names: Sequence[str] = ("TS_01",), particles: int = 10, seed: int = 0
+    project: Path,
+    folder: str = "gain1",
+    names: Sequence[str] = ("TS_01",),
+    particles: int = 10,
+    seed: int = 0,
 ) -> dict[str, str]:
     """A set in `project/folder`, as the config names it: tomograms of these names with so many particles each."""
     rng = np.random.default_rng(seed)
@@ -55,7 +59,8 @@ def write_inputs(
         positions = rng.uniform(-0.35, 0.35, (particles, 3)) * SIZE * PIXEL
         angles = rng.uniform(0, 180, (particles, 3))
         of_one = pd.DataFrame(np.hstack([positions, angles]), columns=[*CENTRED, *ANGLES])
-        picks.append(of_one.assign(rlnTomoName=name))
+        of_one.insert(0, "rlnTomoName", name)
+        picks.append(of_one)
     star.write(project / f"{folder}/tomograms.star", {"global": tomograms})
     star.write(project / f"{folder}/particles.star", {"particles": pd.concat(picks)})
     return {"tomograms": f"{folder}/tomograms.star", "particles": f"{folder}/particles.star"}

@@ -17,8 +17,8 @@ from stacycle.errors import UserError
 from stacycle.runs import Iteration
 
 HELD = 3  # iterations in a row that a resolution must hold; one good iteration may be chance
-LEVEL = 5  # iterations whose median is a level of changing classes
-TOLERANCE = 0.05  # relative, above the upper quartile of the quietest stretch
+LEVEL = 5  # iterations in a row whose upper quartile is a level of changing classes
+TOLERANCE = 0.05  # relative, above the level of the quietest stretch
 DRIFT = 0.05  # of the particles may have another class than in the last iteration
 
 Choice = int | Literal["auto"]
@@ -71,10 +71,10 @@ def class3d_iteration(
 ) -> Decision:
     """The first iteration whose changing classes are as few as in the quietest stretch of the run.
 
-    The level of a stretch is the median of five iterations in a row. Iterations 0 and 1 have no changes to go
-    by. `unlike_last` (`runs.unlike_last`) tells flicker from drift: few changes in each iteration can still
-    add up, so the iteration must also have nearly the classes of the last. UserError if the run left no
-    complete iteration or lacks `choice`.
+    The level of a stretch is the upper quartile of five iterations in a row. Iterations 0 and 1 have no
+    changes to go by. `unlike_last` (`runs.unlike_last`) tells flicker from drift: few changes in each
+    iteration can still add up, so the iteration must also have nearly the classes of the last. UserError if
+    the run left no complete iteration or lacks `choice`.
     """
     run = _complete(run, key)
     if choice != "auto":
@@ -86,13 +86,11 @@ def class3d_iteration(
     changes = np.array([it.changed_classes for it in candidates])
     width = min(LEVEL, len(changes))
     stretches = np.lib.stride_tricks.sliding_window_view(changes, width)
-    levels = np.median(stretches, axis=1)
+    levels = np.percentile(stretches, 75, axis=1)
     level = float(levels.min())
-    quietest = stretches[np.flatnonzero(levels == level)[-1]]
-    usual = float(np.percentile(quietest, 75)) * (1 + TOLERANCE)
     drift = np.array([(unlike_last or {}).get(it.number, 0.0) for it in candidates])
-    settled = drift <= max(DRIFT, level * LEVEL)
-    quiet = settled & (changes <= usual)
+    settled = drift <= max(DRIFT, 2 * level)
+    quiet = settled & (changes <= level * (1 + TOLERANCE))
     first = int(np.argmax(quiet)) if quiet.any() else int(np.argmax(settled))
     chosen = candidates[first]
     reason = (
