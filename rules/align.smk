@@ -50,6 +50,7 @@ rule align_decision:
         sweep=sweep("align"),
         iteration=setting("align", "iteration"),
         variant=setting("align", "variant"),
+        sampling=setting("align", "sampling"),
     message:
         "{wildcards.round}: choose the alignment's T and iteration"
     script:

@@ -10,7 +10,14 @@ folder = Path(snakemake.output.decision).parent
 
 with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/align") as say:
     key = f"rounds.{snakemake.wildcards.round}.align"
-    chosen = choose.alignment(folder, params.sweep, params.iteration, params.variant, key)
+    chosen = choose.alignment(
+        folder,
+        params.sweep,
+        params.iteration,
+        params.variant,
+        key,
+        sampling=params.sampling,
+    )
     say(str(chosen.decision))
     choose.go_on_from(chosen, folder)
     choose.copy_reference(chosen.classes["map"].iloc[0], snakemake.output.reference)

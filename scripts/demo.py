@@ -1,11 +1,12 @@
 """The demo: simulate tilt series, average them with the embedded engine, compare with the truth, say where to look.
 
-`python scripts/demo.py --truth` only compares what is there with the truth.
+`python scripts/demo.py --truth` only compares what is there with the truth; `--pictures` makes the README's pictures.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import yaml
 
+from stacycle import plots, runs
 from staengine import truth
 from staengine.tomo import ParticleSet
 
@@ -76,7 +78,17 @@ def say_truth(found: dict) -> None:
     print(f"junk rejected {last['junk_rejected']:.0%}, true particles kept {last['true_kept']:.0%}")
 
 
+def draw_pictures() -> None:
+    """The pictures of the README, from the demo's results."""
+    pictures = ROOT / "docs/images"
+    shutil.copyfile(BIN4 / "select/classes.png", pictures / "classes.png")
+    plots.fsc_figure(runs.fsc(BIN4 / "postprocess/postprocess.star"), pictures / "fsc.png")
+    plots.slices_figure(BIN4 / "postprocess/postprocess.mrc", pictures / "map.png")
+
+
 def main() -> None:
+    if "--pictures" in sys.argv:
+        return draw_pictures()
     if "--truth" not in sys.argv:
         started = time.perf_counter()
         simulate()

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from stacycle.runs import Iteration, PostProcess
 
@@ -76,52 +77,31 @@ def class_montage(classes: pd.DataFrame, path: Target, columns: int = 6) -> None
         _save(figure, path)
 
 
+_PANELS = {
+    "resolution": "Resolution (Å)",
+    "changed_classes": "Particles that change class (%)",
+    "accuracy_rotations": "Accuracy of rotations (°)",
+}
+
+
 def iterations_figure(
     runs: dict[str, Sequence[Iteration]], path: Target, chosen: dict[str, int] | None = None
 ) -> None:
-    """Resolution, changing classes and accuracy of rotations by iteration, one line per run (its name in the
-    legend).
+    """Resolution, changing classes and accuracy of rotations by iteration; one line per run, named in the
+    legend.
 
-    `chosen` marks one iteration per run.
+    What no run has numbers for is left out. `chosen` circles one iteration of a run.
     """
-    panels = [
-        ("Resolution (Å)", "resolution"),
-        ("Particles that change class (%)", "changed_classes"),
-        ("Accuracy of rotations (°)", "accuracy_rotations"),
-    ]
-    shown = [panel for panel in panels if any(np.nansum(_values(run, panel[1])) > 0 for run in runs.values())]
+    shown = [name for name in _PANELS if any(np.nansum(_values(run, name)) > 0 for run in runs.values())]
+    columns = max(1, len(shown))
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(3.5 * max(1, len(shown)), 2.9), layout="constrained")
-        for axes, (title, name) in zip(
-            figure.subplots(1, max(1, len(shown)), squeeze=False)[0], shown, strict=False
-        ):
-            for (label, run), colour in zip(runs.items(), _colours(len(runs)), strict=True):
-                numbers = np.array([it.number for it in run])
-                values = _values(run, name)
-                axes.plot(numbers, values, "-o", color=colour, markersize=3, label=label)
-                at = numbers == (chosen or {}).get(label, -1)
-                axes.plot(
-                    numbers[at],
-                    values[at],
-                    "o",
-                    color=colour,
-                    markersize=9,
-                    markerfacecolor="none",
-                    markeredgewidth=2,
-                )
-            axes.set_title(title)
-            axes.set_xlabel("Iteration")
-            axes.xaxis.get_major_locator().set_params(integer=True)
-            if name == "resolution":
-                axes.invert_yaxis()
-            else:
-                axes.set_ylim(bottom=0)
+        figure = Figure(figsize=(3.6 * columns, 2.9), layout="constrained")
+        panels = figure.subplots(1, columns, squeeze=False)[0]
+        for axes, name in zip(panels, shown, strict=False):
+            _iterations_panel(axes, name, runs, chosen or {})
         if shown and len(runs) > 1:
-            figure.legend(
-                *figure.axes[0].get_legend_handles_labels(),
-                loc="outside lower center",
-                ncols=min(6, len(runs)),
-            )
+            lines = panels[0].get_legend_handles_labels()
+            figure.legend(*lines, loc="outside lower center", ncols=min(6, len(runs)))
         _save(figure, path)
 
 
@@ -276,6 +256,30 @@ def read_map(path: str | Path) -> np.ndarray:
 def _read(path: str | Path) -> tuple[np.ndarray, float]:
     with mrcfile.open(path, permissive=True) as file:
         return np.asarray(file.data, np.float32), float(file.voxel_size.x)
+
+
+def _iterations_panel(
+    axes: Axes, name: str, runs: dict[str, Sequence[Iteration]], chosen: dict[str, int]
+) -> None:
+    for (label, run), colour in zip(runs.items(), _colours(len(runs)), strict=True):
+        numbers = np.array([it.number for it in run])
+        values = _values(run, name)
+        axes.plot(numbers, values, "-o", color=colour, markersize=3, label=label)
+        at = numbers == chosen.get(label, -1)
+        circle: dict[str, Any] = {
+            "markersize": 9,
+            "markerfacecolor": "none",
+            "markeredgewidth": 2,
+            "clip_on": False,
+        }
+        axes.plot(numbers[at], values[at], "o", color=colour, **circle)
+    axes.set(title=_PANELS[name], xlabel="Iteration")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.margins(y=0.1)
+    if name == "resolution":
+        axes.invert_yaxis()
+    else:
+        axes.set_ylim(bottom=0)
 
 
 def _class_slice(axes: Axes, image: np.ndarray, row: pd.Series, grey: dict[str, float]) -> None:

@@ -45,7 +45,7 @@ _ENGINES = {
     "relion": ("RELION 5", "RELION's own programs"),
     "embedded": ("embedded", "for small data and demos"),
 }
-_PERCENT = {"fraction", "changed_classes", "moved", "of sphere", "in one piece"}
+_PERCENT = {"fraction", "changed_classes", "moved", "likeness", "of sphere", "in one piece"}
 _HIDDEN = {"map", "loglik", "pmax", "completeness"}
 
 
@@ -81,8 +81,8 @@ class Inputs:
 def ladder(inputs: Inputs) -> pd.DataFrame:
     """One rung per postprocess, in the order given.
 
-    Columns: step, binning, box (px), pixel_size (Å), particles, resolution (Å), nyquist (Å), at_nyquist. What the
-    files do not tell is `nan`.
+    Columns: step, binning, box (px), pixel_size (Å), particles, resolution (Å), nyquist (Å), at_nyquist. What
+    the files do not tell is `nan`.
     """
     rungs = (_try(inputs, path, partial(_rung, inputs)) for path in inputs.postprocess if Path(path).exists())
     return pd.DataFrame([rung for rung in rungs if rung], columns=_LADDER)
@@ -282,7 +282,10 @@ def _figure(draw: Callable[..., None], caption: str) -> str:
 
 def _image(png: bytes, caption: str) -> str:
     data, text = base64.b64encode(png).decode(), _text(caption)
-    image = f'<img alt="{text}" src="data:image/png;base64,{data}">'
+    width = (
+        int.from_bytes(png[16:20], "big") * 100 // plots.DPI
+    )  # of the PNG's header: an inch is 100 px here
+    image = f'<img width="{width}" alt="{text}" src="data:image/png;base64,{data}">'
     return f"<figure>{image}<figcaption>{text}</figcaption></figure>"
 
 

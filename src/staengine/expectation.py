@@ -195,7 +195,7 @@ class ParticleStep:
         )
 
     def _scores(
-        self, klass: int, rotations: NDArray, offsets: NDArray, n_components: int
+        self, klass: int | np.integer, rotations: NDArray, offsets: NDArray, n_components: int
     ) -> NDArray[np.float32]:
         """Log-likelihood (n, t) of rotations (n, 3, 3) and offsets (t, 3).
 
@@ -292,7 +292,12 @@ class ParticleStep:
             sums.ctf2[o] += np.bincount(shell, self.ctf2[m], minlength=sums.noise.shape[1])
 
     def _add_poses(
-        self, klass: int, rotations: NDArray, offsets: NDArray, weights: NDArray[np.float32], sums: Sums
+        self,
+        klass: int | np.integer,
+        rotations: NDArray,
+        offsets: NDArray,
+        weights: NDArray[np.float32],
+        sums: Sums,
     ) -> None:
         """Back-project the particle at poses with weights (n, t), and compare it there with the reference."""
         task, c = self.task, self.task.data.components

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-_JIT = {"nogil": True, "cache": True, "fastmath": True}
 _PANEL = 1024  # numbers of each row that stay in the cache while rows are compared
 
 
-@njit(**_JIT)
+@njit(nogil=True, cache=True, fastmath=True)
 def shift_table(images, shifts, kx, ky, box, out):
     """out (t, 2, m, K): components of images (m, K) moved by shifts (t, m, 2) px, for each t."""
     reach = 0
@@ -35,7 +34,7 @@ def shift_table(images, shifts, kx, ky, box, out):
                 out[t, 1, m, k] = re * pi + im * pr
 
 
-@njit(**_JIT)
+@njit(nogil=True, cache=True, fastmath=True)
 def weigh_slices(slices, ctf2, weight, scale, power):
     """Multiply slices (n, 2, m, K) by scale · weight in place; power (n,) = ½ scale² Σ weight · ctf2 · |slice|²."""
     for n in range(slices.shape[0]):
@@ -49,7 +48,7 @@ def weigh_slices(slices, ctf2, weight, scale, power):
         power[n] = np.float32(0.5) * scale * scale * total
 
 
-@njit(**_JIT)
+@njit(nogil=True, cache=True, fastmath=True)
 def correlate(rows, columns, out):
     """out (n, t) = rows (n, L) · columns (t, L)ᵀ, four by four."""
     n_rows, n_columns, length = rows.shape[0], columns.shape[0], rows.shape[1]
@@ -89,7 +88,7 @@ def _add_row(out, i, j, s0, s1, s2, s3):
         out[i, j + 3] += s3
 
 
-@njit(**_JIT)
+@njit(nogil=True, cache=True, fastmath=True)
 def mix(weights, columns, out):
     """out (n, L) = weights (n, t) · columns (t, L), leaving out zero weights."""
     out[:] = 0
@@ -101,7 +100,7 @@ def mix(weights, columns, out):
                     out[n, q] += w * columns[t, q]
 
 
-@njit(**_JIT)
+@njit(nogil=True, cache=True, fastmath=True)
 def residuals(slices, mixed, row_weight, ctf2, scale, shell, fit_weight, noise, fit):
     """Add to noise (shells,) the part of Σ |image - scale·ctf2·slice|² that depends on the slice; and to fit (2,):
     Σ fit_weight · Re(slice* · image) and Σ fit_weight · ctf2 · |slice|², whose ratio is the best scale.

@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 
 from staengine import fourier
 
-_JIT = {"nogil": True, "cache": True, "fastmath": True}
-
 
 @dataclass(frozen=True)
 class Components:
@@ -87,7 +85,7 @@ def unpadded_map(transform: NDArray, box: int, padding: int, workers: int = 1) -
     return (volume * box**2 / gridding_correction(box, padding)).astype(np.float32)
 
 
-@njit(**_JIT)
+@njit(nogil=True, cache=True, fastmath=True)
 def project(transform, padding, matrices, kx, ky, out):
     """Fill out (n, 2, m, K) with real and imaginary parts of the slices at matrices (n, m, 3, 3)."""
     size = transform.shape[0]
@@ -118,7 +116,7 @@ def project(transform, padding, matrices, kx, ky, out):
                 out[n, 1, m, k] = sign * value.imag
 
 
-@njit(**_JIT)
+@njit(nogil=True, cache=True, fastmath=True)
 def backproject(values, weights, padding, matrices, kx, ky, data, weight):
     """Add slices: values (n, 2, m, K) to data (S, S, S // 2, 2), weights (n, m, K) to weight (S, S, S // 2).
 
@@ -158,7 +156,7 @@ def enforce_friedel(data: NDArray[np.complex128], weight: NDArray[np.float64]) -
     weight[1:, 1:, 0] = weight[1:, 1:, 0] + weight[:0:-1, :0:-1, 0]
 
 
-@njit(**_JIT)
+@njit(nogil=True, cache=True, fastmath=True)
 def add_rotated(values, operators, radius, out):
     """Add to out the sum over operators (s, 3, 3) of values (S, S, S // 2, 3) seen at the rotated grid point.
 

@@ -193,7 +193,7 @@ class Refinement:
         return values
 
     def _initial_noise(self) -> NDArray[np.float64]:
-        """Noise spectra (optics groups, shells) from the power of a few particles: upper bounds, as they hold signal."""
+        """Noise spectra (optics groups, shells) from the power of a few particles: upper bounds, with signal."""
         print(" Estimating initial noise spectra from at most 10 particles ")
         data, n = self.data, self.n_shells
         power, ctf2 = np.zeros((len(data.optics_names), n)), np.zeros((len(data.optics_names), n))
@@ -501,7 +501,7 @@ class Refinement:
             return fourier.fsc(*halves)
         print(" Calculating solvent-corrected gold-standard FSC ...")
         assert self.mask is not None
-        fsc, start = maximisation.corrected_fsc(*halves, self.mask, self.rng)
+        fsc, start = maximisation.corrected_fsc(halves[0], halves[1], self.mask, self.rng)
         print(f"  + randomize phases beyond: {self.options.box_length / start:14g} Angstroms")
         return fsc
 

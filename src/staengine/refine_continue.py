@@ -114,15 +114,10 @@ def read_model(path: str, data: RefineData) -> Model:
         classes.append(
             ClassModel(
                 reference,
-                *(
-                    spectra[column].to_numpy(float)
-                    for column in (
-                        "rlnReferenceTau2",
-                        "rlnReferenceSigma2",
-                        "rlnSsnrMap",
-                        "rlnGoldStandardFsc",
-                    )
-                ),
+                tau2=spectra["rlnReferenceTau2"].to_numpy(float),
+                sigma2=spectra["rlnReferenceSigma2"].to_numpy(float) / data.mean_ctf2.mean(0),
+                ssnr=spectra["rlnSsnrMap"].to_numpy(float),
+                fsc=spectra["rlnGoldStandardFsc"].to_numpy(float),
                 completeness=spectra["rlnFourierCompleteness"].to_numpy(float),
                 share=float(row["rlnClassDistribution"]),
                 resolution=round(length / resolution) if np.isfinite(resolution) else 0,

@@ -114,7 +114,7 @@ class RefineData:
         assert visible is not None
         found = []
         for i, row in enumerate(table.itertuples(index=False)):
-            tomogram = self.tomograms[row.rlnTomoName]
+            tomogram = self.tomograms[str(row.rlnTomoName)]
             if len(visible[i]) != len(tomogram):
                 raise EngineError(
                     f"{self.set.path}: {row.rlnImageName} has {len(visible[i])} entries in rlnTomoVisibleFrames, "

@@ -96,7 +96,7 @@ def test_every_mistake_in_the_inputs_is_told_at_once_with_its_file(workplace: Wo
             r"empty/particles\.star: holds no STAR table; it is empty",
         ),
         "cut": (
-            lambda f: cut(f / "particles.star", 700),
+            lambda f: cut(f / "particles.star", 50),
             r"cut/particles\.star: .*was it cut short\?",
         ),
         "no angles": (
@@ -245,8 +245,8 @@ def put(table: pd.DataFrame, row: int, column: str, value: object) -> pd.DataFra
 
 
 def cut(path: Path, characters: int) -> None:
-    """Keep the first characters of a file only."""
-    path.write_text(path.read_text()[:characters])
+    """Take that many characters from a table's end."""
+    path.write_text(path.read_text().rstrip()[:-characters])
 
 
 def set_pixel(path: Path, pixel: float) -> None:

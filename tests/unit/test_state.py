@@ -1,0 +1,56 @@
+"""What `auto` means for a step, from its images and the resolution reached before it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stacycle import star
+from stacycle.errors import UserError
+from stacycle.state import State, lowpass, read_state, resolution, series_pixel, settle
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "data"
+TUTORIAL = State("", star.OptimisationSet("", ""), box=84, pixel=7.64)
+
+
+@pytest.fixture(autouse=True)
+def project(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(GOLDEN)
+
+
+def test_a_state_knows_box_and_pixel_size_of_its_images() -> None:
+    state = read_state("extract/optimisation_set.star")
+    assert (state.box, state.pixel) == (24, 20.0)
+    assert series_pixel(state.files.tomograms) == 5.0
+
+
+def test_optics_groups_of_different_boxes_are_refused(tmp_path: Path) -> None:
+    particles = star.read("extract/particles.star")
+    particles["optics"] = particles["optics"].loc[[0, 0]].reset_index(drop=True)
+    particles["optics"]["rlnImageSize"] = [24, 32]
+    star.write(tmp_path / "particles.star", particles)
+    state = star.OptimisationSet(str(tmp_path / "particles.star"), "input/tomograms.star")
+    star.write_optimisation_set(tmp_path / "set.star", state)
+    with pytest.raises(UserError, match=r"24 px of 20 Å, 32 px of 20 Å"):
+        read_state(str(tmp_path / "set.star"))
+
+
+def test_auto_gives_the_tutorials_numbers() -> None:
+    settings = {"mask_diameter": "auto", "highres_limit": "auto", "lowpass": 50}
+    assert settle(settings, TUTORIAL, []) == {"mask_diameter": 570, "highres_limit": 15, "lowpass": 50}
+
+
+def test_what_the_config_says_is_left_as_it_is() -> None:
+    settings = {"mask_diameter": 500, "highres_limit": None, "lowpass": 30, "seed": 3}
+    assert settle(settings, TUTORIAL, []) == settings
+
+
+def test_the_low_pass_follows_from_the_resolution_that_was_reached() -> None:
+    assert resolution("postprocess/postprocess.star") == 40.0
+    assert lowpass("auto", ["postprocess/postprocess.star"]) == 45
+
+
+def test_without_a_resolution_the_low_pass_has_to_be_given() -> None:
+    with pytest.raises(UserError, match="lowpass"):
+        lowpass("auto", [])
