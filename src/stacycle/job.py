@@ -74,6 +74,11 @@ def run(
     """
     folder = Path(folder)
     command = resolve(engine, list(argv))
+    if shutil.which(command[0]) is None:
+        raise UserError(
+            f"{command[0]} was not found on the PATH, but {program(argv)} runs with it; load the MPI that RELION "
+            "was built with."
+        )
     move_aside(folder)
     folder.mkdir(parents=True, exist_ok=True)
     record: dict[str, Any] = {

@@ -266,20 +266,15 @@ def _iterations_panel(
         values = _values(run, name)
         axes.plot(numbers, values, "-o", color=colour, markersize=3, label=label)
         at = numbers == chosen.get(label, -1)
-        circle: dict[str, Any] = {
-            "markersize": 9,
-            "markerfacecolor": "none",
-            "markeredgewidth": 2,
-            "clip_on": False,
-        }
-        axes.plot(numbers[at], values[at], "o", color=colour, **circle)
+        if at.any():
+            circle: dict[str, Any] = {"markersize": 9, "markerfacecolor": "none", "markeredgewidth": 2}
+            axes.plot(numbers[at], values[at], "o", color=colour, clip_on=False, **circle)
     axes.set(title=_PANELS[name], xlabel="Iteration")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.margins(y=0.1)
-    if name == "resolution":
-        axes.invert_yaxis()
-    else:
-        axes.set_ylim(bottom=0)
+    everything = np.concatenate([_values(run, name) for run in runs.values()])
+    low, high = np.nanmin(everything), np.nanmax(everything)
+    space = max(0.1 * (high - low), 0.03 * high)
+    axes.set_ylim((high + space, low - space) if name == "resolution" else (0, high + space))
 
 
 def _class_slice(axes: Axes, image: np.ndarray, row: pd.Series, grey: dict[str, float]) -> None:

@@ -123,7 +123,6 @@ REFUSED = unsupported(
     "--normalised_subtomo",
     "--skip_subtomo_multi",
     "--ctf3d_not_squared",
-    "--multibody_masks",
 )
 FLAGS = CHOICES | NO_EFFECT | REFUSED
 

@@ -190,6 +190,11 @@ class TestClasses:
         assert decision.choice["classes"] == [1, 2]
         assert "correlation with the consensus 0.20 against 0.94 to 0.95" in decision.reason
 
+    def test_the_accuracy_of_shifts_counts_as_that_of_rotations(self):
+        """As seen at T = 0.1: 11 degrees for all classes, junk told by its shifts."""
+        decision = choose_classes(table(accuracy_rotations=[11.5, 11.3], accuracy_translations=[9.0, 33.0]))
+        assert decision.choice["classes"] == [1]
+
     def test_the_choice_is_generous_as_the_tutorials(self):
         """Four of six classes: a low-resolution one stays, a fragment and a blob go."""
         classes = table(

@@ -64,7 +64,7 @@ def test_a_montage_needs_no_choice(classes, tmp_path):
 
 def test_a_figure_is_the_same_file_each_time(classes, tmp_path):
     for name in ("a.png", "b.png"):
-        plots.class_montage(classes, tmp_path / name)
+        plots.class_montage(classes[:1], tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 

@@ -45,7 +45,9 @@ def test_local_search_holds_the_nearest_grid_point_of_any_orientation(instance):
     for angles in np.random.default_rng(1).uniform((-180, 20, -180), (180, 160, 180), (10, 3)):
         around = grid.rotations(grid.around(angles, 15.0))
         target = np.broadcast_to(euler_matrix(*angles), (1, 3, 3))
-        assert angle_between(around, target).min() == pytest.approx(angle_between(everywhere, target).min(), abs=1e-6)
+        assert angle_between(around, target).min() == pytest.approx(
+            angle_between(everywhere, target).min(), abs=1e-6
+        )
         assert angle_between(around, target).min() < 15
 
 

@@ -28,31 +28,8 @@ PROGRAMS = (
 )
 TILTS = 3  # images in each particle's stack
 
-# The alignment's resolution (Å) at iterations 0, 1, 2 ... and the classification's changes of classes.
-RESOLUTION = [
-    np.inf,
-    50.933334,
-    *[27.781819] * 5,
-    *[26.573914] * 2,
-    *[25.466667] * 2,
-    *[24.448] * 2,
-    23.507693,
-]
-RESOLUTION += [*[22.637037] * 2, *[21.828572] * 4, *[21.075862] * 6]
-CHANGES = [9.999999e6, 0, 0.832335, 0.621804, 0.502011, 0.242267, 0.105355, 0.072233, 0.048722, 0.029233]
-CHANGES += [
-    0.017030,
-    0.014482,
-    0.009744,
-    0.008269,
-    0.007107,
-    0.007956,
-    0.007062,
-    0.007107,
-    0.006168,
-    0.005587,
-]
-CHANGES += [0.005543, 0.005587, 0.005677, 0.004917, 0.005900, 0.004738]
+NUMBERS = pd.read_csv(Path(__file__).parent / "data/tutorial_iterations.tsv", sep="\t", comment="#")
+RESOLUTION, CHANGES = NUMBERS["resolution"].tolist(), NUMBERS["changes"].tolist()  # by iteration, from 0
 # Of the six classes only the fifth's numbers are shown; the slices tell the others' kind: 1 is nearly empty, 4 a blob.
 CLASSES = pd.DataFrame(
     [
@@ -121,8 +98,8 @@ def options(argv: list[str]) -> dict[str, str]:
 
 def subtomo(flags: dict[str, str]) -> None:
     out, box, binning = flags["--o"], int(flags["--b"]), float(flags["--bin"])
-    particles = one_table(flags["--p"])
-    tomograms = one_table(flags["--t"]).set_index("rlnTomoName")
+    particles = read(flags["--p"])
+    tomograms = read(flags["--t"]).set_index("rlnTomoName")
     pixel = tomograms["rlnTomoTiltSeriesPixelSize"].iloc[0]
     groups = list(dict.fromkeys(tomograms["rlnOpticsGroupName"]))
     number = particles.groupby("rlnTomoName").cumcount() + 1
@@ -153,19 +130,17 @@ def subtomo(flags: dict[str, str]) -> None:
 
 
 def reconstruct_particle(flags: dict[str, str]) -> None:
-    state = one_table(flags["--i"])
-    pixel = starfile.read(state["rlnTomoParticlesFile"])["optics"]["rlnImagePixelSize"].iloc[0]
+    state = read(flags["--i"])
+    pixel = read(state["rlnTomoParticlesFile"])["optics"]["rlnImagePixelSize"].iloc[0]
     write_map(f"{flags['--o']}merged.mrc", particle_map(int(flags["--b"]), pixel, 30), pixel)
 
 
 def refine(flags: dict[str, str]) -> None:
     if "--ios" in flags:
-        state = one_table(flags["--ios"])
-        tables, tomograms = starfile.read(state["rlnTomoParticlesFile"]), state["rlnTomoTomogramsFile"]
-    else:
-        tables, tomograms = starfile.read(flags["--i"]), flags["--tomograms"]
+        state = read(flags["--ios"])
+        flags |= {"--i": state["rlnTomoParticlesFile"], "--tomograms": state["rlnTomoTomogramsFile"]}
+    tables, tomograms = read(flags["--i"]), flags["--tomograms"]
     optics, particles = tables["optics"], tables["particles"]
-    optics = optics if isinstance(optics, pd.DataFrame) else pd.DataFrame([optics])
     box, pixel = int(optics["rlnImageSize"].iloc[0]), float(optics["rlnImagePixelSize"].iloc[0])
     Path(flags["--o"]).parent.mkdir(parents=True, exist_ok=True)
     if "--auto_refine" in flags:
@@ -350,12 +325,13 @@ def write_set(path: str, particles: str, tomograms: str) -> None:
 
 def write_map(path: str, data: np.ndarray, pixel: float) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with mrcfile.new(path, data.astype(np.float32, copy=False), overwrite=True) as file:
+    values = data if data.dtype == np.float16 else data.astype(np.float32)
+    with mrcfile.new(path, values, overwrite=True) as file:
         file.voxel_size = pixel
 
 
-def one_table(path: str):
-    """The only table of a STAR file; tomograms keep names like 001."""
+def read(path: str):
+    """The tables of a STAR file, or its only one; names like 001 stay text."""
     return starfile.read(path, parse_as_string=["rlnTomoName", "rlnOpticsGroupName"])
 
 

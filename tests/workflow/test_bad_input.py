@@ -6,6 +6,7 @@ works, then things go wrong one by one, and at the end everything that was the u
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Callable
@@ -20,7 +21,8 @@ import pytest
 from conftest import Project
 from small_inputs import write_inputs
 
-from stacycle import star
+from stacycle import job, star
+from stacycle.errors import UserError
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("bad input")]
 
@@ -79,7 +81,7 @@ def test_blanks_in_names_of_folders_do_no_harm(workplace: Workplace) -> None:
     assert quoted in (workplace.folder / "results/inputs/tomograms.star").read_text()
 
 
-def test_tomograms_called_001_stay_so_through_every_step(workplace: Workplace) -> None:
+def test_tomograms_called_001_stay_so_through_merging_and_extraction(workplace: Workplace) -> None:
     assert workplace.first_run.returncode == 0
     for name in (INPUTS, EXTRACTED):
         assert set(star.read(workplace.folder / name)["particles"]["rlnTomoName"]) == {"001", "002"}
@@ -166,11 +168,34 @@ def test_debians_relion_3_is_not_taken_for_relion_5(workplace: Workplace) -> Non
     )
 
 
+def test_a_missing_mpirun_is_named_with_the_program_that_wants_it(workplace: Workplace, monkeypatch) -> None:
+    monkeypatch.setenv("PATH", str(workplace.folder))
+    engine = {"kind": "relion", "bin": str(workplace.relion)}
+    argv = ["mpirun", "-n", "3", "relion_refine_mpi", "--o", "run"]
+    with pytest.raises(
+        UserError, match=r"mpirun was not found on the PATH, but relion_refine_mpi .*; load the MPI"
+    ):
+        job.run(
+            argv,
+            workplace.folder / "refine3d",
+            engine=engine,
+            makes=[],
+            say=job.Say(io.StringIO(), "refine3d"),
+        )
+    assert not (workplace.folder / "refine3d").exists()
+
+
 def test_a_selection_that_no_class_passes_names_the_key_and_the_picture(workplace: Workplace) -> None:
     fake_relion.install(workplace.relion, relion_refine={"only_junk": True})
     told = sentence(workplace.project.snakemake("results/bin4/select/decision.json"), "bin4/select")
     assert re.match(r"rounds\.bin4\.select\.classes: none of the 6 classes .*; look at classes\.png", told)
     assert (workplace.folder / "results/bin4/select/classes.png").exists()
+
+
+def test_tomograms_called_001_stay_so_through_a_classification(workplace: Workplace) -> None:
+    assert workplace.project.snakemake("results/bin4/class3d/particles.star").returncode == 0
+    particles = star.read(workplace.folder / "results/bin4/class3d/particles.star")["particles"]
+    assert set(particles["rlnTomoName"]) == {"001", "002"}
 
 
 def test_a_threshold_that_makes_an_empty_mask_is_refused_with_a_better_one(workplace: Workplace) -> None:
