@@ -8,6 +8,22 @@ DECIDED = ("iteration", "variant")  # used by the decision, not by the runs
 DECISIONS = ("align", "class3d", "select", "mask")
 
 
+def given_inputs():
+    """The STAR files that the config names. Snakemake refuses a missing one, but does not say where it looked."""
+    given = [
+        path
+        for one in config["inputs"]
+        for path in (one["tomograms"], one["particles"])
+    ]
+    for path in given:
+        if not Path(path).is_file():
+            logger.error(
+                f"{path}, named under inputs in the config, is not there: paths start at "
+                f"the project folder (--directory), {Path.cwd()}; correct the path."
+            )
+    return given
+
+
 def engine_kind():
     """RELION or the embedded engine: a change of it makes other results, so every program's rule tracks it."""
     return config["engine"]["kind"]

@@ -3,13 +3,7 @@
 
 rule inputs:
     input:
-        # What is missing is told by the script, in words and with all other mistakes.
-        sets=[
-            path
-            for one in config["inputs"]
-            for path in (one["tomograms"], one["particles"])
-            if Path(path).is_file()
-        ],
+        sets=given_inputs(),
         tilt_series=[
             path
             for one in config["inputs"]

@@ -1,4 +1,4 @@
-"""How fast the engine's Class3D is: 177 particles, 21 tilts, box 32, one class, local searches, 8 iterations, 2 threads.
+"""How fast Class3D is: 177 particles, 21 tilts, box 32, one class, local searches, 8 iterations, 2 threads.
 
 `python tests/speed.py` times the engine; `--relion FOLDER` (of RELION 5's programs) times RELION on the same files,
 run in turn with it, and prints the ratio. Each is run twice, and the faster run counts.
@@ -18,12 +18,52 @@ import starfile
 
 ENGINE = [sys.executable, "-m", "staengine"]
 PARTICLES = 177
-FLAGS = (
-    "--ios extract/optimisation_set.star --ref average/merged.mrc --ini_high 50 --iter 8 --tau2_fudge 1 --K 1 "
-    "--strict_highres_exp 32 --oversampling 1 --healpix_order 2 --sigma_ang 1.33333 --offset_range 2 --offset_step 2 "
-    "--firstiter_cc --trust_ref_size --dont_combine_weights_via_disc --pool 3 --pad 2 --ctf --particle_diameter 330 "
-    "--flatten_solvent --zero_mask --sym C1 --norm --scale --random_seed 1 --j 2"
-).split()
+FLAGS = [
+    "--ios",
+    "extract/optimisation_set.star",
+    "--ref",
+    "average/merged.mrc",
+    "--ini_high",
+    "50",
+    "--iter",
+    "8",
+    "--tau2_fudge",
+    "1",
+    "--K",
+    "1",
+    "--strict_highres_exp",
+    "32",
+    "--oversampling",
+    "1",
+    "--healpix_order",
+    "2",
+    "--sigma_ang",
+    "1.33333",
+    "--offset_range",
+    "2",
+    "--offset_step",
+    "2",
+    "--firstiter_cc",
+    "--trust_ref_size",
+    "--dont_combine_weights_via_disc",
+    "--pool",
+    "3",
+    "--pad",
+    "2",
+    "--ctf",
+    "--particle_diameter",
+    "330",
+    "--flatten_solvent",
+    "--zero_mask",
+    "--sym",
+    "C1",
+    "--norm",
+    "--scale",
+    "--random_seed",
+    "1",
+    "--j",
+    "2",
+]
 
 
 def prepare(folder: Path) -> None:

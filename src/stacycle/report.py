@@ -51,10 +51,10 @@ _HIDDEN = {"map", "loglik", "pmax", "completeness"}
 
 @dataclass(frozen=True)
 class Inputs:
-    """The files of a project that the page is made of, each `results/ROUND/STEP/...`; any of them may be
-    missing.
+    """The files of a project that the page is made of, each `results/ROUND/STEP/...`; any may be missing.
 
-    `rounds` is `Recipe.summary()`: a name, a binning and the steps of each.
+    `rounds` is `Recipe.summary()`: a name, a binning and the steps of each. What cannot be read is noted in
+    `missing` while the page is made.
     """
 
     rounds: Sequence[dict[str, Any]] = ()

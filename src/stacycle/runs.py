@@ -19,18 +19,13 @@ import pandas as pd
 from stacycle import star
 from stacycle.errors import UserError
 
-_NOT_MEASURED = (
-    999.0  # RELION's start value of changes of poses and of accuracies; that of classes is 9.999999e+06
-)
-
-
+_NOT_MEASURED = 999.0  # what RELION starts from, for changes of poses and for accuracies
 _NUMBER = r"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|inf|nan)"
 
 
 @dataclass(frozen=True)
 class Iteration:
-    """One finished iteration. Å and degrees; `changed_classes` is the fraction of particles that changed
-    class.
+    """One finished iteration. Å and degrees; `changed_classes` is a fraction of the particles.
 
     A resolution may be `inf`. Changes and accuracies are `nan` where RELION had not measured them; changes of
     classes are so at iterations 0 and 1, where there is nothing to compare with.
@@ -146,19 +141,19 @@ def resolution_at_unit_T(folder: str | Path, iteration: int) -> float:
     """Resolution (Å) at which SSNR / T of class 1 falls below 1, between shells; inf if it never exceeds 1.
 
     RELION's own resolution is where SSNR, which has T as a factor, falls below 1: it says more of T than of
-    the data.
+    the data. This one still does, a little: a larger T damps the map less.
     """
     model = _model(folder, iteration)
     table = model["model_class_1"]
-    ssnr = _column(table, "rlnSsnrMap")[1:] / _value(model["model_general"], "rlnTau2FudgeFactor")
+    signal = _column(table, "rlnSsnrMap")[1:] / _value(model["model_general"], "rlnTau2FudgeFactor")
     frequency = _column(table, "rlnResolution")[1:]
-    below = np.flatnonzero(ssnr < 1)
+    below = np.flatnonzero(signal < 1)
     if not len(below):
         return float(1 / frequency[-1])
     last = below[0]
     if last == 0:
         return inf
-    high, low = np.log(ssnr[last - 1]), np.log(max(ssnr[last], 1e-30))
+    high, low = np.log(signal[last - 1]), np.log(max(signal[last], 1e-30))
     return float(1 / (frequency[last - 1] + (frequency[last] - frequency[last - 1]) * high / (high - low)))
 
 
@@ -187,9 +182,7 @@ _CURVES = {
 
 
 def fsc(path: str | Path) -> PostProcess:
-    """Read a `postprocess.star`; `fsc` has `frequency` (1/Å), `resolution` (Å) and the curves found in the
-    file.
-    """
+    """Read a `postprocess.star`; `fsc` has `frequency` (1/Å), `resolution` (Å) and the curves of the file."""
     tables = star.read(
         path, {"general": ["rlnFinalResolution"], "fsc": ["rlnResolution", "rlnAngstromResolution"]}
     )

@@ -14,7 +14,7 @@ PROGRAMS = {
     "relion_tomo_subtomo": "subtomo",
     "relion_tomo_reconstruct_particle": "reconstruct_particle",
     "relion_refine": "refine",
-    "relion_refine_mpi": "refine",
+    "relion_refine_mpi": "refine_mpi",
     "relion_mask_create": "mask_create",
     "relion_postprocess": "postprocess",
     "simulate": "simulate",
@@ -39,9 +39,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(program: str, arguments: list[str]) -> int:
     module = PROGRAMS[program]
-    as_mpi = {"is_mpi": True} if program.endswith("_mpi") else {}
     try:
-        return importlib.import_module(f"staengine.{module}").main(arguments, **as_mpi)
+        return importlib.import_module(f"staengine.{module}").main(arguments)
     except EngineError as error:
         message, status = str(error), 2 if isinstance(error, AbortError) else 1
     except FileNotFoundError as error:

@@ -19,6 +19,7 @@ from staengine import expectation_kernels as kernels
 from staengine.projector import backproject, project
 from staengine.refine_data import RefineData
 from staengine.sampling import OrientationGrid, Orientations
+from staengine.tomo import euler_matrix
 
 ADAPTIVE_FRACTION = 0.999
 CHUNK_BYTES = 48e6  # of slices or shifted images held at a time
@@ -38,7 +39,6 @@ class Task:
     scales: NDArray[np.float64]  # (groups,)
     grid: OrientationGrid
     class_priors: NDArray[np.float64]  # (K,)
-    direction_priors: NDArray[np.float64] | None  # (K, directions) for global searches
     sigma_angle: float  # degrees; 0: global search
     sigma_offset: float  # Å
     cross_correlation: bool = False  # only the best pose, whatever the scale of the references
@@ -148,13 +148,11 @@ class ParticleStep:
 
     def _single_pose(self) -> Poses:
         """Every class at the particle's present pose."""
-        from staengine.tomo import euler_matrix
-
         rotation = euler_matrix(*self.task.data.angles[self.index])  # (1, 3, 3)
         offsets = np.zeros((1, 3))
         scores = np.stack([self._scores(k, rotation, offsets, self.task.n_fit) for k in self.classes])
         unit = self.task.grid.around(self.task.data.angles[self.index], 1e-3)
-        scores = self._with_priors(scores, np.zeros((len(self.classes), 1)), offsets)
+        scores = self._with_priors(scores, np.zeros(1), offsets)
         return Poses(rotation, offsets, scores, unit.direction[:1], len(self.classes))
 
     def _search(self) -> Poses:
@@ -164,17 +162,16 @@ class ParticleStep:
         else:
             found = task.grid.everywhere()
         offsets = sampling.offsets()
-        log_prior = self._orientation_priors(found)
         rotations = task.grid.rotations(found)
         scores = np.stack([self._scores(k, rotations, offsets, task.n_coarse) for k in self.classes])
-        scores = self._with_priors(scores, log_prior, offsets)
+        scores = self._with_priors(scores, found.log_prior, offsets)
         poses = Poses(rotations, offsets, scores, found.direction, 1)
         if sampling.oversampling == 0:
             poses.n_significant = int(self._significant(scores).sum())
             return poses
-        return self._finer(poses, found, log_prior)
+        return self._finer(poses, found)
 
-    def _finer(self, coarse: Poses, found: Orientations, log_prior: NDArray) -> Poses:
+    def _finer(self, coarse: Poses, found: Orientations) -> Poses:
         """Split the significant coarse poses; all combinations of their orientations and offsets are evaluated."""
         task, sampling = self.task, self.task.grid.sampling
         chosen = self._significant(coarse.scores)  # (K, n, t)
@@ -184,7 +181,7 @@ class ParticleStep:
         per_rotation, per_offset = rotations.shape[1], offsets.shape[1]
         rotations, offsets = rotations.reshape(-1, 3, 3), offsets.reshape(-1, 3)
         mask = chosen[:, rows][:, :, columns].repeat(per_rotation, 1).repeat(per_offset, 2)
-        prior = log_prior[:, rows].repeat(per_rotation, 1)
+        prior = found.log_prior[rows].repeat(per_rotation)
         scores = np.full(mask.shape, -np.inf, np.float32)
         for i, k in enumerate(self.classes):
             if mask[i].any():
@@ -231,14 +228,6 @@ class ParticleStep:
         """(n, m, 3, 3): R_tilt · A for each orientation and tilt."""
         return np.einsum("mij,njk->nmik", self.particle.rotations, rotations).astype(np.float32)
 
-    def _orientation_priors(self, found: Orientations) -> NDArray[np.float64]:
-        """Log prior (K, n) of coarse orientations."""
-        task = self.task
-        if task.sigma_angle > 0 or task.direction_priors is None:
-            return np.broadcast_to(found.log_prior, (len(self.classes), len(found)))
-        with np.errstate(divide="ignore"):
-            return np.log(task.direction_priors[self.classes][:, found.direction])
-
     def _with_priors(
         self, scores: NDArray, log_orientation: NDArray, offsets: NDArray
     ) -> NDArray[np.float32]:
@@ -250,9 +239,7 @@ class ParticleStep:
             log_class = np.zeros(len(self.classes))
         total = offsets + self.origin
         log_offset = -0.5 * (total**2).sum(1) / task.sigma_offset**2
-        return scores + (log_class[:, None, None] + log_orientation[:, :, None] + log_offset).astype(
-            np.float32
-        )
+        return scores + (log_class[:, None, None] + log_orientation[:, None] + log_offset).astype(np.float32)
 
     def _significant(self, scores: NDArray) -> NDArray[np.bool_]:
         """The most probable poses that together hold adaptive_fraction of the probability."""

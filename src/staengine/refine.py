@@ -35,13 +35,12 @@ from staengine.tomo import ParticleSet, read_optimisation_set
 
 FIRST_RESOLUTION = 0.07  # 1/px, of a reference that is not filtered
 COARSE_LIMIT = (
-    2.5  # coarse steps per detail: the coarse pass sees none finer, so that half a step off still matches
+    2.5  # coarse steps per detail: the coarse pass sees none finer, so half a step off still matches
 )
 MAX_SCALE = 5.0  # contrast of a tilt series relative to the others
 
 
 def main(argv: list[str], is_mpi: bool = False) -> int:
-    is_mpi = is_mpi or sys.argv[1:2] == ["relion_refine_mpi"]
     program = "relion_refine_mpi" if is_mpi else "relion_refine"
     optimiser = argv[argv.index("--continue") + 1] if "--continue" in argv[:-1] else ""
     command = merged_command(argv) if optimiser else argv
@@ -261,7 +260,6 @@ class Refinement:
             scales=model.scales,
             grid=OrientationGrid(self.sampling),
             class_priors=np.array([c.share for c in model.classes]),
-            direction_priors=None,
             sigma_angle=model.sigma_angle,
             sigma_offset=model.sigma_offset,
             cross_correlation=self.by_correlation,
@@ -398,7 +396,8 @@ class Refinement:
 
     def _capped(self, shell: int) -> int:
         """After cross-correlation alone the resolution is no better than the filter of the reference."""
-        return min(shell, self.initial_shell) if self.by_correlation else shell
+        filtered = self.by_correlation and self.options.ini_high > 0
+        return min(shell, self.initial_shell) if filtered else shell
 
     def _fitted_scale(self, sums: Sums) -> float:
         """What the references must be multiplied with to have the data's grey scale; 1 after the first iteration."""
@@ -522,7 +521,6 @@ class Refinement:
         first.sigma_offset = float(np.hypot(first.sigma_offset, second.sigma_offset) / np.sqrt(2))
         first.log_likelihood += second.log_likelihood
         first.average_pmax = float(self.statistics["rlnMaxValueProbDistribution"].mean())
-        self.final_halves = unfiltered
         note_resolution(self.progress, shell)
         write_iteration(
             self.run_files,

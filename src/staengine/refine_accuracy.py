@@ -18,7 +18,7 @@ from staengine.projector import project
 from staengine.tomo import euler_matrix
 
 CERTAINTY = np.log(100)
-MAX_PARTICLES = 100
+MAX_PARTICLES = 40
 MAX_ANGLE, MAX_SHIFT_PX = 30.0, 10.0  # what is said of references without signal
 START_ANGLE, START_SHIFT_PX = 3.0, 0.3
 ROUNDS = 3  # of following the ratio's square-root law to the step that reaches certainty
@@ -29,7 +29,7 @@ def accuracy(
 ) -> tuple[float, float, NDArray[np.float64]]:
     """Accuracy of rotations (degrees) and offsets (Å), and each shell's part in telling rotations apart (shells,).
 
-    From at most 100 of the given particles; without any, of a reference that tells nothing.
+    From at most MAX_PARTICLES of the given ones; without any, of a reference that tells nothing.
     """
     chosen = rng.permutation(indices)[:MAX_PARTICLES]
     if not len(chosen) or not task.transforms[klass].any():

@@ -156,7 +156,7 @@ class RefineData:
         path = Path(particle.path)
         if not path.is_file():
             raise EngineError(f"the subtomogram {path} does not exist (named in {self.set.path}).")
-        with mrcfile.mmap(path, permissive=True) as mrc:
+        with mrcfile.open(path, permissive=True, header_only=True) as mrc:
             header = mrc.header
             shape = (int(header.nz), int(header.ny), int(header.nx))
             item = {0: 1, 1: 2, 2: 4, 6: 2, 12: 2}.get(int(header.mode), 4)

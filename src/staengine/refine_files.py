@@ -324,7 +324,7 @@ def _optimiser(run: Run, prefix: str, names: list[str], progress: Progress, fina
         **NOT_HELICAL,
         "rlnHasConverged": progress.converged,
         "rlnHasHighFscAtResolLimit": progress.high_fsc_at_limit,
-        "rlnHasLargeSizeIncreaseIterationsAgo": progress.large_increase_ago,
+        "rlnHasLargeSizeIncreaseIterationsAgo": 0,
         "rlnDoCorrectNorm": 0,
         "rlnDoCorrectScale": options.scale,
         "rlnDoCorrectCtf": options.ctf,

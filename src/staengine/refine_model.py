@@ -74,4 +74,3 @@ class Progress:
     fine_enough: bool = False
     converged: bool = False
     high_fsc_at_limit: bool = False
-    large_increase_ago: int = 0

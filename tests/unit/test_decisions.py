@@ -340,9 +340,11 @@ class TestVariant:
         with pytest.raises(UserError, match=r"class3d\.variant: there is no variant T8; there are T1, T2"):
             class3d_variant(sweep, "T8")
 
-    def test_alignments_are_judged_alike_for_all_t_and_the_lowest_t_wins_a_draw(self):
-        runs = [Alignment("T4", 4, 24.0), Alignment("T1", 1, 21.0), Alignment("T2", 2, 21.0)]
+    def test_an_alignment_does_not_win_by_the_resolution_that_a_larger_t_gives_it(self):
+        """As measured: T = 0.25, 1 and 4 "reach" 60, 53 and 46 Å with poses equally far off."""
+        runs = [Alignment("T4", 4, 46.2), Alignment("T1", 1, 53.3), Alignment("T0.25", 0.25, 59.9)]
         assert align_variant(runs).choice == {"variant": "T1"}
+        assert align_variant([runs[0], runs[2]]).choice == {"variant": "T0.25"}
         assert align_variant(runs, "T4").by == "config"
 
 

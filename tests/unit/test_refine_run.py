@@ -260,10 +260,9 @@ def test_half_sets_are_kept_if_given_and_drawn_from_the_seed_if_not(project_fold
 
 @pytest.mark.slow
 def test_auto_refinement_converges_on_the_truth(project_folder):
-    flags = (
-        " --o out/run --auto_refine --split_random_halves --healpix_order 3 --auto_local_healpix_order 3"
-        " --offset_range 2 --offset_step 2 --ini_high 50 --low_resol_join_halves 60 --auto_ignore_angles --flatten_solvent --scale"
-    )
+    flags = " --o out/run --auto_refine --split_random_halves --healpix_order 3 --auto_local_healpix_order 3"
+    flags += " --offset_range 2 --offset_step 2 --ini_high 50 --low_resol_join_halves 60 --auto_ignore_angles"
+    flags += " --flatten_solvent --scale"
     assert refine_mpi.main((COMMON + flags).split()) == 0
     assert errors("out/run_data.star")[0] < 4  # the estimated accuracy is 4.4 degrees
     assert table("out/run_optimiser.star", "optimiser_general")["rlnHasConverged"] == 1

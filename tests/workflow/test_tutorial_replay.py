@@ -17,7 +17,7 @@ import pytest
 from conftest import ROOT, Project
 from small_inputs import write_inputs
 
-from stacycle import star
+from stacycle import job, star
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("replay")]
 
@@ -174,3 +174,10 @@ def test_two_gain_references_are_fused_under_unique_names(replay: Replay) -> Non
     tomograms = star.read(replay.folder / "results/inputs/tomograms.star")["global"]
     assert list(tomograms["rlnTomoName"]) == ["TS_01", "set2_TS_01"]
     assert tomograms["rlnOpticsGroupName"].is_unique
+
+
+def test_particles_are_copied_to_the_systems_tmp_only_if_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", "/tmp")  # as Snakemake sets it for its jobs where it was not set
+    assert job.scratch_folder("$TMPDIR") is None
+    assert job.scratch_folder("/tmp") == "/tmp"
+    assert job.scratch_folder("$TMPDIR/mine") == "/tmp/mine"

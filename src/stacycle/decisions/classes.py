@@ -31,16 +31,17 @@ def choose_classes(
     if choice == "auto":
         kept = [int(k) for k in table.loc[passes(table), "class"]]
         if not kept:
+            largest = table["class"].iloc[int(np.argmax(table["n"]))]
             raise UserError(
                 f"{key}: none of the {len(table)} classes looks like the consensus of all particles; look at "
-                f"classes.png and name the classes to keep, e.g. {key}: [{_largest(table)}]."
+                f"classes.png and name the classes to keep, e.g. {key}: [{largest}]."
             )
         reason = _reason(table, kept)
     else:
         for wanted in choice:
             check_override(key, wanted, numbers, "class")
         if not choice:
-            raise UserError(f"{key}: names no class; there {'are' if numbers else 'is'} {numbers}.")
+            raise UserError(f"{key}: names no class; there are {', '.join(map(str, numbers))}.")
         kept = sorted(set(choice))
         reason = f"The config asks for {_names(kept)} ({key})."
     table["kept"] = table["class"].isin(kept)
@@ -64,8 +65,7 @@ def choose_classes(
 
 
 def with_quality(classes: pd.DataFrame) -> pd.DataFrame:
-    """The table with `quality`, 0..1: agreement with the consensus x accuracy x resolution, each against the
-    best.
+    """The table with `quality`, 0..1: agreement x accuracy x resolution, each against the best class.
 
     Agreement is `likeness` (`with_agreement`). Accuracy is the worse of the two of RELION (rotations,
     shifts). A resolution counts only if it is finite and more than twice as coarse as the best: at low T the
@@ -86,9 +86,7 @@ def with_quality(classes: pd.DataFrame) -> pd.DataFrame:
 
 
 def passes(table: pd.DataFrame) -> pd.Series:
-    """Which rows of a table with `quality` are classes to keep; none, if no class looks like the
-    consensus.
-    """
+    """Which rows of a table with `quality` are classes to keep; none, if none looks like the consensus."""
     if "correlation" in table and table.loc[table["n"] > 0, "correlation"].max() < LIKE_CONSENSUS:
         return pd.Series(False, index=table.index)
     small = table["n"] < SMALL * table["n"].sum() / len(table)
@@ -151,7 +149,3 @@ def _names(numbers: list[int]) -> str:
 def _range(values: pd.Series) -> str:
     low, high = values.min(), values.max()
     return f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
-
-
-def _largest(table: pd.DataFrame) -> int:
-    return int(table["class"].iloc[int(np.argmax(table["n"]))])

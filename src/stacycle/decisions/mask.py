@@ -121,9 +121,7 @@ def _solvent(values: np.ndarray) -> tuple[float, float]:
 
 
 def _otsu(values: np.ndarray, bins: int = 256) -> float:
-    """The threshold that divides the histogram into the two halves of largest variance between them (Otsu
-    1979).
-    """
+    """The threshold of largest variance between the two halves of the histogram (Otsu 1979)."""
     counts, edges = np.histogram(values, bins)
     centres = (edges[1:] + edges[:-1]) / 2
     below = np.cumsum(counts)[:-1]

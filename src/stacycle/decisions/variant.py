@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import isfinite, nan
 
 import numpy as np
@@ -35,8 +35,7 @@ class Variant:
 class Alignment:
     """One run of a K=1 sweep: its folder's name, T, and what was reached at its chosen iteration.
 
-    `resolution` (Å) is where SSNR / T falls below 1 (`runs.resolution_at_unit_T`), which T does not move by
-    itself.
+    `resolution` (Å) is that of SSNR / T = 1 (`runs.resolution_at_unit_T`).
     """
 
     name: str
@@ -80,7 +79,7 @@ def class3d_variant(
             f"consensus (separation {best['separation']:.2f})."
         )
     else:
-        chosen = table["variant"].iloc[int(np.argmin(np.abs(np.log(table["T"] / TUTORIAL_T))))]
+        chosen = _nearest_to_tutorial(table)
         reason = f"No variant separates good classes from bad; of {chosen}, T is nearest to the tutorial's."
         warnings.append(
             "No variant separated anything: if there is junk, add a smaller T to the sweep, or fewer classes."
@@ -102,27 +101,22 @@ def class3d_variant(
 
 
 def align_variant(runs: Sequence[Alignment], choice: str = "auto", key: str = "align.variant") -> Decision:
-    """The alignment whose data reach farthest, judged alike for all T; of equals, the lowest T.
+    """The alignment whose T is nearest to the tutorial's 1; of two as near, the lower.
 
-    UserError if there is no run, or if the config names one that does not exist.
+    Nothing that RELION writes tells which T gave the better poses: resolution, accuracies, Pmax and likelihood
+    grow with T while the poses do not (docs/decisions.md). UserError if there is no run, or if the config names
+    one that does not exist.
     """
-    table = pd.DataFrame(
-        [
-            {"variant": run.name, **{k: getattr(run, k) for k in ("T", "resolution", "accuracy_rotations")}}
-            for run in runs
-        ]
-    )
+    table = pd.DataFrame([asdict(run) for run in runs]).rename(columns={"name": "variant"})
     by_config = _pick(table, choice, key)
-    order = table.assign(shell=table["resolution"].round(1)).sort_values(["shell", "T"])
-    chosen = by_config or order["variant"].iloc[0]
-    row = table.set_index("variant").loc[chosen]
+    chosen = by_config or _nearest_to_tutorial(table)
     if by_config:
         reason = f"The config asks for {chosen} ({key})."
     elif len(table) == 1:
         reason = f"{chosen} is the only variant."
     else:
         reason = (
-            f"{chosen} reaches farthest, judged alike for all T (SSNR / T of 1 at {row['resolution']:.1f} Å)."
+            f"Of {chosen}, T is nearest to the tutorial's; larger T only look better (resolution, accuracy)."
         )
     return Decision(
         question="Variant",
@@ -131,6 +125,11 @@ def align_variant(runs: Sequence[Alignment], choice: str = "auto", key: str = "a
         reason=reason,
         candidates=table.assign(chosen=table["variant"] == chosen),
     )
+
+
+def _nearest_to_tutorial(table: pd.DataFrame) -> str:
+    ordered = table.sort_values("T")
+    return ordered["variant"].iloc[int(np.argmin(np.abs(np.log(ordered["T"] / TUTORIAL_T)).round(6)))]
 
 
 def _pick(table: pd.DataFrame, choice: str, key: str) -> str | None:
