@@ -44,7 +44,8 @@ class Decision:
             lines.append(_text_table(self.candidates))
         chosen = ", ".join(f"{key} {_plain(value)}" for key, value in self.choice.items())
         lines.append(f"{self.question}: {chosen} (by {self.by}). {self.reason}")
-        return "\n".join(lines + [f"Warning: {warning}" for warning in self.warnings])
+        said = {warning for part in self.parts for warning in part.warnings}
+        return "\n".join(lines + [f"Warning: {warning}" for warning in self.warnings if warning not in said])
 
 
 def combine(question: str, parts: Sequence[Decision]) -> Decision:
