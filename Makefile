@@ -28,11 +28,11 @@ demo: $(READY) ## simulate tilt series, average them, say where to look
 
 .PHONY: test
 test: $(READY) lint ## all checks and tests, the demo included
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadfile
 
 .PHONY: test-fast
 test-fast: $(READY) ## the quick tests alone, for working
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 .PHONY: lint
 lint: $(READY) ## style, types and Snakemake's own advice

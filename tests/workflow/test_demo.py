@@ -13,7 +13,7 @@ from conftest import ROOT
 
 from stacycle import runs
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.slow
 DEMO = ROOT / "demo"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import TINY, Project
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tiny")]
+pytestmark = pytest.mark.slow
 
 AFTER_POSTPROCESS = {"Write the report"}
 AFTER_REFINE = {"bin4: post-process"} | AFTER_POSTPROCESS
