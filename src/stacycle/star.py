@@ -131,11 +131,11 @@ def _make_minus_nan_a_number(tables: Tables) -> None:
 
 
 def _refuse_short_rows(path: Path, text: str, tables: Tables) -> None:
-    """A row with too few values is padded with NaN by the parser; tell it from a `nan` that was written."""
+    """A row with too few values is padded by the parser; tell it from a `nan` or `""` that was written."""
+    written = len(re.findall(r"""(?im)(nan|<NA>|""|'')["' \t]*$""", text))
     for name, frame in tables.items():
-        if len(frame) == 0 or not (empty := frame.iloc[:, -1].isna()).any():
-            continue
-        if empty.sum() > len(re.findall(r"(?im)(nan|<NA>)[\"' \t]*$", text)):
+        empty = frame.iloc[:, -1].isna() | (frame.iloc[:, -1].astype(str) == "")
+        if empty.sum() > written:
             row = int(empty.to_numpy().argmax()) + 1
             raise UserError(
                 f"{path}: table data_{name} has too few values, first in row {row}; was it cut short?"

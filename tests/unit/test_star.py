@@ -123,3 +123,10 @@ def test_a_rewritten_file_is_read_anew(tmp_path):
     path.write_text(HEADER + "T1 1 2\n")
     os.utime(path, (1, 1))
     assert len(star.read(path)["particles"]) == 1
+
+
+def test_a_row_cut_before_a_last_column_of_names_is_noticed(tmp_path):
+    path = tmp_path / "cut.star"
+    path.write_text("data_particles\n\nloop_\n_rlnAngleRot #1\n_rlnTomoName #2\n1.5 TS_01\n2.5 \n")
+    with pytest.raises(UserError, match=r"too few values, first in row 2"):
+        star.read(path)
