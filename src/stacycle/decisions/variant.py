@@ -80,7 +80,7 @@ def class3d_variant(
         )
     else:
         chosen = _nearest_to_tutorial(table)
-        reason = f"No variant separates good classes from bad; of {chosen}, T is nearest to the tutorial's."
+        reason = f"No variant separates good classes from bad; {chosen} has the T nearest to the tutorial's."
         warnings.append(
             "No variant separated anything: if there is junk, add a smaller T to the sweep, or fewer classes."
         )
@@ -115,9 +115,7 @@ def align_variant(runs: Sequence[Alignment], choice: str = "auto", key: str = "a
     elif len(table) == 1:
         reason = f"{chosen} is the only variant."
     else:
-        reason = (
-            f"Of {chosen}, T is nearest to the tutorial's; larger T only look better (resolution, accuracy)."
-        )
+        reason = f"{chosen} has the T nearest to the tutorial's; a larger T only looks better (resolution, accuracy)."
     return Decision(
         question="Variant",
         choice={"variant": chosen},
