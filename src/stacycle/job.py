@@ -145,7 +145,9 @@ def milestone(line: str) -> str | None:
         return (match[1] + match[2]).strip("+ .").lower()
     if match := re.match(r"\s*\+ FINAL RESOLUTION:\s+(\S+)", line):
         return f"final resolution {match[1]} Å"
-    if re.match(r"\s*(WARNING|!)", line):
+    if (
+        re.match(r"\s*(WARNING|!)", line) and "--angpix" not in line
+    ):  # the header's pixel size is what is meant
         return line.strip()
     return None
 

@@ -98,3 +98,16 @@ def test_scratch_is_left_out_when_its_variable_is_not_set(monkeypatch) -> None:
     monkeypatch.setenv("TMPDIR", "/scratch/me")
     assert job.scratch_folder("$TMPDIR") == "/scratch/me"
     assert job.scratch_folder(None) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("   !Particles were found belonging to the following undefined tomograms: TS_98", True),
+        ("WARNING: Option --lowpas\tis not a valid RELION argument", True),
+        ("WARNING: The pixel size (--angpix) was not specified.", False),
+        ("    - Backprojecting:", False),
+    ],
+)
+def test_warnings_are_told_but_for_the_pixel_size_that_is_left_to_the_header(line: str, told: bool) -> None:
+    assert (job.milestone(line) is not None) == told
