@@ -102,11 +102,6 @@ def healpix_order(sampling_deg: float, oversampling: int = 1) -> int:
     return SAMPLINGS.index(sampling_deg) + 1 - oversampling
 
 
-def required_sampling(resolution_A: float, diameter_A: float) -> float:
-    """Angular step in degrees that this resolution needs at the particle's rim. 21.0759 Å, 500 Å -> 4.8."""
-    return 360 / math.ceil(math.pi * diameter_A / resolution_A)
-
-
 def number(value: float) -> str:
     """The number as RELION's GUI prints it, with six significant digits. 4/3 -> 1.33333, 570.0 -> 570."""
     return f"{value:.6g}"

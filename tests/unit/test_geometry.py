@@ -22,7 +22,6 @@ def test_the_ribosome_at_bin_4_gives_the_tutorials_numbers():
     assert geometry.estep_limit(BIN4) == 15
     assert geometry.sigma_ang(4) == pytest.approx(1.33333, abs=1e-5)
     assert geometry.healpix_order(7.5) == 2
-    assert geometry.required_sampling(21.0759, 500) == 4.8
 
 
 @pytest.mark.parametrize(("resolution", "lowpass"), [(21.075862, 25), (22, 25), (24.448, 30), (3.9, 5)])
