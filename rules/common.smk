@@ -1,10 +1,9 @@
 """What the rules of several steps share. Each function answers one question about the config."""
 
-SWEPT = (
-    "T",
-    "classes",
-)  # one run per value: named in the folder, not in the settings of a run
-DECIDED = ("iteration", "variant")  # used by the decision, not by the runs
+# One run per value: named in the folder, not in the settings of a run.
+SWEPT = ("T", "classes")
+# Used by the decision, not by the runs.
+DECIDED = ("iteration", "variant")
 DECISIONS = ("align", "class3d", "select", "mask")
 
 
@@ -73,12 +72,12 @@ def half_maps_before(step):
 
 
 def resolution_before(step):
-    """Input function: the newest file before the step that tells a resolution, if there is one."""
+    """Input function: the files before the step that tell a resolution, newest first."""
     return lambda wc: recipe.resolution(wc.round, step)
 
 
 def sweep(step):
-    """The variants of a step's sweep in the wildcards' round: folder name -> (T, K)."""
+    """The variants of a step's sweep in the wildcards' round: folder name -> [T, K]."""
     return lambda wc: variants(recipe.settings(wc.round, step))
 
 

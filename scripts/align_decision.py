@@ -1,5 +1,6 @@
 """Choose the alignment to go on from, and give its particles and map their stable names."""
 
+import shutil
 from pathlib import Path
 
 from stacycle import choose, job
@@ -20,5 +21,5 @@ with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/align") as say:
     )
     say(str(chosen.decision))
     choose.go_on_from(chosen, folder)
-    choose.copy_reference(chosen.classes["map"].iloc[0], snakemake.output.reference)
+    shutil.copyfile(chosen.classes["map"].iloc[0], snakemake.output.reference)
     write_decision(snakemake.output.decision, chosen.decision)

@@ -6,7 +6,7 @@ import mrcfile
 
 from stacycle import geometry, job, relion
 from stacycle.decisions import mask_threshold, write_decision
-from stacycle.state import resolution
+from stacycle.state import reached
 
 params = snakemake.params
 folder = Path(snakemake.output.mask).parent
@@ -14,7 +14,7 @@ settings = dict(params.settings)
 
 with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/mask") as say:
     if settings["lowpass"] == "auto":
-        settings["lowpass"] = geometry.mask_lowpass(resolution(snakemake.input.resolution[0]))
+        settings["lowpass"] = geometry.mask_lowpass(reached(snakemake.input.resolution))
     with mrcfile.open(snakemake.input.map) as file:
         density, pixel = file.data.copy(), float(file.voxel_size.x)
     decision = mask_threshold(

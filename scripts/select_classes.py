@@ -1,5 +1,6 @@
 """Select good classes, by rule or as the config says, and keep their particles and the best one's map."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -17,5 +18,5 @@ with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/select") as say:
     particles = choose.keep_classes(star.read(snakemake.input.particles), decision.choice["classes"])
     choose.write_state(particles, star.read_optimisation_set(snakemake.input.state), folder)
     reference = classes.set_index("class").loc[decision.choice["reference_class"], "map"]
-    choose.copy_reference(reference, snakemake.output.reference)
+    shutil.copyfile(reference, snakemake.output.reference)
     write_decision(snakemake.output.decision, decision)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from snakemake.utils import update_config
 
 ROOT = Path(__file__).parents[1]
 
@@ -68,10 +70,8 @@ class Project:
 
 def overlay(base: dict, change: dict) -> dict:
     """`change` laid over `base`, key by key, as Snakemake does with a --configfile."""
-    merged = dict(base)
-    for key, value in change.items():
-        both = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = overlay(base[key], value) if both else value
+    merged = copy.deepcopy(base)
+    update_config(merged, change)
     return merged
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,17 +53,18 @@ def alignment(
     first = {
         name: align_iteration(runs.iterations(folder / name), iteration, f"{key}.iteration") for name in sweep
     }
+    tables = {name: runs.classes(folder / name, _number(first[name])) for name in sweep}
     candidates = [
         Alignment(
             name,
             T,
             runs.resolution_at_unit_T(folder / name, _number(first[name])),
-            runs.classes(folder / name, _number(first[name]))["accuracy_rotations"].iloc[0],
+            tables[name]["accuracy_rotations"].iloc[0],
         )
         for name, (T, _) in sweep.items()
     ]
     second = align_variant(candidates, variant, f"{key}.variant")
-    chosen = _chosen(folder, "Alignment", first, second, {})
+    chosen = _chosen(folder, "Alignment", first, second, tables)
     accuracy = chosen.classes["accuracy_rotations"].iloc[0]
     if sampling > 2 * accuracy:
         chosen.decision.warnings.append(
@@ -120,11 +120,6 @@ def go_on_from(chosen: Chosen, folder: str | Path) -> None:
     write_state(particles, star.read_optimisation_set(chosen.folder / f"{at}optimisation_set.star"), folder)
 
 
-def copy_reference(path: str | Path, to: str | Path) -> None:
-    """Copy a map under its stable name."""
-    shutil.copyfile(path, to)
-
-
 def keep_classes(particles: star.Tables, classes: Sequence[int]) -> star.Tables:
     """The particles of these classes; the tables general and optics stay as they are."""
     rows = particles["particles"]
@@ -136,9 +131,8 @@ def _chosen(
     folder: Path, question: str, first: dict[str, Decision], second: Decision, tables: dict[str, pd.DataFrame]
 ) -> Chosen:
     name = second.choice["variant"]
-    iteration = _number(first[name])
-    classes = tables[name] if tables else runs.classes(folder / name, iteration)
-    return Chosen(folder / name, iteration, classes, combine(question, [second, first[name]]))
+    decision = combine(question, [second, first[name]])
+    return Chosen(folder / name, _number(first[name]), tables[name], decision)
 
 
 def _number(decision: Decision) -> int:

@@ -27,6 +27,8 @@ from stacycle.software import resolve
 JOB_FILE = "job.json"
 # RELION redraws its bars ("  3/  8 sec ....~~(,_,">o]", tail "yum!") with carriage returns.
 PROGRESS_BAR = re.compile(r"^\s*[\d.?]+\s*/\s*[\d.?]+ (sec|min|hrs?)\b.*~~\(")
+# Not that --angpix was left out: the pixel size of the header is what is meant.
+WARNING = re.compile(r"\s*(WARNING|!)(?!.*--angpix)")
 LAST_LINES = 30
 # Where Snakemake points TMPDIR for its jobs if it was not set: often small, so no place for all particles.
 SYSTEM_TEMPORARY = ("/tmp", "/var/tmp", "/usr/tmp")
@@ -145,11 +147,7 @@ def milestone(line: str) -> str | None:
         return (match[1] + match[2]).strip("+ .").lower()
     if match := re.match(r"\s*\+ FINAL RESOLUTION:\s+(\S+)", line):
         return f"final resolution {match[1]} Å"
-    if (
-        re.match(r"\s*(WARNING|!)", line) and "--angpix" not in line
-    ):  # the header's pixel size is what is meant
-        return line.strip()
-    return None
+    return line.strip() if WARNING.match(line) else None
 
 
 def scratch_folder(setting: str | None) -> str | None:

@@ -2,7 +2,7 @@
 
 A round is a binning and an ordered list of steps. A step's input is what the steps before it left, across rounds:
 the *state* (`optimisation_set.star` with its particles), the newest reference map, mask, pair of half maps, and the
-newest file that tells a resolution. Only names are worked out here, nothing is read: the DAG is static.
+files that tell a resolution. Only names are worked out here, nothing is read: the DAG is static.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any
 from stacycle.errors import UserError
 
 INPUTS = "results/inputs"
-STEPS = ("extract", "reconstruct", "align", "class3d", "select", "mask", "refine3d", "postprocess")
 
 # What each step leaves for the ones that follow, by file name in the step's folder.
 STATE = {
@@ -90,8 +89,12 @@ class Recipe:
         return self._need(HALF_MAPS, round_, step, "half maps", "refine3d")
 
     def resolution(self, round_: str, step: str) -> list[str]:
-        """The newest file before the step that tells a resolution; an empty list if there is none."""
-        return self._newest(RESOLUTION, round_, step)
+        """All files before the step that tell a resolution, newest first: the newest may tell none (`inf`)."""
+        return [
+            f"results/{earlier_round}/{earlier}/{RESOLUTION[earlier]}"
+            for earlier_round, earlier in self._before(round_, step)
+            if earlier in RESOLUTION
+        ]
 
     def _before(self, round_: str, step: str) -> Iterator[tuple[str, str]]:
         """The steps before this one, newest first."""

@@ -117,14 +117,11 @@ def moved(folder: str | Path, iteration: int, since: int = 2) -> float:
 
 def unlike_last(folder: str | Path, numbers: Sequence[int]) -> dict[int, float]:
     """For each of these iterations, the fraction of particles whose class is not that of the last of them."""
+    if not numbers:
+        return {}
     by_number = {number: assignments(folder, number).set_index("particle")["class"] for number in numbers}
     last = by_number[max(numbers)]
     return {number: float((found.reindex(last.index) != last).mean()) for number, found in by_number.items()}
-
-
-def tau_fudge(folder: str | Path, iteration: int) -> float:
-    """RELION's T of a run."""
-    return _value(_model(folder, iteration)["model_general"], "rlnTau2FudgeFactor")
 
 
 def ssnr(class_map: str | Path) -> tuple[np.ndarray, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,22 +63,26 @@ def resolution(path: str) -> float:
     return runs.fsc(path).resolution
 
 
-def lowpass(setting: float | str, told: list[str]) -> float:
-    """A low-pass filter in Å: the setting, or for `auto` slightly coarser than the resolution that `told` tells.
+def reached(told: list[str]) -> float:
+    """The resolution in Å reached so far: that of the first of the files, newest first, which tells a finite one.
 
-    UserError for `auto` if `told` names no file.
+    At low T the best class can have none (`inf`). UserError if no file tells one.
     """
-    if setting != "auto":
-        return float(setting)
-    if not told:
+    finite = (found for path in told if math.isfinite(found := resolution(path)))
+    if (newest := next(finite, None)) is None:
         raise UserError(
             "lowpass: auto follows from a resolution, but no step before this one tells one; set it."
         )
-    return geometry.initial_lowpass(resolution(told[0]))
+    return newest
+
+
+def lowpass(setting: float | str, told: list[str]) -> float:
+    """A low-pass filter in Å: the setting, or for `auto` slightly coarser than the resolution `reached`."""
+    return float(setting) if setting != "auto" else geometry.initial_lowpass(reached(told))
 
 
 def settle(settings: dict[str, Any], state: State, told: list[str]) -> dict[str, Any]:
-    """The settings with each `auto` worked out; `told` names the file that tells the resolution reached, if any."""
+    """The settings with each `auto` worked out; `told` names the files that tell a resolution, newest first."""
     settled = {
         key: _FROM_IMAGES[key](state.box, state.pixel) if value == "auto" and key in _FROM_IMAGES else value
         for key, value in settings.items()

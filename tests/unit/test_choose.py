@@ -8,6 +8,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from stacycle import choose, star
+from stacycle.errors import UserError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "data"
 
@@ -61,3 +62,11 @@ def test_a_selection_is_written_as_relions_own_selection(tmp_path: Path) -> None
     assert list(ours) == list(relions) == ["general", "optics", "particles"]
     same(ours["optics"], relions["optics"])
     assert list(ours["particles"]) == list(relions["particles"])
+
+
+def test_a_classification_without_a_complete_iteration_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "T1_K2").mkdir()
+    with pytest.raises(UserError, match="no complete iteration"):
+        choose.classification(
+            tmp_path, {"T1_K2": [1, 2]}, "auto", "auto", "class3d", consensus="", diameter=1, lowpass=1
+        )

@@ -34,7 +34,14 @@ def test_a_step_starts_from_what_the_steps_before_it_left(step: str, state: str,
 def test_the_next_round_goes_on_from_the_refined_particles_of_the_round_before() -> None:
     two = recipe(bin4=BIN4, bin2=BIN2)
     assert two.state("bin2", "extract")[0] == "results/bin4/refine3d/run_optimisation_set.star"
-    assert two.resolution("bin2", "refine3d") == ["results/bin4/postprocess/postprocess.star"]
+    assert two.resolution("bin2", "refine3d")[0] == "results/bin4/postprocess/postprocess.star"
+
+
+def test_files_that_tell_a_resolution_come_newest_first() -> None:
+    assert recipe(bin4=BIN4).resolution("bin4", "mask") == [
+        "results/bin4/select/decision.json",
+        "results/bin4/align/decision.json",
+    ]
 
 
 def test_a_mask_is_never_taken_from_a_round_of_another_binning() -> None:

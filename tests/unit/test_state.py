@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 
 from stacycle import star
+from stacycle.decisions import Decision, write_decision
 from stacycle.errors import UserError
 from stacycle.state import State, lowpass, read_state, resolution, series_pixel, settle
 
@@ -49,6 +51,15 @@ def test_what_the_config_says_is_left_as_it_is() -> None:
 def test_the_low_pass_follows_from_the_resolution_that_was_reached() -> None:
     assert resolution("postprocess/postprocess.star") == 40.0
     assert lowpass("auto", ["postprocess/postprocess.star"]) == 45
+
+
+def test_a_class_without_a_resolution_leaves_the_one_reached_before(tmp_path: Path) -> None:
+    """At low T the largest and best class can have resolution inf, which a decision gives as none."""
+    none = Decision("Classes", {"classes": [1]}, "rule", "", numbers={"resolution": math.nan})
+    write_decision(tmp_path / "decision.json", none)
+    assert lowpass("auto", [str(tmp_path / "decision.json"), "postprocess/postprocess.star"]) == 45
+    with pytest.raises(UserError, match="lowpass"):
+        lowpass("auto", [str(tmp_path / "decision.json")])
 
 
 def test_without_a_resolution_the_low_pass_has_to_be_given() -> None:
