@@ -6,9 +6,9 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
-from stacycle.config import validate
+from stacycle.config import refuse_keys_twice, validate
 from stacycle.errors import UserError
-from stacycle.recipe import INPUTS, Recipe, variants
+from stacycle.recipe import DECISIONS, INPUTS, STATE_FILE, SWEEPS, Recipe, variants
 from stacycle.inputs import tilt_series_of
 
 min_version("9.16")
@@ -22,6 +22,8 @@ configfile: Path(workflow.basedir) / "config/config.yaml"
 
 
 try:
+    for configfile in workflow.configfiles:
+        refuse_keys_twice(configfile)
     validate(config)
     recipe = Recipe.from_config(config)
 except UserError as error:
@@ -30,7 +32,9 @@ except UserError as error:
 
 wildcard_constraints:
     round="|".join(recipe.rounds),
-    variant=r"T[\d.e+-]+(_K\d+)?",
+    variant=r"[\w.+-]+",
+    cycle=r"cycle\d+",
+    sweep="|".join(SWEEPS),
 
 
 include: "rules/common.smk"
@@ -43,6 +47,9 @@ include: "rules/select.smk"
 include: "rules/mask.smk"
 include: "rules/refine3d.smk"
 include: "rules/postprocess.smk"
+include: "rules/cycle.smk"
+include: "rules/ctfrefine.smk"
+include: "rules/polish.smk"
 include: "rules/report.smk"
 
 

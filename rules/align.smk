@@ -6,6 +6,7 @@ rule align:
         state=state_before("align"),
         reference=reference_before("align"),
         resolution=resolution_before("align"),
+        decided=decided_before("align"),
     output:
         data="results/{round}/align/{variant}/run_it{iteration}_data.star",
         model="results/{round}/align/{variant}/run_it{iteration}_model.star",
@@ -33,11 +34,13 @@ rule align:
         "../scripts/class3d.py"
 
 
-rule align_decision:
+checkpoint align_decision:
     input:
         runs=last_iterations("align"),
+        decided=decided_before("align"),
     output:
         decision="results/{round}/align/decision.json",
+        state_file=f"results/{{round}}/align/{STATE_FILE}",
         state="results/{round}/align/optimisation_set.star",
         particles="results/{round}/align/particles.star",
         reference="results/{round}/align/reference.mrc",

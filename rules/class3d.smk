@@ -6,6 +6,7 @@ rule class3d:
         state=state_before("class3d"),
         reference=reference_before("class3d"),
         resolution=resolution_before("class3d"),
+        decided=decided_before("class3d"),
     output:
         data="results/{round}/class3d/{variant}/run_it{iteration}_data.star",
         model="results/{round}/class3d/{variant}/run_it{iteration}_model.star",
@@ -32,13 +33,15 @@ rule class3d:
         "../scripts/class3d.py"
 
 
-rule class3d_decision:
+checkpoint class3d_decision:
     input:
         runs=last_iterations("class3d"),
         consensus=reference_before("class3d"),
         resolution=resolution_before("class3d"),
+        decided=decided_before("class3d"),
     output:
         decision="results/{round}/class3d/decision.json",
+        state_file=f"results/{{round}}/class3d/{STATE_FILE}",
         state="results/{round}/class3d/optimisation_set.star",
         particles="results/{round}/class3d/particles.star",
         classes="results/{round}/class3d/classes.tsv",

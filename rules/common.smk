@@ -4,7 +4,10 @@
 SWEPT = ("T", "classes")
 # Used by the decision, not by the runs.
 DECIDED = ("iteration", "variant")
-DECISIONS = ("align", "class3d", "select", "mask")
+SHOWN_DECISIONS = (*DECISIONS, "mask")
+
+for note in recipe.notes():
+    logger.warning(note)
 
 
 def given_inputs():
@@ -51,14 +54,36 @@ def diameter_if_auto_box(wc):
     )
 
 
+def by_content(paths):
+    """The files of a decision are as new as the decision, but its state file tells whether they hold anything new."""
+    return [
+        (
+            ancient(path)
+            if Path(path).parent.name in (*DECISIONS, *SWEEPS)
+            and Path(path).name != STATE_FILE
+            else path
+        )
+        for path in paths
+    ]
+
+
+def decided_before(step):
+    """Input function: the decisions that the step hangs on, however far back.
+
+    Decisions are checkpoints: after one, Snakemake looks at the jobs that depend on it again, and leaves out those
+    for which nothing has changed.
+    """
+    return lambda wc: [ancient(path) for path in recipe.decided(wc.round, step)]
+
+
 def state_before(step):
-    """Input function: the optimisation set that the step starts from, and its particles."""
-    return lambda wc: recipe.state(wc.round, step)
+    """Input function: the optimisation set that the step starts from, and what tells whether it is the same."""
+    return lambda wc: by_content(recipe.state(wc.round, step))
 
 
 def reference_before(step):
     """Input function: the newest reference map before the step."""
-    return lambda wc: recipe.reference(wc.round, step)
+    return lambda wc: by_content([recipe.reference(wc.round, step)])[0]
 
 
 def mask_before(step):
@@ -92,6 +117,51 @@ def last_iterations(step):
         ]
 
     return files
+
+
+def cycle_setting(*keys):
+    """Params function: one setting of the cycle of the wildcards' round."""
+
+    def value(wc):
+        found = recipe.settings(wc.round, "cycle")
+        for key in keys:
+            found = found[key]
+        return found
+
+    return value
+
+
+def decided_before_sweep(sweep=None):
+    """Input function: as `decided_before`, for a sweep's variants, or (None) for the sweep that the wildcards name."""
+    return lambda wc: [
+        ancient(path)
+        for path in recipe.decided(
+            wc.round, "cycle", wc.cycle, sweep or wc.get("sweep", "")
+        )
+    ]
+
+
+def sweep_start(part, sweep=None):
+    """Input function: the state, half maps, map or FSC that a sweep's variants start from."""
+
+    def files(wc):
+        found = getattr(recipe.start(wc.round, wc.cycle, sweep or wc.sweep), part)
+        return by_content([found])[0] if isinstance(found, str) else by_content(found)
+
+    return files
+
+
+def sweep_variants(wc):
+    """The variants of a cycle's sweep: folder name -> settings."""
+    return recipe.settings(wc.round, "cycle")[wc.sweep]
+
+
+def of_sweep_variants(name):
+    """Input function: one file of each of a sweep's variants."""
+    return lambda wc: [
+        f"results/{wc.round}/{wc.cycle}/{wc.sweep}/{variant}/{name}"
+        for variant in sweep_variants(wc)
+    ]
 
 
 def of_all_rounds(step, name):

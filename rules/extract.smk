@@ -4,6 +4,7 @@
 rule extract:
     input:
         state=state_before("extract"),
+        decided=decided_before("extract"),
     output:
         particles="results/{round}/extract/particles.star",
         state="results/{round}/extract/optimisation_set.star",

@@ -5,6 +5,7 @@ rule mask:
     input:
         map=reference_before("mask"),
         resolution=resolution_before("mask"),
+        decided=decided_before("mask"),
     output:
         mask="results/{round}/mask/mask.mrc",
         decision="results/{round}/mask/decision.json",
@@ -21,6 +22,7 @@ rule mask:
     params:
         engine=engine_kind(),
         diameter=config["particle"]["diameter"],
+        key=lambda wc: f"rounds.{wc.round}.mask",
         settings=settings("mask"),
     message:
         "{wildcards.round}: create the mask"

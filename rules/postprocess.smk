@@ -5,6 +5,7 @@ rule postprocess:
     input:
         half_maps=half_maps_before("postprocess"),
         mask=mask_before("postprocess"),
+        decided=decided_before("postprocess"),
     output:
         star="results/{round}/postprocess/postprocess.star",
         map="results/{round}/postprocess/postprocess.mrc",

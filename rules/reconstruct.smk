@@ -4,6 +4,7 @@
 rule reconstruct:
     input:
         state=state_before("reconstruct"),
+        decided=decided_before("reconstruct"),
     output:
         map="results/{round}/reconstruct/merged.mrc",
     log:

@@ -7,6 +7,7 @@ rule refine3d:
         reference=reference_before("refine3d"),
         mask=mask_before("refine3d"),
         resolution=resolution_before("refine3d"),
+        decided=decided_before("refine3d"),
     output:
         data="results/{round}/refine3d/run_data.star",
         model="results/{round}/refine3d/run_model.star",

@@ -6,13 +6,21 @@ rule report:
         preflight=f"{INPUTS}/preflight.json",
         particles=of_all_rounds("extract", "particles.star"),
         decisions=[
-            path for step in DECISIONS for path in of_all_rounds(step, "decision.json")
+            path
+            for step in SHOWN_DECISIONS
+            for path in of_all_rounds(step, "decision.json")
         ],
         montages=of_all_rounds("select", "classes.png"),
         masks=of_all_rounds("mask", "mask.mrc"),
         refined=of_all_rounds("refine3d", "run_data.star"),
         postprocess=of_all_rounds("postprocess", "postprocess.star"),
         maps=of_all_rounds("postprocess", "postprocess.mrc"),
+        rungs=[
+            path
+            for rung in recipe.rungs()
+            for path in (rung["postprocess"], rung["state"], rung["decision"])
+            if path
+        ],
     output:
         html="results/report.html",
         ladder="results/ladder.tsv",
@@ -23,6 +31,7 @@ rule report:
         "../envs/conda.yaml"
     params:
         rounds=recipe.summary(),
+        rungs=recipe.rungs(),
         engine=engine_kind(),
     message:
         "Write the report"

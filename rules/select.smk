@@ -4,7 +4,9 @@
 rule class_montage:
     input:
         classes="results/{round}/class3d/classes.tsv",
-        particles="results/{round}/class3d/particles.star",
+        state_file=f"results/{{round}}/class3d/{STATE_FILE}",
+        particles=ancient("results/{round}/class3d/particles.star"),
+        decided=decided_before("select"),
     output:
         montage="results/{round}/select/classes.png",
     log:
@@ -18,14 +20,17 @@ rule class_montage:
         "../scripts/class_montage.py"
 
 
-rule select:
+checkpoint select:
     input:
         classes="results/{round}/class3d/classes.tsv",
-        state="results/{round}/class3d/optimisation_set.star",
-        particles="results/{round}/class3d/particles.star",
+        state_file=f"results/{{round}}/class3d/{STATE_FILE}",
+        state=ancient("results/{round}/class3d/optimisation_set.star"),
+        particles=ancient("results/{round}/class3d/particles.star"),
+        decided=decided_before("select"),
         montage="results/{round}/select/classes.png",
     output:
         decision="results/{round}/select/decision.json",
+        state_file=f"results/{{round}}/select/{STATE_FILE}",
         state="results/{round}/select/optimisation_set.star",
         particles="results/{round}/select/particles.star",
         reference="results/{round}/select/reference.mrc",

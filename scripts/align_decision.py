@@ -1,6 +1,5 @@
 """Choose the alignment to go on from, and give its particles and map their stable names."""
 
-import shutil
 from pathlib import Path
 
 from stacycle import choose, job
@@ -20,6 +19,5 @@ with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/align") as say:
         sampling=params.sampling,
     )
     say(str(chosen.decision))
-    choose.go_on_from(chosen, folder)
-    shutil.copyfile(chosen.classes["map"].iloc[0], snakemake.output.reference)
+    choose.go_on_from(chosen, folder, reference=chosen.classes["map"].iloc[0])
     write_decision(snakemake.output.decision, chosen.decision)

@@ -12,18 +12,19 @@ params = snakemake.params
 folder = Path(snakemake.output.mask).parent
 settings = dict(params.settings)
 
-with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/mask") as say:
-    if settings["lowpass"] == "auto":
-        settings["lowpass"] = geometry.mask_lowpass(reached(snakemake.input.resolution))
+with job.task(snakemake.log[0], "/".join(folder.parts[1:])) as say:
     with mrcfile.open(snakemake.input.map) as file:
         density, pixel = file.data.copy(), float(file.voxel_size.x)
+    if settings["lowpass"] == "auto":
+        finest = max(reached(snakemake.input.resolution), geometry.nyquist(pixel))
+        settings["lowpass"] = geometry.mask_lowpass(finest)
     decision = mask_threshold(
         density,
         pixel,
         settings["lowpass"],
         params.diameter,
         settings.pop("threshold"),
-        key=f"rounds.{snakemake.wildcards.round}.mask.threshold",
+        key=f"{params.key}.threshold",
     )
     say(str(decision))
     argv = relion.mask_create(

@@ -1,17 +1,25 @@
-"""Post-process: the resolution by masked FSC, and a sharpened map."""
+"""Post-process: the resolution by masked FSC, and a sharpened map; of a round, of a cycle or of one variant."""
 
 from pathlib import Path
 
-from stacycle import job, relion
+from stacycle import cycle, job, relion
 
 folder = Path(snakemake.output.star).parent
 settings = dict(snakemake.params.settings)
+is_variant = "variant" in snakemake.wildcards.keys()
 
-with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/postprocess") as say:
+with (
+    job.task(snakemake.log[0], "/".join(folder.parts[1:])) as say,
+    job.may_fail(folder, snakemake.output, say, allowed=is_variant),
+):
+    job.need(snakemake.input)
+    mask = next(iter(snakemake.input.mask), None)
+    if mask:
+        cycle.check_mask(mask, snakemake.input.half_maps[0])
     bfactor = settings.pop("bfactor")
     argv = relion.postprocess(
         half_map=snakemake.input.half_maps[0],
-        mask=next(iter(snakemake.input.mask), None),
+        mask=mask,
         out=f"{folder}/postprocess",
         bfactor=None if bfactor == "auto" else bfactor,
         **settings,

@@ -7,9 +7,12 @@ files = ("preflight", "particles", "decisions", "montages", "masks", "refined", 
 with job.task(snakemake.log[0], "report") as say:
     inputs = report.Inputs(
         rounds=snakemake.params.rounds,
+        rungs=snakemake.params.rungs,
+        notes=snakemake.params.notes,
         engine=snakemake.params.engine,
         **{name: snakemake.input.get(name) for name in files},
     )
-    report.write_ladder(snakemake.output.ladder, inputs)
-    report.write_report(snakemake.output.html, inputs)
+    rungs = report.ladder(inputs)
+    report.write_ladder(snakemake.output.ladder, rungs)
+    report.write_report(snakemake.output.html, inputs, rungs)
     say(f"look at {snakemake.output.html}")

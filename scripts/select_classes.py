@@ -1,6 +1,5 @@
 """Select good classes, by rule or as the config says, and keep their particles and the best one's map."""
 
-import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +15,11 @@ with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/select") as say:
     decision = choose_classes(classes, snakemake.params.classes, key)
     say(str(decision))
     particles = choose.keep_classes(star.read(snakemake.input.particles), decision.choice["classes"])
-    choose.write_state(particles, star.read_optimisation_set(snakemake.input.state), folder)
-    reference = classes.set_index("class").loc[decision.choice["reference_class"], "map"]
-    shutil.copyfile(reference, snakemake.output.reference)
+    choose.write_state(
+        particles,
+        star.read_optimisation_set(snakemake.input.state),
+        folder,
+        reference=classes.set_index("class").loc[decision.choice["reference_class"], "map"],
+        resolution=decision.numbers["resolution"],
+    )
     write_decision(snakemake.output.decision, decision)

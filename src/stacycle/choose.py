@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +23,7 @@ from stacycle.decisions import (
     with_agreement,
 )
 from stacycle.decisions.iteration import Choice
+from stacycle.state import write_state_file
 
 Sweep = Mapping[str, Sequence[float]]  # folder name -> [T, K]
 
@@ -105,19 +108,36 @@ def classification(
     return _chosen(folder, "Classification", first, second, tables)
 
 
-def write_state(particles: star.Tables, tomograms: star.OptimisationSet, folder: str | Path) -> None:
-    """Write `particles.star`, and beside it the optimisation set that joins it to the tomograms it came with."""
+def write_state(
+    particles: star.Tables,
+    tomograms: star.OptimisationSet,
+    folder: str | Path,
+    reference: str | Path | None = None,
+    resolution: float = nan,
+) -> None:
+    """Write what the next step starts from: `particles.star`, the optimisation set that joins it to the tomograms it
+    came with, `reference.mrc` if there is one, and `state.json`."""
     path = Path(folder) / "particles.star"
     star.write(path, particles)
     state = star.OptimisationSet(str(path), tomograms.tomograms, tomograms.trajectories)
     star.write_optimisation_set(path.with_name("optimisation_set.star"), state)
+    maps = []
+    if reference is not None:
+        shutil.copyfile(reference, path.with_name("reference.mrc"))
+        maps = ["reference.mrc"]
+    write_state_file(folder, maps, resolution)
 
 
-def go_on_from(chosen: Chosen, folder: str | Path) -> None:
-    """Give the chosen iteration's particles and state their stable names in `folder`."""
+def go_on_from(chosen: Chosen, folder: str | Path, reference: str | Path | None = None) -> None:
+    """Give the chosen iteration's particles, state and `reference` map their stable names in `folder`."""
     at = f"run_it{chosen.iteration:03d}_"
-    particles = star.read(chosen.folder / f"{at}data.star")
-    write_state(particles, star.read_optimisation_set(chosen.folder / f"{at}optimisation_set.star"), folder)
+    write_state(
+        star.read(chosen.folder / f"{at}data.star"),
+        star.read_optimisation_set(chosen.folder / f"{at}optimisation_set.star"),
+        folder,
+        reference,
+        chosen.decision.numbers.get("resolution", nan),
+    )
 
 
 def keep_classes(particles: star.Tables, classes: Sequence[int]) -> star.Tables:

@@ -13,7 +13,7 @@ import jsonschema
 import yaml
 
 from stacycle.errors import UserError
-from stacycle.recipe import variants
+from stacycle.recipe import SWEEPS, variants
 
 SCHEMA = Path(__file__).parents[2] / "config" / "config.schema.yaml"
 
@@ -84,8 +84,21 @@ def _laid_over(base: Any, overlay: Any) -> Any:
 def _fill(settings: dict[str, Any], properties: dict[str, Any]) -> None:
     settings.setdefault("box", properties["box"]["default"])
     for step in settings["steps"]:
-        defaults = {key: node["default"] for key, node in properties[step]["properties"].items()}
-        settings[step] = defaults | settings.get(step, {})
+        settings[step] = _filled(settings.get(step), properties[step])
+
+
+def _filled(value: Any, schema: dict[str, Any]) -> Any:
+    """A block of the config with what it leaves out, at every depth; variants set to null go."""
+    if (value is None and "default" in schema) or not isinstance(value, dict | None):
+        return value
+    value = value or {}
+    named = {
+        key: _filled(value.get(key, node.get("default")), node)
+        for key, node in schema.get("properties", {}).items()
+    }
+    for of_a_variant in schema.get("patternProperties", {}).values():
+        named |= {key: _filled(one, of_a_variant) for key, one in value.items() if one is not None}
+    return named
 
 
 def _wrong_choices(name: str, settings: dict[str, Any]) -> Iterator[str]:
@@ -99,6 +112,49 @@ def _wrong_choices(name: str, settings: dict[str, Any]) -> Iterator[str]:
                 f"{where}.iteration: {chosen['iteration']} comes after the last, {chosen['iterations']}; "
                 "choose an earlier one or raise iterations."
             )
+    if "cycle" in settings["steps"]:
+        yield from _wrong_cycle(f"rounds.{name}.cycle", settings["cycle"])
+
+
+def _wrong_cycle(where: str, settings: dict[str, Any]) -> Iterator[str]:
+    """What cannot work in a cycle: variants that do nothing or the same as another, boxes, the choice to keep."""
+    for sweep in SWEEPS:
+        seen: dict[str, str] = {}
+        for variant, chosen in (settings[sweep] or {}).items():
+            what = json.dumps(chosen, sort_keys=True)
+            if variant in ("before", "auto"):
+                yield f"{where}.{sweep}.{variant}: the name has a meaning of its own; give the variant another."
+            if what in seen:
+                yield f"{where}.{sweep}: {variant} is the same as {seen[what]}; change one, or leave it out with null."
+            if sweep == "ctfrefine" and not chosen["defocus"] and not chosen["scale"]:
+                yield f"{where}.{sweep}.{variant}: refines neither defocus nor scale; turn one on, or leave it out."
+            seen.setdefault(what, variant)
+        keep = settings["keep"][sweep]
+        if keep not in ("auto", "before", *seen.values()):
+            choices = ", ".join(["auto", "before", *seen.values()])
+            yield f"{where}.keep.{sweep}: there is no variant {keep}; choose one of {choices}."
+    box, estimation_box = settings["box"], settings["estimation_box"]
+    if "auto" not in (box, estimation_box) and estimation_box < box:
+        yield f"{where}.estimation_box: {estimation_box} px is smaller than the box of {box}; give at least that."
+
+
+def refuse_keys_twice(path: str | Path) -> None:
+    """UserError for a key that stands twice in one block of a YAML file: YAML would silently take the last."""
+    tree = yaml.compose(Path(path).read_text())
+    _refuse([f"{path}: {key} stands there twice; keep one of the two." for key in _keys_twice(tree, "")])
+
+
+def _keys_twice(node: yaml.Node | None, prefix: str) -> Iterator[str]:
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _keys_twice(item, prefix)
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if key.value in seen:
+                yield f"{prefix}{key.value}"
+            seen.add(key.value)
+            yield from _keys_twice(value, f"{prefix}{key.value}.")
 
 
 def _schema_problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
@@ -120,6 +176,8 @@ def _sentences(error: jsonschema.ValidationError) -> Iterator[str]:
                 else f"known here: {', '.join(known) or 'names in letters'}."
             )
             yield f"{_dotted(*parts, key)}: unknown key; {hint}"
+    elif error.validator == "minProperties":
+        yield f"{_dotted(*parts)}: is empty; give at least one setting, or leave it out with null."
     elif error.validator == "required":
         key = error.message.split("'")[1]
         yield f"{_dotted(*parts, key)}: missing; give {_expected(schema['properties'][key])}."
@@ -170,8 +228,8 @@ _BOUNDS = {
 
 
 def _leaves(schema: dict[str, Any], prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    rounds = [("NAME", node) for node in schema.get("patternProperties", {}).values()]
-    for name, node in [*schema.get("properties", {}).items(), *rounds]:
+    named = [("NAME", node) for node in schema.get("patternProperties", {}).values()]
+    for name, node in [*schema.get("properties", {}).items(), *named]:
         if "description" in node:
             yield prefix + name, node
         yield from _leaves(node.get("items", node), f"{prefix}{name}.")

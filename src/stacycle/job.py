@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from stacycle import __version__
-from stacycle.errors import UserError
+from stacycle.errors import ProgramError, UserError
 from stacycle.software import resolve
 
 JOB_FILE = "job.json"
@@ -72,7 +72,7 @@ def run(
     What an earlier run left in the folder is moved aside first (`move_aside`), so that nothing stale is taken for new.
     `engine` is the config's section that says where RELION's programs are. `makes` are the files that must be there,
     and not empty, when the program has ended well.
-    Raises UserError if the program cannot be found, fails, or leaves any of them out.
+    Raises UserError if the program cannot be found, ProgramError if it fails or leaves any of them out.
     """
     folder = Path(folder)
     command = resolve(engine, list(argv))
@@ -98,11 +98,48 @@ def run(
     _write_json(folder / JOB_FILE, record)
     if status != 0:
         how = f"was ended by signal {-status}" if status < 0 else f"failed with exit status {status}"
-        raise UserError(f"{program(argv)} {how}: {_reason(last_lines)}")
+        raise ProgramError(f"{program(argv)} {how}: {_reason(last_lines)}")
     if missing:
-        raise UserError(
+        raise ProgramError(
             f"{program(argv)} ended without an error but did not write {', '.join(missing)}: {_reason(last_lines)}"
         )
+
+
+@contextmanager
+def may_fail(
+    folder: str | Path, makes: Sequence[str | Path], say: Say, allowed: bool = True
+) -> Iterator[None]:
+    """One variant of a sweep, if `allowed`: should its program fail, the sweep goes on without it.
+
+    The cause is kept in the job's record (`failure`), and what should have been made becomes empty files, which no
+    program takes for results. A mistake of the user's, which all variants would share, is still an error.
+    """
+    try:
+        yield
+    except ProgramError as error:
+        if not allowed:
+            raise
+        record = Path(folder) / JOB_FILE
+        record.parent.mkdir(parents=True, exist_ok=True)
+        known = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+        _write_json(record, known | {"ended_well": False, "cause": str(error)})
+        for path in makes:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).write_bytes(b"")
+        say(f"FAILED: {error} The sweep goes on without this variant.")
+
+
+def need(paths: Sequence[str | Path]) -> None:
+    """ProgramError, with the cause, if one of the files is what a failed variant left (see `may_fail`)."""
+    for path in map(Path, paths):
+        if path.exists() and path.stat().st_size == 0:
+            raise ProgramError(failure(path.parent) or f"{path} is empty; delete it and run Snakemake again.")
+
+
+def failure(folder: str | Path) -> str:
+    """Why a variant's program failed in `folder` (see `may_fail`); empty if it did not."""
+    record = Path(folder) / JOB_FILE
+    return json.loads(record.read_text(encoding="utf-8")).get("cause", "") if record.exists() else ""
 
 
 def move_aside(folder: Path) -> None:

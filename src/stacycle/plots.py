@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,13 +13,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
+from stacycle.decisions import BEFORE
 from stacycle.runs import Iteration, PostProcess
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8A8F98"
 INK = "#1F2430"
 DIRECTIONS = ("XY", "XZ", "YZ")  # of central slices; arrays are (z, y, x)
 DPI = 150
+ROLLED_BACK = "rolled back"  # in `kept` of the ladder: no variant was better than the state before
+_RESOLUTION_TICKS = (1.5, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150, 200)
 Target = str | Path | IO[bytes]  # where a figure goes
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -127,9 +131,6 @@ def fsc_figure(result: PostProcess, path: Target) -> None:
                     label=label,
                     linewidth=width,
                 )
-        axes.axhline(0, color=GREY, linewidth=0.8)
-        axes.axhline(0.143, color=GREY, linewidth=1, linestyle=":")
-        axes.text(0.002, 0.155, "0.143", transform=axes.get_yaxis_transform(), color=GREY, va="bottom")
         axes.axvline(1 / result.resolution, color=ORANGE, linewidth=1.5)
         axes.annotate(
             f"{result.resolution:.2f} Å" + (" = Nyquist" if result.at_nyquist else ""),
@@ -141,26 +142,21 @@ def fsc_figure(result: PostProcess, path: Target) -> None:
             color="#9A6A00",
             weight="bold",
         )
-        axes.set_ylim(-0.1, 1.12)
-        axes.set_xlim(0, result.fsc["frequency"].max() * 1.01)
-        axes.set_ylabel("Fourier shell correlation")
-        axes.set_xlabel("Resolution (Å)")
-        axes.set_xticks(ticks := [x for x in axes.get_xticks() if 0 < x <= 1 / result.nyquist * 1.001])
-        axes.set_xticklabels([f"{1 / x:.3g}" for x in ticks])
+        _fsc_axes(axes, result, end=result.fsc["frequency"].max() * 1.01)
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
         _save(figure, path)
 
 
 def slices_figure(density: str | Path, path: Target) -> None:
     """The three central slices of a map."""
-    volume, pixel_size = _read(density)
+    images, pixel_size = _read_slices(density)
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(8.4, 3.1), layout="constrained")
-        low, high = np.percentile(volume, [0.5, 99.9])
-        for axes, name, image in zip(figure.subplots(1, 3), DIRECTIONS, central_slices(volume), strict=True):
+        low, high = np.percentile(images, [0.5, 99.9])
+        for axes, name, image in zip(figure.subplots(1, 3), DIRECTIONS, images, strict=True):
             _image(axes, image, vmin=low, vmax=high)
             axes.set_title(name)
-        _scale_bar(figure.axes[0], len(volume), pixel_size)
+        _scale_bar(figure.axes[0], len(images[0]), pixel_size)
         _save(figure, path)
 
 
@@ -168,20 +164,19 @@ def mask_figure(density: str | Path, mask: str | Path, path: Target, threshold: 
     """The three central slices of a map, with the outline of its mask: at 0.5, and where its soft edge
     ends.
     """
-    volume, pixel_size = _read(density)
-    weights = read_map(mask)
+    images, pixel_size = _read_slices(density)
+    weights, _ = _read_slices(mask)
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(8.4, 3.3), layout="constrained")
-        low, high = np.percentile(volume, [0.5, 99.9])
-        pairs = zip(central_slices(volume), central_slices(weights), strict=True)
-        for axes, name, (image, weight) in zip(figure.subplots(1, 3), DIRECTIONS, pairs, strict=True):
+        low, high = np.percentile(images, [0.5, 99.9])
+        for axes, name, image, weight in zip(figure.subplots(1, 3), DIRECTIONS, images, weights, strict=True):
             _image(axes, image, vmin=low, vmax=high)
             if weight.max() > 0.5:
                 axes.contour(weight, [0.5], colors=[ORANGE], linewidths=1.8)
             if weight.max() > 0.01:
                 axes.contour(weight, [0.01], colors=["#56B4E9"], linewidths=1, linestyles="dashed")
             axes.set_title(name)
-        _scale_bar(figure.axes[0], len(volume), pixel_size)
+        _scale_bar(figure.axes[0], len(images[0]), pixel_size)
         said = "orange: mask 0.5 · blue: end of the soft edge"
         figure.supxlabel(
             said + (f" · threshold {threshold:.4g}" if threshold is not None else ""), fontsize=9
@@ -189,34 +184,84 @@ def mask_figure(density: str | Path, mask: str | Path, path: Target, threshold: 
         _save(figure, path)
 
 
-def ladder_figure(rungs: pd.DataFrame, path: Target) -> None:
-    """The ladder of resolutions: one rung per postprocess (`report.ladder`), with Nyquist of its binning."""
+def sweep_figure(results: Mapping[str, PostProcess], kept: str, path: Target) -> None:
+    """The corrected FSC of each variant of a sweep, by name; the state `before` dashed, the one `kept` thick.
+
+    All are of one box and mask. The axis ends where no variant has signal any more.
+    """
+    styles = _variant_styles([name for name in results if name not in (BEFORE, kept)])
+    styles[BEFORE] = {"color": INK, "linestyle": "--"}
+    styles[kept] = styles.get(kept, {"color": BLUE}) | {"linewidth": 3, "zorder": 3}
+    labels = {
+        name: f"{name}, {result.resolution:.2f} Å" + (" (kept)" if name == kept else "")
+        for name, result in results.items()
+    }
+    columns = max(1, min(len(results), 90 // (max(map(len, labels.values())) + 8)))
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(max(4.2, 1.1 * len(rungs) + 1.6), 3.2), layout="constrained")
+        figure = Figure(figsize=(6.6, 3.2 + 0.2 * -(-len(results) // columns)), layout="constrained")
         axes = figure.subplots()
-        at = np.arange(len(rungs))
-        axes.hlines(rungs["nyquist"], at - 0.35, at + 0.35, color=GREY, linestyle=":", label="Nyquist")
-        axes.plot(at, rungs["resolution"], "-o", color=BLUE, markersize=7)
-        for x, value in zip(at, rungs["resolution"], strict=True):
+        for name, result in results.items():
+            curve = result.fsc["corrected"]
+            axes.plot(result.fsc["frequency"], curve, label=labels[name], **styles[name])
+        finest = min(results.values(), key=lambda result: result.resolution)
+        end = np.clip(1.6 / finest.resolution, 0.25 / finest.nyquist, 1 / finest.nyquist)
+        _fsc_axes(axes, finest, end=float(end))
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
+        _save(figure, path)
+
+
+def ladder_figure(rungs: pd.DataFrame, path: Target) -> None:
+    """The ladder of resolutions from top to bottom, one row per rung of `report.ladder`.
+
+    Grey is beyond Nyquist of the rung's map; a hollow point was rolled back.
+    """
+    at = np.arange(len(rungs))
+    resolution, nyquist = rungs["resolution"].to_numpy(float), rungs["nyquist"].to_numpy(float)
+    resolution = np.where(np.isfinite(resolution), resolution, np.nan)
+    back = (rungs["kept"] == ROLLED_BACK).to_numpy()
+    coarse, fine = 1.3 * np.nanmax([resolution, nyquist]), 0.72 * np.nanmin([resolution, nyquist])
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 0.36 * len(rungs) + 0.95), layout="constrained")
+        axes = figure.subplots()
+        axes.set_xscale("log")
+        axes.set_xlim(coarse, fine)
+        axes.set_ylim(len(rungs) - 0.5, -0.5)
+        axes.barh(at, nyquist - fine, left=fine, height=1, color="#ECEEF1", label="beyond Nyquist")
+        axes.plot(resolution, at, "-", color=BLUE)
+        for hollow, label in ((False, "resolution"), (True, ROLLED_BACK)):
+            if (back == hollow).any():
+                fill = "white" if hollow else BLUE
+                axes.plot(
+                    resolution[back == hollow],
+                    at[back == hollow],
+                    "o",
+                    color=BLUE,
+                    markersize=7,
+                    label=label,
+                    markerfacecolor=fill,
+                )
+        for row in np.flatnonzero(~np.isnan(resolution)).tolist():
+            value, side = resolution[row], _free_side(resolution, row)
             axes.annotate(
                 f"{value:.2f}",
-                (x, value),
-                xytext=(0, 9),
+                (value, row),
+                xytext=(8 * side, 0),
                 textcoords="offset points",
-                ha="center",
+                ha="left" if side > 0 else "right",
+                va="center",
                 weight="bold",
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6},
             )
-        axes.set_xticks(
-            at,
-            rungs["step"],
-            rotation=20 if len(rungs) > 3 else 0,
-            ha="right" if len(rungs) > 3 else "center",
-        )
-        axes.set_xlim(-0.6, len(rungs) - 0.4)
-        axes.margins(y=0.25)
-        axes.invert_yaxis()
-        axes.set_ylabel("Resolution (Å)")
-        axes.legend(loc="best")
+        for row in at[1:][(rungs["round"].to_numpy()[1:] != rungs["round"].to_numpy()[:-1])]:
+            axes.axhline(row - 0.5, color=GREY, linewidth=0.8)
+        axes.set_yticks(at, rungs["round"] + "  " + rungs["step"])
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="y", visible=False)
+        ticks = [t for t in _RESOLUTION_TICKS if fine < t < coarse]
+        axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+        axes.minorticks_off()
+        axes.set_xlabel("Resolution (Å), finer to the right")
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=3)
         _save(figure, path)
 
 
@@ -250,12 +295,14 @@ def central_slices(volume: np.ndarray) -> list[np.ndarray]:
 
 def read_map(path: str | Path) -> np.ndarray:
     """The voxels of an MRC map as float32 (z, y, x)."""
-    return _read(path)[0]
-
-
-def _read(path: str | Path) -> tuple[np.ndarray, float]:
     with mrcfile.open(path, permissive=True) as file:
-        return np.asarray(file.data, np.float32), float(file.voxel_size.x)
+        return np.asarray(file.data, np.float32)
+
+
+def _read_slices(path: str | Path) -> tuple[list[np.ndarray], float]:
+    """The central slices of a map, without reading the rest of it (bin1 maps are large); the pixel size in Å."""
+    with mrcfile.mmap(path, mode="r", permissive=True) as file:
+        return [np.array(s, np.float32) for s in central_slices(file.data)], float(file.voxel_size.x)
 
 
 def _iterations_panel(
@@ -275,6 +322,37 @@ def _iterations_panel(
     low, high = np.nanmin(everything), np.nanmax(everything)
     space = max(0.1 * (high - low), 0.03 * high)
     axes.set_ylim((high + space, low - space) if name == "resolution" else (0, high + space))
+
+
+def _free_side(resolution: NDArray, row: int) -> int:
+    """On which side of a point the ladder's line leaves room for a number: 1 right, -1 left."""
+    above_and_below = np.delete(resolution[max(0, row - 1) : row + 2], min(row, 1))
+    finer, coarser = above_and_below < 0.9 * resolution[row], above_and_below > 1.1 * resolution[row]
+    return -1 if finer.any() and not coarser.any() else 1
+
+
+def _fsc_axes(axes: Axes, result: PostProcess, end: float) -> None:
+    """The axes of FSC curves up to the frequency `end` (1/Å), told in Å; with the 0.143 line."""
+    axes.axhline(0, color=GREY, linewidth=0.8)
+    axes.axhline(0.143, color=GREY, linewidth=1, linestyle=":")
+    axes.text(0.002, 0.155, "0.143", transform=axes.get_yaxis_transform(), color=GREY, va="bottom")
+    axes.set(ylim=(-0.1, 1.12), xlim=(0, end), xlabel="Resolution (Å)", ylabel="Fourier shell correlation")
+    ticks = [x for x in axes.get_xticks() if 0 < x <= min(end, 1 / result.nyquist * 1.001)]
+    axes.set_xticks(ticks, [f"{1 / x:.3g}" for x in ticks])
+
+
+def _variant_styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """A colour and dash for each curve: six colours, then the same ones dash-dotted and dotted."""
+    colours = (ORANGE, GREEN, RED, "#CC79A7", "#56B4E9", GREY)
+    dashes = ("-", "-.", ":")
+    return {
+        name: {
+            "color": colours[i % len(colours)],
+            "linestyle": dashes[i // len(colours) % len(dashes)],
+            "linewidth": 1.3,
+        }
+        for i, name in enumerate(names)
+    }
 
 
 def _class_slice(axes: Axes, image: np.ndarray, row: pd.Series, grey: dict[str, float]) -> None:

@@ -8,11 +8,17 @@ Keywords are named as in `config/config.yaml`, with what is `auto` there worked 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from stacycle.errors import UserError
 from stacycle.geometry import healpix_order, number, sigma_ang
 
+SCALES: dict[str | None, list | bool] = {  # how the contrast scale is refined
+    "tilt": ["--do_scale", "--per_frame_scale"],
+    "tomogram": ["--do_scale", "--per_tomogram_scale"],
+    None: False,
+}
 _OVERSAMPLING = 1  # the GUI's samplings and offset steps are those of the oversampled grid
 
 
@@ -208,6 +214,65 @@ def postprocess(
     )
 
 
+def refine_ctf(
+    *,
+    state: str,
+    half_maps: Sequence[str],
+    mask: str,
+    postprocess: str,
+    out: str,
+    box: int,
+    defocus: bool,
+    search_range: float,
+    regularisation: float | None,
+    scale: str | None,
+    threads: int,
+) -> list[str]:
+    """Refine the tilts' defocus and contrast scale; `box` (px) is that for estimation.
+
+    Defoci are searched within `search_range` Å of those so far, with `regularisation` lambda towards the tilt
+    series' mean (None: none). `scale` is one of SCALES.
+    """
+    return _line(
+        ["relion_tomo_refine_ctf", *_against(state, half_maps, mask, postprocess, out, box)],
+        defocus and ["--do_defocus", "--d0", -search_range, "--d1", search_range],
+        defocus and regularisation is not None and ["--do_reg_defocus", "--lambda", regularisation],
+        SCALES[scale],
+        ["--j", threads],
+    )
+
+
+def polish(
+    *,
+    state: str,
+    half_maps: Sequence[str],
+    mask: str,
+    postprocess: str,
+    out: str,
+    box: int,
+    max_error: float,
+    shift_only: bool,
+    motion: bool,
+    sigma_velocity: float,
+    sigma_divergence: float,
+    gaussian_decay: bool,
+    threads: int,
+) -> list[str]:
+    """Realign tilt series by their particles, within `max_error` px; `box` (px) is that for estimation.
+
+    With `motion` particles move too, with priors on velocity (Å per unit dose) and divergence (Å); with `shift_only`
+    tilt images are only shifted as a whole, without motion.
+    """
+    motion = motion and not shift_only
+    return _line(
+        ["relion_tomo_align", *_against(state, half_maps, mask, postprocess, out, box), "--r", max_error],
+        shift_only and ["--shift_only"],
+        motion and ["--motion", "--s_vel", sigma_velocity, "--s_div", sigma_divergence],
+        motion and gaussian_decay and ["--sq_exp_ker"],
+        ["--j", threads],
+    )
+
+
 def with_mpi(argv: list[str], ranks: int, launcher: str = "mpirun") -> list[str]:
     """The command on several MPI ranks: the launcher (with its own options) and the program's `_mpi` build.
 
@@ -220,6 +285,14 @@ def with_mpi(argv: list[str], ranks: int, launcher: str = "mpirun") -> list[str]
     if ranks == 1:
         return argv
     return [*shlex.split(launcher), "-n", str(ranks), argv[0].removesuffix("_mpi") + "_mpi", *argv[1:]]
+
+
+def _against(
+    state: str, half_maps: Sequence[str], mask: str, postprocess: str, out: str, box: int
+) -> list[Any]:
+    """What CTF refinement and polishing compare the particles with."""
+    references = ["--ref1", half_maps[0], "--ref2", half_maps[1], "--mask", mask, "--fsc", postprocess]
+    return ["--i", state, *references, "--theme", "classic", "--o", _folder(out), "--b", box]
 
 
 def _reference(reference: str, absolute_greyscale: bool, lowpass: float) -> list:

@@ -9,15 +9,15 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import mrcfile
 import pandas as pd
 
 from stacycle import plots, runs, star
-from stacycle.decisions import Decision, read_decision
+from stacycle.decisions import BEFORE, Decision, read_decision
+from stacycle.decisions.cycle import area
 from stacycle.errors import UserError
 
 # The steps of a round in the order of work, with the names that the tutorial's headings have.
@@ -29,17 +29,29 @@ STEPS = {
     "refine3d": "3D auto-refine",
     "postprocess": "Post-processing",
 }
-_LADDER = ["step", "binning", "box", "pixel_size", "particles", "resolution", "nyquist", "at_nyquist"]
+_LADDER = [
+    *("round", "step", "cycle", "binning", "resolution", "nyquist", "at_nyquist", "kept"),
+    *("particles_in", "particles", "box", "pixel_size", "area", "mask", "note"),
+]
 _HEADINGS = {
     "pixel_size": "pixel size (Å)",
     "resolution": "resolution (Å)",
     "nyquist": "Nyquist (Å)",
     "at_nyquist": "Nyquist reached",
+    "particles_in": "particles in",
+    "area": "area under the FSC (shells)",
+    "gain": "gain (shells)",
+    "failed": "why it failed",
+    "angle_largest": "angle largest (°)",
     "accuracy_rotations": "accuracy of rotations (°)",
     "accuracy_translations": "accuracy of shifts (Å)",
     "changed_classes": "change class",
     "finest resolution": "finest resolution (Å)",
     "volume": "volume (Å³)",
+} | {
+    f"{what}_{how}": f"{what} {how} (Å)"
+    for what in ("defocus", "astigmatism", "shift", "particle", "motion")
+    for how in ("mean", "rms", "largest")
 }
 _ENGINES = {
     "relion": ("RELION 5", "RELION's own programs"),
@@ -47,17 +59,22 @@ _ENGINES = {
 }
 _PERCENT = {"fraction", "changed_classes", "moved", "likeness", "of sphere", "in one piece"}
 _HIDDEN = {"map", "loglik", "pmax", "completeness"}
+_RESOLUTIONS = {"resolution", "nyquist"}
+# Of the ladder, what the page shows.
+_SHOWN = ["round", "step", "resolution", "nyquist", "at_nyquist", "kept", "particles_in", "particles", "note"]
 
 
 @dataclass(frozen=True)
 class Inputs:
     """The files of a project that the page is made of, each `results/ROUND/STEP/...`; any may be missing.
 
-    `rounds` is `Recipe.summary()`: a name, a binning and the steps of each. What cannot be read is noted in
-    `missing` while the page is made.
+    `rounds` is `Recipe.summary()`, `rungs` is `Recipe.rungs()`, `notes` is `Recipe.notes()`; `engine` is the
+    config's `engine.kind`. What cannot be read is noted in `missing` while the page is made.
     """
 
     rounds: Sequence[dict[str, Any]] = ()
+    rungs: Sequence[dict[str, Any]] = ()
+    notes: Sequence[str] = ()
     engine: str = ""
     preflight: str | None = None
     particles: Sequence[str] = ()
@@ -69,73 +86,135 @@ class Inputs:
     maps: Sequence[str] = ()
     missing: list[str] = field(default_factory=list)
 
-    def of(self, kind: str, round_: str, step: str = "") -> str | None:
-        """The first existing file of a kind in a round (and step)."""
-        for path in getattr(self, kind):
-            parts = Path(path).parts
-            if round_ in parts and (not step or step in parts) and Path(path).exists():
-                return path
-        return None
+    def of(self, kind: str, folder: str) -> str | None:
+        """The existing file of a kind in `ROUND/STEP`."""
+        found = (path for path in getattr(self, kind) if Path(path).parent.as_posix().endswith(f"/{folder}"))
+        return next((path for path in found if Path(path).exists()), None)
 
 
 def ladder(inputs: Inputs) -> pd.DataFrame:
-    """One rung per postprocess, in the order given.
+    """One row per rung of which there is a postprocess, in the order of work.
 
-    Columns: step, binning, box (px), pixel_size (Å), particles, resolution (Å), nyquist (Å), at_nyquist. What
-    the files do not tell is `nan`.
+    Columns: round, step, cycle (0: none), binning of the map, resolution and nyquist (Å), at_nyquist, kept (the
+    variant of a sweep, or "rolled back"), particles_in (of the rung before, or given), particles (that the map
+    is of), box (px), pixel_size (Å), area under the corrected FSC (shells), mask, note (a sentence). What the
+    files do not tell is `nan`.
     """
-    rungs = (_try(inputs, path, partial(_rung, inputs)) for path in inputs.postprocess if Path(path).exists())
-    return pd.DataFrame([rung for rung in rungs if rung], columns=_LADDER)
+    count = cache(partial(_count, inputs))
+    rungs: list[dict[str, Any]] = []
+    for rung in inputs.rungs:
+        if Path(rung["postprocess"]).exists() and (row := _try(inputs, rung["postprocess"], runs.fsc)):
+            before = rungs[-1] if rungs else {"particles": _facts(inputs).get("particles") or math.nan}
+            rungs.append(_rung(inputs, rung, row, before, count))
+    return pd.DataFrame(rungs, columns=_LADDER)
 
 
-def write_ladder(path: str | Path, inputs: Inputs) -> None:
+def write_ladder(path: str | Path, rungs: pd.DataFrame) -> None:
     """The ladder as a table of tab-separated values."""
-    ladder(inputs).to_csv(path, sep="\t", index=False, float_format="%.6g")
+    rungs.to_csv(path, sep="\t", index=False, float_format="%.6g")
 
 
-def write_report(path: str | Path, inputs: Inputs) -> None:
-    """The page. A part whose file is missing or damaged is left out, and the page says which."""
-    rungs = ladder(inputs)
-    decisions = {name: found for name in inputs.decisions if (found := _try(inputs, name, read_decision))}
-    facts = _try(inputs, inputs.preflight, lambda name: json.loads(Path(name).read_text())) or {}
+def write_report(path: str | Path, inputs: Inputs, rungs: pd.DataFrame) -> None:
+    """The page, of a `ladder`. A part whose file is missing or damaged is left out, and the page says which."""
+    told = [name for rung in inputs.rungs if (name := _decision_of(rung)) and Path(name).exists()]
+    names = dict.fromkeys([*inputs.decisions, *told])
+    decisions = {name: found for name in names if (found := _try(inputs, name, read_decision))}
+    facts = _facts(inputs)
+    rounds = [_round(inputs, round_, decisions) for round_ in inputs.rounds]
     body = [
         _headline(inputs, rungs, facts),
-        _warnings(facts, decisions),
+        _summary(inputs, rungs, decisions, facts),
+        _warnings(inputs, facts, decisions),
+        _contents(inputs, rungs, rounds),
         _ladder_section(rungs),
-        *(_round(inputs, round_, decisions) for round_ in inputs.rounds),
+        *rounds,
         _missing(inputs),
     ]
     page = _PAGE.format(title="stacycle report", style=_STYLE, body="\n".join(part for part in body if part))
     Path(path).write_text(page)
 
 
-def _rung(inputs: Inputs, path: str) -> dict[str, Any]:
-    result = runs.fsc(path)
-    round_ = _round_of(inputs, path)
-    steps = [part for part in Path(path).parts[1:-1] if part != "postprocess"] or [Path(path).parent.name]
-    box = pixel_size = math.nan
-    if (density := Path(path).with_name("postprocess.mrc")).exists():
-        with mrcfile.open(density, header_only=True) as file:
-            box, pixel_size = int(file.header.nx), float(file.voxel_size.x)
-    return {
-        "step": " ".join(steps),
-        "binning": round_.get("binning", math.nan),
-        "box": box,
-        "pixel_size": pixel_size,
-        "particles": _count(inputs, inputs.of("refined", round_.get("name", ""))),
+# ---------------------------------------------------------------- the ladder
+
+
+def _rung(
+    inputs: Inputs,
+    rung: dict[str, Any],
+    result: runs.PostProcess,
+    before: dict[str, Any],
+    count: Callable[[str], float],
+) -> dict[str, Any]:
+    decision = _try(inputs, rung["decision"], read_decision)
+    shells = len(result.fsc) - 1  # to Nyquist, which is half a box
+    row = {
+        "round": rung["round"],
+        "step": rung["label"] + (f", cycle {rung['cycle']}" if rung["cycle"] else ""),
+        "cycle": rung["cycle"],
+        "binning": rung["binning"],
         "resolution": result.resolution,
         "nyquist": result.nyquist,
         "at_nyquist": result.at_nyquist,
+        "kept": _kept(decision) if decision else "",
+        "particles_in": before["particles"],
+        "particles": count(rung["state"]),
+        "box": 2 * shells,
+        "pixel_size": result.nyquist / 2,
+        "area": area(result, shells) if "corrected" in result.fsc else math.nan,
+        "mask": _general(rung["postprocess"]).get("rlnMaskName", ""),
     }
+    return row | {"note": _note(row, before)}
 
 
-def _round_of(inputs: Inputs, path: str) -> dict[str, Any]:
-    return next((round_ for round_ in inputs.rounds if round_["name"] in Path(path).parts), {})
+def _decision_of(rung: dict[str, Any]) -> str | None:
+    """The decision of a rung: a sweep's, or that on the mask of a cycle's reference."""
+    if rung["decision"] or not rung["cycle"]:
+        return rung["decision"]
+    return str(Path(rung["postprocess"]).parents[1] / "mask/decision.json")
+
+
+def _kept(decision: Decision) -> str:
+    variant = decision.choice.get("variant", "")
+    return plots.ROLLED_BACK if variant == BEFORE else str(variant)
+
+
+def _note(row: dict[str, Any], before: dict[str, Any]) -> str:
+    """What to know of a rung: Nyquist, and a resolution that is coarser than the one before."""
+    said = []
+    coarser = row["resolution"] > 1.0001 * before.get("resolution", math.inf)
+    if coarser and row["at_nyquist"]:
+        said.append(f"the step before had {before['resolution']:.2f} Å, which this binning cannot show")
+    elif coarser:
+        differ = [name for name in ("binning", "box", "mask") if row[name] != before[name]]
+        caveat = f" (not quite comparable: another {_listed(differ)})" if differ else ""
+        said.append(f"coarser than the step before, {before['resolution']:.2f} Å{caveat}")
+    if row["at_nyquist"]:
+        further = "go on to the next binning" if row["binning"] > 1 else "the data's own limit"
+        said.append(f"Nyquist of binning {row['binning']}: {further}")
+    return "; ".join(said)
 
 
 def _count(inputs: Inputs, path: str | None) -> float:
-    """Particles of a STAR file; nan if there is none."""
-    return _try(inputs, path, lambda name: len(star.read(name, {"particles": []})["particles"]), math.nan)
+    """Particles of an optimisation set or of a particles file; nan if there is none."""
+
+    def rows(name: str) -> int:
+        tables = star.read(name)
+        if "particles" not in tables:
+            name = star.read_optimisation_set(name).particles
+            tables = star.read(name, {"particles": []})
+        return len(tables["particles"])
+
+    return _try(inputs, path, rows, math.nan)
+
+
+def _general(postprocess: str) -> dict[str, Any]:
+    """The general table of a `postprocess.star`: among others, the files that it is about."""
+    return {
+        str(key): value for key, value in star.read(postprocess, {"general": []})["general"].iloc[0].items()
+    }
+
+
+def _facts(inputs: Inputs) -> dict[str, Any]:
+    return _try(inputs, inputs.preflight, lambda name: json.loads(Path(name).read_text())) or {}
 
 
 def _try(inputs: Inputs, path: str | None, read: Callable[[str], Any], otherwise: Any = None) -> Any:
@@ -149,6 +228,9 @@ def _try(inputs: Inputs, path: str | None, read: Callable[[str], Any], otherwise
         return otherwise
 
 
+# ---------------------------------------------------------------- what a reader wants first
+
+
 def _headline(inputs: Inputs, rungs: pd.DataFrame, facts: dict[str, Any]) -> str:
     cards = []
     given = facts.get("particles") or math.nan
@@ -157,9 +239,10 @@ def _headline(inputs: Inputs, rungs: pd.DataFrame, facts: dict[str, Any]) -> str
         limit = "Nyquist of this binning" if last["at_nyquist"] else f"Nyquist {last['nyquist']:.2f} Å"
         cards.append(("Resolution", f"{last['resolution']:.2f} Å", f"FSC 0.143 within the mask · {limit}"))
         share = "" if math.isnan(given) else f" · {last['particles'] / given:.0%} of {given:,} given"
-        cards.append(("Particles", _cell("n", last["particles"]), f"in the final map{share}"))
-        size = f"{last['pixel_size']:.4g} Å/px, box {_cell('box', last['box'])} px"
-        cards.append(("Binning", _cell("binning", last["binning"]), size))
+        cards.append(("Particles", _cell("n", float(last["particles"])), f"in the final map{share}"))
+        cards.append(
+            ("Binning", str(last["binning"]), f"{last['pixel_size']:.4g} Å/px, box {last['box']} px")
+        )
     elif not math.isnan(given):
         cards.append(("Particles", f"{given:,}", "given"))
     if tomograms := facts.get("tomograms"):
@@ -173,69 +256,243 @@ def _headline(inputs: Inputs, rungs: pd.DataFrame, facts: dict[str, Any]) -> str
         f'<div class="card"><span>{_text(name)}</span><b>{_text(value)}</b><small>{_text(more)}</small></div>'
         for name, value, more in cards
     )
-    return f'<header><h1>Subtomogram averaging</h1><div class="cards">{shown}</div></header>'
+    return f'<header id="top"><h1>Subtomogram averaging</h1><div class="cards">{shown}</div></header>'
 
 
-def _warnings(facts: dict[str, Any], decisions: dict[str, Decision]) -> str:
+def _summary(
+    inputs: Inputs, rungs: pd.DataFrame, decisions: dict[str, Decision], facts: dict[str, Any]
+) -> str:
+    """What was reached, kept and rolled back, where particles went, and what to do next."""
+    said = {
+        "Reached": [_reached(rungs)] if len(rungs) else [],
+        "Kept": [_gain(rungs, at) for at in _swept(rungs) if rungs["kept"][at] != plots.ROLLED_BACK],
+        "Rolled back": [_gain(rungs, at) for at in _swept(rungs) if rungs["kept"][at] == plots.ROLLED_BACK],
+        "Particles": _flow(inputs, decisions, facts),
+        "What next": [_next(inputs, rungs)] if len(rungs) else [],
+    }
+    rows = "".join(
+        f"<dt>{name}</dt><dd>{'<br>'.join(_text(one) for one in sentences)}</dd>"
+        for name, sentences in said.items()
+        if sentences
+    )
+    return f'<section class="summary"><h2>In short</h2><dl>{rows}</dl></section>' if rows else ""
+
+
+def _reached(rungs: pd.DataFrame) -> str:
+    first, last = rungs.iloc[0], rungs.iloc[-1]
+    if len(rungs) == 1:
+        return f"{last['resolution']:.2f} Å: {last['round']}, {last['step']}."
+    return (
+        f"From {first['resolution']:.2f} Å ({first['round']}, {first['step']}) to {last['resolution']:.2f} Å "
+        f"({last['round']}, {last['step']})."
+    )
+
+
+def _swept(rungs: pd.DataFrame) -> list[int]:
+    """The rows of the ladder that a sweep decided."""
+    return [at for at in rungs.index if rungs["kept"][at]]
+
+
+def _gain(rungs: pd.DataFrame, at: int) -> str:
+    """One sentence about the outcome of a sweep; the row before is the state that it started from."""
+    row = rungs.loc[at]
+    where = f"{row['round']}, {row['step']}"
+    if row["kept"] == plots.ROLLED_BACK:
+        return f"{where}: no variant was better; the state before stays, {row['resolution']:.2f} Å."
+    before = f"{rungs['resolution'][at - 1]:.2f} → " if at else ""
+    return f"{where}: {row['kept']}, {before}{row['resolution']:.2f} Å."
+
+
+def _flow(inputs: Inputs, decisions: dict[str, Decision], facts: dict[str, Any]) -> list[str]:
+    """Which step left out how many particles, and why."""
+    said = []
+    now = facts.get("particles") or math.nan
+    for round_ in inputs.rounds:
+        name = round_["name"]
+        after = _count(inputs, inputs.of("particles", f"{name}/extract"))
+        if after < now:
+            said.append(
+                f"{name}, extraction: {after:,} of {now:,}; {now - after:,} are in too few tilt images."
+            )
+        now = now if math.isnan(after) else after
+        decision = decisions.get(inputs.of("decisions", f"{name}/select") or "")
+        if decision and "particles" in decision.numbers:
+            kept, lost = int(decision.numbers["particles"]), int(decision.numbers.get("rejected", 0))
+            classes = decision.choice.get("classes", [])
+            of = f"class{'es' if len(classes) > 1 else ''} {_listed(classes)} kept"
+            said.append(f"{name}, selection: {kept:,} of {kept + lost:,}; {of}, {lost:,} particles rejected.")
+            now = kept
+    return said
+
+
+def _next(inputs: Inputs, rungs: pd.DataFrame) -> str:
+    """What a person can do to get further."""
+    last = rungs.iloc[-1]
+    name, limit = last["round"], f"Nyquist of the unbinned pixels, {last['nyquist']:.2f} Å"
+    binning = next((one["binning"] for one in inputs.rounds if one["name"] == name), last["binning"])
+    cycle = rungs[(rungs["round"] == name) & (rungs["cycle"] == last["cycle"]) & (rungs["kept"] != "")]
+    if last["at_nyquist"] and last["binning"] == 1:
+        return f"The map reaches {limit}: the data's own limit. Finer detail needs smaller pixels."
+    if not last["cycle"]:
+        reached = "Nyquist of this binning is reached; go" if last["at_nyquist"] else "Go"
+        return f"{reached} on to CTF refinement and polishing of bin1: add cycle to rounds.{name}.steps."
+    if binning > 1:
+        return f"Go on at a finer binning: add a round of binning {max(1, binning // 2)} after {name}."
+    if (cycle["kept"] == plots.ROLLED_BACK).all():
+        return (
+            "The last cycle was rolled back, so another one of the same particles will hardly help. "
+            "More or cleaner particles may, or a mask around the part of interest."
+        )
+    again = f"rounds.{name}.cycle.repeat: {last['cycle'] + 1}"
+    return f"The last cycle made the map better and {limit}, is not reached: try one more ({again})."
+
+
+def _warnings(inputs: Inputs, facts: dict[str, Any], decisions: dict[str, Decision]) -> str:
     said = [("input", warning) for warning in facts.get("warnings", [])]
+    said += [("config", note) for note in inputs.notes]
     for path, decision in decisions.items():
-        said += [("/".join(Path(path).parts[-3:-1]), warning) for warning in decision.warnings]
+        said += [(_folder(path), warning) for warning in decision.warnings]
     if not said:
         return ""
     items = "".join(f"<li><b>{_text(where)}</b> {_text(warning)}</li>" for where, warning in said)
     return f'<section class="warnings"><h2>Look at these</h2><ul>{items}</ul></section>'
 
 
+def _folder(path: str) -> str:
+    """`bin4/cycle1/polish` of `results/bin4/cycle1/polish/decision.json`."""
+    return Path(path).parent.as_posix().removeprefix("results/")
+
+
+def _contents(inputs: Inputs, rungs: pd.DataFrame, rounds: Sequence[str]) -> str:
+    """Links to all parts, a line per round."""
+    lines = [_link("ladder", "The ladder of resolutions")] if len(rungs) else []
+    for round_, section in zip(inputs.rounds, rounds, strict=True):
+        name = round_["name"]
+        anchors = {f"{name}-{key}": title for key, title in _parts(inputs, round_).items()}
+        links = [_link(at, title) for at, title in anchors.items() if f'id="{_text(at)}"' in section]
+        if links:
+            lines.append(" · ".join([f"<b>{_link(name, name)}</b>", *links]))
+    return f"<nav>{''.join(f'<div>{line}</div>' for line in lines)}</nav>" if lines else ""
+
+
+def _link(anchor: str, text: str) -> str:
+    return f'<a href="#{_text(anchor)}">{_text(text)}</a>'
+
+
+# ---------------------------------------------------------------- the parts of the page
+
+
 def _ladder_section(rungs: pd.DataFrame) -> str:
     if rungs.empty:
         return ""
     figure = _figure(partial(plots.ladder_figure, rungs), "Resolution by step") if len(rungs) > 1 else ""
-    return f"<section><h2>The ladder of resolutions</h2>{figure}{_table(rungs)}</section>"
+    table = _table(rungs[_SHOWN].rename(columns={"particles": "particles out"}))
+    return f'<section id="ladder"><h2>The ladder of resolutions</h2>{figure}{table}</section>'
+
+
+def _parts(inputs: Inputs, round_: dict[str, Any]) -> dict[str, str]:
+    """Anchor -> title of a round's steps, with its cycles one by one."""
+    cycles = sorted({rung["cycle"] for rung in inputs.rungs if rung["round"] == round_["name"]} - {0})
+    parts = {step: STEPS.get(step, step) for step in round_["steps"] if step != "cycle"}
+    return parts | {f"cycle{number}": f"Cycle {number}" for number in cycles}
 
 
 def _round(inputs: Inputs, round_: dict[str, Any], decisions: dict[str, Decision]) -> str:
+    name = round_["name"]
     parts = []
-    for step in round_["steps"]:
-        path = inputs.of("decisions", round_["name"], step)
-        shown = _step(inputs, round_["name"], step, decisions.get(path or ""), path)
-        if shown:
-            parts.append(f"<h3>{_text(STEPS.get(step, step))}</h3>{shown}")
-    heading = f"<h2>{_text(round_['name'])} <small>binning {round_['binning']}</small></h2>"
-    return f"<section>{heading}{''.join(parts)}</section>" if parts else ""
+    for key, title in _parts(inputs, round_).items():
+        draw = _cycle if key.startswith("cycle") else _step
+        if shown := draw(inputs, name, key, decisions):
+            parts.append(f'<h3 id="{_text(name)}-{_text(key)}">{_text(title)}</h3>{shown}')
+    heading = f"<h2>{_text(name)} <small>binning {round_['binning']}</small>{_UP}</h2>"
+    return f'<section id="{_text(name)}">{heading}{"".join(parts)}</section>' if parts else ""
 
 
-def _step(inputs: Inputs, round_: str, step: str, decision: Decision | None, path: str | None) -> str:
+def _step(inputs: Inputs, round_: str, step: str, decisions: dict[str, Decision]) -> str:
     """The pictures of a step, then its decision."""
-    data, density = inputs.of("refined", round_), inputs.of("maps", round_)
+    path = inputs.of("decisions", f"{round_}/{step}")
+    decision = decisions.get(path or "")
+    data, density = inputs.of("refined", f"{round_}/refine3d"), inputs.of("maps", f"{round_}/postprocess")
     parts = []
     if path and decision and step in ("align", "class3d"):
         parts.append(_curves(inputs, Path(path).parent, decision))
     if step == "select":
-        if montage := inputs.of("montages", round_):
+        if montage := inputs.of("montages", f"{round_}/select"):
             parts.append(_image(Path(montage).read_bytes(), "Central slices of the classes"))
         if decision and {"class", "n", "fraction", "kept"} <= set(decision.candidates):
             classes = decision.candidates
             parts.append(_figure(lambda file: plots.class_sizes_figure(classes, file), "Particles per class"))
-    if step == "mask" and density and (mask := inputs.of("masks", round_)):
-        threshold = decision.choice.get("threshold") if decision else None
-        draw = partial(plots.mask_figure, density, mask, threshold=threshold)
-        parts.append(_try(inputs, mask, lambda _: _figure(draw, "The mask around the final map"), ""))
+    if step == "mask" and density and (mask := inputs.of("masks", f"{round_}/mask")):
+        parts.append(_mask(inputs, density, mask, decision, "The mask around the post-processed map"))
     if step == "refine3d" and data:
         run = _try(inputs, data, lambda name: runs.iterations(Path(name).parent, maps=False))
         if run:
             draw = partial(plots.iterations_figure, {"refine3d": run})
             parts.append(_figure(draw, "Refinement by iteration"))
     if step == "postprocess":
-        if result := _try(inputs, inputs.of("postprocess", round_, step), runs.fsc):
+        if result := _try(inputs, inputs.of("postprocess", f"{round_}/postprocess"), runs.fsc):
             parts.append(
                 _figure(partial(plots.fsc_figure, result), "Fourier shell correlation of the half maps")
             )
-        if density:
-            draw = partial(plots.slices_figure, density)
-            parts.append(
-                _try(inputs, density, lambda _: _figure(draw, "Central slices of the final map"), "")
-            )
+        parts.append(_slices(inputs, density, "Central slices of the post-processed map"))
     return "".join(parts) + (_decision(decision) if decision else "")
+
+
+def _cycle(inputs: Inputs, round_: str, cycle: str, decisions: dict[str, Decision]) -> str:
+    """A cycle: its bin1 reference and mask, each sweep, and the map that it ends with."""
+    rungs = [rung for rung in inputs.rungs if rung["round"] == round_ and f"cycle{rung['cycle']}" == cycle]
+    rungs = [rung for rung in rungs if Path(rung["postprocess"]).exists()]
+    if not rungs:
+        return ""
+    parts = []
+    for before, rung in zip([None, *rungs], rungs, strict=False):
+        result = _try(inputs, rung["postprocess"], runs.fsc)
+        reached = f"{result.resolution:.2f} Å" if result else ""
+        parts.append(f"<h4>{_text(rung['label'])} <small>{reached}</small></h4>")
+        decision = decisions.get(_decision_of(rung) or "")
+        if not rung["decision"]:
+            caption = "The mask around the bin1 reference"
+            parts.append(_mask(inputs, *_map_and_mask(inputs, rung), decision, caption))
+            parts.append(_decision(decision) if decision else "")
+        elif decision:
+            parts.append(_sweep(inputs, before, rung, decision))
+    density, _ = _map_and_mask(inputs, rungs[-1])
+    parts.append(_slices(inputs, density, "Central slices of the map that the cycle ends with"))
+    return "".join(parts)
+
+
+def _sweep(inputs: Inputs, before: dict[str, Any] | None, rung: dict[str, Any], decision: Decision) -> str:
+    """The FSC curves of a sweep's variants and of the state before, and the decision."""
+    table, folder = decision.candidates, Path(rung["decision"]).parent
+    files = {BEFORE: before["postprocess"]} if before else {}
+    for name in table.loc[table["resolution"].notna(), "variant"]:  # those that finished
+        files.setdefault(name, f"{folder}/{name}/postprocess/postprocess.star")
+    read = {name: _try(inputs, file, runs.fsc) for name, file in files.items()}
+    results = {name: result for name, result in read.items() if result and "corrected" in result.fsc}
+    draw = partial(plots.sweep_figure, results, str(decision.choice.get("variant")))
+    caption = "Corrected FSC of every variant and of the state before; same box, same mask"
+    return (_figure(draw, caption) if results else "") + _decision(decision, _kept(decision))
+
+
+def _map_and_mask(inputs: Inputs, rung: dict[str, Any]) -> tuple[str | None, str | None]:
+    """The map and the mask that a rung's `postprocess.star` names, if they are still there."""
+    general = _try(inputs, rung["postprocess"], _general, {})
+    density, mask = (general.get(label, "") for label in ("rlnPostprocessedMap", "rlnMaskName"))
+    return density if Path(density).is_file() else None, mask if Path(mask).is_file() else None
+
+
+def _slices(inputs: Inputs, density: str | None, caption: str) -> str:
+    return _try(inputs, density, lambda path: _figure(partial(plots.slices_figure, path), caption), "")
+
+
+def _mask(
+    inputs: Inputs, density: str | None, mask: str | None, decision: Decision | None, caption: str
+) -> str:
+    if not (density and mask):
+        return ""
+    threshold = decision.choice.get("threshold") if decision else None
+    draw = partial(plots.mask_figure, density, mask, threshold=threshold)
+    return _try(inputs, mask, lambda _: _figure(draw, caption), "")
 
 
 def _curves(inputs: Inputs, folder: Path, decision: Decision) -> str:
@@ -255,7 +512,8 @@ def _curves(inputs: Inputs, folder: Path, decision: Decision) -> str:
     )
 
 
-def _decision(decision: Decision) -> str:
+def _decision(decision: Decision, outcome: str = "") -> str:
+    """The reason and the candidates; of a sweep also its outcome, a variant or "rolled back"."""
     tables = "".join(
         f"<details{' open' if len(part.candidates) <= 12 else ''}><summary>{_text(part.question)}: candidates"
         f"</summary>{_table(part.candidates)}</details>"
@@ -263,8 +521,10 @@ def _decision(decision: Decision) -> str:
         if len(part.candidates)
     )
     by = "by the rule" if decision.by == "rule" else "by the config"
-    said = f"<p><b>{_text(decision.question)}</b> <i>{by}</i><br>{_text(decision.reason)}</p>"
-    return f'<div class="decision">{said}{tables}</div>'
+    back = outcome == plots.ROLLED_BACK
+    verdict = "Rolled back" if back else f"Kept: {outcome}" if outcome else decision.question
+    said = f"<p><b>{_text(verdict)}</b> <i>{by}</i><br>{_text(decision.reason)}</p>"
+    return f'<div class="decision{" back" if back else ""}">{said}{tables}</div>'
 
 
 def _missing(inputs: Inputs) -> str:
@@ -272,6 +532,9 @@ def _missing(inputs: Inputs) -> str:
         return ""
     items = "".join(f"<li>{_text(one)}</li>" for one in dict.fromkeys(inputs.missing))
     return f"<section><h2>Left out</h2><ul>{items}</ul></section>"
+
+
+# ---------------------------------------------------------------- HTML
 
 
 def _figure(draw: Callable[..., None], caption: str) -> str:
@@ -290,13 +553,21 @@ def _image(png: bytes, caption: str) -> str:
 
 
 def _table(table: pd.DataFrame) -> str:
-    names = [str(name) for name in table if name not in _HIDDEN]
+    names = [
+        str(name)
+        for name in table
+        if name not in _HIDDEN and not table[name].isin(["", None, math.nan]).all()
+    ]
     mark = next((name for name in ("chosen", "kept") if name in names), None)
-    head = "".join(f"<th>{_text(_HEADINGS.get(name, name))}</th>" for name in names)
+    words = {name for name in names if any(isinstance(value, str) for value in table[name])}
+    kinds = {name: " class=words" if name in words else "" for name in names}
+    head = "".join(
+        f"<th{kinds[name]}>{_text(_HEADINGS.get(name, name.replace('_', ' ')))}</th>" for name in names
+    )
     rows = []
     for row in table.to_dict("records"):
-        cells = "".join(f"<td>{_cell(name, row[name])}</td>" for name in names)
-        rows.append(f"<tr{' class=chosen' if mark and row[mark] else ''}>{cells}</tr>")
+        cells = "".join(f"<td{kinds[name]}>{_cell(name, row[name])}</td>" for name in names)
+        rows.append(f"<tr{' class=chosen' if mark and row[mark] is True else ''}>{cells}</tr>")
     content = f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
     return f'<div class="scroll"><table>{content}</table></div>'
 
@@ -309,6 +580,8 @@ def _cell(name: str, value: Any) -> str:
             return "–"
         if math.isinf(value):
             return "∞"
+        if name in _RESOLUTIONS:
+            return f"{value:.2f}"
         return (
             f"{value:.1%}" if name in _PERCENT else f"{value:,.0f}" if value == int(value) else f"{value:.4g}"
         )
@@ -317,6 +590,15 @@ def _cell(name: str, value: Any) -> str:
 
 def _text(value: Any) -> str:
     return html.escape(str(value))
+
+
+def _listed(words: Sequence[Any]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    words = [str(word) for word in words]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+_UP = '<a class="up" href="#top">↑ contents</a>'
 
 
 _STYLE = """
@@ -342,10 +624,19 @@ section { padding:20px 22px; margin-top:18px }
 ul { margin:0; padding-left:20px }
 li { margin:4px 0 }
 figure { margin:14px 0 }
+nav { margin:18px 4px 0; line-height:1.9 }
+nav a, .up { color:var(--blue); text-decoration:none }
+.up { float:right; font-size:13px; font-weight:400 }
+dl { margin:0; display:grid; grid-template-columns:max-content 1fr; gap:8px 18px }
+dt { color:var(--soft); font-weight:600 }
+dd { margin:0 }
+h4 { margin:22px 0 6px; font-size:15px }
+h3 small, h4 small { color:var(--blue); font-weight:600; margin-left:6px }
 figure img { max-width:100%; max-height:760px; height:auto }
 figcaption { color:var(--soft); font-size:13px }
 .decision { background:#f2f7fb; border-left:4px solid var(--blue); border-radius:4px; padding:10px 16px }
 .decision { margin:14px 0 }
+.back { background:#fdf3ee; border-left-color:#d55e00 }
 .decision p { margin:0 0 8px }
 .decision i { color:var(--soft); margin-left:6px }
 .scroll { overflow-x:auto }
@@ -357,7 +648,24 @@ th:first-child, td:first-child { text-align:left }
 tr.chosen td { background:#e2f0fa; font-weight:600 }
 summary { cursor:pointer; color:var(--soft); margin:6px 0 }
 footer { color:var(--soft); font-size:13px; margin-top:18px }
-@media print { body { background:#fff } section { break-inside:avoid-page } }
+th.words, td.words { text-align:left }
+td.words:last-child { white-space:normal; min-width:15em }
+@media (max-width:600px) {
+  main { padding:12px 10px 40px }
+  section { padding:14px 12px }
+  dl { display:block }
+  dd { margin-bottom:10px }
+}
+@media print {
+  body { background:#fff; font-size:12px }
+  main { max-width:none; padding:0 }
+  section { border:0; padding:0 }
+  .up { display:none }
+  figure, tr, .card, .decision p { break-inside:avoid }
+  h2, h3, h4 { break-after:avoid }
+  table { font-size:10px }
+  th, td { padding:3px 5px; white-space:normal }
+}
 """
 
 _PAGE = """<!doctype html>

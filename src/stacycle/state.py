@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stacycle import geometry, runs, star
-from stacycle.decisions import read_decision
 from stacycle.errors import UserError
+from stacycle.recipe import STATE_FILE
 
 # What `auto` means for a setting of a refinement: from the extracted images, or the resolution reached so far.
 _FROM_IMAGES = {
@@ -56,10 +59,43 @@ def series_pixel(tomograms: str) -> float:
     return float(sizes.iloc[0])
 
 
+def write_state_file(folder: str | Path, maps: Sequence[str] = (), resolution: float = math.nan) -> None:
+    """Write `state.json`: what the decision's optimisation set and `maps` in `folder` hold, and the resolution.
+
+    It tells by content, in a file small enough for Snakemake to compare by content, whether a decision that was made
+    again came to the same state: if so, nothing after it is done again.
+    """
+    folder = Path(folder)
+    files = star.read_optimisation_set(folder / "optimisation_set.star")
+    told = {
+        "particles": [files.particles, _digest(files.particles)],
+        "tomograms": [files.tomograms, _digest(files.tomograms, *_tilt_series(files.tomograms))],
+        "trajectories": [files.trajectories, _digest(files.trajectories)] if files.trajectories else None,
+        "maps": {name: _digest(folder / name) for name in maps},
+        "resolution": resolution if math.isfinite(resolution) else None,
+    }
+    (folder / STATE_FILE).write_text(json.dumps(told, indent=1) + "\n")
+
+
+def _tilt_series(tomograms: str) -> list[str]:
+    column = "rlnTomoTiltSeriesStarFile"
+    return list(star.read(tomograms, {"global": [column]})["global"][column])
+
+
+def _digest(*paths: str | Path) -> str:
+    """SHA-256 of the files' contents, one after the other."""
+    total = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
 def resolution(path: str) -> float:
-    """The resolution in Å that a `decision.json` or `postprocess.star` tells; nan if it tells none."""
+    """The resolution in Å that a `state.json` or `postprocess.star` tells; nan if it tells none."""
     if Path(path).suffix == ".json":
-        return float(read_decision(path).numbers.get("resolution", float("nan")))
+        told = json.loads(Path(path).read_text())["resolution"]
+        return math.nan if told is None else float(told)
     return runs.fsc(path).resolution
 
 
@@ -76,9 +112,14 @@ def reached(told: list[str]) -> float:
     return newest
 
 
-def lowpass(setting: float | str, told: list[str]) -> float:
-    """A low-pass filter in Å: the setting, or for `auto` slightly coarser than the resolution `reached`."""
-    return float(setting) if setting != "auto" else geometry.initial_lowpass(reached(told))
+def lowpass(setting: float | str, told: list[str], pixel: float = 0) -> float:
+    """A low-pass filter in Å: the setting, or for `auto` slightly coarser than the resolution `reached`.
+
+    A map of `pixel` Å carries nothing beyond its Nyquist frequency, whatever was reached at a finer pixel size.
+    """
+    if setting != "auto":
+        return float(setting)
+    return geometry.initial_lowpass(max(reached(told), geometry.nyquist(pixel)))
 
 
 def settle(settings: dict[str, Any], state: State, told: list[str]) -> dict[str, Any]:
@@ -87,4 +128,4 @@ def settle(settings: dict[str, Any], state: State, told: list[str]) -> dict[str,
         key: _FROM_IMAGES[key](state.box, state.pixel) if value == "auto" and key in _FROM_IMAGES else value
         for key, value in settings.items()
     }
-    return settled | {"lowpass": lowpass(settings["lowpass"], told)}
+    return settled | {"lowpass": lowpass(settings["lowpass"], told, state.pixel)}

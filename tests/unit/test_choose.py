@@ -13,6 +13,11 @@ from stacycle.errors import UserError
 GOLDEN = Path(__file__).parents[1] / "golden" / "data"
 
 
+@pytest.fixture(autouse=True)
+def project(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(GOLDEN)
+
+
 @pytest.fixture
 def align(tmp_path: Path) -> Path:
     """A sweep of one variant: RELION's own K = 1 run, which sampled at 7.5 degrees."""

@@ -29,14 +29,21 @@ def test_inputs_particle_and_engine_are_all_that_a_project_needs_to_say(tmp_path
     assert loaded["inputs"] == [{"tomograms": "a b/t.star", "particles": "p.star"}]
     assert loaded["particle"] == {"diameter": 260, "symmetry": "C1"}
     assert loaded["engine"]["kind"] == "embedded"
-    assert loaded["rounds"] == yaml.safe_load(DEFAULT.read_text())["rounds"]
+    assert list(loaded["rounds"]) == ["bin4", "bin2", "bin1"]
 
 
 def test_the_default_round_says_every_key_with_the_schemas_default():
     default = yaml.safe_load(DEFAULT.read_text())
     bare = {"inputs": SETS, "particle": default["particle"], "engine": default["engine"]}
     steps = {key: default["rounds"]["bin4"][key] for key in ("binning", "steps", "box")}
-    assert config.validate({**bare, "rounds": {"bin4": steps}})["rounds"] == default["rounds"]
+    written = config.validate({**bare, "rounds": {"bin4": copy.deepcopy(default["rounds"]["bin4"])}})[
+        "rounds"
+    ]
+    assert config.validate({**bare, "rounds": {"bin4": steps}})["rounds"] == written
+    cycle = default["rounds"]["bin4"]["cycle"]
+    assert default["rounds"]["bin4"] | {"cycle": 0} == written["bin4"] | {"cycle": 0}
+    assert cycle["ctfrefine"]["regularised"] == written["bin4"]["cycle"]["ctfrefine"]["regularised"]
+    assert cycle["polish"]["motion"] == written["bin4"]["cycle"]["polish"]["motion"]
     properties = yaml.safe_load(config.SCHEMA.read_text())["properties"]
     for section in ("particle", "engine"):
         assert default[section] == {k: v["default"] for k, v in properties[section]["properties"].items()}
@@ -81,6 +88,8 @@ def test_an_overlay_changes_only_what_it_names_and_replaces_lists(tmp_path):
 def test_a_round_set_to_null_is_left_out_and_a_new_one_gets_the_defaults(tmp_path):
     rounds = {
         "bin4": None,
+        "bin2": None,
+        "bin1": None,
         "first": {"binning": 8, "steps": ["extract", "reconstruct"], "extract": {"crop": 64}},
     }
     loaded = with_overlay(tmp_path, {"inputs": SETS, "rounds": rounds})
@@ -98,6 +107,34 @@ def test_a_round_set_to_null_is_left_out_and_a_new_one_gets_the_defaults(tmp_pat
 
 def bin4(**keys):
     return {"rounds": {"bin4": keys}}
+
+
+def cycle(**keys):
+    return bin4(cycle=keys)
+
+
+def test_a_variant_is_added_by_its_name_and_left_out_by_null(tmp_path):
+    variants = {"no_motion": None, "stiff": {"sigma_divergence": 1e4}}
+    polish = with_overlay(tmp_path, {"inputs": SETS, **cycle(polish=variants)})["rounds"]["bin4"]["cycle"][
+        "polish"
+    ]
+    assert list(polish) == ["motion", "stiff"]
+    assert polish["stiff"] == polish["motion"] | {"sigma_divergence": 1e4}
+
+
+def test_a_sweep_set_to_null_is_left_out(tmp_path):
+    loaded = with_overlay(tmp_path, {"inputs": SETS, **cycle(ctfrefine=None)})
+    assert loaded["rounds"]["bin4"]["cycle"]["ctfrefine"] is None
+
+
+def test_a_key_that_stands_twice_is_refused_where_yaml_would_take_the_last(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "rounds:\n  bin4:\n    cycle:\n      polish:\n        a: {max_error: 3}\n        a: {max_error: 4}\n"
+    )
+    with pytest.raises(UserError, match=r"rounds\.bin4\.cycle\.polish\.a stands there twice"):
+        config.refuse_keys_twice(path)
+    config.refuse_keys_twice(DEFAULT)
 
 
 @pytest.mark.parametrize(
@@ -135,8 +172,22 @@ def bin4(**keys):
         ({"engine": {"kind": "relion5"}}, "engine.kind: relion5 is not one of relion, embedded"),
         ({"inputs": [{"tomograms": "t.star"}]}, "inputs.1.particles: missing; give text"),
         ({"inputs": []}, "inputs: [] is not a list of"),
-        ({"rounds": {"bin4": None}}, "rounds: all are null"),
-        ({"rounds": {"bin2": {"binning": 2}}}, "rounds.bin2.steps: missing; give a list of different items"),
+        ({"rounds": {"bin4": None, "bin2": None, "bin1": None}}, "rounds: all are null"),
+        ({"rounds": {"more": {"binning": 2}}}, "rounds.more.steps: missing; give a list of different items"),
+        (cycle(ctfrefine={"empty": {}}), "cycle.ctfrefine.empty: is empty; give at least one setting"),
+        (cycle(polish={"mine": {"motion": False}}), "cycle.polish: mine is the same as no_motion"),
+        (cycle(polish={"before": {"max_error": 3}}), "polish.before: the name has a meaning of its own"),
+        (
+            cycle(ctfrefine={"scale_only": {"scale": None}}),
+            "ctfrefine.scale_only: refines neither defocus nor scale",
+        ),
+        (cycle(polish={"motion": {"sigma_velocty": 1}}), "did you mean sigma_velocity?"),
+        (
+            cycle(keep={"polish": "best"}),
+            "keep.polish: there is no variant best; choose one of auto, before, mo",
+        ),
+        (cycle(box=128, estimation_box=96), "estimation_box: 96 px is smaller than the box of 128"),
+        (cycle(repeat=0), "cycle.repeat: 0 is not a whole number of at least 1"),
         (bin4(align={"iteration": 30}), "rounds.bin4.align.iteration: 30 comes after the last, 25"),
         (
             bin4(class3d={"variant": "T3_K6"}),

@@ -186,11 +186,16 @@ def test_direct_entries_win_over_the_optimisation_set(tmp_path):
     assert tomo.resolve_inputs("prog", str(path), p="q.star").particles == "q.star"
 
 
-def test_inputs_that_say_nothing_and_trajectories_are_refused():
+def test_inputs_that_say_nothing_are_refused():
     with pytest.raises(EngineError, match="prog: give --i optimisation_set"):
         tomo.resolve_inputs("prog", "", p="p.star")
-    with pytest.raises(EngineError, match=r"no trajectories yet \(m.star\)"):
-        tomo.resolve_inputs("prog", "", "p.star", "t.star", "m.star")
+
+
+def test_the_trajectories_of_an_optimisation_set_are_part_of_the_state(tmp_path):
+    path = tmp_path / "optimisation_set.star"
+    tomo.write_optimisation_set(path, "p.star", "t.star", "m.star")
+    assert tomo.resolve_inputs("prog", str(path)).trajectories == "m.star"
+    assert tomo.resolve_inputs("prog", str(path), mot="n.star").trajectories == "n.star"
 
 
 def test_images_are_the_same_from_one_stack_and_from_one_file_per_tilt(project):

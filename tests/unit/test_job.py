@@ -111,3 +111,40 @@ def test_scratch_is_left_out_when_its_variable_is_not_set(monkeypatch) -> None:
 )
 def test_warnings_are_told_but_for_the_pixel_size_that_is_left_to_the_header(line: str, told: bool) -> None:
     assert (job.milestone(line) is not None) == told
+
+
+def test_a_variant_that_fails_leaves_its_cause_and_files_that_nothing_takes_for_results(
+    tmp_path, relion, say
+):
+    folder, made = tmp_path / "variant", tmp_path / "variant/map.mrc"
+    with job.may_fail(folder, [made], say):
+        run(relion("relion_tool", "echo ERROR:; echo ERROR: no memory; exit 1"), folder, say)
+    assert "no memory" in job.failure(folder)
+    assert made.stat().st_size == 0
+    with pytest.raises(UserError, match="no memory"):
+        job.need([made])
+
+
+def test_what_hangs_on_a_failed_variant_fails_with_the_same_cause_and_does_not_run(tmp_path, relion, say):
+    test_a_variant_that_fails_leaves_its_cause_and_files_that_nothing_takes_for_results(tmp_path, relion, say)
+    after = tmp_path / "variant/reconstruct"
+    with job.may_fail(after, [after / "half1.mrc"], say):
+        job.need([tmp_path / "variant/map.mrc"])
+        raise AssertionError("went on without what it needs")
+    assert "no memory" in job.failure(after)
+
+
+def test_a_variant_that_ends_well_after_it_had_failed_is_no_failure_any_more(tmp_path, relion, say):
+    test_a_variant_that_fails_leaves_its_cause_and_files_that_nothing_takes_for_results(tmp_path, relion, say)
+    folder = tmp_path / "variant"
+    with job.may_fail(folder, [folder / "map.mrc"], say):
+        run(relion("relion_tool", 'echo x > "$2/map.mrc"'), folder, say)
+    assert job.failure(folder) == ""
+    job.need([folder / "map.mrc"])
+
+
+def test_a_mistake_that_all_variants_would_share_is_still_an_error(tmp_path, relion, say):
+    with pytest.raises(UserError, match="mistake"), job.may_fail(tmp_path, [], say):
+        raise UserError("a mistake")
+    with pytest.raises(UserError, match="exit status 1"), job.may_fail(tmp_path, [], say, allowed=False):
+        run(relion("relion_tool", "exit 1"), tmp_path / "job", say)

@@ -216,7 +216,7 @@ def spoil_reference() -> None:
         (spoil_mask(np.ones((BOX + 2,) * 3)), "--solvent_mask mask.mrc", "box of 26"),
         (spoil_mask(np.full((BOX,) * 3, 2.0)), "--solvent_mask mask.mrc", "outside 0..1"),
         (lambda: None, "--auto_refine --split_random_halves", "without using MPI"),
-        (lambda: None, "--trajectories motion.star", "--trajectories"),
+        (lambda: None, "--trajectories motion.star", "motion.star does not exist"),
         (lambda: None, "--helix", "does not have --helix"),
         (lambda: None, "--frobnicate 3", "unknown flag --frobnicate"),
     ],

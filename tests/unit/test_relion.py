@@ -89,6 +89,42 @@ COMMANDS = {
         gpu="",
         **RUN,
     ),
+    "reconstruct bin1": relion.reconstruct(
+        state="Refine3D/job017/run_optimisation_set.star",
+        out="Reconstruct/job020",
+        box=geometry.bin1_box(BOX, 4),
+        binning=1,
+        symmetry="C1",
+        threads="N",
+    ),
+    "ctfrefine": relion.refine_ctf(
+        state="Refine3D/job017/run_optimisation_set.star",
+        half_maps=["Reconstruct/job020/half1.mrc", "Reconstruct/job020/half2.mrc"],
+        mask="MaskCreate/job021/mask.mrc",
+        postprocess="PostProcess/job022/postprocess.star",
+        out="CtfRefine/job024",
+        box=geometry.estimation_box(geometry.bin1_box(BOX, 4)),
+        defocus=True,
+        search_range=4000,
+        regularisation=0.1,
+        scale="tilt",
+        threads="N",
+    ),
+    "polish": relion.polish(
+        state="CtfRefine/job024/optimisation_set.star",
+        half_maps=["Reconstruct/job028/half1.mrc", "Reconstruct/job028/half2.mrc"],
+        mask="MaskCreate/job021/mask.mrc",
+        postprocess="PostProcess/job031/postprocess.star",
+        out="Polish/job032",
+        box=geometry.estimation_box(geometry.bin1_box(BOX, 4)),
+        max_error=5,
+        shift_only=False,
+        motion=True,
+        sigma_velocity=0.2,
+        sigma_divergence=5000,
+        gaussian_decay=False,
+        threads="N",
+    ),
     "postprocess": relion.postprocess(
         half_map="Refine3D/job017/run_half1_class001_unfil.mrc",
         mask="MaskCreate/job010/mask.mrc",
@@ -158,6 +194,15 @@ CLASSIFY = {
     "highres_limit": st.none() | LENGTH,
 }
 OFFSETS = {"offset_range": LENGTH, "offset_step": LENGTH}
+AGAINST = {
+    "state": FILE,
+    "half_maps": st.just(["half1.mrc", "half2.mrc"]),
+    "mask": FILE,
+    "postprocess": FILE,
+    "out": FILE,
+    "box": COUNT,
+    "threads": COUNT,
+}
 POSSIBLE = {
     relion.extract: {
         "particles": FILE,
@@ -211,6 +256,22 @@ POSSIBLE = {
         "join_halves": LENGTH,
         "gpu": GPU,
     },
+    relion.refine_ctf: {
+        **AGAINST,
+        "defocus": BOOL,
+        "search_range": LENGTH,
+        "regularisation": st.none() | LENGTH,
+        "scale": st.sampled_from(list(relion.SCALES)),
+    },
+    relion.polish: {
+        **AGAINST,
+        "max_error": LENGTH,
+        "shift_only": BOOL,
+        "motion": BOOL,
+        "sigma_velocity": LENGTH,
+        "sigma_divergence": LENGTH,
+        "gaussian_decay": BOOL,
+    },
     relion.postprocess: {
         "half_map": FILE,
         "mask": NO_FILE,
@@ -253,6 +314,24 @@ def test_what_is_switched_off_leaves_no_flag_behind():
     )
     assert "--solvent_correct_fsc" not in argv, "there is no mask to correct for"
     assert "--gpu" not in argv
+
+
+def test_a_variant_of_the_cycle_has_just_the_flags_of_what_it_does():
+    ctf = {
+        "state": "s",
+        "half_maps": ["1", "2"],
+        "mask": "m",
+        "postprocess": "p",
+        "out": "o",
+        "box": 96,
+        "threads": 1,
+    }
+    scale = relion.refine_ctf(**ctf, defocus=False, search_range=4000, regularisation=0.1, scale="tilt")
+    assert not {"--do_defocus", "--do_reg_defocus", "--lambda"} & set(scale)
+    motion = {"motion": True, "sigma_velocity": 0.2, "sigma_divergence": 5000, "gaussian_decay": True}
+    shifts = relion.polish(**ctf, max_error=5, shift_only=True, **motion)
+    assert "--shift_only" in shifts
+    assert not {"--motion", "--s_vel", "--sq_exp_ker"} & set(shifts)
 
 
 def test_large_seeds_are_not_rounded():

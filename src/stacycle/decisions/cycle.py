@@ -1,0 +1,182 @@
+"""Which variant of a CTF-refinement or polishing sweep to keep, or whether to go back to the state before it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import inf, nan
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from stacycle.decisions.decision import By, Decision, check_override
+from stacycle.errors import UserError
+from stacycle.runs import PostProcess
+
+BEFORE = "before"  # name of the state that the sweep started from
+MARGIN = 0.25  # shells of FSC integral; less is noise (docs/decisions.md)
+EQUAL = 1  # shell: resolutions that are no farther apart are equal
+NEAR_EDGE = 0.75  # of the range that was searched
+SCALES = 10.0  # largest over smallest contrast scale of a tilt
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One variant of a sweep, or `BEFORE`, the state that it started from.
+
+    `fsc` is that of its `postprocess.star`, None if the variant failed, for the cause `failed` (one sentence).
+    `changes` is from `tilts.changes`; `limits` says how large some of them could become in the search, by the
+    same names (`{"defocus_largest": 4000, "shift_largest": 5 px in Å}`).
+    """
+
+    name: str
+    fsc: PostProcess | None
+    changes: dict[str, float] = field(default_factory=dict)
+    failed: str = ""
+    limits: dict[str, float] = field(default_factory=dict)
+
+
+def cycle_variant(
+    before: Candidate,
+    variants: Sequence[Candidate],
+    choice: str = "auto",
+    key: str = "cycle.variant",
+) -> Decision:
+    """The variant of the best corrected FSC, if it beats the state before it; else that state (a roll-back).
+
+    Resolutions (FSC 0.143) within a shell count as equal; then the integral of the FSC decides, which has to
+    be larger than that of the state before by `MARGIN` shells. UserError if every variant failed, if the
+    config names one that failed or does not exist, or if boxes or pixel sizes differ.
+    """
+    finished = _comparable(before, variants)
+    if choice != "auto":
+        _check_choice(choice, variants, key)
+    table = _table([before, *variants], finished)
+    best = _best(table)
+    rule = best if _beats(table, best) else BEFORE
+    by: By = "rule" if choice == "auto" else "config"
+    kept = rule if by == "rule" else choice
+    table["kept"] = table["variant"] == kept
+    row = table[table["kept"]].iloc[0]
+    reason = _reason(table, best, rule)
+    return Decision(
+        question="Variant",
+        choice={"variant": kept},
+        by=by,
+        reason=reason if by == "rule" else f"The config asks for {kept} ({key}); the rule: {reason}",
+        candidates=table.drop(columns="shell"),
+        warnings=_warnings(variants, kept),
+        numbers={"resolution": float(row["resolution"]), "area": float(row["area"])},
+    )
+
+
+def area(fsc: PostProcess, shells: int) -> float:
+    """Integral of the corrected FSC over the shells 1 .. `shells`, in shells: 1 each if it were perfect."""
+    return float(_corrected(fsc)[1 : shells + 1].sum())
+
+
+def _comparable(before: Candidate, variants: Sequence[Candidate]) -> dict[str, PostProcess]:
+    """The curves of those that finished, by name. UserError if there are none, or other shells."""
+    finished = {c.name: c.fsc for c in (before, *variants) if c.fsc is not None}
+    if before.fsc is None:
+        raise UserError(f"The state before the sweep has no FSC: {before.failed or 'postprocess failed'}.")
+    if len(finished) == 1:
+        causes = "; ".join(f"{c.name}: {c.failed.rstrip('.')}" for c in list(variants)[:3])
+        raise UserError(f"All {len(variants)} variants failed ({causes}); look at their logs.")
+    shells = before.fsc.fsc["frequency"].to_numpy()
+    for name, fsc in finished.items():
+        own = fsc.fsc["frequency"].to_numpy()
+        if len(own) != len(shells) or not np.allclose(own[1:], shells[1:], rtol=1e-3):
+            raise UserError(
+                f"{name}: its FSC has {len(own)} shells to {fsc.nyquist:.4g} Å, that of the state before it "
+                f"{len(shells)} to {before.fsc.nyquist:.4g} Å; use the same box and pixel size for all."
+            )
+    return finished
+
+
+def _check_choice(choice: str, variants: Sequence[Candidate], key: str) -> None:
+    check_override(key, choice, [BEFORE, *(c.name for c in variants)], "variant")
+    for candidate in variants:
+        if candidate.name == choice and candidate.fsc is None:
+            raise UserError(f"{key}: {choice} failed ({candidate.failed.rstrip('.')}); name another one.")
+
+
+def _table(candidates: Sequence[Candidate], finished: dict[str, PostProcess]) -> pd.DataFrame:
+    """A row per candidate; areas to the finest resolution of all, where somebody still resolves something."""
+    shell = {name: _shell(fsc) for name, fsc in finished.items()}
+    areas = {name: area(fsc, max(shell.values())) for name, fsc in finished.items()}
+    first = areas[candidates[0].name]
+    rows = [
+        {
+            "variant": c.name,
+            "resolution": c.fsc.resolution if c.fsc else nan,
+            "area": areas.get(c.name, nan),
+            "gain": areas.get(c.name, nan) - first,
+            "shell": shell.get(c.name, nan),
+        }
+        for c in candidates
+    ]
+    changes = pd.DataFrame([c.changes for c in candidates], index=range(len(rows)))
+    table = pd.concat([pd.DataFrame(rows), changes], axis=1)
+    table["failed"] = [c.failed for c in candidates]
+    return table
+
+
+def _best(table: pd.DataFrame) -> str:
+    """The variant of largest area among those whose resolution is that of the finest."""
+    variants = table.iloc[1:]
+    finest = variants[variants["shell"] >= variants["shell"].max() - EQUAL]
+    return str(finest.loc[finest["area"].idxmax(), "variant"])
+
+
+def _beats(table: pd.DataFrame, best: str) -> bool:
+    old, new = table.iloc[0], table.set_index("variant").loc[best]
+    return bool(new["shell"] >= old["shell"] - EQUAL and new["gain"] > MARGIN)
+
+
+def _reason(table: pd.DataFrame, best: str, rule: str) -> str:
+    old, new = table.iloc[0], table.set_index("variant").loc[best]
+    numbers = (
+        f"from {old['resolution']:.4g} to {new['resolution']:.4g} Å, the integral of the corrected FSC "
+        f"{new['gain']:+.2f} shells (a gain counts from {MARGIN:g})"
+    )
+    if rule == best:
+        return f"{best} is the best and beats the state before it: {numbers}."
+    return f"Rolled back: no variant beats the state before it; the best, {best}, went {numbers}."
+
+
+def _warnings(variants: Sequence[Candidate], kept: str) -> list[str]:
+    failed = [f"{c.name} failed and was left out: {c.failed}" for c in variants if c.fsc is None]
+    return failed + [said for c in variants if c.name == kept for said in _implausible(c)]
+
+
+def _implausible(candidate: Candidate) -> list[str]:
+    """What of a variant's changes a person should look at."""
+    name, changes = candidate.name, candidate.changes
+    said = [
+        f"{name}: {change.replace('_', ' ')} {changes[change]:.0f} Å is near the edge of what was searched "
+        f"({limit:.0f} Å): look at the tilts; a wider search may be needed, or the values are wrong."
+        for change, limit in candidate.limits.items()
+        if abs(changes.get(change, 0)) > NEAR_EDGE * limit
+    ]
+    for what in ("defocus", "shift"):
+        if count := int(changes.get(f"{what}_outliers", 0)):
+            said.append(f"{name}: the {what} of {count} tilts changed unlike that of their neighbours.")
+    if changes.get("scale_max", 0) > SCALES * changes.get("scale_min", inf):
+        said.append(
+            f"{name}: contrast scales of tilts run from {changes['scale_min']:.2g} to "
+            f"{changes['scale_max']:.2g}; tilts of almost no weight are better left out."
+        )
+    return said
+
+
+def _shell(fsc: PostProcess) -> int:
+    """Number of the shell at the resolution; 0 if there is no resolution."""
+    return (
+        int(np.argmin(np.abs(fsc.fsc["resolution"].to_numpy() - fsc.resolution))) if fsc.resolution > 0 else 0
+    )
+
+
+def _corrected(fsc: PostProcess) -> NDArray:
+    return np.nan_to_num(fsc.fsc["corrected"].to_numpy(float))
