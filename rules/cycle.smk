@@ -96,7 +96,7 @@ rule cycle_postprocess:
 
 rule variant_reconstruct:
     input:
-        state="results/{round}/{cycle}/{sweep}/{variant}/optimisation_set.star",
+        state=["results/{round}/{cycle}/{sweep}/{variant}/optimisation_set.star"],
         tomograms="results/{round}/{cycle}/{sweep}/{variant}/tomograms.star",
         decided=decided_before_sweep(),
     output:

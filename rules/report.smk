@@ -32,6 +32,7 @@ rule report:
     params:
         rounds=recipe.summary(),
         rungs=recipe.rungs(),
+        notes=recipe.notes(),
         engine=engine_kind(),
     message:
         "Write the report"

@@ -7,7 +7,7 @@ from stacycle.state import read_state
 
 params = snakemake.params
 folder = Path(snakemake.output.map).parent
-is_variant = "variant" in snakemake.wildcards.keys()
+is_variant = snakemake.wildcards.get("variant") is not None
 
 with (
     job.task(snakemake.log[0], "/".join(folder.parts[1:])) as say,

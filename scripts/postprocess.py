@@ -6,7 +6,7 @@ from stacycle import cycle, job, relion
 
 folder = Path(snakemake.output.star).parent
 settings = dict(snakemake.params.settings)
-is_variant = "variant" in snakemake.wildcards.keys()
+is_variant = snakemake.wildcards.get("variant") is not None
 
 with (
     job.task(snakemake.log[0], "/".join(folder.parts[1:])) as say,

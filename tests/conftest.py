@@ -15,7 +15,7 @@ from snakemake.utils import update_config
 
 ROOT = Path(__file__).parents[1]
 
-# A round that runs in about a minute: real data, real algorithms, far too little of either for science.
+# Runs in about two minutes: real data, real algorithms, far too little of either for science.
 TINY = {
     "inputs": [
         {"tomograms": "set1/tomograms.star", "particles": "set1/particles.star"},
@@ -29,7 +29,10 @@ TINY = {
             "align": {"iterations": 3, "sampling": 3.7, "seed": 1},
             "class3d": {"classes": 2, "T": [0.5, 2], "iterations": 4, "seed": 1},
             "refine3d": {"seed": 1},
-        }
+            "cycle": {"ctfrefine": {"scale_only": None}},
+        },
+        "bin2": {"steps": ["extract", "reconstruct"], "box": 48},
+        "bin1": None,
     },
 }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from stacycle.errors import UserError
@@ -104,7 +105,7 @@ class Recipe:
         return [
             f"rounds.{name}: its binning {self.rounds[name]['binning']} is not finer than the "
             f"{self.rounds[before]['binning']} of {before} before it; no finer detail can come of it."
-            for before, name in zip(names, names[1:], strict=False)
+            for before, name in pairwise(names)
             if self.rounds[name]["binning"] >= self.rounds[before]["binning"]
         ]
 

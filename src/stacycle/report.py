@@ -39,9 +39,8 @@ _HEADINGS = {
     "nyquist": "Nyquist (Å)",
     "at_nyquist": "Nyquist reached",
     "particles_in": "particles in",
-    "area": "area under the FSC (shells)",
+    "area": "FSC area (shells)",
     "gain": "gain (shells)",
-    "failed": "why it failed",
     "angle_largest": "angle largest (°)",
     "accuracy_rotations": "accuracy of rotations (°)",
     "accuracy_translations": "accuracy of shifts (Å)",
@@ -58,7 +57,7 @@ _ENGINES = {
     "embedded": ("embedded", "for small data and demos"),
 }
 _PERCENT = {"fraction", "changed_classes", "moved", "likeness", "of sphere", "in one piece"}
-_HIDDEN = {"map", "loglik", "pmax", "completeness"}
+_HIDDEN = {"map", "loglik", "pmax", "completeness", "failed"}
 _RESOLUTIONS = {"resolution", "nyquist"}
 # Of the ladder, what the page shows.
 _SHOWN = ["round", "step", "resolution", "nyquist", "at_nyquist", "kept", "particles_in", "particles", "note"]
@@ -124,8 +123,8 @@ def write_report(path: str | Path, inputs: Inputs, rungs: pd.DataFrame) -> None:
     body = [
         _headline(inputs, rungs, facts),
         _summary(inputs, rungs, decisions, facts),
-        _warnings(inputs, facts, decisions),
         _contents(inputs, rungs, rounds),
+        _warnings(inputs, rungs, facts, decisions),
         _ladder_section(rungs),
         *rounds,
         _missing(inputs),
@@ -145,6 +144,7 @@ def _rung(
     count: Callable[[str], float],
 ) -> dict[str, Any]:
     decision = _try(inputs, rung["decision"], read_decision)
+    state = _try(inputs, rung["state"], star.read_optimisation_set)
     shells = len(result.fsc) - 1  # to Nyquist, which is half a box
     row = {
         "round": rung["round"],
@@ -156,13 +156,18 @@ def _rung(
         "at_nyquist": result.at_nyquist,
         "kept": _kept(decision) if decision else "",
         "particles_in": before["particles"],
-        "particles": count(rung["state"]),
+        "particles": count(state.particles) if state else math.nan,
         "box": 2 * shells,
         "pixel_size": result.nyquist / 2,
         "area": area(result, shells) if "corrected" in result.fsc else math.nan,
         "mask": _general(rung["postprocess"]).get("rlnMaskName", ""),
     }
-    return row | {"note": _note(row, before)}
+    return row | {"note": _note(row, before, _finer(inputs, rung["binning"]) or "a finer binning")}
+
+
+def _finer(inputs: Inputs, binning: float) -> str:
+    """The first round of a finer binning; "" if there is none."""
+    return next((round_["name"] for round_ in inputs.rounds if round_["binning"] < binning), "")
 
 
 def _decision_of(rung: dict[str, Any]) -> str | None:
@@ -177,8 +182,8 @@ def _kept(decision: Decision) -> str:
     return plots.ROLLED_BACK if variant == BEFORE else str(variant)
 
 
-def _note(row: dict[str, Any], before: dict[str, Any]) -> str:
-    """What to know of a rung: Nyquist, and a resolution that is coarser than the one before."""
+def _note(row: dict[str, Any], before: dict[str, Any], finer: str) -> str:
+    """What to know of a rung: Nyquist, and a resolution coarser than before; `finer` is where to go on."""
     said = []
     coarser = row["resolution"] > 1.0001 * before.get("resolution", math.inf)
     if coarser and row["at_nyquist"]:
@@ -188,22 +193,14 @@ def _note(row: dict[str, Any], before: dict[str, Any]) -> str:
         caveat = f" (not quite comparable: another {_listed(differ)})" if differ else ""
         said.append(f"coarser than the step before, {before['resolution']:.2f} Å{caveat}")
     if row["at_nyquist"]:
-        further = "go on to the next binning" if row["binning"] > 1 else "the data's own limit"
+        further = f"go on to {finer}" if row["binning"] > 1 else "the data's own limit"
         said.append(f"Nyquist of binning {row['binning']}: {further}")
     return "; ".join(said)
 
 
 def _count(inputs: Inputs, path: str | None) -> float:
-    """Particles of an optimisation set or of a particles file; nan if there is none."""
-
-    def rows(name: str) -> int:
-        tables = star.read(name)
-        if "particles" not in tables:
-            name = star.read_optimisation_set(name).particles
-            tables = star.read(name, {"particles": []})
-        return len(tables["particles"])
-
-    return _try(inputs, path, rows, math.nan)
+    """Particles of a particles file; nan if there is none."""
+    return _try(inputs, path, lambda name: len(star.read(name, {"particles": []})["particles"]), math.nan)
 
 
 def _general(postprocess: str) -> dict[str, Any]:
@@ -279,13 +276,15 @@ def _summary(
 
 
 def _reached(rungs: pd.DataFrame) -> str:
-    first, last = rungs.iloc[0], rungs.iloc[-1]
-    if len(rungs) == 1:
-        return f"{last['resolution']:.2f} Å: {last['round']}, {last['step']}."
-    return (
-        f"From {first['resolution']:.2f} Å ({first['round']}, {first['step']}) to {last['resolution']:.2f} Å "
-        f"({last['round']}, {last['step']})."
+    """The first and the last resolution, and the finest where that is another."""
+    where = [f"{row['resolution']:.2f} Å ({row['round']}, {row['step']})" for row in rungs.to_dict("records")]
+    finest = int(rungs["resolution"].argmin())
+    more = (
+        f"; the finest was {where[finest]}"
+        if rungs["resolution"].iloc[-1] > rungs["resolution"][finest]
+        else ""
     )
+    return (f"From {where[0]} to {where[-1]}" if len(where) > 1 else where[0]) + f"{more}."
 
 
 def _swept(rungs: pd.DataFrame) -> list[int]:
@@ -296,11 +295,16 @@ def _swept(rungs: pd.DataFrame) -> list[int]:
 def _gain(rungs: pd.DataFrame, at: int) -> str:
     """One sentence about the outcome of a sweep; the row before is the state that it started from."""
     row = rungs.loc[at]
-    where = f"{row['round']}, {row['step']}"
+    where, now = f"{row['round']}, {row['step']}", f"{row['resolution']:.2f} Å"
     if row["kept"] == plots.ROLLED_BACK:
-        return f"{where}: no variant was better; the state before stays, {row['resolution']:.2f} Å."
-    before = f"{rungs['resolution'][at - 1]:.2f} → " if at else ""
-    return f"{where}: {row['kept']}, {before}{row['resolution']:.2f} Å."
+        return f"{where}: the state before stays, {now}."
+    if at == 0:
+        return f"{where}: {row['kept']}, {now}."
+    before = rungs.loc[at - 1]
+    if now != f"{before['resolution']:.2f} Å":
+        return f"{where}: {row['kept']}, {before['resolution']:.2f} → {now}."
+    higher = ", but a higher FSC" if row["area"] > before["area"] else ""
+    return f"{where}: {row['kept']}, {now} as before{higher}."
 
 
 def _flow(inputs: Inputs, decisions: dict[str, Decision], facts: dict[str, Any]) -> list[str]:
@@ -319,8 +323,8 @@ def _flow(inputs: Inputs, decisions: dict[str, Decision], facts: dict[str, Any])
         if decision and "particles" in decision.numbers:
             kept, lost = int(decision.numbers["particles"]), int(decision.numbers.get("rejected", 0))
             classes = decision.choice.get("classes", [])
-            of = f"class{'es' if len(classes) > 1 else ''} {_listed(classes)} kept"
-            said.append(f"{name}, selection: {kept:,} of {kept + lost:,}; {of}, {lost:,} particles rejected.")
+            of = f"class{'es' if len(classes) > 1 else ''} {_listed(classes)} kept, {lost:,} rejected"
+            said.append(f"{name}, selection: {kept:,} of {kept + lost:,}; {of}.")
             now = kept
     return said
 
@@ -336,9 +340,11 @@ def _next(inputs: Inputs, rungs: pd.DataFrame) -> str:
     if not last["cycle"]:
         reached = "Nyquist of this binning is reached; go" if last["at_nyquist"] else "Go"
         return f"{reached} on to CTF refinement and polishing of bin1: add cycle to rounds.{name}.steps."
+    if finer := _finer(inputs, binning):
+        return f"Go on at a finer binning: let rounds.{finer}.steps go as far as cycle."
     if binning > 1:
         return f"Go on at a finer binning: add a round of binning {max(1, binning // 2)} after {name}."
-    if (cycle["kept"] == plots.ROLLED_BACK).all():
+    if set(cycle["kept"]) == {plots.ROLLED_BACK}:
         return (
             "The last cycle was rolled back, so another one of the same particles will hardly help. "
             "More or cleaner particles may, or a mask around the part of interest."
@@ -347,11 +353,15 @@ def _next(inputs: Inputs, rungs: pd.DataFrame) -> str:
     return f"The last cycle made the map better and {limit}, is not reached: try one more ({again})."
 
 
-def _warnings(inputs: Inputs, facts: dict[str, Any], decisions: dict[str, Decision]) -> str:
+def _warnings(
+    inputs: Inputs, rungs: pd.DataFrame, facts: dict[str, Any], decisions: dict[str, Decision]
+) -> str:
     said = [("input", warning) for warning in facts.get("warnings", [])]
     said += [("config", note) for note in inputs.notes]
     for path, decision in decisions.items():
         said += [(_folder(path), warning) for warning in decision.warnings]
+    coarser = rungs[rungs["note"].str.startswith("coarser").astype(bool)]
+    said += [(f"{row['round']}, {row['step']}", row["note"]) for row in coarser.to_dict("records")]
     if not said:
         return ""
     items = "".join(f"<li><b>{_text(where)}</b> {_text(warning)}</li>" for where, warning in said)
@@ -435,7 +445,8 @@ def _step(inputs: Inputs, round_: str, step: str, decisions: dict[str, Decision]
                 _figure(partial(plots.fsc_figure, result), "Fourier shell correlation of the half maps")
             )
         parts.append(_slices(inputs, density, "Central slices of the post-processed map"))
-    return "".join(parts) + (_decision(decision) if decision else "")
+    longest = 0 if step == "mask" else 12
+    return "".join(parts) + (_decision(decision, longest=longest) if decision else "")
 
 
 def _cycle(inputs: Inputs, round_: str, cycle: str, decisions: dict[str, Decision]) -> str:
@@ -453,7 +464,7 @@ def _cycle(inputs: Inputs, round_: str, cycle: str, decisions: dict[str, Decisio
         if not rung["decision"]:
             caption = "The mask around the bin1 reference"
             parts.append(_mask(inputs, *_map_and_mask(inputs, rung), decision, caption))
-            parts.append(_decision(decision) if decision else "")
+            parts.append(_decision(decision, longest=0) if decision else "")
         elif decision:
             parts.append(_sweep(inputs, before, rung, decision))
     density, _ = _map_and_mask(inputs, rungs[-1])
@@ -471,7 +482,7 @@ def _sweep(inputs: Inputs, before: dict[str, Any] | None, rung: dict[str, Any], 
     results = {name: result for name, result in read.items() if result and "corrected" in result.fsc}
     draw = partial(plots.sweep_figure, results, str(decision.choice.get("variant")))
     caption = "Corrected FSC of every variant and of the state before; same box, same mask"
-    return (_figure(draw, caption) if results else "") + _decision(decision, _kept(decision))
+    return (_figure(draw, caption) if results else "") + _decision(decision, _kept(decision), longest=100)
 
 
 def _map_and_mask(inputs: Inputs, rung: dict[str, Any]) -> tuple[str | None, str | None]:
@@ -512,11 +523,14 @@ def _curves(inputs: Inputs, folder: Path, decision: Decision) -> str:
     )
 
 
-def _decision(decision: Decision, outcome: str = "") -> str:
-    """The reason and the candidates; of a sweep also its outcome, a variant or "rolled back"."""
+def _decision(decision: Decision, outcome: str = "", longest: int = 12) -> str:
+    """The reason, and the candidates, closed if there are more than `longest`.
+
+    `outcome` is a sweep's: a variant or "rolled back".
+    """
     tables = "".join(
-        f"<details{' open' if len(part.candidates) <= 12 else ''}><summary>{_text(part.question)}: candidates"
-        f"</summary>{_table(part.candidates)}</details>"
+        f"<details{' open' if len(part.candidates) <= longest else ''}>"
+        f"<summary>{_text(part.question)}: candidates</summary>{_table(part.candidates)}</details>"
         for part in decision.parts or [decision]
         if len(part.candidates)
     )
@@ -553,12 +567,11 @@ def _image(png: bytes, caption: str) -> str:
 
 
 def _table(table: pd.DataFrame) -> str:
-    names = [
-        str(name)
-        for name in table
-        if name not in _HIDDEN and not table[name].isin(["", None, math.nan]).all()
-    ]
-    mark = next((name for name in ("chosen", "kept") if name in names), None)
+    """A table whose chosen or kept rows are marked; a row that `failed` says why instead of its numbers."""
+    shown = [str(name) for name in table if not table[name].isin(["", None, math.nan]).all()]
+    first, *names = [name for name in shown if name not in _HIDDEN]
+    mark = next((name for name in ("chosen", "kept") if name in names), "")
+    names = [first, *sorted(names, key=lambda name: name != mark or table[name].dtype != bool)]
     words = {name for name in names if any(isinstance(value, str) for value in table[name])}
     kinds = {name: " class=words" if name in words else "" for name in names}
     head = "".join(
@@ -566,8 +579,11 @@ def _table(table: pd.DataFrame) -> str:
     )
     rows = []
     for row in table.to_dict("records"):
-        cells = "".join(f"<td{kinds[name]}>{_cell(name, row[name])}</td>" for name in names)
-        rows.append(f"<tr{' class=chosen' if mark and row[mark] is True else ''}>{cells}</tr>")
+        cells = [f"<td{kinds[name]}>{_cell(name, row[name])}</td>" for name in names]
+        if row.get("failed"):
+            cells[1:] = [f"<td class=words colspan={len(names) - 1}>failed: {_text(row['failed'])}</td>"]
+        chosen = mark and row[mark] is True
+        rows.append(f"<tr{' class=chosen' if chosen else ''}>{''.join(cells)}</tr>")
     content = f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
     return f'<div class="scroll"><table>{content}</table></div>'
 
@@ -633,6 +649,7 @@ dd { margin:0 }
 h4 { margin:22px 0 6px; font-size:15px }
 h3 small, h4 small { color:var(--blue); font-weight:600; margin-left:6px }
 figure img { max-width:100%; max-height:760px; height:auto }
+figure img { object-fit:contain; object-position:left }
 figcaption { color:var(--soft); font-size:13px }
 .decision { background:#f2f7fb; border-left:4px solid var(--blue); border-radius:4px; padding:10px 16px }
 .decision { margin:14px 0 }
@@ -642,7 +659,7 @@ figcaption { color:var(--soft); font-size:13px }
 .scroll { overflow-x:auto }
 table { border-collapse:collapse; font-size:13.5px; font-variant-numeric:tabular-nums }
 table { background:var(--paper) }
-th, td { padding:5px 12px; text-align:right; border-bottom:1px solid var(--line); white-space:nowrap }
+th, td { padding:5px 9px; text-align:right; border-bottom:1px solid var(--line); white-space:nowrap }
 th { color:var(--soft); font-weight:600; white-space:normal; vertical-align:bottom }
 th:first-child, td:first-child { text-align:left }
 tr.chosen td { background:#e2f0fa; font-weight:600 }
@@ -663,8 +680,10 @@ td.words:last-child { white-space:normal; min-width:15em }
   .up { display:none }
   figure, tr, .card, .decision p { break-inside:avoid }
   h2, h3, h4 { break-after:avoid }
+  figure img { max-height:11cm }
   table { font-size:10px }
-  th, td { padding:3px 5px; white-space:normal }
+  th, td { padding:2px 5px }
+  td.words:last-child { min-width:10em }
 }
 """
 

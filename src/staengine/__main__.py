@@ -17,6 +17,8 @@ PROGRAMS = {
     "relion_refine_mpi": "refine_mpi",
     "relion_mask_create": "mask_create",
     "relion_postprocess": "postprocess",
+    "relion_tomo_refine_ctf": "refine_ctf",
+    "relion_tomo_align": "align",
     "simulate": "simulate",
     "truth": "truth",
 }

@@ -200,29 +200,25 @@ class ParticleStep:
         """
         task, c = self.task, self.task.data.components
         kx, ky = c.kx[:n_components], c.ky[:n_components]
-        images = np.ascontiguousarray(self.masked[:, :n_components])
-        ctf2 = np.ascontiguousarray(self.ctf2[:, :n_components])
-        tilts = len(images)
-        matrices = self.tilt_matrices(rotations)
-        shifts = task.data.shifts(self.particle, offsets)
-        out = np.empty((len(rotations), len(offsets)), np.float32)
-        chunk = max(1, int(CHUNK_BYTES / (8 * tilts * n_components)))
-        for t in range(0, len(offsets), chunk):
-            table = np.empty((len(shifts[t : t + chunk]), 2, tilts, n_components), np.float32)
-            kernels.shift_table(images, shifts[t : t + chunk], kx, ky, c.box, table)
-            for n in range(0, len(rotations), chunk):
-                slices = np.empty((len(matrices[n : n + chunk]), 2, tilts, n_components), np.float32)
-                power = np.empty(len(slices), np.float32)
-                project(task.transforms[klass], task.padding, matrices[n : n + chunk], kx, ky, slices)
-                kernels.weigh_slices(slices, ctf2, self.fit_weight, self.scale, power)
-                part = np.empty((len(slices), len(table)), np.float32)
-                kernels.correlate(slices.reshape(len(slices), -1), table.reshape(len(table), -1), part)
-                if task.cross_correlation:
-                    part = np.maximum(part, 0) ** 2 / (4 * np.maximum(power, 1e-30))[:, None]
-                else:
-                    part -= power[:, None]
-                out[n : n + chunk, t : t + chunk] = part
-        return out
+        out, power = np.empty((len(rotations), len(offsets)), np.float32), np.empty(len(rotations), np.float32)
+        kernels.score(
+            task.transforms[klass],
+            task.padding,
+            self.tilt_matrices(rotations),
+            self.masked,
+            task.data.shifts(self.particle, offsets),
+            kx,
+            ky,
+            c.box,
+            self.ctf2,
+            self.fit_weight,
+            self.scale,
+            out,
+            power,
+        )
+        if task.cross_correlation:
+            return np.maximum(out, 0) ** 2 / (4 * np.maximum(power, 1e-30))[:, None]
+        return out - power[:, None]
 
     def tilt_matrices(self, rotations: NDArray) -> NDArray[np.float32]:
         """(n, m, 3, 3): R_tilt · A for each orientation and tilt."""

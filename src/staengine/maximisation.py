@@ -33,22 +33,20 @@ def padded_shells(size: int, padding: int) -> NDArray[np.int32]:
 class Gathered:
     """The back-projected slices of one class: sums of images and of squared CTFs, both over the noise variance."""
 
-    data: NDArray[np.complex128]  # (S, S, S // 2)
-    weight: NDArray[np.float64]
+    data: NDArray[np.complex64]  # (S, S, S // 2)
+    weight: NDArray[np.float32]
     padding: int
     box: int
 
     @classmethod
     def of(cls, data: NDArray, weight: NDArray, padding: int, box: int, symmetry: NDArray) -> Gathered:
         """From what `backproject` filled; `symmetry` (s, 3, 3) are the operators of the point group."""
-        values = data[..., 0].astype(np.complex128)
-        values.imag = data[..., 1]
-        weights = weight.astype(np.float64)
+        values, weights = data.view(np.complex64)[..., 0].copy(), weight.copy()
         enforce_friedel(values, weights)
         if len(symmetry) > 1:
             stacked = np.stack([values.real, values.imag, weights], axis=-1)
             summed = np.zeros_like(stacked)
-            add_rotated(stacked, symmetry, (box // 2) * padding, summed)
+            add_rotated(stacked, symmetry, len(stacked) // 2 - 1, summed)
             values, weights = summed[..., 0] + 1j * summed[..., 1], summed[..., 2]
         return cls(values, weights, padding, box)
 
@@ -72,10 +70,9 @@ class Gathered:
         """
         shells = np.minimum(self.shells, self.n_shells - 1)
         mean = fourier.shell_mean(self.weight, self.shells, self.n_shells)
-        weight = np.maximum(self.weight, mean[shells] / 1000)
+        weight = np.maximum(self.weight, (mean / 1000).astype(np.float32)[shells])
         if tau2 is not None:
-            with np.errstate(divide="ignore"):
-                weight = weight + (1 / (np.maximum(tau2, 1e-30) * self.padding**3))[shells]
+            weight += (1 / (np.maximum(tau2, 1e-30) * self.padding**3)).astype(np.float32)[shells]
         inside = (self.shells <= radius) & (weight > 0)
         transform = np.divide(self.data, weight, out=np.zeros_like(self.data), where=inside)
         return unpadded_map(transform, self.box, self.padding, workers)
@@ -83,11 +80,13 @@ class Gathered:
     def joined_below(self, other: Gathered, shell: int) -> tuple[Gathered, Gathered]:
         """Both with the mean of both up to a shell (Scheres & Chen 2012: halves must not drift apart)."""
         low = self.shells <= shell
-        data, weight = (self.data + other.data) / 2, (self.weight + other.weight) / 2
-        return tuple(  # type: ignore[return-value]
-            Gathered(np.where(low, data, g.data), np.where(low, weight, g.weight), g.padding, g.box)
-            for g in (self, other)
-        )
+        both = self.plus(other)
+        joined = []
+        for g in (self, other):
+            data, weight = g.data.copy(), g.weight.copy()
+            data[low], weight[low] = both.data[low] / 2, both.weight[low] / 2
+            joined.append(Gathered(data, weight, g.padding, g.box))
+        return joined[0], joined[1]
 
     def plus(self, other: Gathered) -> Gathered:
         return Gathered(self.data + other.data, self.weight + other.weight, self.padding, self.box)
@@ -104,7 +103,7 @@ def completeness(gathered: Gathered, tau2: NDArray) -> NDArray[np.float64]:
     with np.errstate(divide="ignore"):
         prior = 1 / np.maximum(tau2, 1e-30)
     shells, n = gathered.shells, gathered.n_shells
-    beats = gathered.weight * gathered.padding**3 >= prior[np.minimum(shells, n - 1)]
+    beats = gathered.weight >= (prior / gathered.padding**3).astype(np.float32)[np.minimum(shells, n - 1)]
     return fourier.shell_mean(beats, shells, n)
 
 

@@ -1,8 +1,9 @@
 """Central slices of a map's Fourier transform, and their adjoint: adding slices to a transform.
 
 A map (N, N, N) is held as the half transform of its zero-padded self (padding · N voxels a side), divided by N² as 2D
-transforms of images are, in an array (S, S, S // 2) with S = padding · N + 2 and zero frequency at [S // 2, S // 2, 0]:
-both Nyquist planes are there, so that every component below Nyquist has all its neighbours. Values between grid points
+transforms of images are, in an array (S, S, S // 2) with zero frequency at [S // 2, S // 2, 0]. S = padding · N + 2:
+both Nyquist planes are there, so that every component below Nyquist has all its neighbours; or less, if only the
+components within a radius are used. Values between grid points
 are trilinear; what that costs in real space (a product of squared sinc functions) is divided out of the map beforehand.
 
 A slice is taken at the components (kx, ky) of a list, kx >= 0; for an orientation M (3, 3) it lies along the first
@@ -14,7 +15,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.fft
 from numba import njit
 from numpy.typing import NDArray
 
@@ -63,57 +63,67 @@ def gridding_correction(box: int, padding: int) -> NDArray[np.float32]:
     return (axis[:, None, None] * axis[None, :, None] * axis[None, None, :]).astype(np.float32)
 
 
-def array_shape(box: int, padding: int) -> tuple[int, int, int]:
-    """(S, S, S // 2) of the padded half transform of a map (box, box, box)."""
-    size = padding * box + 2
-    return size, size, size // 2
+def array_shape(box: int, padding: int, radius: int | None = None) -> tuple[int, int, int]:
+    """(S, S, S // 2) of the padded half transform of a map (box, box, box), up to `radius` (default: Nyquist)."""
+    half = padding * box // 2 + 1
+    if radius is not None:
+        half = min(half, padding * radius + 2)
+    return 2 * half, 2 * half, half
 
 
-def padded_transform(volume: NDArray, padding: int, workers: int = 1) -> NDArray[np.complex64]:
-    """The half transform (S, S, S // 2) of a map, ready to be sliced."""
+def padded_transform(
+    volume: NDArray, padding: int, workers: int = 1, radius: int | None = None
+) -> NDArray[np.complex64]:
+    """The half transform (S, S, S // 2) of a map, ready to be sliced at components within `radius`."""
     box = volume.shape[0]
     big = fourier.window(volume / gridding_correction(box, padding), padding * box, 3).astype(np.float32)
-    transform = scipy.fft.fftshift(fourier.rfft(big, 3, workers), axes=(0, 1))
-    both_ends = ((1, 1), (1, 1), (0, 0))  # the first of these planes stays unused
-    return (np.pad(transform, both_ends, mode="wrap") / box**2).astype(np.complex64)
+    transform = fourier.rfft(big, 3, workers)
+    half = array_shape(box, padding, radius)[2]
+    rows = np.arange(-half, half)  # the first of these planes stays unused
+    return transform[rows[:, None], rows, :half] / np.float32(box**2)
 
 
 def unpadded_map(transform: NDArray, box: int, padding: int, workers: int = 1) -> NDArray[np.float32]:
     """The map (box, box, box) of a half transform that was gathered by interpolation (see `backproject`)."""
-    inner = scipy.fft.ifftshift(transform[1:-1, 1:-1], axes=(0, 1))
-    volume = fourier.window(fourier.irfft(inner, 3, workers), box, 3)
+    middle, half = len(transform) // 2, min(padding * box // 2, len(transform) // 2)
+    rows = np.arange(-half, half)
+    whole = np.zeros((padding * box, padding * box, padding * box // 2 + 1), np.complex64)
+    whole[rows[:, None], rows, : transform.shape[2]] = transform[middle + rows[:, None], middle + rows]
+    volume = fourier.window(fourier.irfft(whole, 3, workers), box, 3)
     return (volume * box**2 / gridding_correction(box, padding)).astype(np.float32)
 
 
 @njit(nogil=True, cache=True, fastmath=True)
 def project(transform, padding, matrices, kx, ky, out):
     """Fill out (n, 2, m, K) with real and imaginary parts of the slices at matrices (n, m, 3, 3)."""
-    size = transform.shape[0]
-    centre = size // 2
-    for n in range(matrices.shape[0]):
-        for m in range(matrices.shape[1]):
-            for k in range(len(kx)):
-                fx, fy = np.float32(kx[k] * padding), np.float32(ky[k] * padding)
-                x = fx * matrices[n, m, 0, 0] + fy * matrices[n, m, 1, 0]
-                y = fx * matrices[n, m, 0, 1] + fy * matrices[n, m, 1, 1]
-                z = fx * matrices[n, m, 0, 2] + fy * matrices[n, m, 1, 2]
-                sign = np.float32(1)
-                if x < 0:
-                    x, y, z, sign = -x, -y, -z, np.float32(-1)
-                x0, y0, z0 = int(x), int(np.floor(y)), int(np.floor(z))
-                ax, ay, az = x - np.float32(x0), y - np.float32(y0), z - np.float32(z0)
-                y0 += centre
-                z0 += centre
-                bx, by, bz = np.float32(1) - ax, np.float32(1) - ay, np.float32(1) - az
-                value = (
-                    (transform[z0, y0, x0] * bx + transform[z0, y0, x0 + 1] * ax) * (bz * by)
-                    + (transform[z0, y0 + 1, x0] * bx + transform[z0, y0 + 1, x0 + 1] * ax) * (bz * ay)
-                    + (transform[z0 + 1, y0, x0] * bx + transform[z0 + 1, y0, x0 + 1] * ax) * (az * by)
-                    + (transform[z0 + 1, y0 + 1, x0] * bx + transform[z0 + 1, y0 + 1, x0 + 1] * ax)
-                    * (az * ay)
-                )
-                out[n, 0, m, k] = value.real
-                out[n, 1, m, k] = sign * value.imag
+    room = places(len(kx))
+    for m in range(matrices.shape[1]):  # slices of one tilt lie close together: they stay in the cache
+        for n in range(matrices.shape[0]):
+            slice_at(transform, padding, matrices[n, m], kx, ky, room, out[n, 0, m], out[n, 1, m])
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def slice_at(transform, padding, matrix, kx, ky, room, real, imaginary):
+    """Fill real and imaginary (K,) with one slice; `room` is what `places` gives for at least K components."""
+    size, row = transform.shape[0], transform.shape[2]
+    plane = size * row
+    flat = transform.view(np.float32).reshape(-1)
+    _locate(matrix, padding, kx, ky, size, row, room)
+    index, ax, ay, az, sign = room
+    one = np.float32(1)
+    for k in range(len(kx)):
+        near, far = one - az[k], az[k]
+        f00, f01, f10, f11 = near * (one - ay[k]), near * ay[k], far * (one - ay[k]), far * ay[k]
+        i = index[k]
+        # unsigned: numba need not look for negative indices
+        a, b = np.uint32(2 * i), np.uint32(2 * (i + row))
+        c, d = np.uint32(2 * (i + plane)), np.uint32(2 * (i + plane + row))
+        re0 = f00 * flat[a] + f01 * flat[b] + f10 * flat[c] + f11 * flat[d]
+        im0 = f00 * flat[a + 1] + f01 * flat[b + 1] + f10 * flat[c + 1] + f11 * flat[d + 1]
+        re1 = f00 * flat[a + 2] + f01 * flat[b + 2] + f10 * flat[c + 2] + f11 * flat[d + 2]
+        im1 = f00 * flat[a + 3] + f01 * flat[b + 3] + f10 * flat[c + 3] + f11 * flat[d + 3]
+        real[k] = re0 + ax[k] * (re1 - re0)
+        imaginary[k] = sign[k] * (im0 + ax[k] * (im1 - im0))
 
 
 @njit(nogil=True, cache=True, fastmath=True)
@@ -122,34 +132,68 @@ def backproject(values, weights, padding, matrices, kx, ky, data, weight):
 
     The adjoint of `project`, up to Friedel symmetry (see `enforce_friedel`).
     """
-    size = data.shape[0]
-    centre = size // 2
-    for n in range(matrices.shape[0]):
-        for m in range(matrices.shape[1]):
+    size, row = data.shape[0], data.shape[2]
+    plane = size * row
+    flat, flat_weight = data.reshape(-1), weight.reshape(-1)
+    room = places(len(kx))
+    index, ax, ay, az, sign = room
+    one = np.float32(1)
+    for m in range(matrices.shape[1]):
+        for n in range(matrices.shape[0]):
+            _locate(matrices[n, m], padding, kx, ky, size, row, room)
             for k in range(len(kx)):
-                fx, fy = np.float32(kx[k] * padding), np.float32(ky[k] * padding)
-                x = fx * matrices[n, m, 0, 0] + fy * matrices[n, m, 1, 0]
-                y = fx * matrices[n, m, 0, 1] + fy * matrices[n, m, 1, 1]
-                z = fx * matrices[n, m, 0, 2] + fy * matrices[n, m, 1, 2]
-                re, im, w = values[n, 0, m, k], values[n, 1, m, k], weights[n, m, k]
-                if x < 0:
-                    x, y, z, im = -x, -y, -z, -im
-                x0, y0, z0 = int(x), int(np.floor(y)), int(np.floor(z))
-                ax, ay, az = x - np.float32(x0), y - np.float32(y0), z - np.float32(z0)
-                y0 += centre
-                z0 += centre
-                for dz in range(2):
-                    fz = az if dz else np.float32(1) - az
-                    for dy in range(2):
-                        fzy = fz * (ay if dy else np.float32(1) - ay)
-                        for dx in range(2):
-                            f = fzy * (ax if dx else np.float32(1) - ax)
-                            data[z0 + dz, y0 + dy, x0 + dx, 0] += f * re
-                            data[z0 + dz, y0 + dy, x0 + dx, 1] += f * im
-                            weight[z0 + dz, y0 + dy, x0 + dx] += f * w
+                re, im, w = values[n, 0, m, k], sign[k] * values[n, 1, m, k], weights[n, m, k]
+                near, far, i, a = one - az[k], az[k], index[k], ax[k]
+                _add_pair(flat, flat_weight, i, near * (one - ay[k]), a, re, im, w)
+                _add_pair(flat, flat_weight, i + row, near * ay[k], a, re, im, w)
+                _add_pair(flat, flat_weight, i + plane, far * (one - ay[k]), a, re, im, w)
+                _add_pair(flat, flat_weight, i + plane + row, far * ay[k], a, re, im, w)
 
 
-def enforce_friedel(data: NDArray[np.complex128], weight: NDArray[np.float64]) -> None:
+@njit(nogil=True, cache=True, inline="always")
+def _add_pair(flat, flat_weight, i, factor, ax, re, im, w):
+    f1 = factor * ax
+    f0 = factor - f1
+    j, i = np.uint32(2 * i), np.uint32(i)
+    flat[j] += f0 * re
+    flat[j + 1] += f0 * im
+    flat[j + 2] += f1 * re
+    flat[j + 3] += f1 * im
+    flat_weight[i] += f0 * w
+    flat_weight[i + 1] += f1 * w
+
+
+@njit(nogil=True, cache=True)
+def places(n):
+    """Room for what `_locate` finds: index, ax, ay, az and sign of n components."""
+    empty = np.empty((4, n), np.float32)
+    return np.empty(n, np.int32), empty[0], empty[1], empty[2], empty[3]
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def _locate(matrix, padding, kx, ky, size, row, room):
+    """Where the components lie in a half transform: flat index of the grid point below, distance from it, and -1
+    if the Friedel mate is there. A pass of its own: unlike what follows, it runs on vector registers."""
+    index, ax, ay, az, sign = room
+    one, centre = np.float32(1), np.float32(size // 2)
+    plane = size * row
+    pad = np.float32(padding)
+    xx, xy, xz = matrix[0, 0] * pad, matrix[0, 1] * pad, matrix[0, 2] * pad
+    yx, yy, yz = matrix[1, 0] * pad, matrix[1, 1] * pad, matrix[1, 2] * pad
+    for k in range(len(kx)):
+        fx, fy = np.float32(kx[k]), np.float32(ky[k])
+        x = fx * xx + fy * yx
+        side = one if x >= 0 else -one
+        x *= side
+        y = (fx * xy + fy * yy) * side + centre
+        z = (fx * xz + fy * yz) * side + centre
+        x0, y0, z0 = np.int32(x), np.int32(y), np.int32(z)
+        ax[k], ay[k], az[k] = x - np.float32(x0), y - np.float32(y0), z - np.float32(z0)
+        sign[k] = side
+        index[k] = z0 * plane + y0 * row + x0
+
+
+def enforce_friedel(data: NDArray[np.complex64], weight: NDArray[np.float32]) -> None:
     """Give both halves of the plane kx = 0 the sum of what was added to either, in place."""
     plane, mirrored = data[1:, 1:, 0], data[:0:-1, :0:-1, 0].conj()
     data[1:, 1:, 0] = plane + mirrored

@@ -59,6 +59,7 @@ class Options:
 
     particles: str
     tomograms: str
+    trajectories: str
     box: int  # binned px
     binning: float
     ctf: bool
@@ -79,7 +80,7 @@ def main(argv: list[str]) -> int:
     inputs = resolve_inputs(PROGRAM, args.i, args.p, args.t, args.mot)
     say("Initialising:")
     tomograms = load_tomograms(inputs.tomograms)
-    particles = prepare(ParticleSet.read(inputs.particles), tomograms, log_level=1)
+    particles = prepare(ParticleSet.read(inputs.particles, inputs.trajectories), tomograms, log_level=1)
     pixel = _common_pixel(particles, tomograms) * args.bin
     if particles.half_sets is None:
         warn(
@@ -90,6 +91,7 @@ def main(argv: list[str]) -> int:
     options = Options(
         inputs.particles,
         inputs.tomograms,
+        inputs.trajectories,
         args.b,
         args.bin,
         ctf=not args.no_ctf,
@@ -129,7 +131,8 @@ class Backup:
 
     def __init__(self, path: Path, options: Options, resume: bool, keep: bool) -> None:
         self.path, self.resume, self.keep = path, resume, keep
-        changed = [Path(name).stat().st_mtime_ns for name in (options.particles, options.tomograms)]
+        files = (options.particles, options.tomograms, options.trajectories)
+        changed = [Path(name).stat().st_mtime_ns for name in files if name]
         self.key, self.saved = json.dumps([asdict(options), changed]), time.time()
 
     def load(self) -> tuple[list[str], list[NDArray[np.float64]]] | None:
@@ -209,7 +212,7 @@ def _batches(
     """Numbers of particles, and their slices with rotations and radii (None if none is visible)."""
     weights = windows.exposure_weights(tomogram, options.box, tomogram.pixel_size * options.binning)
     radii = usable_radii(weights, options.cutoff)
-    centres = tomogram.project(particles.positions)
+    centres = tomogram.project(particles.paths(particles.positions))
     # as in RELION: half the binned box in unbinned px; where the box sticks out, the border is repeated
     visible = windows.visible_tilts(tomogram, centres, options.box / 2)
     offsets = tomogram.defocus_offset(particles.positions)

@@ -31,7 +31,7 @@ from staengine.refine_files import Run, write_iteration
 from staengine.refine_model import ClassModel, Model, Progress
 from staengine.refine_options import read_options
 from staengine.sampling import OrientationGrid, Sampling
-from staengine.tomo import ParticleSet, read_optimisation_set
+from staengine.tomo import OptimisationSet, ParticleSet, read_optimisation_set
 
 FIRST_RESOLUTION = 0.07  # 1/px, of a reference that is not filtered
 COARSE_LIMIT = (
@@ -58,17 +58,18 @@ class Refinement:
         self.before = read_optimiser(optimiser) if optimiser else None
         options.random_seed = options.random_seed if options.random_seed > 0 else int(time.time()) % 2**31
         self.threads = max(1, options.j) * (2 if is_mpi else 1)
-        particles, tomograms = _inputs(options)
+        state = _inputs(options)
         if self.before:
-            particles = self.before["rlnExperimentalDataStarFile"]
-        self.data = RefineData(ParticleSet.read(particles), tomograms, options.particle_diameter)
+            state = replace(state, particles=self.before["rlnExperimentalDataStarFile"])
+        particles = ParticleSet.read(state.particles, state.trajectories)
+        self.data = RefineData(particles, state.tomograms, options.particle_diameter)
         options.pixel, options.box_length = self.data.pixel, self.data.box * self.data.pixel
         self.progress = read_progress(self.before, options.box_length) if self.before else Progress()
         self.rng = np.random.default_rng((options.random_seed, self.progress.iteration))
         self.operators = symmetry.rotations(options.sym)
         self.halves = self._half_sets()
         n_iterations = options.auto_iter_max if options.auto_refine else options.iter
-        self.run_files = Run(options.o, command, options, tomograms, n_iterations, options.auto_refine)
+        self.run_files = Run(options.o, command, options, state, n_iterations, options.auto_refine)
         self.mask = self._solvent_mask()
         step, reach = options.offset_step * self.data.pixel, options.offset_range * self.data.pixel
         original = {"healpix_order": options.healpix_order, "offset_step": step, "offset_range": reach}
@@ -249,9 +250,12 @@ class Refinement:
 
     def _task(self, model: Model) -> Task:
         options, data = self.options, self.data
+        radius = self._image_radius(model)
         return Task(
             data=data,
-            transforms=[padded_transform(c.reference, options.pad, self.threads) for c in model.classes],
+            transforms=[
+                padded_transform(c.reference, options.pad, self.threads, radius) for c in model.classes
+            ],
             padding=options.pad,
             n_components=0,
             n_fit=0,
@@ -283,20 +287,30 @@ class Refinement:
 
     def _limit_resolution(self, task: Task, model: Model) -> None:
         """Which components are used: some beyond the resolution; in the coarse pass what its steps can resolve."""
-        options, progress, c = self.options, self.progress, self.data.components
-        nyquist = self.data.box // 2
-        extra = max(options.incr_size, nyquist // 4) if progress.high_fsc_at_limit else options.incr_size
-        radius = nyquist if progress.converged else min(nyquist, model.resolution + extra)
+        options, c = self.options, self.data.components
+        radius, limit = self._image_radius(model), self._known_radius(model)
         model.image_size = 2 * radius
-        limit = options.box_length / options.strict_highres_exp if options.strict_highres_exp > 0 else radius
+        if options.strict_highres_exp > 0:
+            limit = min(limit, options.box_length / options.strict_highres_exp)
         edge_step = (
             np.deg2rad(self.sampling.psi_step) * options.particle_diameter / 2
         )  # Å between coarse orientations
         finest = COARSE_LIMIT * max(edge_step, self.sampling.offset_step)
         coarse = options.coarse_size / 2 if options.coarse_size > 0 else options.box_length / finest
         task.n_components = c.count_within(radius)
-        task.n_fit = c.count_within(min(radius, limit))
-        task.n_coarse = c.count_within(min(radius, limit, coarse))
+        task.n_fit = c.count_within(limit)
+        task.n_coarse = c.count_within(min(limit, coarse))
+
+    def _known_radius(self, model: Model) -> int:
+        """Up to which shell the reference may hold anything: some beyond the resolution."""
+        options, nyquist = self.options, self.data.box // 2
+        large = max(options.incr_size, nyquist // 4)
+        extra = large if self.progress.high_fsc_at_limit else options.incr_size
+        return min(nyquist, model.resolution + extra)
+
+    def _image_radius(self, model: Model) -> int:
+        """Up to which shell images are used: in the last iteration, to Nyquist."""
+        return self.data.box // 2 if self.progress.converged else self._known_radius(model)
 
     def _expect(self, tasks: list[Task]) -> list[Sums]:
         options, iteration = self.options, self.progress.iteration
@@ -633,16 +647,14 @@ class Refinement:
         sys.stdout.flush()
 
 
-def _inputs(options: SimpleNamespace) -> tuple[str, str]:
-    """Particles and tomograms files: what --i and --tomograms say goes before what the set says."""
-    particles, tomograms = options.i, options.tomograms
-    if options.ios:
-        found = read_optimisation_set(options.ios)
-        if found.trajectories:
-            raise EngineError(
-                f"{options.ios} names trajectories ({found.trajectories}), which are not in the embedded engine yet."
-            )
-        particles, tomograms = particles or found.particles, tomograms or found.tomograms
-    if not tomograms:
+def _inputs(options: SimpleNamespace) -> OptimisationSet:
+    """The input state: what --i, --tomograms and --trajectories say goes before what the set says."""
+    found = read_optimisation_set(options.ios) if options.ios else OptimisationSet("", "")
+    state = OptimisationSet(
+        options.i or found.particles,
+        options.tomograms or found.tomograms,
+        options.trajectories or found.trajectories,
+    )
+    if not state.tomograms:
         raise EngineError("give the tomograms file with --tomograms, or an optimisation set with --ios.")
-    return particles, tomograms
+    return state

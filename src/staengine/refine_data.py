@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -75,6 +75,8 @@ class RefineData:
             else np.zeros(len(table), int)
         )
         self.particles = self._load(table, optics)
+        # the stacks were cut along the trajectories already: there is nothing more to do with them
+        particles.check_trajectories(self.tomograms)
         self._cached_bytes = 0.0
 
     def _require_columns(self) -> None:
@@ -248,4 +250,4 @@ class RefineData:
         table["rlnClassNumber"] = self.classes
         for column, values in extra.items():
             table[column] = values
-        return ParticleSet(table, self.set.optics, self.set.general, self.set.path)
+        return replace(self.set, particles=table)

@@ -18,6 +18,7 @@ from staengine.maps import write_map
 from staengine.refine_data import RefineData
 from staengine.refine_model import ClassModel, Model, Progress
 from staengine.sampling import PERTURBATION_FACTOR, Sampling
+from staengine.tomo import OptimisationSet
 
 # columns of RELION's optimiser.star for what the embedded engine does not do, at RELION's defaults
 NOT_DONE: dict[str, Any] = {
@@ -110,7 +111,7 @@ class Run:
     root: str  # --o
     command: list[str]
     options: SimpleNamespace
-    tomograms: str
+    inputs: OptimisationSet
     n_iterations: int
     split_halves: bool
 
@@ -152,16 +153,12 @@ def write_iteration(
     header = f"# RELION optimiser; {version_text().removeprefix('RELION ')}\n# {shlex.join(run.command)} \n"
     optimiser = _optimiser(run, prefix, names, progress, final)
     write_tables(f"{prefix}_optimiser.star", {"optimiser_general": optimiser}, header)
-    write_set(f"{prefix}_optimisation_set.star", f"{prefix}_data.star", run.tomograms)
-
-
-def write_set(path: str, particles: str, tomograms: str) -> None:
-    names = {
-        "rlnTomoParticlesFile": particles,
-        "rlnTomoTomogramsFile": tomograms,
-        "rlnTomoTrajectoriesFile": "",
+    state = {
+        "rlnTomoParticlesFile": f"{prefix}_data.star",
+        "rlnTomoTomogramsFile": run.inputs.tomograms,
+        "rlnTomoTrajectoriesFile": run.inputs.trajectories,
     }
-    write_tables(path, {"": names})
+    write_tables(f"{prefix}_optimisation_set.star", {"": state})
 
 
 def _write_model(path: str, name: str, run: Run, data: RefineData, model: Model, sampling: Sampling) -> None:
@@ -276,8 +273,8 @@ def _optimiser(run: Run, prefix: str, names: list[str], progress: Progress, fina
     best = progress.best_resolution / run.options.box_length if progress.best_resolution else 1 / 999
     return files | {
         "rlnExperimentalDataStarFile": f"{prefix}_data.star",
-        "rlnTomoTomogramsFile": run.tomograms,
-        "rlnTomoTrajectoriesFile": "",
+        "rlnTomoTomogramsFile": run.inputs.tomograms,
+        "rlnTomoTrajectoriesFile": run.inputs.trajectories,
         "rlnOrientSamplingStarFile": f"{prefix}_sampling.star",
         "rlnCurrentIteration": -1 if final else progress.iteration,
         "rlnNumberOfIterations": run.n_iterations,

@@ -12,7 +12,7 @@ CHOICES = {
     "--ios": Flag("value", "", "input optimisation_set.star"),
     "--i": Flag("value", "", "input particles.star, instead of or over that of --ios"),
     "--tomograms": Flag("value", "", "tomograms.star"),
-    "--trajectories": Flag("value", "", "motion.star (not in the embedded engine)"),
+    "--trajectories": Flag("value", "", "motion.star, of which the stacks were extracted; only passed on"),
     "--continue": Flag("value", "", "optimiser.star of the iteration to go on from"),
     "--ref": Flag("value", "", "reference map"),
     "--ref_angpix": Flag("value", -1.0, "pixel size of the reference (default: its header's)"),
@@ -149,10 +149,6 @@ def _require(program: str, options: SimpleNamespace) -> None:
         (
             not (options.ios or options.i),
             "give --ios optimisation_set.star, or --i particles.star --tomograms tomograms.star.",
-        ),
-        (
-            bool(options.trajectories),
-            "--trajectories: motion is not in the embedded engine yet; use RELION 5.",
         ),
         (not options.ref, "give a reference map with --ref."),
         (not options.ctf, "the images are multiplied by their CTF: give --ctf."),

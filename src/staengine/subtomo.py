@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,6 +26,7 @@ from staengine.tomo import (
     load_tomograms,
     resolve_inputs,
     write_optimisation_set,
+    write_trajectories,
 )
 
 PROGRAM = "relion_tomo_subtomo"
@@ -102,7 +103,7 @@ def main(argv: list[str]) -> int:
     options = _options(args)
     inputs = resolve_inputs(PROGRAM, args.i, args.p, args.t, args.mot)
     tomograms = load_tomograms(inputs.tomograms)
-    particles = prepare(ParticleSet.read(inputs.particles), tomograms)
+    particles = prepare(ParticleSet.read(inputs.particles, inputs.trajectories), tomograms)
     jobs = list(plan(particles, tomograms, options, not args.dont_apply_offsets))
     folder = args.o.rstrip("/")
     files = stack_files(particles, folder)
@@ -112,7 +113,13 @@ def main(argv: list[str]) -> int:
         say(f"Tomogram {number} / {len(jobs)}:")
         _extract(job, files, options, args.only_do_unfinished, args.j)
     kept.write(f"{folder}/particles.star")
-    write_optimisation_set(f"{folder}/optimisation_set.star", f"{folder}/particles.star", inputs.tomograms)
+    motion = inputs.trajectories
+    if kept.trajectories is not None and len(kept) < len(particles):
+        motion = f"{folder}/motion.star"
+        write_trajectories(motion, {name: kept.trajectories[name] for name in kept.names})
+    write_optimisation_set(
+        f"{folder}/optimisation_set.star", f"{folder}/particles.star", inputs.tomograms, motion
+    )
     return 0
 
 
@@ -164,10 +171,11 @@ def prepare(particles: ParticleSet, tomograms: dict[str, Tomogram], log_level: i
     order = {name: number for number, name in enumerate(tomograms)}
     table = table[of_tomogram.isin(order)]
     table = table.sort_values("rlnTomoName", key=lambda names: names.map(order), kind="stable")
-    result = ParticleSet(table.reset_index(drop=True), particles.optics, particles.general, particles.path)
+    result = replace(particles, particles=table.reset_index(drop=True))
     if result.optics is None:
         _add_optics(result, tomograms)
     _check_optics(result, tomograms)
+    result.check_trajectories(tomograms)
     return result
 
 
@@ -229,11 +237,12 @@ def plan(
     positions = particles.positions if apply_origins else particles.particles[COORDINATES].to_numpy(float)
     for name, rows in particles.particles.groupby("rlnTomoName", sort=False).indices.items():
         tomogram = tomograms[str(name)]
-        centres = tomogram.project(positions[rows])
+        centres = tomogram.project(particles.subset(rows).paths(positions[rows]))
         visible = windows.visible_tilts(tomogram, centres, options.binning * options.crop / 2)
         if options.max_dose > 0:
             visible &= tomogram.pre_exposure <= options.max_dose
         keep = visible.sum(axis=1) >= options.min_frames
+        # as in RELION: motion is far too small to matter for the defocus
         offsets = tomogram.defocus_offset(positions[rows])
         yield Job(tomogram, rows[keep], centres[keep], visible[keep], offsets[keep])
 
@@ -281,7 +290,8 @@ def _output_particles(
         rlnImagePixelSize=options.binning * particles.optics["rlnTomoTiltSeriesPixelSize"],
         rlnImageSize=options.crop,
     )
-    return ParticleSet(table, optics, {"rlnTomoSubTomosAre2DStacks": 1}, particles.path)
+    general = {"rlnTomoSubTomosAre2DStacks": 1}
+    return replace(particles, particles=table, optics=optics, general=general)
 
 
 # ---------------------------------------------------------------- cutting out

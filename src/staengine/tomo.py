@@ -7,9 +7,10 @@ of R p. All paths in STAR files are relative to the working directory.
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -297,20 +298,70 @@ def _check_images(
         )
 
 
+# ---------------------------------------------------------------- trajectories
+
+Trajectories = dict[str, NDArray[np.float64]]
+_TRAJECTORY = re.compile(r"^data_(\S+)\s+loop_\s+((?:_.*\n\s*)+)", re.MULTILINE)
+
+
+def read_trajectories(path: str | Path) -> Trajectories:
+    """Displacements (n, 3) in Å of each particle of a motion.star, by name; one row per image of the series.
+
+    They are along the tomogram's axes, in the order of the tilt series' STAR file, relative to the particle's
+    refined position. The general reader is too slow for a table per particle. Raises EngineError.
+    """
+    if not Path(path).is_file():
+        raise EngineError(f"{path} does not exist.")
+    text = re.sub(r"^#.*", "", Path(path).read_text(), flags=re.MULTILINE)
+    tables = list(_TRAJECTORY.finditer(text))
+    if not tables:
+        raise EngineError(f"{path} holds no trajectories (a table of {', '.join(ORIGINS)} per particle).")
+    ends = [table.start() for table in tables[1:]] + [len(text)]
+    found: Trajectories = {}
+    for table, end in zip(tables, ends, strict=True):
+        name, columns = table[1], re.findall(r"^_(\S+)", table[2], re.MULTILINE)
+        if not set(ORIGINS) <= set(columns):
+            raise EngineError(f"{path}: table data_{name} must have the columns {', '.join(ORIGINS)}.")
+        try:
+            numbers = [float(word) for word in text[table.end() : end].split()]
+            rows = np.reshape(numbers, (-1, len(columns)))
+            if not np.isfinite(rows).all():
+                raise ValueError
+        except ValueError:
+            raise EngineError(f"{path}: table data_{name} is not a table of numbers.") from None
+        found[name] = rows[:, [columns.index(column) for column in ORIGINS]]
+    return found
+
+
+def write_trajectories(path: str | Path, trajectories: Mapping[str, NDArray]) -> None:
+    """Write a motion.star: displacements (n, 3) in Å of each particle by name, as `read_trajectories` gives."""
+    header = "\n".join(["loop_", *(f"_{column} #{number}" for number, column in enumerate(ORIGINS, 1))])
+    parts = [f"\ndata_general\n\n_rlnParticleNumber {len(trajectories)}\n"]
+    for name, moves in trajectories.items():
+        rows = "%.6f %.6f %.6f\n" * len(moves) % tuple(np.ravel(moves))
+        parts.append(f"\n\ndata_{name}\n\n{header}\n{rows}")
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".part")
+    partial.write_text("".join(parts))
+    partial.replace(path)
+
+
 # ---------------------------------------------------------------- particles
 
 
 @dataclass
 class ParticleSet:
-    """The tables of a RELION particles.star; `particles` has a plain index 0 .. n - 1."""
+    """The tables of a RELION particles.star, and its trajectories; `particles` has a plain index 0 .. n - 1."""
 
     particles: pd.DataFrame
     optics: pd.DataFrame | None = None
     general: dict[str, Any] = field(default_factory=dict)
     path: str = ""
+    trajectories: Trajectories | None = None
 
     @classmethod
-    def read(cls, path: str | Path) -> ParticleSet:
+    def read(cls, path: str | Path, trajectories: str | Path = "") -> ParticleSet:
         tables = read_star(path)
         particles = _table(tables, "particles", path)
         _require(particles, ["rlnTomoName", *COORDINATES], path, "particles")
@@ -325,7 +376,8 @@ class ParticleSet:
         if optics is not None:
             _require(optics, ["rlnOpticsGroup"], path, "optics")
             _require(particles, ["rlnOpticsGroup"], path, "particles")
-        return cls(particles.reset_index(drop=True), optics, general, str(path))
+        motion = read_trajectories(trajectories) if trajectories else None
+        return cls(particles.reset_index(drop=True), optics, general, str(path), motion)
 
     def write(self, path: str | Path) -> None:
         tables: dict[str, Any] = {"general": self.general or {"rlnTomoSubTomosAre2DStacks": 1}}
@@ -340,15 +392,45 @@ class ParticleSet:
         """The particles of the given row numbers or boolean mask, in that order."""
         index = np.asarray(rows)
         index = np.flatnonzero(index) if index.dtype == bool else index
-        return ParticleSet(
-            self.particles.iloc[index].reset_index(drop=True), self.optics, self.general, self.path
-        )
+        return replace(self, particles=self.particles.iloc[index].reset_index(drop=True))
 
     @property
     def positions(self) -> NDArray[np.float64]:
         """Refined positions (n, 3) in Å: coordinate - A_subtomogram · origin."""
         coordinates = self.particles[COORDINATES].to_numpy(float)
         return coordinates - np.einsum("nij,nj->ni", self.subtomogram_rotations, self.origins)
+
+    def paths(self, positions: NDArray) -> NDArray[np.float64]:
+        """Where the particles, all of one tilt series, are in each of its n images, at rest at positions (m, 3) Å.
+
+        (m, n, 3) Å with trajectories; without them they do not move: `positions`.
+        """
+        if self.trajectories is None or not len(self):
+            return positions
+        return positions[:, None] + np.stack([self.trajectories[name] for name in self.names])
+
+    @property
+    def names(self) -> list[str]:
+        """rlnTomoParticleName of each particle. Raises EngineError if there are none."""
+        _require(self.particles, ["rlnTomoParticleName"], self.path, "particles")
+        return list(self.particles["rlnTomoParticleName"])
+
+    def check_trajectories(self, tomograms: Mapping[str, Tomogram]) -> None:
+        """Raise EngineError unless each particle has a trajectory as long as its tilt series, or none has."""
+        if self.trajectories is None:
+            return
+        for name, tomogram in zip(self.names, self.particles["rlnTomoName"], strict=True):
+            if name not in self.trajectories:
+                raise EngineError(
+                    f"{self.path}: particle {name} has no trajectory; the motion file must be that of "
+                    "these particles."
+                )
+            rows, images = len(self.trajectories[name]), len(tomograms[tomogram])
+            if rows != images:
+                raise EngineError(
+                    f"{self.path}: the trajectory of particle {name} has {rows} rows, its tilt series "
+                    f"{tomogram} has {images} images."
+                )
 
     @property
     def origins(self) -> NDArray[np.float64]:
@@ -425,7 +507,7 @@ def write_optimisation_set(
     path: str | Path, particles: str | Path, tomograms: str | Path, trajectories: str | Path | None = None
 ) -> None:
     names = {"particles": particles, "tomograms": tomograms, "trajectories": trajectories}
-    write_star({"": {SET_FILES[key]: str(name) for key, name in names.items() if name is not None}}, path)
+    write_star({"": {SET_FILES[key]: str(name) for key, name in names.items() if name}}, path)
 
 
 def resolve_inputs(program: str, i: str, p: str = "", t: str = "", mot: str = "") -> OptimisationSet:
@@ -435,9 +517,5 @@ def resolve_inputs(program: str, i: str, p: str = "", t: str = "", mot: str = ""
     if not result.particles or not result.tomograms:
         raise EngineError(
             f"{program}: give --i optimisation_set.star, or --p particles.star --t tomograms.star."
-        )
-    if result.trajectories:
-        raise EngineError(
-            f"{program}: the embedded engine has no trajectories yet ({result.trajectories}); use RELION 5."
         )
     return result

@@ -1,5 +1,6 @@
 """A sweep of the cycle keeps what beats the state before it, and goes back if nothing does."""
 
+from dataclasses import replace
 from math import nan
 from pathlib import Path
 
@@ -47,7 +48,7 @@ class TestKeepOrRollBack:
         assert decision.numbers["resolution"] == pytest.approx(fsc(20).resolution)
         assert "beats the state before it: from 30 to 24 Å" in decision.reason
 
-    @pytest.mark.parametrize("other", [fsc(14), fsc(16), fsc(16.2)])
+    @pytest.mark.parametrize("other", [fsc(14), fsc(16), fsc(16.1)])
     def test_one_that_is_no_better_is_rolled_back(self, other):
         decision = cycle_variant(*sweep(fsc(16), a=other))
         assert kept(decision) == BEFORE
@@ -57,6 +58,21 @@ class TestKeepOrRollBack:
 
     def test_a_finer_resolution_alone_does_not_win_when_the_rest_of_the_curve_is_worse(self):
         assert kept(cycle_variant(*sweep(fsc(16), a=fsc(17, better=-2)))) == BEFORE
+
+    @pytest.mark.parametrize(("gain", "choice"), [(0.14, BEFORE), (0.18, "a")])
+    def test_a_gain_counts_from_a_hundredth_of_the_resolved_shells(self, gain, choice):
+        decision = cycle_variant(*sweep(fsc(16), a=fsc(16, better=gain)))
+        assert kept(decision) == choice
+        assert f"{gain:+.2f} of 16 shells (a gain counts from 0.16)" in decision.reason
+
+    @pytest.mark.parametrize(("gain", "choice"), [(-0.02, BEFORE), (0.02, "a")])
+    def test_finer_by_more_than_a_shell_any_gain_counts(self, gain, choice):
+        finer = fsc(16)
+        finer.fsc.loc[17:18, "corrected"] = 0.15
+        rest = finer.fsc["corrected"].sum() - fsc(16).fsc["corrected"].sum()
+        finer.fsc.loc[1:5, "corrected"] += (gain - rest) / 5
+        variant = Candidate("a", replace(finer, resolution=finer.fsc["resolution"][18]))
+        assert kept(cycle_variant(Candidate(BEFORE, fsc(16)), [variant])) == choice
 
     def test_within_a_shell_the_integral_decides(self):
         decision = cycle_variant(*sweep(fsc(16), finer=fsc(19), larger=fsc(18, better=2)))

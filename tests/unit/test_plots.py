@@ -98,3 +98,94 @@ def test_the_mask_is_outlined_where_it_ends(tmp_path):
     orange = np.abs(with_mask[..., :3] - np.array([0xE6, 0x9F, 0x00]) / 255).sum(axis=2) < 0.1
     assert orange.sum() > 500
     assert not (np.abs(without[..., :3] - np.array([0xE6, 0x9F, 0x00]) / 255).sum(axis=2) < 0.1).any()
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures themselves, laid out but not written."""
+    kept = []
+    monkeypatch.setattr(
+        plots, "_save", lambda figure, path: (figure.draw_without_rendering(), kept.append(figure))
+    )
+    return kept
+
+
+def rungs_of(resolutions: list[float]) -> pd.DataFrame:
+    """A ladder of three rounds with four rungs each."""
+    steps = [
+        "Refine3D, post-processed",
+        *(f"{name}, cycle 1" for name in ("Reconstruct bin1", "CTF refinement")),
+    ]
+    count = len(resolutions)
+    return pd.DataFrame(
+        {
+            "round": [f"bin{4 // 2 ** (i // 4)}" for i in range(count)],
+            "step": ([*steps, "Polishing, cycle 1"] * 3)[:count],
+            "resolution": resolutions,
+            "nyquist": ([15.28, 3.82, 3.82, 3.82, 7.64, 3.82, 3.82, 3.82] + [3.82] * 4)[:count],
+            "kept": ["", "", "rolled back", "motion"] * (count // 4) + [""] * (count % 4),
+        }
+    )
+
+
+TWELVE = [15.28, 9.55, 8.48, 5.65, 7.64, 5.6, 5.6, 4.8, 4.91, 4.7, 4.6, 4.4]
+
+
+@pytest.mark.parametrize(
+    "resolutions", [TWELVE, TWELVE[:2], [*TWELVE[:7], inf, nan, *TWELVE[9:]], [8.0] * 12]
+)
+def test_the_ladders_words_are_apart_and_inside(figures, resolutions):
+    plots.ladder_figure(rungs_of(resolutions), "ladder.png")
+    (figure,) = figures
+    axes = figure.axes[0]
+    words = [*axes.texts, *axes.get_yticklabels(), *axes.get_xticklabels(), axes.xaxis.label]
+    boxes = [word.get_window_extent() for word in words if word.get_text()]
+    assert len(axes.texts) == np.isfinite(resolutions).sum()
+    assert all(figure.bbox.fully_containsx(box.x0) and figure.bbox.fully_containsx(box.x1) for box in boxes)
+    assert not [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
+
+
+def test_the_ladder_shows_what_was_rolled_back_as_hollow_points(figures):
+    plots.ladder_figure(rungs_of(TWELVE), "ladder.png")
+    lines = {line.get_label(): line for line in figures[0].axes[0].lines}
+    assert list(lines["rolled back"].get_xdata()) == [8.48, 5.6, 4.6]
+    assert lines["rolled back"].get_markerfacecolor() == "white"
+    assert len(lines["resolution"].get_xdata()) == 9
+
+
+def curve(resolution: float) -> runs.PostProcess:
+    """A postprocess of this resolution; 2 Å pixels."""
+    frequency = np.arange(49) / 192
+    corrected = 1 / (1 + np.exp(40 * (frequency - 1 / resolution) + np.log(6)))
+    return runs.PostProcess(
+        resolution, 4.0, nan, nan, pd.DataFrame({"frequency": frequency, "corrected": corrected})
+    )
+
+
+@pytest.mark.parametrize("kept", ["before", "V3"])
+def test_twenty_variants_of_a_sweep_can_be_told_apart(figures, kept):
+    results = {"before": curve(9)} | {f"V{i}": curve(9 + i / 10) for i in range(18)}
+    plots.sweep_figure(results, kept, "sweep.png")
+    (figure,) = figures
+    axes = figure.axes[0]
+    lines = [line for line in axes.lines if not line.get_label().startswith("_")]
+    looks = {(line.get_color(), line.get_linestyle(), line.get_linewidth()) for line in lines}
+    assert len(looks) == len(lines) == 19
+    (thick,) = [line for line in lines if line.get_linewidth() == 3]
+    assert thick.get_label() == f"{kept}, {results[kept].resolution:.2f} Å (kept)"
+    assert not axes.get_tightbbox().overlaps(figure.legends[0].get_window_extent())
+    assert axes.get_xlim()[1] < 0.25  # where nothing is resolved, nothing is shown
+
+
+def test_a_sweep_without_any_resolution_still_gives_a_figure(figures):
+    plots.sweep_figure({"before": curve(inf)}, "before", "sweep.png")
+    assert figures
+
+
+def test_slices_are_those_of_the_whole_map(tmp_path):
+    density = np.random.default_rng(0).normal(size=(8, 8, 8)).astype(np.float16)
+    mrcfile.write(tmp_path / "map.mrc", density, voxel_size=10)
+    images, pixel_size = plots._read_slices(tmp_path / "map.mrc")
+    assert pixel_size == 10
+    expected = [density[4], density[:, 4], density[:, :, 4]]
+    assert all(np.array_equal(a, b) for a, b in zip(images, expected, strict=True))

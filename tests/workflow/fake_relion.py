@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -25,8 +26,15 @@ PROGRAMS = (
     "relion_tomo_reconstruct_particle",
     "relion_mask_create",
     "relion_postprocess",
+    "relion_tomo_refine_ctf",
+    "relion_tomo_align",
 )
 TILTS = 3  # images in each particle's stack
+REACHED = "fakeResolution"  # column of tomograms.star: how fine (Å) a bin1 map of these tilt series is
+FIRST, FINEST = 9.55, 3.86835  # Å: of the first bin1 map, and of the tutorial's last
+# Finer by so much, by flag: the tutorial's 9.55 -> 8.48 -> 5.65 Å, the other variants less.
+GAINS = {"--do_reg_defocus": 8.48 / 9.55, "--do_defocus": 8.7 / 9.55, "--do_scale": 9.2 / 9.55}
+POLISHING_GAINS = {"--motion": 5.65 / 8.48, "--r": 6.2 / 8.48}
 
 NUMBERS = pd.read_csv(Path(__file__).parent / "data/tutorial_iterations.tsv", sep="\t", comment="#")
 RESOLUTION, CHANGES = NUMBERS["resolution"].tolist(), NUMBERS["changes"].tolist()  # by iteration, from 0
@@ -44,13 +52,16 @@ CLASSES = pd.DataFrame(
     columns=["share", "rotations", "translations", "resolution", "completeness"],
 )
 JUNK = (1, 4)
+SERIES = "rlnTomoTiltSeriesStarFile"
 
 
 def install(
     folder: Path, version: str = "5.0.1-commit-73f0a3", programs: tuple = PROGRAMS, **misbehaviour: dict
 ) -> Path:
-    """Put the programs into `folder`; `misbehaviour` has, by program, `exit`, `says`, `leaves_out`, `only_junk`."""
+    """Put the programs into `folder`; `misbehaviour` has, by program, `exit`, `says`, `leaves_out`, `only_junk`,
+    `gain` (of CTF refinement or polishing), and `with`: a flag without which it behaves."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "maps").mkdir(exist_ok=True)
     (folder / "fake.json").write_text(json.dumps({"version": version, **misbehaviour}))
     for program in programs:
         words = [sys.executable, __file__, str(folder), program]
@@ -75,10 +86,12 @@ def main(folder: Path, program: str, argv: list[str]) -> int:
     if program == "mpirun":  # rank 0 of -n M does the work
         return os.execv(argv[2], argv[2:])
     plan = behaviour.get(program, {})
+    plan = plan if plan.get("with", program) in [program, *argv] else {}
     print(plan.get("says", ' 0/ 0 sec ....~~(,_,"> yum!'))
     if plan.get("exit"):
         return plan["exit"]
-    WORK[program](options(argv) | ({"only junk": ""} if plan.get("only_junk") else {}))
+    told = {f"fake {key}": str(plan[key]) for key in ("only_junk", "gain") if plan.get(key)}
+    WORK[program](options(argv) | told | {"fake maps": str(folder / "maps")})
     for path in plan.get("leaves_out", []):
         Path(path).unlink()
     return 0
@@ -99,6 +112,7 @@ def options(argv: list[str]) -> dict[str, str]:
 def subtomo(flags: dict[str, str]) -> None:
     out, box, binning = flags["--o"], int(flags["--b"]), float(flags["--bin"])
     particles = read(flags["--p"])
+    particles = particles["particles"] if isinstance(particles, dict) else particles
     tomograms = read(flags["--t"]).set_index("rlnTomoName")
     pixel = tomograms["rlnTomoTiltSeriesPixelSize"].iloc[0]
     groups = list(dict.fromkeys(tomograms["rlnOpticsGroupName"]))
@@ -122,40 +136,99 @@ def subtomo(flags: dict[str, str]) -> None:
             "rlnImageSize": box,
         }
     )
-    stack = np.zeros((TILTS, box, box), np.float16)
     for path in particles["rlnImageName"]:
-        write_map(path, stack, pixel * binning)
+        write_hollow(path, (TILTS, box, box), pixel * binning, mode=12)
     write_particles(f"{out}particles.star", particles, optics)
-    write_set(f"{out}optimisation_set.star", f"{out}particles.star", flags["--t"])
+    write_set(f"{out}optimisation_set.star", f"{out}particles.star", flags["--t"], flags.get("--mot", ""))
 
 
 def reconstruct_particle(flags: dict[str, str]) -> None:
-    state = read(flags["--i"])
-    pixel = read(state["rlnTomoParticlesFile"])["optics"]["rlnImagePixelSize"].iloc[0]
-    write_map(f"{flags['--o']}merged.mrc", particle_map(int(flags["--b"]), pixel, 30), pixel)
+    """The map of all particles, and of each half set if there are any; only their labels tell half maps apart."""
+    state, out, box = read(flags["--i"]), flags["--o"], int(flags["--b"])
+    tables = read(state["rlnTomoParticlesFile"])
+    pixel = tables["optics"]["rlnTomoTiltSeriesPixelSize"].iloc[0] * float(flags["--bin"])
+    if Path(out).parent.parent.name in ("ctfrefine", "polish"):  # nothing looks into it, and it is large
+        write_hollow(f"{out}merged.mrc", (box, box, box), pixel)
+    else:
+        show_particle(flags, f"{out}merged.mrc", box, pixel, 30)
+    if "rlnRandomSubset" in tables["particles"]:
+        for half in (1, 2):
+            label = f"{reached(state['rlnTomoTomogramsFile']):.6g} A"
+            write_hollow(f"{out}half{half}.mrc", (box, box, box), pixel, label)
+
+
+def refine_ctf(flags: dict[str, str]) -> None:
+    """Tilt series whose maps are as much finer than the FSC given as the tutorial says, or the plan."""
+    tilts_refined(flags, GAINS)
+
+
+def align(flags: dict[str, str]) -> None:
+    """The same for polishing, with particles that moved and, if asked for, trajectories."""
+    state, out, motion = read(flags["--i"]), flags["--o"], ""
+    tilts_refined(flags, POLISHING_GAINS)
+    tables = read(state["rlnTomoParticlesFile"])
+    for axis in "XYZ":
+        tables["particles"][f"rlnCenteredCoordinate{axis}Angst"] += np.arange(len(tables["particles"])) % 3
+    write_particles(f"{out}particles.star", tables["particles"], tables["optics"])
+    if "--motion" in flags:
+        motion = f"{out}motion.star"
+        path = pd.DataFrame({f"rlnOrigin{axis}Angst": np.linspace(0, 1, TILTS) for axis in "XYZ"})
+        names = tables["particles"]["rlnTomoParticleName"]
+        general = {"rlnParticleNumber": len(names)}
+        starfile.write({"general": general} | dict.fromkeys(names, path), motion, overwrite=True)
+    write_set(f"{out}optimisation_set.star", f"{out}particles.star", f"{out}tomograms.star", motion)
+
+
+def tilts_refined(flags: dict[str, str], gains: dict[str, float]) -> None:
+    """Write tomograms, tilt series and state; half maps, FSC and state must be of one make, as RELION cannot tell."""
+    state, out = read(flags["--i"]), flags["--o"]
+    tomograms = read(state["rlnTomoTomogramsFile"])
+    now = reached(state["rlnTomoTomogramsFile"])
+    told = [float(label_of(flags[ref]).split()[0]) for ref in ("--ref1", "--ref2")]
+    told.append(read(flags["--fsc"])["general"]["rlnFinalResolution"])
+    if not np.allclose(told, now, rtol=1e-3):
+        sys.exit(f"ERROR: the state gives {now} Å, but its half maps and FSC say {told}")
+    gain = float(flags.get("fake gain", next(gain for flag, gain in gains.items() if flag in flags)))
+    tomograms[REACHED] = max(round(now * gain, 2), FINEST)
+    series = [f"{out}tilt_series/{name}.star" for name in tomograms["rlnTomoName"]]
+    for name, old, new in zip(tomograms["rlnTomoName"], tomograms[SERIES], series, strict=True):
+        tilts = read(old)
+        for column in ("rlnDefocusU", "rlnDefocusV"):
+            tilts[column] += 100.0 * (1 - gain)
+        Path(new).parent.mkdir(parents=True, exist_ok=True)
+        starfile.write({name: tilts}, new, overwrite=True)
+    tomograms[SERIES] = series
+    starfile.write({"global": tomograms}, f"{out}tomograms.star", overwrite=True)
+    files = (state[f"rlnTomo{kind}File"] for kind in ("Particles", "Trajectories"))
+    particles, trajectories = files
+    write_set(f"{out}optimisation_set.star", particles, f"{out}tomograms.star", trajectories)
+
+
+def reached(tomograms: str) -> float:
+    """How fine (Å) a bin1 map of these tilt series is."""
+    table = read(tomograms)
+    return float(table[REACHED].iloc[0]) if REACHED in table else FIRST
 
 
 def refine(flags: dict[str, str]) -> None:
     if "--ios" in flags:
         state = read(flags["--ios"])
-        flags |= {"--i": state["rlnTomoParticlesFile"], "--tomograms": state["rlnTomoTomogramsFile"]}
-    tables, tomograms = read(flags["--i"]), flags["--tomograms"]
+        files = {"--i": "Particles", "--tomograms": "Tomograms", "--trajectories": "Trajectories"}
+        flags |= {flag: state[f"rlnTomo{kind}File"] for flag, kind in files.items()}
+    tables, files = read(flags["--i"]), (flags["--tomograms"], flags.get("--trajectories", ""))
     optics, particles = tables["optics"], tables["particles"]
     box, pixel = int(optics["rlnImageSize"].iloc[0]), float(optics["rlnImagePixelSize"].iloc[0])
     Path(flags["--o"]).parent.mkdir(parents=True, exist_ok=True)
     if "--auto_refine" in flags:
-        auto_refine(flags["--o"], particles, optics, tomograms, box, pixel)
+        auto_refine(flags, particles, optics, files, box, pixel)
     else:
-        class3d(flags, particles, optics, tomograms, box, pixel)
+        class3d(flags, particles, optics, files, box, pixel)
 
 
-def class3d(
-    flags: dict, particles: pd.DataFrame, optics: pd.DataFrame, tomograms: str, box: int, pixel: float
-):
+def class3d(flags: dict, particles: pd.DataFrame, optics: pd.DataFrame, files: tuple, box: int, pixel: float):
     """Iterations 0 to --iter of the tutorial's alignment (K = 1) or its classification."""
     tau, count = float(flags["--tau2_fudge"]), int(flags["--K"])
     final = final_classes(len(particles), tau) if count > 1 else np.ones(len(particles), int)
-    maps: dict[tuple, str] = {}  # what does not change from iteration to iteration is written once
     for iteration in range(int(flags["--iter"]) + 1):
         start = f"{flags['--o']}_it{iteration:03d}"
         classes = (
@@ -163,14 +236,10 @@ def class3d(
         )
         names = [f"{start}_class{k:03d}.mrc" for k in range(1, count + 1)]
         for k, (name, resolution) in enumerate(zip(names, classes["resolution"], strict=True), 1):
-            if (k, resolution) not in maps:
-                junk = count > 1 and (k in JUNK or "only junk" in flags)
-                fine = resolution if np.isfinite(resolution) else 60
-                write_map(name, particle_map(box, pixel, fine, seed=10 + k if junk else 0), pixel)
-                maps[k, resolution] = name
-            else:
-                Path(name).unlink(missing_ok=True)
-                os.link(maps[k, resolution], name)
+            junk = count > 1 and (k in JUNK or "fake only_junk" in flags)
+            fine = resolution if np.isfinite(resolution) else 60
+            Path(name).unlink(missing_ok=True)
+            os.link(drawn(flags, box, pixel, fine, seed=10 + k if junk else 0), name)
         write_model(f"{start}_model.star", names, classes, box, pixel, tau)
         drift = sum(CHANGES[iteration + 1 :]) if iteration else 1
         particles = particles.assign(
@@ -180,7 +249,7 @@ def class3d(
             rlnLogLikeliContribution=1e4,
         )
         write_particles(f"{start}_data.star", particles, optics)
-        write_set(f"{start}_optimisation_set.star", f"{start}_data.star", tomograms)
+        write_set(f"{start}_optimisation_set.star", f"{start}_data.star", *files)
         write_optimiser(start, CHANGES[iteration] if count > 1 else 0.0)
 
 
@@ -202,34 +271,39 @@ def still_changing(final: np.ndarray, fraction: float, count: int) -> np.ndarray
 
 
 def auto_refine(
-    root: str, particles: pd.DataFrame, optics: pd.DataFrame, tomograms: str, box: int, pixel: float
+    flags: dict, particles: pd.DataFrame, optics: pd.DataFrame, files: tuple, box: int, pixel: float
 ):
-    density = particle_map(box, pixel, 16)
-    write_map(f"{root}_class001.mrc", density, pixel)
-    for half in (1, 2):
-        noise = np.random.default_rng(half).normal(0, 1e-4, density.shape)
-        write_map(f"{root}_half{half}_class001_unfil.mrc", density + noise, pixel)
+    root = flags["--o"]
+    for name in ("class001", "half1_class001_unfil", "half2_class001_unfil"):
+        show_particle(flags, f"{root}_{name}.mrc", box, pixel, 16)
     best = CLASSES.loc[[5]].assign(share=1.0, resolution=15.6718)
     write_model(f"{root}_model.star", [f"{root}_class001.mrc"], best, box, pixel, 1)
     halves = np.arange(len(particles)) % 2 + 1
     write_particles(f"{root}_data.star", particles.assign(rlnClassNumber=1, rlnRandomSubset=halves), optics)
-    write_set(f"{root}_optimisation_set.star", f"{root}_data.star", tomograms)
+    write_set(f"{root}_optimisation_set.star", f"{root}_data.star", *files)
 
 
 def mask_create(flags: dict[str, str]) -> None:
     with mrcfile.open(flags["--i"]) as file:
         density, pixel = file.data, float(file.voxel_size.x)
-    write_map(flags["--o"], (density > float(flags["--ini_threshold"])).astype(np.float32), pixel)
+    write_map(flags["--o"], density > float(flags["--ini_threshold"]), pixel)
 
 
 def postprocess(flags: dict[str, str]) -> None:
-    with mrcfile.open(flags["--i"]) as file:
-        density, pixel = file.data.copy(), float(file.voxel_size.x)
-    write_map(f"{flags['--o']}.mrc", density, pixel)
-    write_map(f"{flags['--o']}_masked.mrc", density, pixel)
-    shells = np.arange(len(density) // 2 + 1)
-    frequency = shells / (len(density) * pixel)
-    curve = np.linspace(1, 0.6, len(shells))
+    with mrcfile.open(flags["--i"], header_only=True) as file:
+        box, pixel = int(file.header.nx), float(file.voxel_size.x)
+    label = label_of(flags["--i"])  # none at a refinement's half maps: they reach Nyquist, as the tutorial's
+    of_cycle = label.endswith(" A")
+    for path in (f"{flags['--o']}.mrc", f"{flags['--o']}_masked.mrc"):
+        if of_cycle:
+            write_hollow(path, (box, box, box), pixel)
+        else:
+            show_particle(flags, path, box, pixel, 16)
+    shells = np.arange(box // 2 + 1)
+    frequency = shells / (box * pixel)
+    resolution = float(label.split()[0]) if of_cycle else 2 * pixel
+    curve = 1 - 0.857 * frequency * resolution if of_cycle else np.linspace(1, 0.6, len(shells))
+    curve = curve.clip(0)
     fsc = pd.DataFrame(
         {
             "rlnSpectralIndex": shells,
@@ -242,12 +316,28 @@ def postprocess(flags: dict[str, str]) -> None:
         }
     )
     general = {
-        "rlnFinalResolution": 2 * pixel,
+        "rlnFinalResolution": resolution,
         "rlnBfactorUsedForSharpening": float(flags.get("--adhoc_bfac", 0)),
         "rlnRandomiseFrom": 24.448,
     }
     starfile.write({"general": general, "fsc": fsc}, f"{flags['--o']}.star", overwrite=True)
-    print(f" + FINAL RESOLUTION: {2 * pixel:.2f}")
+    print(f" + FINAL RESOLUTION: {resolution:.2f}")
+
+
+def show_particle(flags: dict, path: str, box: int, pixel: float, fine: float, seed: int = 0) -> None:
+    """A map at `path`."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(drawn(flags, box, pixel, fine, seed), path)
+
+
+def drawn(flags: dict, box: int, pixel: float, fine: float, seed: int = 0) -> Path:
+    """A file with such a `particle_map`; it is drawn once."""
+    path = Path(flags["fake maps"]) / f"{box}_{pixel:g}_{fine:g}_{seed}.mrc"
+    if not path.exists():
+        new = path.with_suffix(f".{os.getpid()}")
+        write_map(str(new), particle_map(box, pixel, fine, seed), pixel)
+        new.rename(path)
+    return path
 
 
 def particle_map(box: int, pixel: float, resolution: float, seed: int = 0) -> np.ndarray:
@@ -256,10 +346,11 @@ def particle_map(box: int, pixel: float, resolution: float, seed: int = 0) -> np
     axis = (np.arange(box) - box // 2) * pixel
     centres = rng.normal(0, 40, (30, 3)).clip(-110, 110)
     width = np.hypot(20, resolution / 3)
-    lobes = np.exp(-((axis - centres[..., None]) ** 2) / (2 * width**2))  # (30, 3, box)
-    height = 0.004 * (rng.choice([-1, 1], 30) if seed else np.ones(30))
-    noise = rng.normal(0, 2e-5, (box, box, box))
-    return np.einsum("l,lz,ly,lx->zyx", height, *lobes.transpose(1, 0, 2)) + noise
+    lobes = np.exp(-((axis - centres[..., None]) ** 2) / (2 * width**2)).astype(np.float32)  # (30, 3, box)
+    height = (0.004 * (rng.choice([-1, 1], 30) if seed else np.ones(30))).astype(np.float32)
+    planes = (lobes[:, 1, :, None] * lobes[:, 2, None, :]).reshape(30, -1)
+    density = ((height[:, None] * lobes[:, 0]).T @ planes).reshape(box, box, box)
+    return density + np.float32(2e-5) * rng.standard_normal(density.shape, np.float32)
 
 
 def write_model(
@@ -318,21 +409,35 @@ def write_particles(path: str, particles: pd.DataFrame, optics: pd.DataFrame) ->
     starfile.write(blocks, path, overwrite=True)
 
 
-def write_set(path: str, particles: str, tomograms: str) -> None:
+def write_set(path: str, particles: str, tomograms: str, trajectories: str = "") -> None:
     row = {"rlnTomoParticlesFile": particles, "rlnTomoTomogramsFile": tomograms}
-    starfile.write({"": row | {"rlnTomoTrajectoriesFile": ""}}, path, overwrite=True)
+    starfile.write({"": row | {"rlnTomoTrajectoriesFile": trajectories}}, path, overwrite=True)
 
 
 def write_map(path: str, data: np.ndarray, pixel: float) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    values = data if data.dtype == np.float16 else data.astype(np.float32)
-    with mrcfile.new(path, values, overwrite=True) as file:
+    with mrcfile.new(path, data.astype(np.float32), overwrite=True) as file:
         file.voxel_size = pixel
+
+
+def write_hollow(path: str, shape: tuple, pixel: float, label: str = "", mode: int = 2) -> None:
+    """An MRC file of zeros, a hole in the disk, with a label."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with mrcfile.new_mmap(path, shape, mrc_mode=mode, overwrite=True) as file:
+        file.voxel_size = pixel
+        if label:
+            file.add_label(label)
+
+
+def label_of(path: str) -> str:
+    """What `write_hollow` labelled a map with; else mrcfile's own label."""
+    with mrcfile.open(path, header_only=True) as file:
+        return file.get_labels()[-1]
 
 
 def read(path: str):
     """The tables of a STAR file, or its only one; names like 001 stay text."""
-    return starfile.read(path, parse_as_string=["rlnTomoName", "rlnOpticsGroupName"])
+    return starfile.read(path, parse_as_string=["rlnTomoName", "rlnOpticsGroupName", SERIES])
 
 
 WORK = {
@@ -342,6 +447,8 @@ WORK = {
     "relion_tomo_reconstruct_particle": reconstruct_particle,
     "relion_mask_create": mask_create,
     "relion_postprocess": postprocess,
+    "relion_tomo_refine_ctf": refine_ctf,
+    "relion_tomo_align": align,
 }
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
         "inputs": [write_inputs(folder, "gain 1", names=("001", "002"), particles=30)],
         "particle": {"diameter": 350},
         "engine": {"kind": "relion", "bin": str(relion)},
-        "rounds": {"bin4": {"steps": STEPS, "class3d": CLASS3D}},
+        "rounds": {"bin4": {"steps": STEPS, "class3d": CLASS3D}, "bin2": None, "bin1": None},
     }
     given = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     project = Project(folder, config)

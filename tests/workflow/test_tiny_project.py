@@ -10,8 +10,40 @@ from conftest import TINY, Project
 
 pytestmark = pytest.mark.slow
 
-AFTER_POSTPROCESS = {"Write the report"}
-AFTER_REFINE = {"bin4: post-process"} | AFTER_POSTPROCESS
+REPORT = {"Write the report"}
+CYCLE = "bin4/cycle1: "
+BIN2 = {"bin2: extract subtomograms", "bin2: reconstruct the average"} | REPORT
+
+
+def of_variant(sweep: str, program: str, name: str) -> set[str]:
+    """The jobs of one variant of a cycle's sweep."""
+    after = {f"{CYCLE}{verb} after {sweep}, {name}" for verb in ("reconstruct", "post-process")}
+    return {f"{CYCLE}{program}, {name}"} | after
+
+
+def decide(sweep: str) -> set[str]:
+    return {f"{CYCLE}keep the best of {sweep}, or what was before"}
+
+
+def ctfrefine(name: str) -> set[str]:
+    return of_variant("ctfrefine", "refine the CTF", name)
+
+
+def polish(name: str) -> set[str]:
+    return of_variant("polish", "polish", name)
+
+
+AFTER_POLISH = decide("polish") | BIN2
+AFTER_CTFREFINE = decide("ctfrefine") | polish("motion") | polish("no_motion") | AFTER_POLISH
+AFTER_CYCLE_POSTPROCESS = ctfrefine("regularised") | ctfrefine("unregularised") | AFTER_CTFREFINE
+AFTER_CYCLE_MASK = {CYCLE + "post-process the reference"} | AFTER_CYCLE_POSTPROCESS
+AFTER_CYCLE_REFERENCE = {CYCLE + "create the bin1 mask"} | AFTER_CYCLE_MASK
+AFTER_POSTPROCESS = {CYCLE + "create the bin1 mask"} | AFTER_CYCLE_MASK
+AFTER_REFINE = (
+    {"bin4: post-process", CYCLE + "reconstruct the half maps at bin 1"}
+    | AFTER_CYCLE_REFERENCE
+    | AFTER_POSTPROCESS
+)
 AFTER_MASK = {"bin4: refine two independent halves"} | AFTER_REFINE
 AFTER_SELECT = {"bin4: create the mask"} | AFTER_MASK
 AFTER_CLASS3D_DECISION = {"bin4: show the classes", "bin4: select good classes"} | AFTER_SELECT
@@ -45,7 +77,17 @@ def test_a_finished_project_has_nothing_to_do(finished: Project) -> None:
         (bin4(select={"classes": [1]}), {"bin4: select good classes"} | AFTER_SELECT),
         (bin4(mask={"extend": 4}), {"bin4: create the mask"} | AFTER_MASK),
         (bin4(refine3d={"lowpass": 55}), AFTER_MASK),
-        (bin4(postprocess={"bfactor": -50}), AFTER_REFINE),
+        (bin4(postprocess={"bfactor": -50}), {"bin4: post-process"} | AFTER_POSTPROCESS),
+        (bin4(cycle={"mask": {"extend": 4}}), AFTER_CYCLE_REFERENCE),
+        (
+            bin4(cycle={"ctfrefine": {"regularised": {"regularisation": 1}}}),
+            ctfrefine("regularised") | AFTER_CTFREFINE,
+        ),
+        (bin4(cycle={"polish": {"no_motion": {"max_error": 4}}}), polish("no_motion") | AFTER_POLISH),
+        (bin4(cycle={"polish": {"stiff": {"sigma_velocity": 0.1}}}), polish("stiff") | AFTER_POLISH),
+        (bin4(cycle={"polish": {"no_motion": None}}), AFTER_POLISH),
+        (bin4(cycle={"keep": {"ctfrefine": "before"}}), AFTER_CTFREFINE),
+        ({"rounds": {"bin2": {"box": 44}}}, BIN2),
         (bin4(class3d={"lowpass": 45}), CLASS3D | AFTER_CLASS3D),
         (bin4(class3d={"T": [0.5, 2, 4]}), {"bin4: classify without alignment, T4_K2"} | AFTER_CLASS3D),
         (bin4(class3d={"iteration": 3}), AFTER_CLASS3D),

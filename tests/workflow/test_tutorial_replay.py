@@ -7,7 +7,10 @@ command that it ran must be the tutorial's, flag by flag and in its order, with 
 from __future__ import annotations
 
 import json
+import re
 import shlex
+import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,13 +24,18 @@ from stacycle import job, star
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("replay")]
 
-TUTORIAL = dict(
-    line.split("\t")
-    for line in (ROOT / "tests/unit/data/tutorial_commands.txt").read_text().splitlines()
-    if not line.startswith("#")
-)
+
+def jobs(path: str) -> dict[str, str]:
+    """Name -> command of a file of the tutorial's jobs."""
+    lines = (ROOT / "tests" / path).read_text().splitlines()
+    return dict(line.split("\t") for line in lines if not line.startswith("#"))
+
+
+TUTORIAL, CYCLE = jobs("unit/data/tutorial_commands.txt"), jobs("workflow/data/cycle_commands.txt")
 CLI = json.loads((ROOT / "tests/golden/cli.json").read_text())
 BIN4 = "results/bin4/"
+CYCLE1 = BIN4 + "cycle1/"
+CTFREFINE, POLISH = CYCLE1 + "ctfrefine/", CYCLE1 + "polish/"
 OURS = {  # file names of the tutorial's jobs -> ours; the first that fits is taken
     "particles_fuse_AreT.star": "results/inputs/particles.star",
     "tomograms_fuse_AreT.star": "results/inputs/tomograms.star",
@@ -44,7 +52,24 @@ OURS = {  # file names of the tutorial's jobs -> ours; the first that fits is ta
     "MaskCreate/job010/": BIN4 + "mask/",
     "Refine3D/job017/": BIN4 + "refine3d/",
     "PostProcess/job019/": BIN4 + "postprocess/",
+    "Reconstruct/job020/": CYCLE1 + "reference/",
+    "MaskCreate/job021/": CYCLE1 + "mask/",
+    "PostProcess/job022/": CYCLE1 + "postprocess/",
+    "CtfRefine/job024/": CTFREFINE + "regularised/",
+    "Reconstruct/job028/": CTFREFINE + "regularised/reconstruct/",
+    "PostProcess/job031/": CTFREFINE + "regularised/postprocess/",
+    "Polish/job/": POLISH + "motion/",
+    "Reconstruct/polished/": POLISH + "motion/reconstruct/",
+    "PostProcess/polished/": POLISH + "motion/postprocess/",
 }
+# The winner's files, under the names that polishing knows them by.
+KEPT = dict.fromkeys(("CtfRefine/job024/", "Reconstruct/job028/", "PostProcess/job031/"), CTFREFINE)
+MASK = [
+    "20",
+    "THRESHOLD",
+    "6",
+    "6",
+]  # what the tutorial does not give, in its order; else it is the B-factor, -100
 
 
 @dataclass(frozen=True)
@@ -56,15 +81,15 @@ class Replay:
     commands: list[list[str]]
     mpi_commands: list[list[str]]
 
-    def decision(self, step: str) -> dict:
-        return json.loads((self.folder / BIN4 / step / "decision.json").read_text())
+    def decision(self, step: str, round_: str = "bin4") -> dict:
+        return json.loads((self.folder / "results" / round_ / step / "decision.json").read_text())
 
     def particles(self, name: str) -> star.Tables:
         return star.read(self.folder / BIN4 / name)
 
 
 @pytest.fixture(scope="module")
-def replay(tmp_path_factory: pytest.TempPathFactory) -> Replay:
+def replay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replay]:
     root = tmp_path_factory.mktemp("tutorial")
     relion = fake_relion.install(root / "relion")
     mpi = fake_relion.install(root / "mpi", programs=("mpirun",))
@@ -79,14 +104,15 @@ def replay(tmp_path_factory: pytest.TempPathFactory) -> Replay:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(scratch))
         patch.setenv("PATH", str(mpi), prepend=":")
-        done = Project(folder, config).snakemake()
+        done = Project(folder, config).snakemake("--cores", "4", "--max-threads", "2", timeout=3600)
     assert done.returncode == 0, done.stderr[-6000:]
-    return Replay(folder, scratch, fake_relion.recorded(relion), fake_relion.recorded(mpi))
+    yield Replay(folder, scratch, fake_relion.recorded(relion), fake_relion.recorded(mpi))
+    shutil.rmtree(root)  # several GB
 
 
-def ours(word: str, replay: Replay) -> str:
-    """A word of the tutorial's command as it must read in ours; ranks and threads as of 2 cores."""
-    for theirs, here in OURS.items():
+def ours(word: str, replay: Replay, names: Mapping[str, str] = OURS) -> str:
+    """A word of the tutorial's command as it must read in ours; jobs have 2 threads."""
+    for theirs, here in names.items():
         if word.startswith(theirs):
             return here + word.removeprefix(theirs)
     threshold = f"{replay.decision('mask')['choice']['threshold']:g}"
@@ -108,14 +134,111 @@ def test_each_step_runs_the_tutorials_command_flag_by_flag(step: str, replay: Re
 
 def test_refine3d_runs_the_tutorials_command_on_three_ranks(replay: Replay) -> None:
     expected = [ours(word, replay) for word in shlex.split(TUTORIAL["refine3d"])]
-    expected[expected.index("--j") + 1] = "1"  # 2 cores for the two halves
-    (run,) = replay.mpi_commands
-    assert [*run[:3], Path(run[3]).name, *run[4:]] == expected
+    expected[expected.index("--j") + 1] = "1"  # 2 threads for the two halves
+    assert refinement("bin4", replay) == expected
+
+
+def refinement(round_: str, replay: Replay) -> list[str]:
+    """The command of a round's refine3d, its program without the folder."""
+    (run,) = (run for run in replay.mpi_commands if f"results/{round_}/refine3d/run" in run)
+    return [*run[:3], Path(run[3]).name, *run[4:]]
+
+
+@pytest.mark.parametrize("step", CYCLE)
+def test_each_step_of_the_cycle_runs_the_tutorials_command_flag_by_flag(step: str, replay: Replay) -> None:
+    names = OURS | KEPT if step == "polish" else OURS
+    expected = [ours(word, replay, names) for word in shlex.split(CYCLE[step])]
+    threshold = f"{replay.decision('cycle1/mask')['choice']['threshold']:g}"
+    for word in MASK if step == "mask" else ["-100"] * expected.count("?"):
+        expected[expected.index("?")] = threshold if word == "THRESHOLD" else word
+    assert command(expected[0], expected[expected.index("--o") + 1], replay) == expected
+
+
+def test_the_cycles_sweeps_differ_from_the_tutorials_picture_only_by_what_its_text_varies(
+    replay: Replay,
+) -> None:
+    def variant(program: str, folder: str, picture: str) -> tuple[str, ...]:
+        line = command(program, folder + "/", replay)
+        of_picture = command(program, f"{Path(folder).parent}/{picture}/", replay)
+        assert set(line) - {folder + "/"} <= set(of_picture)
+        return tuple(word for word in of_picture[1:] if word not in line and "/" not in word)
+
+    ctf, align = "relion_tomo_refine_ctf", "relion_tomo_align"
+    regularisation = ("--do_reg_defocus", "--lambda", "0.1")
+    assert variant(ctf, CTFREFINE + "unregularised", "regularised") == regularisation
+    defocus = ("--do_defocus", "--d0", "-4000", "--d1", "4000", *regularisation)
+    assert variant(ctf, CTFREFINE + "scale_only", "regularised") == defocus
+    motion = ("--motion", "--s_vel", "0.2", "--s_div", "5000")
+    assert variant(align, POLISH + "no_motion", "motion") == motion
+
+
+def test_every_variant_is_reconstructed_and_postprocessed_alike(replay: Replay) -> None:
+    for program in ("relion_tomo_reconstruct_particle", "relion_postprocess"):
+        lines = {
+            re.sub(r"(ctfrefine|polish)/\w+/", "VARIANT/", " ".join(line))
+            for line in replay.commands
+            if line[0] == program and re.search(rf" --o {CYCLE1}(ctfrefine|polish)/", " ".join(line))
+        }
+        assert len(lines) == 1, lines
+
+
+WHAT_COMES_NEXT = {  # re-extract from the best Polish job, generate a bin2 reference, refine, classify, select; cycle
+    "extract": f"relion_tomo_subtomo --p {POLISH}motion/particles.star --t {POLISH}motion/tomograms.star "
+    f"--mot {POLISH}motion/motion.star --theme classic --o results/bin2/extract/ --b 180 --bin 2 --min_frames 1 "
+    "--float16 --stack2d --j 2",
+    "reconstruct": "relion_tomo_reconstruct_particle --i results/bin2/extract/optimisation_set.star --theme classic "
+    "--o results/bin2/reconstruct/ --b 180 --bin 2 --j 2 --j_out 2 --j_in 1 --sym C1",
+    "postprocess": "relion_postprocess --mask results/bin2/mask/mask.mrc "
+    "--i results/bin2/refine3d/run_half1_class001_unfil.mrc --o results/bin2/postprocess/postprocess --angpix -1 "
+    "--adhoc_bfac -100",
+    "cycle": "relion_tomo_reconstruct_particle --i results/bin2/select/optimisation_set.star --theme classic "
+    "--o results/bin2/cycle1/reference/ --b 360 --bin 1 --j 2 --j_out 2 --j_in 1 --sym C1",
+    "bin1": "relion_tomo_subtomo --p results/bin2/cycle1/polish/motion/particles.star "
+    "--t results/bin2/cycle1/polish/motion/tomograms.star --mot results/bin2/cycle1/polish/motion/motion.star "
+    "--theme classic --o results/bin1/extract/ --b 360 --bin 1 --min_frames 1 --float16 --stack2d --j 2",
+}
+
+
+@pytest.mark.parametrize("step", WHAT_COMES_NEXT)
+def test_what_comes_next_starts_from_the_best_polishing_with_its_trajectories(
+    step: str, replay: Replay
+) -> None:
+    expected = WHAT_COMES_NEXT[step].split()
+    assert command(expected[0], expected[expected.index("--o") + 1], replay) == expected
+
+
+def test_bin2_is_refined_with_the_trajectories_in_small_steps(replay: Replay) -> None:
+    expected = [ours(word, replay) for word in shlex.split(TUTORIAL["refine3d"])]
+    bin2 = [word.replace(BIN4, "results/bin2/") for word in expected]
+    changed = {
+        "--i": "results/bin2/extract/particles.star",
+        "--tomograms": f"{POLISH}motion/tomograms.star",
+        "--ref": "results/bin2/reconstruct/merged.mrc",
+        "--ini_high": "10",
+        "--particle_diameter": "610",
+        "--healpix_order": "4",
+        "--auto_local_healpix_order": "4",
+        "--j": "1",
+    }
+    for flag, value in changed.items():
+        bin2[bin2.index(flag) + 1] = value
+    at = bin2.index("--tomograms") + 2
+    assert refinement("bin2", replay) == [
+        *bin2[:at],
+        "--trajectories",
+        f"{POLISH}motion/motion.star",
+        *bin2[at:],
+    ]
+
+
+def classifications(replay: Replay, round_: str = "bin4") -> list[list[str]]:
+    start = f"--o results/{round_}/class3d/"
+    return [line for line in replay.commands if "--skip_align" in line and start in " ".join(line)]
 
 
 def test_the_sweep_runs_the_tutorials_classification_with_each_T(replay: Replay) -> None:
     at = "--tau2_fudge"
-    runs = {line[line.index(at) + 1]: line for line in replay.commands if "--skip_align" in line}
+    runs = {line[line.index(at) + 1]: line for line in classifications(replay)}
     assert set(runs) == {"0.5", "1", "2", "4"}
     for tau, line in runs.items():
         expected = [word.replace("/T1_K6/", f"/T{tau}_K6/") for word in runs["1"]]
@@ -125,9 +248,17 @@ def test_the_sweep_runs_the_tutorials_classification_with_each_T(replay: Replay)
 
 def test_every_program_ran_as_often_as_the_tutorial_wants_it(replay: Replay) -> None:
     names = [line[0] for line in replay.commands]
-    once = set(fake_relion.PROGRAMS) - {"relion_refine"}
-    assert {name: names.count(name) for name in once} == dict.fromkeys(once, 1)
-    assert names.count("relion_refine") == 1 + 4
+    variants = 3 * (3 + 2)  # of CTF refinement and of polishing, in three rounds
+    assert {name: names.count(name) for name in names} == {
+        "relion_refine": 1 + 4 + 4,
+        "relion_refine_mpi": 3,
+        "relion_tomo_subtomo": 3,
+        "relion_tomo_reconstruct_particle": 3 + 3 + variants,
+        "relion_mask_create": 3 + 3,
+        "relion_postprocess": 3 + 3 + variants,
+        "relion_tomo_refine_ctf": 3 * 3,
+        "relion_tomo_align": 3 * 2,
+    }
 
 
 def test_no_flag_is_emitted_that_relion_would_ignore(replay: Replay) -> None:
@@ -142,6 +273,41 @@ def test_the_tutorials_numbers_lead_to_its_authors_choices(replay: Replay) -> No
     assert replay.decision("class3d")["choice"] == {"variant": "T1_K6", "iteration": 19}
     assert replay.decision("select")["choice"]["classes"] == [2, 3, 5, 6]
     assert replay.decision("select")["numbers"]["resolution"] == pytest.approx(24.448)
+
+
+def test_the_ladder_is_the_tutorials(replay: Replay) -> None:
+    ladder = pd.read_csv(replay.folder / "results/ladder.tsv", sep="\t")
+    bin4 = ladder[ladder["round"] == "bin4"]["resolution"]
+    assert list(bin4) == pytest.approx([15.28, 9.55, 8.48, 5.65], abs=0.005)
+    assert ladder["resolution"].iloc[-1] == pytest.approx(3.868, abs=0.001)
+
+
+def test_the_cycle_keeps_what_the_tutorial_shows(replay: Replay) -> None:
+    assert replay.decision("cycle1/ctfrefine")["choice"] == {"variant": "regularised"}
+    assert replay.decision("cycle1/polish")["choice"] == {"variant": "motion"}
+    kept, won = (replay.folder / POLISH / name for name in (".", "motion"))
+    for name, made in {
+        "optimisation_set.star": "optimisation_set.star",
+        "half1.mrc": "reconstruct/half1.mrc",
+        "half2.mrc": "reconstruct/half2.mrc",
+        "postprocess.star": "postprocess/postprocess.star",
+    }.items():
+        if name == "optimisation_set.star":
+            assert star.read_optimisation_set(kept / name) == star.read_optimisation_set(won / made)
+        else:
+            assert (kept / name).read_bytes() == (won / made).read_bytes()
+
+
+def test_when_nothing_gets_finer_any_more_the_cycle_goes_back(replay: Replay) -> None:
+    for sweep in ("ctfrefine", "polish"):
+        decision = replay.decision(f"cycle1/{sweep}", "bin1")
+        assert decision["choice"] == {"variant": "before"}
+        assert decision["reason"].startswith("Rolled back")
+    refined, kept = (
+        star.read_optimisation_set(replay.folder / "results/bin1" / name)
+        for name in ("refine3d/run_optimisation_set.star", "cycle1/polish/optimisation_set.star")
+    )
+    assert kept == refined
 
 
 def test_classification_starts_from_the_chosen_iteration_of_the_alignment(replay: Replay) -> None:

@@ -15,8 +15,10 @@ from stacycle.errors import UserError
 from stacycle.runs import PostProcess
 
 BEFORE = "before"  # name of the state that the sweep started from
-MARGIN = 0.25  # shells of FSC integral; less is noise (docs/decisions.md)
 EQUAL = 1  # shell: resolutions that are no farther apart are equal
+MARGIN = (
+    0.01  # of the shells that are resolved: a smaller gain of the FSC's integral is noise (docs/decisions.md)
+)
 NEAR_EDGE = 0.75  # of the range that was searched
 SCALES = 10.0  # largest over smallest contrast scale of a tilt
 
@@ -45,21 +47,20 @@ def cycle_variant(
 ) -> Decision:
     """The variant of the best corrected FSC, if it beats the state before it; else that state (a roll-back).
 
-    Resolutions (FSC 0.143) within a shell count as equal; then the integral of the FSC decides, which has to
-    be larger than that of the state before by `MARGIN` shells. UserError if every variant failed, if the
-    config names one that failed or does not exist, or if boxes or pixel sizes differ.
+    Resolutions (FSC 0.143) within a shell count as equal; then the integral of the FSC decides. To beat the
+    state before, it has to grow by `MARGIN` of the resolved shells, or, with a resolution finer by more than a
+    shell, at all. UserError if every variant failed, if the config names one that failed or does not exist,
+    or if boxes or pixel sizes differ.
     """
     finished = _comparable(before, variants)
     if choice != "auto":
         _check_choice(choice, variants, key)
     table = _table([before, *variants], finished)
-    best = _best(table)
-    rule = best if _beats(table, best) else BEFORE
+    rule, reason = _rule(table)
     by: By = "rule" if choice == "auto" else "config"
     kept = rule if by == "rule" else choice
     table["kept"] = table["variant"] == kept
     row = table[table["kept"]].iloc[0]
-    reason = _reason(table, best, rule)
     return Decision(
         question="Variant",
         choice={"variant": kept},
@@ -103,7 +104,7 @@ def _check_choice(choice: str, variants: Sequence[Candidate], key: str) -> None:
 
 
 def _table(candidates: Sequence[Candidate], finished: dict[str, PostProcess]) -> pd.DataFrame:
-    """A row per candidate; areas to the finest resolution of all, where somebody still resolves something."""
+    """A row per candidate; areas to the finest resolution of all, beyond which nothing is resolved."""
     shell = {name: _shell(fsc) for name, fsc in finished.items()}
     areas = {name: area(fsc, max(shell.values())) for name, fsc in finished.items()}
     first = areas[candidates[0].name]
@@ -123,27 +124,24 @@ def _table(candidates: Sequence[Candidate], finished: dict[str, PostProcess]) ->
     return table
 
 
-def _best(table: pd.DataFrame) -> str:
-    """The variant of largest area among those whose resolution is that of the finest."""
-    variants = table.iloc[1:]
+def _rule(table: pd.DataFrame) -> tuple[str, str]:
+    """What to keep, and why: of the variants as fine as the finest that of largest area, if it beats `BEFORE`."""
+    old, variants = table.iloc[0], table.iloc[1:]
     finest = variants[variants["shell"] >= variants["shell"].max() - EQUAL]
-    return str(finest.loc[finest["area"].idxmax(), "variant"])
-
-
-def _beats(table: pd.DataFrame, best: str) -> bool:
-    old, new = table.iloc[0], table.set_index("variant").loc[best]
-    return bool(new["shell"] >= old["shell"] - EQUAL and new["gain"] > MARGIN)
-
-
-def _reason(table: pd.DataFrame, best: str, rule: str) -> str:
-    old, new = table.iloc[0], table.set_index("variant").loc[best]
+    new = finest.loc[finest["area"].idxmax()]
+    shells = table["shell"].max()
+    finer = new["shell"] - old["shell"]
+    needed = 0 if finer > EQUAL else MARGIN * shells
     numbers = (
-        f"from {old['resolution']:.4g} to {new['resolution']:.4g} Å, the integral of the corrected FSC "
-        f"{new['gain']:+.2f} shells (a gain counts from {MARGIN:g})"
+        f"from {old['resolution']:.4g} to {new['resolution']:.4g} Å, the integral of the corrected FSC by "
+        f"{new['gain']:+.2f} of {shells:.0f} shells (a gain counts from {needed:.2g})"
     )
-    if rule == best:
-        return f"{best} is the best and beats the state before it: {numbers}."
-    return f"Rolled back: no variant beats the state before it; the best, {best}, went {numbers}."
+    if finer >= -EQUAL and new["gain"] > needed:
+        return new["variant"], f"{new['variant']} is the best and beats the state before it: {numbers}."
+    return (
+        BEFORE,
+        f"Rolled back: no variant beats the state before it; the best, {new['variant']}, went {numbers}.",
+    )
 
 
 def _warnings(variants: Sequence[Candidate], kept: str) -> list[str]:
