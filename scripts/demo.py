@@ -5,28 +5,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
-from stacycle import plots, runs
+from stacycle import config, plots, runs, star
+from stacycle.recipe import Recipe
 from staengine import truth
-from staengine.tomo import ParticleSet
+from staengine.tomo import ParticleSet, load_tomograms
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "demo"
-BIN4 = DEMO / "results/bin4"
-STAGES = {  # name -> particles, and the map made of them
-    "as picked": ("extract/particles.star", "reconstruct/merged.mrc"),
-    "aligned to one reference": ("align/particles.star", "align/reference.mrc"),
-    "good classes selected": ("select/particles.star", "select/reference.mrc"),
-    "refined": ("refine3d/run_data.star", "refine3d/run_class001.mrc"),
+RUNGS = {  # step -> what it is called, its optimisation set, and the map made of it, in the round's folder
+    "reconstruct": ("extracted", "extract/optimisation_set.star", "reconstruct/merged.mrc"),
+    "align": ("aligned", "align/optimisation_set.star", "align/reference.mrc"),
+    "select": ("classes selected", "select/optimisation_set.star", "select/reference.mrc"),
+    "refine3d": ("refined", "refine3d/run_optimisation_set.star", "refine3d/run_class001.mrc"),
 }
+SWEPT = {"ctfrefine": "CTF refined", "polish": "polished"}
 
 
 def call(module: str, *arguments: str) -> None:
@@ -46,44 +50,85 @@ def simulate() -> None:
     made.write_text(wanted)
 
 
-def compare_with_truth() -> dict:
-    """Errors of poses, selection and maps at each stage; also written to demo/results/truth.json."""
-    known = truth.read_truth(DEMO)
-    picks = ParticleSet.read(BIN4 / STAGES["as picked"][0])
-    found = {}
-    for stage, (particles, density) in STAGES.items():
-        data = ParticleSet.read(BIN4 / particles)
-        error = truth.pose_error(data, known)
-        found[stage] = {
-            "particles": len(data),
-            "angle_deg": error.angle_deg,
-            "position_angst": error.position_angst,
-            "fsc": truth.compare_map(str(BIN4 / density), known, error),
-            **truth.selection(picks, data, known),
+def rungs() -> Iterator[tuple[str, str, str]]:
+    """What a rung is called, its optimisation set, and the map made of it, in the order of work."""
+    configs = (ROOT / "config" / name for name in ("config.yaml", "demo.yaml"))
+    recipe = Recipe.from_config(config.load(*configs))
+    for round_, step in recipe:
+        if step in RUNGS:
+            name, *files = RUNGS[step]
+            yield f"{round_} {name}", *(f"results/{round_}/{file}" for file in files)
+        for cycle in recipe.cycles(round_) if step == "cycle" else ():
+            folder, start = f"results/{round_}/{cycle}", recipe.cycle_state(round_, cycle)[0]
+            yield f"{round_} {cycle} reference", start, f"{folder}/reference/merged.mrc"
+            for sweep, name in SWEPT.items():
+                files = (f"{folder}/{sweep}/{file}" for file in ("optimisation_set.star", "merged.mrc"))
+                yield f"{round_} {cycle} {name}", *files
+
+
+def compare_with_truth() -> dict[str, dict]:
+    """Errors of poses, tilt series and maps at each rung that was made; also written to demo/results/truth.json."""
+    with contextlib.chdir(DEMO):
+        known = truth.read_truth(".")
+        picks = ParticleSet.read("results/inputs/particles.star")
+        found = {
+            name: compare_rung(state, density, picks, known)
+            for name, state, density in rungs()
+            if Path(state).exists() and Path(density).exists()
         }
-    (DEMO / "results/truth.json").write_text(json.dumps(found, indent=1))
+        Path("results/truth.json").write_text(json.dumps(found, indent=1))
     return found
 
 
-def say_truth(found: dict) -> None:
+def compare_rung(state: str, density: str, picks: ParticleSet, known: truth.Truth) -> dict:
+    """One rung: a state, and the map made of it. The FSC's area is in shells of the box: 1 each if perfect."""
+    files = star.read_optimisation_set(state)
+    particles = ParticleSet.read(files.particles)
+    error = truth.pose_error(particles, known)
+    fsc = truth.compare_map(density, known, error)
+    tilts = truth.tilt_errors(load_tomograms(files.tomograms), known)
+    return {
+        "particles": len(particles),
+        "angle_deg": error.angle_deg,
+        "position_angst": error.within_angst,
+        "shift_angst": rms(tilts["shift_rms_angst"]),
+        "defocus_angst": rms(tilts["defocus_rms_angst"]),
+        "fsc05_angst": fsc["fsc05_angst"],
+        "area": sum(fsc[fsc["best"]]["fsc"][1:]),
+        "fsc": fsc,
+        **truth.selection(picks, particles, known),
+    }
+
+
+def rms(values: pd.Series) -> float:
+    """Root of the mean of the squares."""
+    return float((values**2).mean() ** 0.5)
+
+
+def say_truth(found: dict[str, dict]) -> None:
     """The comparison as a small table."""
-    print(f"\n{'against the truth':26} particles  angle    position  map, FSC 0.5  area under FSC")
-    for stage, row in found.items():
-        curve = row["fsc"][row["fsc"]["best"]]["fsc"]
+    print(
+        f"\n{'against the truth':30} particles   junk   angle  position  tilt shifts  defocus  map, FSC 0.5"
+        "  area under FSC"
+    )
+    for name, row in found.items():
         print(
-            f"{stage:26} {row['particles']:9d} {row['angle_deg']:5.2f} deg {row['position_angst']:6.2f} Å"
-            f" {row['fsc']['fsc05_angst']:10.1f} Å {sum(curve) / len(curve):12.3f}"
+            f"{name:30} {row['particles']:9d} {row['junk_after']:6d} {row['angle_deg']:5.2f}° "
+            f"{row['position_angst']:7.2f} Å {row['shift_angst']:10.2f} Å {row['defocus_angst']:6.0f} Å "
+            f"{row['fsc05_angst']:12.1f} Å {row['area']:8.1f} shells"
         )
-    last = found["good classes selected"]
+    last = list(found.values())[-1]
     print(f"junk rejected {last['junk_rejected']:.0%}, true particles kept {last['true_kept']:.0%}")
+    print("Errors are medians of particles and rms of tilts; what moves a tomogram as a whole is none.")
 
 
 def draw_pictures() -> None:
     """The pictures of the README, from the demo's results."""
     pictures = ROOT / "docs/images"
-    shutil.copyfile(BIN4 / "select/classes.png", pictures / "classes.png")
-    plots.fsc_figure(runs.fsc(BIN4 / "postprocess/postprocess.star"), pictures / "fsc.png")
-    plots.slices_figure(BIN4 / "postprocess/postprocess.mrc", pictures / "map.png")
+    results = DEMO / "results"
+    shutil.copyfile(results / "bin4/select/classes.png", pictures / "classes.png")
+    plots.fsc_figure(runs.fsc(results / "bin1/postprocess/postprocess.star"), pictures / "fsc.png")
+    plots.slices_figure(results / "bin1/postprocess/postprocess.mrc", pictures / "map.png")
 
 
 def main() -> None:
@@ -95,8 +140,9 @@ def main() -> None:
         call("snakemake", "--profile", "profiles/demo")
         print(f"\nDone in {time.perf_counter() - started:.0f} s. Look at")
         print("  demo/results/report.html                 every choice, curve and picture")
+        print("  demo/results/ladder.tsv                  the resolution, rung by rung")
         print("  demo/results/bin4/select/classes.png     the classes")
-        print("  demo/results/bin4/postprocess/           the map: postprocess.mrc")
+        print("  demo/results/bin1/postprocess/           the map: postprocess.mrc")
         print("  config/demo.yaml                         what was asked for; change it and make demo again")
     say_truth(compare_with_truth())
 

@@ -228,31 +228,17 @@ def ladder_figure(rungs: pd.DataFrame, path: Target) -> None:
         axes.set_ylim(len(rungs) - 0.5, -0.5)
         axes.barh(at, nyquist - fine, left=fine, height=1, color="#ECEEF1", label="beyond Nyquist")
         axes.plot(resolution, at, "-", color=BLUE)
-        for hollow, label in ((False, "resolution"), (True, ROLLED_BACK)):
-            if (back == hollow).any():
-                fill = "white" if hollow else BLUE
-                axes.plot(
-                    resolution[back == hollow],
-                    at[back == hollow],
-                    "o",
-                    color=BLUE,
-                    markersize=7,
-                    label=label,
-                    markerfacecolor=fill,
-                )
-        for row in np.flatnonzero(~np.isnan(resolution)).tolist():
-            value, side = resolution[row], _free_side(resolution, row)
-            axes.annotate(
-                f"{value:.2f}",
-                (value, row),
-                xytext=(8 * side, 0),
-                textcoords="offset points",
-                ha="left" if side > 0 else "right",
-                va="center",
-                weight="bold",
-                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6},
-            )
-        for row in at[1:][(rungs["round"].to_numpy()[1:] != rungs["round"].to_numpy()[:-1])]:
+        for these, fill, label in ((~back, BLUE, "resolution"), (back, "white", ROLLED_BACK)):
+            if these.any():
+                points: dict[str, Any] = {
+                    "color": BLUE,
+                    "markerfacecolor": fill,
+                    "markersize": 7,
+                    "label": label,
+                }
+                axes.plot(resolution[these], at[these], "o", **points)
+        _write_resolutions(axes, resolution)
+        for row in at[1:][rungs["round"].to_numpy()[1:] != rungs["round"].to_numpy()[:-1]]:
             axes.axhline(row - 0.5, color=GREY, linewidth=0.8)
         axes.set_yticks(at, rungs["round"] + "  " + rungs["step"])
         axes.tick_params(axis="y", length=0)
@@ -324,11 +310,21 @@ def _iterations_panel(
     axes.set_ylim((high + space, low - space) if name == "resolution" else (0, high + space))
 
 
-def _free_side(resolution: NDArray, row: int) -> int:
-    """On which side of a point the ladder's line leaves room for a number: 1 right, -1 left."""
-    above_and_below = np.delete(resolution[max(0, row - 1) : row + 2], min(row, 1))
-    finer, coarser = above_and_below < 0.9 * resolution[row], above_and_below > 1.1 * resolution[row]
-    return -1 if finer.any() and not coarser.any() else 1
+def _write_resolutions(axes: Axes, resolution: NDArray) -> None:
+    """The number beside each point of the ladder, on the side where its line does not run."""
+    for row in np.flatnonzero(~np.isnan(resolution)).tolist():
+        value, neighbours = resolution[row], np.delete(resolution[max(0, row - 1) : row + 2], min(row, 1))
+        left = (neighbours < 0.9 * value).any() and not (neighbours > 1.1 * value).any()
+        axes.annotate(
+            f"{value:.2f}",
+            (value, row),
+            xytext=(-8 if left else 8, 0),
+            textcoords="offset points",
+            ha="right" if left else "left",
+            va="center",
+            weight="bold",
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6},
+        )
 
 
 def _fsc_axes(axes: Axes, result: PostProcess, end: float) -> None:

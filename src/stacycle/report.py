@@ -102,9 +102,9 @@ def ladder(inputs: Inputs) -> pd.DataFrame:
     count = cache(partial(_count, inputs))
     rungs: list[dict[str, Any]] = []
     for rung in inputs.rungs:
-        if Path(rung["postprocess"]).exists() and (row := _try(inputs, rung["postprocess"], runs.fsc)):
+        if result := _try(inputs, rung["postprocess"], runs.fsc):
             before = rungs[-1] if rungs else {"particles": _facts(inputs).get("particles") or math.nan}
-            rungs.append(_rung(inputs, rung, row, before, count))
+            rungs.append(_rung(inputs, rung, result, before, count))
     return pd.DataFrame(rungs, columns=_LADDER)
 
 
@@ -452,14 +452,11 @@ def _step(inputs: Inputs, round_: str, step: str, decisions: dict[str, Decision]
 def _cycle(inputs: Inputs, round_: str, cycle: str, decisions: dict[str, Decision]) -> str:
     """A cycle: its bin1 reference and mask, each sweep, and the map that it ends with."""
     rungs = [rung for rung in inputs.rungs if rung["round"] == round_ and f"cycle{rung['cycle']}" == cycle]
-    rungs = [rung for rung in rungs if Path(rung["postprocess"]).exists()]
-    if not rungs:
-        return ""
     parts = []
     for before, rung in zip([None, *rungs], rungs, strict=False):
-        result = _try(inputs, rung["postprocess"], runs.fsc)
-        reached = f"{result.resolution:.2f} Å" if result else ""
-        parts.append(f"<h4>{_text(rung['label'])} <small>{reached}</small></h4>")
+        if not (result := _try(inputs, rung["postprocess"], runs.fsc)):
+            continue
+        parts.append(f"<h4>{_text(rung['label'])} <small>{result.resolution:.2f} Å</small></h4>")
         decision = decisions.get(_decision_of(rung) or "")
         if not rung["decision"]:
             caption = "The mask around the bin1 reference"

@@ -92,7 +92,7 @@ def _particle_move(before: str, after: str) -> float:
     old, new = _positions(before), _positions(after)
     if set(old.index) != set(new.index):
         raise UserError(f"{after}: does not hold the particles of {before}; they cannot be compared.")
-    moves = new[_POSITION] - old[_POSITION].reindex(new.index)
+    moves = new[_POSITION] - old[_POSITION]
     about_mean = moves - moves.groupby(new["rlnTomoName"]).transform("mean")
     return _rms(np.linalg.norm(about_mean.to_numpy(), axis=1))
 

@@ -193,10 +193,10 @@ def align(series: Series, reference: Reference, options: Options, threads: int =
     """What makes the particles of a tilt series agree best with the reference; lengths in px."""
     if options.whole_images:
         return whole_image_shifts(series, reference, options, threads)
-    tomogram, paths = series.tomogram, series.paths
+    tomogram = series.tomogram
     correlations = cross_correlations(series, reference, options, threads)
     geometry = Geometry(
-        paths / tomogram.pixel_size + np.array(tomogram.size) % 2 / 2,  # as in Tomogram.project
+        series.paths / tomogram.pixel_size,
         tilt_angles(tomogram),
         np.argsort(tomogram.pre_exposure, kind="stable"),
     )

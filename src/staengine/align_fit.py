@@ -31,9 +31,7 @@ SUPPORT = 2  # nodes on either side that a cubic B-spline's value depends on
 class Correlations:
     """Cubic B-splines through the cross-correlation maps of all visible images, within ± reach."""
 
-    coefficients: NDArray[
-        np.float32
-    ]  # (visible images, nodes, nodes), indexed y x, no displacement in the middle
+    coefficients: NDArray[np.float32]  # (visible images, nodes, nodes), y x, displacement 0 in the middle
     visible: NDArray[np.bool_]  # (m, n)
     step: float  # px between nodes
     reach: float  # px
@@ -170,6 +168,20 @@ class Objective:
         self.sizes = [int(np.prod(shape)) if sigma > 0 else 0 for sigma, shape in self.blocks]
         self.start = np.einsum("nij,mnj->mni", tilt_matrices(geometry.angles)[0], geometry.paths)
 
+    def first_guess(self) -> NDArray[np.float64]:
+        """Shifts that are best with all else unchanged, less the translation that the particles rather made."""
+        parts = [np.zeros(shape) for _, shape in self.blocks]
+        freedom = self.freedom
+        if freedom.shift > 0:
+            shifts = self.correlations.best_shifts(freedom.shift)
+            R = tilt_matrices(self.geometry.angles)[0]
+            prior = np.einsum("nij,nik->jk", R, R) * freedom.position**2
+            prior += np.eye(3) * len(self.geometry.paths) * freedom.shift**2
+            move = np.linalg.solve(prior, np.einsum("nij,ni->j", R, shifts)) * freedom.position**2
+            parts[0], parts[2] = (shifts - R @ move) / freedom.shift**2, parts[2] + move
+            parts[2] /= freedom.position**2 or 1
+        return self.pack(*parts)
+
     def unpack(self, z: NDArray) -> list[NDArray[np.float64]]:
         """Shifts, angles, positions and mode coefficients; zeros for what is held constant."""
         parts = np.split(z, np.cumsum(self.sizes)[:-1])
@@ -233,15 +245,9 @@ def fit(
 ) -> tuple[Change, int, bool]:
     """The most probable change, the number of iterations and whether they were enough.
 
-    Shifts start where the summed correlations of a tilt are highest. `report` is called in each iteration with
-    its number and minus the log-probability. Raises ValueError if nothing is free.
+    `report` is called in each iteration with its number and minus the log-probability.
     """
     objective = Objective(correlations, geometry, freedom, range_reg)
-    z = np.zeros(sum(objective.sizes))
-    if not z.size:
-        raise ValueError("everything is held constant")
-    if freedom.shift > 0:
-        z[: objective.sizes[0]] = correlations.best_shifts(freedom.shift).ravel() / freedom.shift
     numbers = itertools.count(1)
 
     def callback(intermediate_result: OptimizeResult) -> None:
@@ -249,11 +255,11 @@ def fit(
 
     found = minimize(
         objective,
-        z,
+        objective.first_guess(),
         jac=True,
         method="L-BFGS-B",
         callback=callback,
-        options={"maxiter": iterations, "maxfun": 10 * iterations, "maxcor": 10, "ftol": 1e-13, "gtol": 1e-4},
+        options={"maxiter": iterations, "maxfun": 10 * iterations, "maxcor": 20, "ftol": 1e-11, "gtol": 1e-4},
     )
     shifts, angles, moves, coefficients = objective.unpack(found.x)
     modes = freedom.modes

@@ -86,6 +86,7 @@ class Defocus:
 
     offsets: NDArray[np.float64]
     astigmatism: NDArray[np.float64]
+    energy: float = 0.0  # E, with a prior for the astigmatism like that of a tilt
 
 
 def phase_changes(fx: NDArray, fy: NDArray, wavelength: float) -> NDArray[np.float64]:
@@ -93,89 +94,68 @@ def phase_changes(fx: NDArray, fy: NDArray, wavelength: float) -> NDArray[np.flo
     return np.pi * wavelength * np.stack([fx**2 + fy**2, fx**2 - fy**2, 2 * fx * fy])
 
 
-def fit_defocus(
-    evidence: Evidence, weights: NDArray, changes: NDArray, offsets: NDArray, prior: Prior
-) -> Defocus:
-    """Defocus offsets of the tilts: the best on the grid `offsets` (g,) Å, then between its points.
+@dataclass(frozen=True)
+class DefocusFit:
+    """What decides E."""
 
-    weights (n, K): 1 / noise power, 0 for components not to use; changes: see `phase_changes`.
-    """
-    cost = np.array([_cost(*evidence.overlap(weights, offset * changes[0])) for offset in offsets])
-    start, common = joint_optimum(cost, offsets, prior)
-    bounds = (offsets[0], offsets[-1])
-    return _descend(evidence, weights, changes, Defocus(start, np.zeros(0)), common, bounds, prior)[0]
+    evidence: Evidence
+    weights: NDArray[np.float64]  # (n, K) 1 / noise power, 0 for components not to use
+    changes: NDArray[np.float64]  # (3, K) see `phase_changes`
+    search: tuple[float, float]  # lowest and highest defocus offset, Å
+    prior: Prior
 
+    def defocus(self, step: float) -> Defocus:
+        """The best offsets on a grid of `step` Å, then between its points."""
+        grid = np.arange(self.search[0], self.search[1] + step / 2, step)
+        costs = [_cost(*self.evidence.overlap(self.weights, d * self.changes[0])) for d in grid]
+        offsets, common = joint_optimum(np.array(costs), grid, self.prior)
+        return self._descend(np.r_[offsets, common])
 
-def fit_astigmatism(
-    evidence: Evidence,
-    weights: NDArray,
-    changes: NDArray,
-    start: Defocus,
-    search: tuple[float, float],
-    prior: Prior,
-) -> Defocus:
-    """`start` with astigmatism, if that is worth its two parameters by the Bayesian information criterion."""
-    common = float(start.offsets.mean())
-    plain, cost = _descend(
-        evidence, weights, changes, Defocus(start.offsets, np.zeros(0)), common, search, prior
-    )
-    found, better = _descend(
-        evidence, weights, changes, Defocus(start.offsets, np.zeros(2)), common, search, prior
-    )
-    observations = 2 * evidence.count.sum() * np.count_nonzero(weights.any(axis=0))
-    return found if cost - better > np.log(max(observations, 1)) else plain
+    def astigmatism(self, start: Defocus) -> Defocus:
+        """`start`, or with astigmatism if that is worth two parameters by the Bayesian information criterion."""
+        found = self._descend(np.r_[start.offsets, start.offsets.mean(), 0.0, 0.0])
+        observations = 2 * self.evidence.count.sum() * np.count_nonzero(self.weights.any(axis=0))
+        return found if start.energy - found.energy > np.log(max(observations, 1)) else start
+
+    def _descend(self, start: NDArray) -> Defocus:
+        """The minimum of E next to offsets (n,), their common offset, and astigmatism (2,) or none, all in Å."""
+        n, free = len(self.evidence.count), len(start) > len(self.evidence.count) + 1
+        bounds = [(self.search[0] / UNIT, self.search[1] / UNIT)] * (n + 1) + [(None, None)] * (2 * free)
+        found = minimize(self._energy, start / UNIT, jac=True, method="L-BFGS-B", bounds=bounds)
+        x = found.x * UNIT
+        return Defocus(x[:n], x[n + 1 :] if free else np.zeros(2), float(found.fun))
+
+    def _energy(self, x: NDArray) -> tuple[float, NDArray]:
+        """E and its gradient; x as in `_descend`, in units."""
+        n = len(self.evidence.count)
+        d, m, a = x[:n], x[n], x[n + 1 :]
+        by_defocus, by_astigmatism = self.changes[0] * UNIT, self.changes[1 : 1 + len(a)] * UNIT
+        delta = d[:, None] * by_defocus + a @ by_astigmatism
+        N, D = self.evidence.overlap(self.weights, delta)
+        dN, dD = self.evidence.slope(self.weights, delta)
+        scale = np.maximum(N, 0)[:, None] / D[:, None]
+        slope = scale**2 * dD - 2 * scale * dN
+        apart = (d - m) * (UNIT / self.prior.tilt) ** 2
+        centred = m * (UNIT / self.prior.common) ** 2
+        small = a * (UNIT / self.prior.tilt) ** 2
+        energy = _cost(N, D).sum() + (apart @ (d - m) + centred * m + small @ a) / 2
+        by_d = slope @ by_defocus + apart
+        return float(energy), np.r_[by_d, centred - apart.sum(), by_astigmatism @ slope.sum(axis=0) + small]
 
 
 def _cost(n: NDArray, d: NDArray) -> NDArray:
     return -(np.maximum(n, 0) ** 2) / d
 
 
-def joint_optimum(cost: NDArray, offsets: NDArray, prior: Prior) -> tuple[NDArray[np.float64], float]:
-    """d (n,) and m for which E is lowest among `offsets` (g,), given the tilts' cost (g, n) there."""
+def joint_optimum(cost: NDArray, grid: NDArray, prior: Prior) -> tuple[NDArray[np.float64], float]:
+    """d (n,) and m for which E is lowest among the values `grid` (g,), given the tilts' cost (g, n) there."""
     best, found = np.inf, (np.zeros(cost.shape[1]), 0.0)
-    for common in offsets:
-        total = cost + ((offsets - common) ** 2 / (2 * prior.tilt**2))[:, None]
-        value = total.min(axis=0).sum() + common**2 / (2 * prior.common**2)
-        if value < best:
-            best, found = value, (offsets[total.argmin(axis=0)], float(common))
+    for common in grid:
+        total = cost + ((grid - common) ** 2 / (2 * prior.tilt**2))[:, None]
+        energy = total.min(axis=0).sum() + common**2 / (2 * prior.common**2)
+        if energy < best:
+            best, found = energy, (grid[total.argmin(axis=0)], float(common))
     return found
-
-
-def _descend(
-    evidence: Evidence,
-    weights: NDArray,
-    changes: NDArray,
-    start: Defocus,
-    common: float,
-    search: tuple[float, float],
-    prior: Prior,
-) -> tuple[Defocus, float]:
-    """The minimum of E next to `start` and its value; `start.astigmatism` (2,) is free, (0,) absent.
-
-    Astigmatism has the prior of a tilt's offset.
-    """
-    n, free = len(start.offsets), len(start.astigmatism)
-    per_unit = changes * UNIT
-    sigma_common, sigma_tilt = prior.common / UNIT, prior.tilt / UNIT
-
-    def cost(x: NDArray) -> tuple[float, NDArray]:
-        d, m, a = x[:n], x[n], x[n + 1 :]
-        delta = d[:, None] * per_unit[0] + a @ per_unit[1 : 1 + free]
-        N, D = evidence.overlap(weights, delta)
-        N = np.maximum(N, 0)
-        dN, dD = evidence.slope(weights, delta)
-        slope = (N / D)[:, None] ** 2 * dD - 2 * (N / D)[:, None] * dN
-        apart = (d - m) / sigma_tilt**2
-        gradient = [slope @ per_unit[0] + apart, [m / sigma_common**2 - apart.sum()]]
-        gradient.append(slope.sum(axis=0) @ per_unit[1 : 1 + free].T + a / sigma_tilt**2)
-        prior_cost = apart @ (d - m) + (m / sigma_common) ** 2 + (a / sigma_tilt) @ (a / sigma_tilt)
-        return float(_cost(N, D).sum() + prior_cost / 2), np.concatenate(gradient)
-
-    bounds = [(search[0] / UNIT, search[1] / UNIT)] * (n + 1) + [(None, None)] * free
-    first = np.concatenate([start.offsets, [common], start.astigmatism]) / UNIT
-    found = minimize(cost, first, jac=True, method="L-BFGS-B", bounds=bounds)
-    x = found.x * UNIT
-    return Defocus(x[:n], x[n + 1 :] if free else np.zeros(2)), float(found.fun)
 
 
 # ---------------------------------------------------------------- contrast scale

@@ -22,7 +22,7 @@ from staengine.sampling import OrientationGrid, Orientations
 from staengine.tomo import euler_matrix
 
 ADAPTIVE_FRACTION = 0.999
-CHUNK_BYTES = 48e6  # of slices or shifted images held at a time
+CHUNK_BYTES = 16e6  # of slices or shifted images held at a time
 
 
 @dataclass
@@ -142,7 +142,7 @@ class ParticleStep:
         task, data = self.task, self.task.data
         sigma2 = task.noise[self.particle.optics][data.components.shell]
         outside = np.sqrt(sigma2) if task.noise_outside_mask else None
-        self.masked, self.unmasked = data.centred(self.index, outside, task.iteration)
+        self.masked, self.unmasked = data.centred(self.index, outside, task.iteration, keep=task.skip_align)
         poses = self._single_pose() if self.task.skip_align else self._search()
         self._accumulate(poses, sums)
 
@@ -200,7 +200,10 @@ class ParticleStep:
         """
         task, c = self.task, self.task.data.components
         kx, ky = c.kx[:n_components], c.ky[:n_components]
-        out, power = np.empty((len(rotations), len(offsets)), np.float32), np.empty(len(rotations), np.float32)
+        out, power = (
+            np.empty((len(rotations), len(offsets)), np.float32),
+            np.empty(len(rotations), np.float32),
+        )
         kernels.score(
             task.transforms[klass],
             task.padding,

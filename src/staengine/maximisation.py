@@ -40,14 +40,15 @@ class Gathered:
 
     @classmethod
     def of(cls, data: NDArray, weight: NDArray, padding: int, box: int, symmetry: NDArray) -> Gathered:
-        """From what `backproject` filled; `symmetry` (s, 3, 3) are the operators of the point group."""
-        values, weights = data.view(np.complex64)[..., 0].copy(), weight.copy()
+        """From what `backproject` filled, in place; `symmetry` (s, 3, 3) are the operators of the point group."""
+        values, weights = data.view(np.complex64)[..., 0], weight
         enforce_friedel(values, weights)
         if len(symmetry) > 1:
             stacked = np.stack([values.real, values.imag, weights], axis=-1)
             summed = np.zeros_like(stacked)
             add_rotated(stacked, symmetry, len(stacked) // 2 - 1, summed)
-            values, weights = summed[..., 0] + 1j * summed[..., 1], summed[..., 2]
+            values = (summed[..., 0] + 1j * summed[..., 1]).astype(np.complex64)
+            weights = summed[..., 2].copy()
         return cls(values, weights, padding, box)
 
     @property

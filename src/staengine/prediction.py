@@ -76,8 +76,8 @@ def read_reference(program: str, args: SimpleNamespace, pixel: float) -> Referen
     missing = [f"--{name}" for name in ("ref1", "ref2", "mask", "fsc") if not getattr(args, name)]
     if missing:
         raise EngineError(f"{program}: {' and '.join(missing)} must be given.")
-    halves = [_read_alike(path, "half map", args.ref1, pixel) for path in (args.ref1, args.ref2)]
-    mask = _read_alike(args.mask, "mask", args.ref1, pixel)
+    halves = [_read_at(path, "half map", pixel) for path in (args.ref1, args.ref2)]
+    mask = _read_at(args.mask, "mask", pixel)
     for path, values in ((args.ref2, halves[1]), (args.mask, mask)):
         if values.shape != halves[0].shape:
             raise EngineError(
@@ -116,7 +116,7 @@ def read_reference(program: str, args: SimpleNamespace, pixel: float) -> Referen
     return Reference(box, pixel, map_box / 2, (transforms[0], transforms[1]), components, weights, fsc)
 
 
-def _read_alike(path: str, what: str, like: str, pixel: float) -> NDArray[np.float32]:
+def _read_at(path: str, what: str, pixel: float) -> NDArray[np.float32]:
     values, found = read_map(path, what)
     if found and abs(found - pixel) > 1e-3 * pixel:
         raise EngineError(

@@ -80,7 +80,7 @@ def padded_transform(
     transform = fourier.rfft(big, 3, workers)
     half = array_shape(box, padding, radius)[2]
     rows = np.arange(-half, half)  # the first of these planes stays unused
-    return transform[rows[:, None], rows, :half] / np.float32(box**2)
+    return (transform[rows[:, None], rows, :half] / np.float32(box**2)).astype(np.complex64, copy=False)
 
 
 def unpadded_map(transform: NDArray, box: int, padding: int, workers: int = 1) -> NDArray[np.float32]:
@@ -173,24 +173,29 @@ def places(n):
 @njit(nogil=True, cache=True, fastmath=True)
 def _locate(matrix, padding, kx, ky, size, row, room):
     """Where the components lie in a half transform: flat index of the grid point below, distance from it, and -1
-    if the Friedel mate is there. A pass of its own: unlike what follows, it runs on vector registers."""
+    if the Friedel mate is there.
+
+    A pass of its own, in loops over few arrays each: only so are they compiled to vector instructions.
+    """
     index, ax, ay, az, sign = room
-    one, centre = np.float32(1), np.float32(size // 2)
-    plane = size * row
-    pad = np.float32(padding)
-    xx, xy, xz = matrix[0, 0] * pad, matrix[0, 1] * pad, matrix[0, 2] * pad
-    yx, yy, yz = matrix[1, 0] * pad, matrix[1, 1] * pad, matrix[1, 2] * pad
-    for k in range(len(kx)):
-        fx, fy = np.float32(kx[k]), np.float32(ky[k])
-        x = fx * xx + fy * yx
-        side = one if x >= 0 else -one
-        x *= side
-        y = (fx * xy + fy * yy) * side + centre
-        z = (fx * xz + fy * yz) * side + centre
-        x0, y0, z0 = np.int32(x), np.int32(y), np.int32(z)
-        ax[k], ay[k], az[k] = x - np.float32(x0), y - np.float32(y0), z - np.float32(z0)
-        sign[k] = side
-        index[k] = z0 * plane + y0 * row + x0
+    one, centre, pad, n = np.float32(1), np.float32(size // 2), np.float32(padding), len(kx)
+    row, plane = np.int32(row), np.int32(size * row)
+    for axis, values in enumerate((ax, ay, az)):
+        along_x, along_y = matrix[0, axis] * pad, matrix[1, axis] * pad
+        for k in range(n):
+            values[k] = np.float32(kx[k]) * along_x + np.float32(ky[k]) * along_y
+    for k in range(n):
+        sign[k] = one if ax[k] >= 0 else -one
+    for k in range(n):
+        ax[k] *= sign[k]
+    for values in (ay, az):
+        for k in range(n):
+            values[k] = values[k] * sign[k] + centre
+    for k in range(n):
+        index[k] = np.int32(az[k]) * plane + np.int32(ay[k]) * row + np.int32(ax[k])
+    for values in (ax, ay, az):
+        for k in range(n):
+            values[k] -= np.float32(np.int32(values[k]))
 
 
 def enforce_friedel(data: NDArray[np.complex64], weight: NDArray[np.float32]) -> None:

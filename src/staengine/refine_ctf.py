@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from staengine import ctf_fit, prediction
 from staengine.cli import Flag, ProgressBar, no_effect, parse, say, stop_if_aborted, unsupported, warn
 from staengine.ctf import wavelength
-from staengine.ctf_fit import Contrast, Defocus, Evidence, Ice
+from staengine.ctf_fit import Contrast, Defocus, DefocusFit, Evidence, Ice, Prior
 from staengine.errors import EngineError
 from staengine.prediction import Reference
 from staengine.subtomo import prepare
@@ -134,12 +134,11 @@ def _refine(
     if args.do_defocus:
         _detail("Fitting")
         search = (args.d0, args.d1)
-        prior = ctf_fit.Prior.of(search, args.lambda_ if args.do_reg_defocus else 0.0)
-        fine = _fine(reference, args.kmin) / noise
-        grid = np.arange(args.d0, args.d1 + args.ds / 2, args.ds)
-        defocus = ctf_fit.fit_defocus(evidence, fine, changes, grid, prior)
+        prior = Prior.of(search, args.lambda_ if args.do_reg_defocus else 0.0)
+        fit = DefocusFit(evidence, _fine(reference, args.kmin) / noise, changes, search, prior)
+        defocus = fit.defocus(args.ds)
         _detail("Refining astigmatic defocus")
-        defocus = ctf_fit.fit_astigmatism(evidence, fine, changes, defocus, search, prior)
+        defocus = fit.astigmatism(defocus)
     if args.do_defocus and args.do_scale:
         say("Refining scale:", level=1)
         _detail("Accumulating scale evidence:")

@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from staengine import fourier
-from staengine.ctf import ctf, dose_weight
+from staengine import fourier, windows
 from staengine.errors import EngineError
 from staengine.fourier import soft_sphere
 from staengine.projector import Components
@@ -138,21 +137,9 @@ class RefineData:
 
     def _ctf(self, tomogram: Tomogram, position: NDArray, visible: NDArray[np.bool_]) -> NDArray[np.float32]:
         offset = tomogram.defocus_offset(position[None])[0, visible]
-        value = ctf(
-            self.box,
-            self.pixel,
-            tomogram.defocus_u[visible] + offset,
-            tomogram.defocus_v[visible] + offset,
-            tomogram.defocus_angle[visible],
-            tomogram.voltage,
-            tomogram.cs,
-            tomogram.q0,
-            tomogram.scale[visible],
-            tomogram.phase_shift[visible],
-            tomogram.bfactor[visible],
-        )
-        dose = tomogram.pre_exposure[visible]
-        return self.components.pick(value * dose_weight(self.box, self.pixel, dose)).astype(np.float32)
+        value = windows.transfer_functions(tomogram, offset, visible, self.box, self.pixel)
+        value *= windows.exposure_weights(tomogram, self.box, self.pixel)[visible]
+        return self.components.pick(value).astype(np.float32)
 
     def _check_stack(self, particle: Particle) -> None:
         path = Path(particle.path)
@@ -200,12 +187,12 @@ class RefineData:
         return transform
 
     def centred(
-        self, index: int, noise_sigma: NDArray | None = None, seed: int = 0
+        self, index: int, noise_sigma: NDArray | None = None, seed: int = 0, keep: bool = False
     ) -> tuple[NDArray[np.complex64], NDArray[np.complex64]]:
         """Components (m, K) of a particle's images moved by its present origin: masked with the circle, and not masked.
 
         Outside the mask is zero, or with `noise_sigma` (K,), the standard deviation of the noise's components,
-        random noise of that spectrum.
+        random noise of that spectrum. `keep` them for the next time, if there is no noise.
         """
         particle, origin = self.particles[index], self.origins[index]
         if noise_sigma is None and particle.centred and np.array_equal(particle.centred[0], origin):
@@ -227,7 +214,7 @@ class RefineData:
             images += fourier.irfft(field, 2) * (1 - self.mask)
         masked = self.components.pick(fourier.rfft(images, 2)).astype(np.complex64)
         unmasked = self.components.pick(transform).astype(np.complex64)
-        if noise_sigma is None and particle.transform is not None:
+        if keep and noise_sigma is None and particle.transform is not None:
             particle.centred = origin.copy(), masked, unmasked
         return masked, unmasked
 

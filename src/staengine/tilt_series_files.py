@@ -27,11 +27,14 @@ def rewrite_tilt_series(
     """Write FOLDER/tomograms.star and, as FOLDER/PATH, each of the tilt series PATH that it names.
 
     tilts: new values of columns, one per tilt, by tomogram; series: new single values for tomograms.star.
-    Everything else is kept as it is. Returns the path of the new tomograms.star.
+    Everything else is kept as it is; new columns are 0 for other tomograms. Returns the path of the new
+    tomograms.star.
     """
     folder = str(folder).rstrip("/")
     tables = read_star(tomograms_file)
     table = _loop(tables["global"])
+    for column in [name for values in (series or {}).values() for name in values if name not in table]:
+        table[column] = 0.0
     for row, name, old in zip(
         table.index, table["rlnTomoName"], table["rlnTomoTiltSeriesStarFile"], strict=True
     ):

@@ -92,12 +92,17 @@ def match_particles(particles: tomo.ParticleSet, truth: Truth) -> NDArray[np.int
 
 
 class PoseError(NamedTuple):
-    """Median errors of the true particles, and the common motion x_true = G x + c that was removed."""
+    """Median errors of the true particles, and the common motion x_true = G x + c that was removed.
+
+    `within_angst` is the position error without the translation of each tomogram as well, which nothing fixes
+    either: the shifts of its tilt images can make up for it.
+    """
 
     angle_deg: float
     position_angst: float
     rotation: Rotation
     shift_angst: NDArray
+    within_angst: float = float("nan")
 
 
 def pose_error(particles: tomo.ParticleSet, truth: Truth) -> PoseError:
@@ -116,7 +121,19 @@ def pose_error(particles: tomo.ParticleSet, truth: Truth) -> PoseError:
         common = turns[near].mean() if near.any() else common
     shift = np.median(moves, axis=0)
     angle = np.degrees(np.median((common.inv() * turns).magnitude()))
-    return PoseError(float(angle), float(np.median(np.linalg.norm(moves - shift, axis=1))), common, shift)
+    position = np.median(np.linalg.norm(moves - shift, axis=1))
+    within = np.median(np.linalg.norm(_within_tomograms(moves, true, picks.tomogram), axis=1))
+    return PoseError(float(angle), float(position), common, shift, float(within))
+
+
+def _within_tomograms(moves: NDArray, true: Rotation, tomogram: pd.Series) -> NDArray:
+    """Moves (n, 3) in the particles' frames less one translation in them and one of each tomogram, in its frame."""
+    common, drift = np.zeros(3), np.zeros_like(moves)
+    for _ in range(10):  # medians in turn, against those that are lost
+        common = np.median(moves - true.inv().apply(drift), axis=0)
+        left = pd.DataFrame(true.apply(moves - common)).groupby(tomogram.to_numpy())
+        drift = np.array(left.transform("median"))
+    return moves - common - true.inv().apply(drift)
 
 
 def class_table(particles: tomo.ParticleSet, truth: Truth) -> pd.DataFrame:
@@ -164,6 +181,7 @@ def resample_moved(
     phantom: NDArray, phantom_pixel: float, box: int, pixel: float, motion: PoseError | None = None
 ) -> NDArray:
     """Phantom at x_true = G x + c on the grid (box, box, box) of another pixel size, without aliasing."""
+    phantom = _without_empty_rim(phantom)
     old = phantom.shape[0]
     fine = 2 * old if pixel < 2 * phantom_pixel else old  # splines need a few points per period
     transform = fourier.rfft(phantom.astype(np.float32), 3)
@@ -175,6 +193,13 @@ def resample_moved(
     matrix = (G * pixel / fine_pixel)[::-1, ::-1]  # arrays are indexed z y x
     offset = c[::-1] / fine_pixel + fine // 2 - matrix @ np.full(3, box // 2)
     return affine_transform(density, matrix, offset, (box,) * 3, order=3)
+
+
+def _without_empty_rim(phantom: NDArray) -> NDArray:
+    """The middle (n, n, n) of a phantom, a quarter wider than what is in it: less to interpolate."""
+    box = phantom.shape[0]
+    rim = box // 2 - min(int(1.25 * phantom_radius(phantom, 1)) + 1, box // 2)
+    return phantom[(slice(rim, box - rim),) * 3]
 
 
 def resolution_at(curve: NDArray, box: int, pixel: float, threshold: float = 0.5) -> float:
@@ -257,6 +282,7 @@ def _describe(error: PoseError) -> dict[str, float]:
     return {
         "angle_deg": error.angle_deg,
         "position_angst": error.position_angst,
+        "within_angst": error.within_angst,
         "common_rotation_deg": float(np.degrees(error.rotation.magnitude())),
         "common_shift_angst": float(np.linalg.norm(error.shift_angst)),
     }

@@ -59,20 +59,19 @@ class TestKeepOrRollBack:
     def test_a_finer_resolution_alone_does_not_win_when_the_rest_of_the_curve_is_worse(self):
         assert kept(cycle_variant(*sweep(fsc(16), a=fsc(17, better=-2)))) == BEFORE
 
-    @pytest.mark.parametrize(("gain", "choice"), [(0.14, BEFORE), (0.18, "a")])
-    def test_a_gain_counts_from_a_hundredth_of_the_resolved_shells(self, gain, choice):
+    @pytest.mark.parametrize(("gain", "choice"), [(0.18, BEFORE), (0.22, "a")])
+    def test_a_gain_counts_from_a_hundredth_of_the_integrated_shells(self, gain, choice):
         decision = cycle_variant(*sweep(fsc(16), a=fsc(16, better=gain)))
         assert kept(decision) == choice
-        assert f"{gain:+.2f} of 16 shells (a gain counts from 0.16)" in decision.reason
+        assert f"{gain:+.2f} of 20 shells (a gain counts from 0.2)" in decision.reason
 
-    @pytest.mark.parametrize(("gain", "choice"), [(-0.02, BEFORE), (0.02, "a")])
-    def test_finer_by_more_than_a_shell_any_gain_counts(self, gain, choice):
-        finer = fsc(16)
-        finer.fsc.loc[17:18, "corrected"] = 0.15
-        rest = finer.fsc["corrected"].sum() - fsc(16).fsc["corrected"].sum()
-        finer.fsc.loc[1:5, "corrected"] += (gain - rest) / 5
-        variant = Candidate("a", replace(finer, resolution=finer.fsc["resolution"][18]))
-        assert kept(cycle_variant(Candidate(BEFORE, fsc(16)), [variant])) == choice
+    def test_a_curve_that_noise_holds_above_the_threshold_for_two_shells_more_does_not_win(self):
+        flicker = fsc(16)
+        flicker.fsc.loc[17:18, "corrected"] = 0.145
+        variant = Candidate("a", replace(flicker, resolution=flicker.fsc["resolution"][18]))
+        decision = cycle_variant(Candidate(BEFORE, fsc(16)), [variant])
+        assert decision.candidates["gain"].iloc[1] > 0
+        assert kept(decision) == BEFORE
 
     def test_within_a_shell_the_integral_decides(self):
         decision = cycle_variant(*sweep(fsc(16), finer=fsc(19), larger=fsc(18, better=2)))
@@ -86,9 +85,14 @@ class TestKeepOrRollBack:
     def test_a_lone_variant_two_shells_coarser_is_rolled_back_whatever_its_integral(self):
         assert kept(cycle_variant(*sweep(fsc(16), larger=fsc(14, better=3)))) == BEFORE
 
-    def test_noise_beyond_every_resolution_does_not_count(self):
+    def test_signal_that_goes_on_just_beyond_the_resolution_counts(self):
+        longer = fsc(16)
+        longer.fsc.loc[17:20, "corrected"] += 0.06
+        assert kept(cycle_variant(*sweep(fsc(16), longer=longer))) == "longer"
+
+    def test_noise_far_beyond_every_resolution_does_not_count(self):
         noisy = fsc(16)
-        noisy.fsc.loc[20:, "corrected"] = 0.14
+        noisy.fsc.loc[21:, "corrected"] = 0.14
         assert kept(cycle_variant(*sweep(fsc(16), noisy=noisy))) == BEFORE
 
     def test_a_shell_without_a_correlation_counts_as_none(self):
@@ -100,7 +104,9 @@ class TestKeepOrRollBack:
         flat = fsc(16)
         flat.fsc["corrected"] = 0.5
         decision = cycle_variant(*sweep(fsc(16), flat=flat))
-        assert decision.candidates["area"].iloc[1] == pytest.approx(8)  # 16 shells of 0.5
+        assert decision.candidates["area"].iloc[1] == pytest.approx(
+            10
+        )  # 20 shells of 0.5, a quarter more than 16
 
 
 class TestGolden:

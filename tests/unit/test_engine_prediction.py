@@ -15,7 +15,7 @@ BOX, PIXEL = 64, 4.0
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A noiseless tilt series of one particle at its true geometry, with the phantom on RELION's grey scale as both half maps."""
+    """A noiseless series of one particle at its true geometry; the phantom, on RELION's scale, as both halves."""
     folder = tmp_path_factory.mktemp("prediction")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

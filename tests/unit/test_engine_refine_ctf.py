@@ -83,7 +83,9 @@ def free(plain, monkeypatch):
 
 
 def run(*argv):
-    return engine.main([PROGRAM, *STATE, *REFERENCE, "--o", "out/", *argv])
+    usual = zip(REFERENCE[::2], REFERENCE[1::2], strict=True)
+    reference = [word for flag, value in usual if flag not in argv for word in (flag, value)]
+    return engine.main([PROGRAM, *STATE, *reference, "--o", "out/", *argv])
 
 
 def errors(tomograms):
@@ -133,6 +135,12 @@ def test_no_astigmatism_is_invented(plain, monkeypatch):
 def test_offsets_between_the_steps_of_the_search_are_found(here, free):
     run("--do_defocus", "--ds", "400")
     np.testing.assert_allclose(offsets(), free, atol=2)
+
+
+def test_an_offset_beyond_the_next_optimum_is_found_by_the_search(here, free):
+    with_series("far.star", **{f"rlnDefocus{c}": lambda table: table["rlnDefocusU"] + 5000 for c in "VU"})
+    run("--t", "changed.star", "--do_defocus", "--d0", "-8000", "--d1", "8000", "--kmin", "12")
+    np.testing.assert_allclose(offsets(), free, atol=600)  # fewer frequencies: less precise
 
 
 def test_a_larger_lambda_holds_the_tilts_closer_together(here, free):
@@ -235,6 +243,20 @@ def test_the_recorded_scale_does_not_matter(here, plain):
     )
 
 
+def test_noise_in_the_reference_does_not_lower_the_scale(here):
+    transform = fourier.rfft(maps.read_map("half1.mrc")[0], 3)
+    rng, shells = np.random.default_rng(4), fourier.shell_index(BOX, 3)
+    for name in ("half1.mrc", "half2.mrc"):
+        noise = fourier.rfft(rng.normal(size=(BOX,) * 3), 3)
+        power = [fourier.shell_mean(np.abs(t) ** 2, shells, BOX) for t in (transform, noise)]
+        alike = np.sqrt(power[0] / np.maximum(power[1], 1e-30))[shells]  # as strong as the signal: FSC 0.5
+        Path(name).unlink()
+        maps.write_map(name, fourier.irfft(transform + alike * noise, 3), PIXEL)
+    edit("post.star", "half.star", **{prediction.CORRECTED_FSC: 0.5})
+    run("--fsc", "half.star", "--do_scale", "--per_frame_scale")
+    assert (series().scale / series("tomograms.star").scale).mean() == pytest.approx(1, abs=0.15)
+
+
 @pytest.mark.parametrize("flags", [[], ["--per_tomogram_scale"]])
 def test_a_slab_of_ice_gives_smooth_scales_and_says_how_thick_it_is(here, flags):
     run("--do_defocus", "--do_scale", *flags)
@@ -297,9 +319,11 @@ def test_a_trajectory_stays_part_of_the_state(here, free):
 def test_tilt_series_without_particles_are_carried_along(here):
     particles = tomo.ParticleSet.read("refined.star")
     particles.subset(particles.particles["rlnTomoName"] == "TS_02").write("second.star")
-    run("--p", "second.star", "--do_defocus", "--do_scale", "--per_frame_scale")
+    run("--p", "second.star", "--do_defocus", "--do_scale")
     assert not offsets("TS_01").any()
     assert offsets("TS_02").all()
+    luminance = tomo.read_star("out/tomograms.star")["global"]["rlnTomoRelativeLuminance"]
+    assert luminance[0] == 0 < luminance[1]
 
 
 def test_particles_out_of_sight_leave_their_tilt_series_as_it_was(here):

@@ -86,6 +86,27 @@ def test_a_motion_common_to_all_particles_is_no_error(merged, known):
     np.testing.assert_allclose(error.shift_angst, c, atol=1e-2)
 
 
+def test_a_translation_of_a_whole_tomogram_is_an_error_of_position_but_not_within_it(merged, known):
+    moved = at_true_pose(merged)
+    tomogram = moved.particles.tomogram.astype("category").cat.codes.to_numpy()
+    drift = np.array([[12.0, 0, 5], [-9, 8, 0], [0, -6, 11], [4, 4, -14]])[tomogram]
+    common = Rotation.from_matrix(moved.rotations).apply([7.0, -3.0, 2.0])
+    lost = np.zeros((len(tomogram), 3))
+    lost[np.flatnonzero(moved.particles.trueClass != "junk")[0]] = 40
+    moved.particles[tomo.COORDINATES] += drift + common + lost
+    error = truth.pose_error(moved, known)
+    assert error.position_angst > 5
+    assert error.within_angst < 0.5
+
+
+def test_errors_of_single_particles_stay_within_tomograms(merged, known):
+    moved = at_true_pose(merged)
+    spread = np.random.default_rng(0).normal(0, 3, (len(moved), 3))
+    moved.particles[tomo.COORDINATES] += spread
+    expected = np.median(np.linalg.norm(spread, axis=1))
+    assert truth.pose_error(moved, known).within_angst == pytest.approx(expected, rel=0.25)
+
+
 def test_junk_does_not_count_among_poses(merged, known):
     particles = at_true_pose(merged)
     junk = particles.particles.trueClass == "junk"

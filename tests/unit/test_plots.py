@@ -153,6 +153,13 @@ def test_the_ladder_shows_what_was_rolled_back_as_hollow_points(figures):
     assert len(lines["resolution"].get_xdata()) == 9
 
 
+def test_a_number_stands_where_the_line_does_not_run(figures):
+    plots.ladder_figure(rungs_of(TWELVE), "ladder.png")
+    beside = {text.get_text(): text.get_horizontalalignment() for text in figures[0].axes[0].texts}
+    assert beside["15.28"] == beside["7.64"] == "right"  # the line leaves to the right
+    assert beside["8.48"] == beside["5.65"] == beside["4.40"] == "left"
+
+
 def curve(resolution: float) -> runs.PostProcess:
     """A postprocess of this resolution; 2 Å pixels."""
     frequency = np.arange(49) / 192

@@ -5,6 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from staengine import symmetry
+from staengine.expectation_kernels import score
 from staengine.maximisation import Gathered
 from staengine.projector import Components, array_shape, backproject, padded_transform, project
 
@@ -48,6 +49,48 @@ def test_back_projection_is_the_adjoint_of_projection():
     backward = (data[..., 0] * volume.real + data[..., 1] * volume.imag).sum()
     assert forward == pytest.approx(backward, rel=1e-4)
     assert weight.sum() == pytest.approx(3 * len(components), rel=1e-4)
+
+
+def test_transforms_up_to_a_radius_give_the_same_slices_and_the_same_map():
+    volume, radius = blobs(BOX, RNG.uniform(-2.5, 2.5, (6, 3))), 5
+    components = Components.within(BOX, radius)
+    matrices = Rotation.random(60, rng=RNG).as_matrix()[:, None].astype(np.float32)
+    found = []
+    for r in (None, radius):
+        shape = array_shape(BOX, PAD, r)
+        transform = padded_transform(volume, PAD, radius=r)
+        assert transform.shape == shape
+        values = slices(transform, matrices, components)
+        data, weight = np.zeros((*shape, 2), np.float32), np.zeros(shape, np.float32)
+        ones = np.ones((len(matrices), 1, len(components)), np.float32)
+        backproject(values, ones, PAD, matrices, components.kx, components.ky, data, weight)
+        gathered = Gathered.of(data, weight, PAD, BOX, np.eye(3)[None])
+        spectrum = gathered.inverse_variance()[: radius + 1]
+        found.append((values, spectrum, gathered.map(None, radius)))
+    assert shape[0] < array_shape(BOX, PAD)[0]
+    for whole, part in zip(*found, strict=True):
+        np.testing.assert_allclose(part, whole, rtol=1e-5, atol=1e-6)
+
+
+def test_scores_are_the_products_of_slices_and_moved_images():
+    components = Components.within(BOX, 7)
+    k, tilts, scale = len(components), 2, np.float32(1.3)
+    transform = padded_transform(blobs(BOX, RNG.uniform(-2.5, 2.5, (6, 3))), PAD)
+    matrices = Rotation.random(19 * tilts, rng=RNG).as_matrix().reshape(19, tilts, 3, 3).astype(np.float32)
+    images = (RNG.normal(size=(tilts, k)) + 1j * RNG.normal(size=(tilts, k))).astype(np.complex64)
+    shifts = RNG.normal(0, 2, (5, tilts, 2)).astype(np.float32)
+    ctf2, weight = RNG.random((tilts, k)).astype(np.float32), RNG.random(k).astype(np.float32)
+    out, power = np.empty((19, 5), np.float32), np.empty(19, np.float32)
+    score(transform, PAD, matrices, images, shifts, components.kx, components.ky, BOX,
+          ctf2, weight, scale, out, power)  # fmt: skip
+    seen = slices(transform, matrices, components)
+    seen = seen[:, 0] + 1j * seen[:, 1]
+    phase = shifts[..., :1] * components.kx + shifts[..., 1:] * components.ky
+    moved = images * np.exp(-2j * np.pi / BOX * phase)
+    expected = scale * np.einsum("k,nmk,tmk->nt", weight, seen.conj(), moved).real
+    np.testing.assert_allclose(out, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+    expected_power = scale**2 / 2 * np.einsum("k,mk,nmk->n", weight, ctf2, np.abs(seen) ** 2)
+    np.testing.assert_allclose(power, expected_power, rtol=1e-4)
 
 
 @pytest.mark.parametrize("group", ["C1", "D2"])

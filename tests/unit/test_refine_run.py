@@ -256,6 +256,24 @@ def test_half_sets_are_kept_if_given_and_drawn_from_the_seed_if_not(project_fold
     argv = base.split()
     kept = refine.Refinement(read_options("relion_refine_mpi", argv), argv, True).halves
     assert kept[0].tolist() == [0, 1, 2, 3]
+    refine.main((COMMON + " --o out/class --iter 1 --K 2 --skip_align").split())
+    classified = tomo.ParticleSet.read("out/class_it001_data.star")
+    assert classified.half_sets.tolist() == [1] * 4 + [2] * (N - 4)
+
+
+def test_the_last_iteration_uses_images_to_nyquist_but_compares_only_what_the_reference_holds(project_folder):
+    argv = (COMMON + " --o out/run --auto_refine --split_random_halves --ini_high 80 --incr_size 2").split()
+    run = refine.Refinement(read_options("relion_refine_mpi", argv), argv, True)
+    run.start()
+    counts = []
+    for run.progress.converged in (False, True):
+        task = run._task(run.models[0])
+        run._limit_resolution(task, run.models[0])
+        counts.append((task.n_components, task.n_fit))
+    shell = run.initial_shell
+    assert shell == 3
+    known, everything = (run.data.components.count_within(r) for r in (shell + 2, BOX / 2))
+    assert counts == [(known, known), (everything, known)]
 
 
 @pytest.mark.slow

@@ -283,6 +283,15 @@ def test_a_damaged_file_is_named_on_the_page(inputs, tmp_path, unrendered):
     assert f"<li>{broken}" in (tmp_path / "report.html").read_text()
 
 
+def test_a_cycle_that_was_not_run_is_left_out(inputs, tmp_path, unrendered):
+    nowhere = rung("Reconstruct bin1", "cycle2/postprocess", POLISHED, cycle=2)
+    write(tmp_path / "report.html", replace(inputs, rungs=[*RUNGS, nowhere]))
+    page = (tmp_path / "report.html").read_text()
+    assert "Cycle 1" in page
+    assert "Cycle 2" not in page
+    assert page.count(f"<li>{nowhere['postprocess']}") == 1
+
+
 def test_names_are_escaped(inputs, tmp_path, unrendered):
     write(tmp_path / "report.html", replace(inputs, engine="<b>"))
     assert "&lt;b&gt;" in (tmp_path / "report.html").read_text()

@@ -16,9 +16,8 @@ from stacycle.runs import PostProcess
 
 BEFORE = "before"  # name of the state that the sweep started from
 EQUAL = 1  # shell: resolutions that are no farther apart are equal
-MARGIN = (
-    0.01  # of the shells that are resolved: a smaller gain of the FSC's integral is noise (docs/decisions.md)
-)
+BEYOND = 1.25  # x the finest resolution is integrated to: signal goes on below 0.143, farther out is noise
+MARGIN = 0.01  # of the integrated shells: a smaller gain of the integral may be noise (docs/decisions.md)
 NEAR_EDGE = 0.75  # of the range that was searched
 SCALES = 10.0  # largest over smallest contrast scale of a tilt
 
@@ -47,10 +46,10 @@ def cycle_variant(
 ) -> Decision:
     """The variant of the best corrected FSC, if it beats the state before it; else that state (a roll-back).
 
-    Resolutions (FSC 0.143) within a shell count as equal; then the integral of the FSC decides. To beat the
-    state before, it has to grow by `MARGIN` of the resolved shells, or, with a resolution finer by more than a
-    shell, at all. UserError if every variant failed, if the config names one that failed or does not exist,
-    or if boxes or pixel sizes differ.
+    The finest resolution (FSC 0.143) wins; within a shell of it the integral of the FSC. To beat the state
+    before, that integral has to grow by `MARGIN` of its shells, and the resolution must not be coarser by more
+    than a shell. A finer resolution alone is no proof: noise moves it, too. UserError if every variant failed,
+    if the config names one that failed or does not exist, or if boxes or pixel sizes differ.
     """
     finished = _comparable(before, variants)
     if choice != "auto":
@@ -66,7 +65,7 @@ def cycle_variant(
         choice={"variant": kept},
         by=by,
         reason=reason if by == "rule" else f"The config asks for {kept} ({key}); the rule: {reason}",
-        candidates=table.drop(columns="shell"),
+        candidates=table.drop(columns=["shell", "of"]),
         warnings=_warnings(variants, kept),
         numbers={"resolution": float(row["resolution"]), "area": float(row["area"])},
     )
@@ -104,24 +103,25 @@ def _check_choice(choice: str, variants: Sequence[Candidate], key: str) -> None:
 
 
 def _table(candidates: Sequence[Candidate], finished: dict[str, PostProcess]) -> pd.DataFrame:
-    """A row per candidate; areas to the finest resolution of all, beyond which nothing is resolved."""
+    """A row per candidate; `shell` is that of the resolution, `of` the number of shells that are integrated."""
     shell = {name: _shell(fsc) for name, fsc in finished.items()}
-    areas = {name: area(fsc, max(shell.values())) for name, fsc in finished.items()}
-    first = areas[candidates[0].name]
+    of = min(len(finished[BEFORE].fsc) - 1, round(BEYOND * max(shell.values())))
+    areas = {name: area(fsc, of) for name, fsc in finished.items()}
     rows = [
         {
             "variant": c.name,
             "resolution": c.fsc.resolution if c.fsc else nan,
             "area": areas.get(c.name, nan),
-            "gain": areas.get(c.name, nan) - first,
+            "gain": areas.get(c.name, nan) - areas[BEFORE],
             "shell": shell.get(c.name, nan),
+            "of": of,
+            **c.changes,
+            "failed": c.failed,
         }
         for c in candidates
     ]
-    changes = pd.DataFrame([c.changes for c in candidates], index=range(len(rows)))
-    table = pd.concat([pd.DataFrame(rows), changes], axis=1)
-    table["failed"] = [c.failed for c in candidates]
-    return table
+    table = pd.DataFrame(rows)
+    return table[[*table.columns.drop("failed"), "failed"]]
 
 
 def _rule(table: pd.DataFrame) -> tuple[str, str]:
@@ -129,18 +129,16 @@ def _rule(table: pd.DataFrame) -> tuple[str, str]:
     old, variants = table.iloc[0], table.iloc[1:]
     finest = variants[variants["shell"] >= variants["shell"].max() - EQUAL]
     new = finest.loc[finest["area"].idxmax()]
-    shells = table["shell"].max()
-    finer = new["shell"] - old["shell"]
-    needed = 0 if finer > EQUAL else MARGIN * shells
+    needed = MARGIN * new["of"]
     numbers = (
         f"from {old['resolution']:.4g} to {new['resolution']:.4g} Å, the integral of the corrected FSC by "
-        f"{new['gain']:+.2f} of {shells:.0f} shells (a gain counts from {needed:.2g})"
+        f"{new['gain']:+.2f} of {new['of']} shells (a gain counts from {needed:.2g})"
     )
-    if finer >= -EQUAL and new["gain"] > needed:
+    if new["shell"] >= old["shell"] - EQUAL and new["gain"] > needed:
         return new["variant"], f"{new['variant']} is the best and beats the state before it: {numbers}."
     return (
         BEFORE,
-        f"Rolled back: no variant beats the state before it; the best, {new['variant']}, went {numbers}.",
+        f"Rolled back: no variant beats the state before it; {new['variant']}, the best, went {numbers}.",
     )
 
 
