@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from stacycle import cycle, job, relion, star
+from stacycle.state import check_half_sets
+
+from stacycle import job, maps, relion, star
 
 BUILDERS = {"ctfrefine": relion.refine_ctf, "polish": relion.polish}
 
@@ -13,15 +15,15 @@ with (
     job.task(snakemake.log[0], "/".join(folder.parts[1:])) as say,
     job.may_fail(folder, snakemake.output, say),
 ):
-    cycle.check_half_sets(star.read_optimisation_set(files.state[0]).particles)
-    cycle.check_mask(files.mask, files.half_maps[0])
+    check_half_sets(star.read_optimisation_set(files.state[0]).particles)
+    maps.check_mask(files.mask, files.half_maps[0])
     argv = BUILDERS[snakemake.rule](
         state=files.state[0],
         half_maps=files.half_maps,
         mask=files.mask,
         postprocess=files.postprocess,
         out=str(folder),
-        box=cycle.estimation_box(params.box, files.half_maps[0], f"{params.key}.estimation_box"),
+        box=maps.estimation_box(params.box, files.half_maps[0], f"{params.key}.estimation_box"),
         threads=snakemake.threads,
         **params.settings,
     )

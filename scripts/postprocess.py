@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stacycle import cycle, job, relion
+from stacycle import job, maps, relion
 
 folder = Path(snakemake.output.star).parent
 settings = dict(snakemake.params.settings)
@@ -15,7 +15,7 @@ with (
     job.need(snakemake.input)
     mask = next(iter(snakemake.input.mask), None)
     if mask:
-        cycle.check_mask(mask, snakemake.input.half_maps[0])
+        maps.check_mask(mask, snakemake.input.half_maps[0])
     bfactor = settings.pop("bfactor")
     argv = relion.postprocess(
         half_map=snakemake.input.half_maps[0],

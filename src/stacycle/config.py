@@ -15,7 +15,8 @@ import yaml
 from stacycle.errors import UserError
 from stacycle.recipe import SWEEPS, variants
 
-SCHEMA = Path(__file__).parents[2] / "config" / "config.schema.yaml"
+CONFIG = Path(__file__).parents[2] / "config"
+SCHEMA, DEFAULT = CONFIG / "config.schema.yaml", CONFIG / "config.yaml"
 
 
 def load(default: str | Path, *overlays: str | Path) -> dict[str, Any]:
@@ -29,13 +30,14 @@ def load(default: str | Path, *overlays: str | Path) -> dict[str, Any]:
 def validate(config: dict[str, Any]) -> dict[str, Any]:
     """Check a whole config, in place: rounds set to null go, what a round's steps leave out gets its default.
 
+    The default's rounds come first, in its order, whatever the order in which an overlay names them.
     UserError with one sentence per mistake, each naming the key with dots.
     """
     schema = _read(SCHEMA)
     _refuse(_schema_problems(config, schema))
-    rounds = config["rounds"]
-    for name in [name for name, settings in rounds.items() if settings is None]:
-        del rounds[name]
+    order = [*_read(DEFAULT)["rounds"], *config["rounds"]]
+    given = {name: settings for name, settings in config["rounds"].items() if settings is not None}
+    rounds = config["rounds"] = {name: given[name] for name in dict.fromkeys(order) if name in given}
     _refuse([] if rounds else ["rounds: all are null; leave at least one round in the config."])
     (of_a_round,) = schema["properties"]["rounds"]["patternProperties"].values()
     for settings in rounds.values():

@@ -126,7 +126,9 @@ def may_fail(
         for path in makes:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             Path(path).write_bytes(b"")
-        say(f"FAILED: {error} The sweep goes on without this variant.")
+        say(
+            f"FAILED: {error} The sweep goes on without this variant (snakemake --forcerun {makes[0]} tries it again)."
+        )
 
 
 def need(paths: Sequence[str | Path]) -> None:

@@ -47,6 +47,16 @@ def read_state(path: str) -> State:
     return State(path, files, int(box), float(pixel))
 
 
+def check_half_sets(particles: str) -> None:
+    """UserError unless every particle is in half set 1 or 2, and both have some."""
+    table = star.read(particles, {"particles": []})["particles"]
+    if "rlnRandomSubset" not in table or set(table["rlnRandomSubset"].astype(int)) != {1, 2}:
+        raise UserError(
+            f"{particles}: its particles are not in two half sets (rlnRandomSubset 1 and 2), which CTF refinement and "
+            "polishing compare with the other half; run refine3d before cycle."
+        )
+
+
 def series_pixel(tomograms: str) -> float:
     """Pixel size in Å of the unbinned tilt series. UserError if they differ by more than 0.1 %."""
     column = "rlnTomoTiltSeriesPixelSize"

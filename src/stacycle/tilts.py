@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from stacycle import star
 from stacycle.errors import UserError
@@ -104,6 +103,8 @@ def _positions(path: str) -> pd.DataFrame:
     if set(_ORIGIN) <= set(table):
         origin = table[_ORIGIN].to_numpy(float)
         if set(_SUBTOMOGRAM) <= set(table):
+            from scipy.spatial.transform import Rotation  # seldom needed, and slow to import
+
             turn = Rotation.from_euler("ZYZ", table[_SUBTOMOGRAM].to_numpy(float), degrees=True)
             origin = turn.inv().apply(origin)
         position = position - origin

@@ -170,11 +170,13 @@ def map_fsc(
 
 
 def phantom_radius(phantom: NDArray, pixel: float) -> float:
-    """Radius in Å around the origin that holds all but 0.1 % of the density."""
-    r = fourier.distance(phantom.shape[0], 3).ravel()
-    order = np.argsort(r)
-    inside = np.cumsum(np.abs(phantom).ravel()[order])
-    return float(r[order][np.searchsorted(inside, 0.999 * inside[-1])]) * pixel
+    """Radius in Å of the sphere around the origin, of whole px, that holds all but 0.1 % of the density's power.
+
+    Its power and not the density: what a finite pixel size makes ring around the residues fills the whole box.
+    """
+    shells = np.ceil(fourier.distance(phantom.shape[0], 3)).astype(int)
+    inside = np.cumsum(np.bincount(shells.ravel(), phantom.ravel().astype(float) ** 2))
+    return float(np.searchsorted(inside, 0.999 * inside[-1])) * pixel
 
 
 def resample_moved(

@@ -85,6 +85,14 @@ def test_an_overlay_changes_only_what_it_names_and_replaces_lists(tmp_path):
     assert after == before
 
 
+def test_the_tutorials_rounds_keep_their_order_whatever_the_order_of_an_overlay(tmp_path):
+    """Snakemake puts the keys of a --configfile before those of the default."""
+    given = yaml.safe_load(DEFAULT.read_text()) | {"inputs": SETS}
+    more = {"binning": 1, "steps": ["extract"]}
+    given["rounds"] = {"more": more, **dict(reversed(given["rounds"].items()))}
+    assert list(config.validate(given)["rounds"]) == ["bin4", "bin2", "bin1", "more"]
+
+
 def test_a_round_set_to_null_is_left_out_and_a_new_one_gets_the_defaults(tmp_path):
     rounds = {
         "bin4": None,

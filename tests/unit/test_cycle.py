@@ -10,10 +10,11 @@ import mrcfile
 import numpy as np
 import pytest
 
-from stacycle import cycle, star
+from stacycle import cycle, maps, star
 from stacycle.decisions import Decision
 from stacycle.errors import UserError
 from stacycle.recipe import Start
+from stacycle.state import check_half_sets
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "data"
 VARIANTS = {"good": {"max_error": 5}, "broken": {"max_error": 3}}
@@ -43,36 +44,34 @@ def write_particles(path: str, subsets: list[int] | None) -> str:
 
 
 def test_half_sets_are_needed_both_of_them() -> None:
-    cycle.check_half_sets(write_particles("both.star", [1, 2, 1, 2]))
+    check_half_sets(write_particles("both.star", [1, 2, 1, 2]))
     for subsets in (None, [1, 1, 1, 1]):
         with pytest.raises(UserError, match=r"none\.star: .*half sets.*run refine3d before cycle"):
-            cycle.check_half_sets(write_particles("none.star", subsets))
+            check_half_sets(write_particles("none.star", subsets))
 
 
 @pytest.mark.parametrize(("box", "pixel"), [(30, 5.0), (32, 5.1)])
 def test_a_mask_of_another_box_or_pixel_size_is_refused(box: int, pixel: float) -> None:
     half = write_map("half1.mrc")
-    cycle.check_mask(write_map("mask.mrc"), half)
+    maps.check_mask(write_map("mask.mrc"), half)
     with pytest.raises(
         UserError, match=rf"mask\.mrc: {box} px of {pixel:g} Å, but half1\.mrc has 32 px of 5 Å"
     ):
-        cycle.check_mask(write_map("mask.mrc", box, pixel), half)
+        maps.check_mask(write_map("mask.mrc", box, pixel), half)
 
 
 def test_a_file_that_is_no_map_is_told_so() -> None:
     Path("mask.mrc").write_text("no map")
     with pytest.raises(UserError, match=r"mask\.mrc: cannot be read as an MRC map"):
-        cycle.check_mask("mask.mrc", write_map("half1.mrc"))
+        maps.check_mask("mask.mrc", write_map("half1.mrc"))
 
 
 def test_the_estimation_box_is_at_least_that_of_the_reference() -> None:
     half = write_map("half1.mrc", box=96)
-    assert cycle.estimation_box("auto", half, "key") == 108
-    assert cycle.estimation_box(96, half, "key") == 96
-    with pytest.raises(
-        UserError, match="key: 64 px is smaller than the 96 px of the reference half1"
-    ):
-        cycle.estimation_box(64, half, "key")
+    assert maps.estimation_box("auto", half, "key") == 108
+    assert maps.estimation_box(96, half, "key") == 96
+    with pytest.raises(UserError, match="key: 64 px is smaller than the 96 px of the reference half1"):
+        maps.estimation_box(64, half, "key")
 
 
 @pytest.fixture
@@ -117,7 +116,7 @@ def test_if_all_variants_failed_they_are_tried_again_next_time(sweep: tuple[Path
     fail(folder / "good")
     with pytest.raises(UserError, match="out of memory"):
         cycle.decide(folder, before, VARIANTS, "auto", "key")
-    assert not (folder / "good/postprocess/postprocess.star").exists()
+    assert not (folder / "good/optimisation_set.star").exists()
     assert not (folder / "broken/optimisation_set.star").exists()
 
 
