@@ -11,7 +11,6 @@ rule polish:
     output:
         state="results/{round}/{cycle}/polish/{variant}/optimisation_set.star",
         tomograms="results/{round}/{cycle}/polish/{variant}/tomograms.star",
-        particles="results/{round}/{cycle}/polish/{variant}/particles.star",
     log:
         "logs/{round}/{cycle}/polish/{variant}.log",
     benchmark:

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from stacycle.state import check_half_sets
-
 from stacycle import job, maps, relion, star
+from stacycle.state import check_half_sets
 
 BUILDERS = {"ctfrefine": relion.refine_ctf, "polish": relion.polish}
 

@@ -20,6 +20,8 @@ PROGRAMS = (
     "relion_refine_mpi",
     "relion_mask_create",
     "relion_postprocess",
+    "relion_tomo_refine_ctf",
+    "relion_tomo_align",
 )
 OLDEST = 5  # the first RELION with 2D stacks of tilt images and optimisation sets as they are used here
 _WAYS = (

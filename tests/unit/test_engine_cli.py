@@ -167,7 +167,7 @@ def test_an_error_is_one_line_on_stderr(program, capsys, error, line):
 
 
 def test_an_unknown_program_is_refused_with_the_list_of_programs(capsys):
-    assert engine.main(["relion_tomo_align"]) == 1
+    assert engine.main(["relion_tomo_find_lattice"]) == 1
     assert "relion_tomo_subtomo, relion_tomo_reconstruct_particle" in capsys.readouterr().err
 
 

@@ -164,6 +164,16 @@ def test_noise_agrees_with_no_phantom(phantoms):
     assert np.abs(curve[4:]).max() < 0.4
 
 
+@pytest.mark.parametrize("pixel", [4.0, 8.0])
+def test_noise_far_from_the_particle_does_not_count(pixel):
+    points, box = simulate.build_phantom(SMALL.diameter, _phantom_rng()).A, int(640 / pixel)
+    density = simulate.phantom_map(points, box, pixel)
+    noise = 0.3 * density.std() * np.random.default_rng(0).normal(size=density.shape)
+    far = fourier.distance(box, 3) * pixel > 0.75 * SMALL.diameter
+    assert truth.map_fsc(density + noise * far, pixel, density, pixel)[1 : box // 2].min() > 0.98
+    assert truth.map_fsc(density + noise, pixel, density, pixel)[1 : box // 2].min() < 0.9
+
+
 def test_resolution_is_the_last_shell_before_the_curve_crosses():
     assert truth.resolution_at(np.array([1, 0.9, 0.6, 0.4, 0.7]), 8, 10.0) == 40
     assert truth.resolution_at(np.array([1, 0.9, 0.6, 0.6, 0.7]), 8, 10.0) == 20
