@@ -65,12 +65,16 @@ def likeness(density: np.ndarray, consensus: np.ndarray, ssnr: np.ndarray, T: fl
 def _spectra(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cross spectrum and the two power spectra, summed over the shells 0 .. n // 2 of two cubic maps."""
     n = len(a)
-    axis = fft.fftfreq(n) * n
-    shell = np.rint(np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis[None, None] ** 2))
-    A, B = fft.fftn(a), fft.fftn(b)
-    index = shell.astype(int).ravel()
-    sums = (np.bincount(index, x.ravel()) for x in ((A * B.conj()).real, np.abs(A) ** 2, np.abs(B) ** 2))
-    cross, of_a, of_b = (x[: n // 2 + 1] for x in sums)
+    axis, half = fft.fftfreq(n) * n, fft.rfftfreq(n) * n
+    index = np.rint(np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + half**2)).astype(int).ravel()
+    A, B = (fft.rfftn(np.asarray(x, np.float32)) for x in (a, b))
+    mates = np.full(len(half), 2.0, np.float32)  # what the half transform leaves out ..
+    mates[0] = 1
+    if n % 2 == 0:
+        mates[-1] = 1  # .. but for the two planes that are their own
+    products = ((A * B.conj()).real, np.abs(A) ** 2, np.abs(B) ** 2)
+    sums = (np.bincount(index, (mates * x).ravel())[: n // 2 + 1] for x in products)
+    cross, of_a, of_b = sums
     return cross, of_a, of_b
 
 
