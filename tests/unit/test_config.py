@@ -130,6 +130,19 @@ def test_a_variant_is_added_by_its_name_and_left_out_by_null(tmp_path):
     assert polish["stiff"] == polish["motion"] | {"sigma_divergence": 1e4}
 
 
+def test_the_tutorials_variants_are_those_of_every_round(tmp_path):
+    """Those of bin2 are not spelled out in the default config."""
+    polish = {"no_motion": None, "stiff": {"sigma_divergence": 1e4}}
+    ctfrefine = {"regularised": {"search_range": 3000}, "scale_only": None}
+    rounds = {"bin2": {"cycle": {"polish": polish, "ctfrefine": ctfrefine}}}
+    cycle = with_overlay(tmp_path, {"inputs": SETS, "rounds": rounds})["rounds"]["bin2"]["cycle"]
+    assert list(cycle["polish"]) == ["motion", "stiff"]
+    assert {name: chosen["search_range"] for name, chosen in cycle["ctfrefine"].items()} == {
+        "regularised": 3000,
+        "unregularised": 4000,
+    }
+
+
 def test_a_sweep_set_to_null_is_left_out(tmp_path):
     loaded = with_overlay(tmp_path, {"inputs": SETS, **cycle(ctfrefine=None)})
     assert loaded["rounds"]["bin4"]["cycle"]["ctfrefine"] is None

@@ -18,7 +18,7 @@ RESULTS = ROOT / "demo/results"
 
 
 @pytest.fixture(scope="module")
-def cost(request: pytest.FixtureRequest) -> dict:
+def cost() -> dict:
     """Runs the demo; its time and its largest process, if it was not there already."""
     fresh = not (RESULTS / "report.html").exists()
     started = time.perf_counter()
@@ -50,11 +50,11 @@ def test_no_rung_of_the_ladder_is_below_the_one_before(truth: dict, record_prope
     assert not (ladder["resolution"] > reachable + 1.01 * shell).any()
 
 
-def test_each_step_of_the_cycle_brings_the_map_nearer_to_the_truth(truth: dict) -> None:
-    bin1 = {rung: row["area"] for rung, row in truth.items() if "cycle" in rung}
-    areas = list(bin1.values())
-    assert all(after > before - 0.3 for before, after in pairwise(areas)), bin1
-    assert areas[-1] > areas[0] + 5
+def test_no_bin1_map_is_farther_from_the_truth_than_the_one_before(truth: dict, record_property) -> None:
+    areas = [row["area"] for rung, row in truth.items() if "cycle" in rung]
+    record_property("demo: area under FSC to truth", ", ".join(f"{v:.1f}" for v in areas) + " shells")
+    assert all(after > before - 1 for before, after in pairwise(areas))
+    assert areas[-1] > areas[0] + 8
 
 
 def test_the_final_map_is_half_as_fine_again_as_that_of_bin4(truth: dict, record_property) -> None:
@@ -76,7 +76,7 @@ def test_finer_rounds_find_finer_angles_and_positions(truth: dict, record_proper
 
 def test_the_cycle_corrects_tilt_shifts_and_defocus(truth: dict, record_property) -> None:
     first, last = truth["bin4 extracted"], truth["bin1 cycle1 polished"]
-    for kind, factor in (("shift_angst", 4), ("defocus_angst", 2)):
+    for kind, factor in (("shift_angst", 4), ("defocus_angst", 1.4)):
         record_property(f"demo: error of {kind}, first and last", f"{first[kind]:.1f}, {last[kind]:.1f}")
         assert last[kind] < first[kind] / factor
 

@@ -66,7 +66,9 @@ def _spectra(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.n
     """Cross spectrum and the two power spectra, summed over the shells 0 .. n // 2 of two cubic maps."""
     n = len(a)
     axis, half = fft.fftfreq(n) * n, fft.rfftfreq(n) * n
-    index = np.rint(np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + half**2)).astype(int).ravel()
+    index = (
+        np.rint(np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + half**2)).astype(int).ravel()
+    )
     A, B = (fft.rfftn(np.asarray(x, np.float32)) for x in (a, b))
     mates = np.full(len(half), 2.0, np.float32)  # what the half transform leaves out ..
     mates[0] = 1
