@@ -95,7 +95,9 @@ def _filled(value: Any, schema: dict[str, Any]) -> Any:
         return value
     value = value or {}
     named = {
-        key: _filled(value.get(key, node.get("default")), node)
+        key: _filled(
+            _laid_over(node.get("default"), value[key]) if key in value else node.get("default"), node
+        )
         for key, node in schema.get("properties", {}).items()
     }
     for of_a_variant in schema.get("patternProperties", {}).values():
