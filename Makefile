@@ -28,7 +28,8 @@ demo: $(READY) ## simulate tilt series, average them, say where to look
 
 .PHONY: test
 test: $(READY) lint ## all checks and tests, the demo included
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --ignore tests/workflow/test_demo.py
+	$(BIN)/pytest tests/workflow/test_demo.py # alone: it is timed
 
 .PHONY: test-fast
 test-fast: $(READY) ## the quick tests alone, for working
