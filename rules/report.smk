@@ -5,6 +5,7 @@ rule report:
     input:
         preflight=f"{INPUTS}/preflight.json",
         particles=of_all_rounds("extract", "particles.star"),
+        averages=of_all_rounds("reconstruct", "merged.mrc"),
         decisions=[
             path
             for step in SHOWN_DECISIONS

@@ -129,6 +129,8 @@ def draw_pictures() -> None:
     shutil.copyfile(results / "bin4/select/classes.png", pictures / "classes.png")
     plots.fsc_figure(runs.fsc(results / "bin1/postprocess/postprocess.star"), pictures / "fsc.png")
     plots.slices_figure(results / "bin1/postprocess/postprocess.mrc", pictures / "map.png")
+    ladder = pd.read_csv(results / "ladder.tsv", sep="\t").fillna({"kept": ""})
+    plots.ladder_figure(ladder, pictures / "ladder.png")
 
 
 def main() -> None:

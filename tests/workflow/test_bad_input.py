@@ -193,6 +193,7 @@ def test_a_missing_mpirun_is_named_with_the_program_that_wants_it(workplace: Wor
 
 
 def test_a_selection_that_no_class_passes_names_the_key_and_the_picture(workplace: Workplace) -> None:
+    assert workplace.project.snakemake(INPUTS).returncode == 0  # the mistakes above took them away
     fake_relion.install(workplace.relion, relion_refine={"only_junk": True})
     told = sentence(workplace.project.snakemake("results/bin4/select/decision.json"), "bin4/select")
     assert re.match(r"rounds\.bin4\.select\.classes: none of the 6 classes .*; look at classes\.png", told)
