@@ -6,7 +6,7 @@ A sweep's folder holds one folder per variant: the program's output, and below i
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from stacycle.job import failure
 from stacycle.recipe import Start
 from stacycle.state import series_pixel, write_state_file
 
+REPORT = ("results/report.html", "results/ladder.tsv")
 MAPS = ("half1.mrc", "half2.mrc", "merged.mrc")
 
 
@@ -30,11 +31,17 @@ def decide(
     state = star.read_optimisation_set(before.state[0])
     candidates = [_candidate(folder / name, settings, state) for name, settings in variants.items()]
     if all(candidate.failed for candidate in candidates):
-        for path in (path for name in variants for path in (folder / name).rglob("*")):
-            # the decision's own input stays: it is what makes Snakemake look at the rest
-            if path.is_file() and path.stat().st_size == 0 and path.name != "postprocess.star":
-                path.unlink()
+        _forget(folder / name for name in variants)
     return cycle_variant(Candidate(BEFORE, runs.fsc(before.postprocess)), candidates, choice, key)
+
+
+def _forget(variants: Iterable[Path]) -> None:
+    """Remove what failed variants left, and the report, which is out of date: Snakemake makes them again."""
+    for path in (path for variant in variants for path in variant.rglob("*")):
+        if path.is_file() and path.stat().st_size == 0:
+            path.unlink()
+    for path in map(Path, REPORT):
+        path.unlink(missing_ok=True)
 
 
 def keep(decision: Decision, folder: str | Path, before: Start) -> None:

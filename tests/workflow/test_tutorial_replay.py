@@ -126,7 +126,9 @@ def command(program: str, out: str, replay: Replay) -> list[str]:
     return found[0]
 
 
-@pytest.mark.parametrize("step", sorted(set(TUTORIAL) - {"refine3d", "polish"}))  # these have tests of their own
+@pytest.mark.parametrize(
+    "step", sorted(set(TUTORIAL) - {"refine3d", "polish"})
+)  # these have tests of their own
 def test_each_step_runs_the_tutorials_command_flag_by_flag(step: str, replay: Replay) -> None:
     expected = [ours(word, replay) for word in shlex.split(TUTORIAL[step])]
     assert command(expected[0], expected[expected.index("--o") + 1], replay) == expected
