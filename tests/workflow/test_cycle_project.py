@@ -63,7 +63,7 @@ class Cycle(Project):
         sets = [{"tomograms": "set/tomograms.star", "particles": "set/particles.star"}]
         engine = {"kind": "relion", "bin": str(folder / "relion"), "scratch": None}
         super().__init__(
-            folder, {"inputs": sets, "particle": {"diameter": 350}, "engine": engine, "rounds": ROUNDS}
+            folder, {"inputs": sets, "particle": {"diameter": 180}, "engine": engine, "rounds": ROUNDS}
         )
         self.programs()
 
