@@ -94,7 +94,7 @@ rule cycle_postprocess:
         "../scripts/postprocess.py"
 
 
-rule variant_reconstruct:
+use rule cycle_reference as variant_reconstruct with:
     input:
         state=["results/{round}/{cycle}/{sweep}/{variant}/optimisation_set.star"],
         tomograms="results/{round}/{cycle}/{sweep}/{variant}/tomograms.star",
@@ -107,25 +107,11 @@ rule variant_reconstruct:
         "logs/{round}/{cycle}/{sweep}/{variant}/reconstruct.log",
     benchmark:
         "benchmarks/{round}/{cycle}/{sweep}/{variant}/reconstruct.tsv"
-    conda:
-        "../envs/conda.yaml"
-    threads: 8
-    resources:
-        mem_mb=64000,
-        runtime=480,
-    params:
-        engine=engine_kind(),
-        binning=lambda wc: recipe.rounds[wc.round]["binning"],
-        box=cycle_setting("box"),
-        symmetry=config["particle"]["symmetry"],
-        settings=cycle_setting("reconstruct"),
     message:
         "{wildcards.round}/{wildcards.cycle}: reconstruct after {wildcards.sweep}, {wildcards.variant}"
-    script:
-        "../scripts/cycle_reconstruct.py"
 
 
-rule variant_postprocess:
+use rule cycle_postprocess as variant_postprocess with:
     input:
         half_maps=[
             "results/{round}/{cycle}/{sweep}/{variant}/reconstruct/half1.mrc",
@@ -141,19 +127,8 @@ rule variant_postprocess:
         "logs/{round}/{cycle}/{sweep}/{variant}/postprocess.log",
     benchmark:
         "benchmarks/{round}/{cycle}/{sweep}/{variant}/postprocess.tsv"
-    conda:
-        "../envs/conda.yaml"
-    threads: 1
-    resources:
-        mem_mb=16000,
-        runtime=60,
-    params:
-        engine=engine_kind(),
-        settings=cycle_setting("postprocess"),
     message:
         "{wildcards.round}/{wildcards.cycle}: post-process after {wildcards.sweep}, {wildcards.variant}"
-    script:
-        "../scripts/postprocess.py"
 
 
 checkpoint cycle_decision:

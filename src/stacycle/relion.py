@@ -216,25 +216,20 @@ def postprocess(
 
 def refine_ctf(
     *,
-    state: str,
-    half_maps: Sequence[str],
-    mask: str,
-    postprocess: str,
-    out: str,
-    box: int,
     defocus: bool,
     search_range: float,
     regularisation: float | None,
     scale: str | None,
     threads: int,
+    **against: Any,
 ) -> list[str]:
-    """Refine the tilts' defocus and contrast scale; `box` (px) is that for estimation.
+    """Refine the tilts' defocus and contrast scale.
 
     Defoci are searched within `search_range` Å of those so far, with `regularisation` lambda towards the tilt
     series' mean (None: none). `scale` is one of SCALES.
     """
     return _line(
-        ["relion_tomo_refine_ctf", *_against(state, half_maps, mask, postprocess, out, box)],
+        ["relion_tomo_refine_ctf", *_against(**against)],
         defocus and ["--do_defocus", "--d0", -search_range, "--d1", search_range],
         defocus and regularisation is not None and ["--do_reg_defocus", "--lambda", regularisation],
         SCALES[scale],
@@ -244,12 +239,6 @@ def refine_ctf(
 
 def polish(
     *,
-    state: str,
-    half_maps: Sequence[str],
-    mask: str,
-    postprocess: str,
-    out: str,
-    box: int,
     max_error: float,
     shift_only: bool,
     motion: bool,
@@ -257,15 +246,16 @@ def polish(
     sigma_divergence: float,
     gaussian_decay: bool,
     threads: int,
+    **against: Any,
 ) -> list[str]:
-    """Realign tilt series by their particles, within `max_error` px; `box` (px) is that for estimation.
+    """Realign tilt series by their particles, within `max_error` px.
 
     With `motion` particles move too, with priors on velocity (Å per unit dose) and divergence (Å); with `shift_only`
     tilt images are only shifted as a whole, without motion.
     """
     motion = motion and not shift_only
     return _line(
-        ["relion_tomo_align", *_against(state, half_maps, mask, postprocess, out, box), "--r", max_error],
+        ["relion_tomo_align", *_against(**against), "--r", max_error],
         shift_only and ["--shift_only"],
         motion and ["--motion", "--s_vel", sigma_velocity, "--s_div", sigma_divergence],
         motion and gaussian_decay and ["--sq_exp_ker"],
@@ -288,9 +278,9 @@ def with_mpi(argv: list[str], ranks: int, launcher: str = "mpirun") -> list[str]
 
 
 def _against(
-    state: str, half_maps: Sequence[str], mask: str, postprocess: str, out: str, box: int
+    *, state: str, half_maps: Sequence[str], mask: str, postprocess: str, out: str, box: int
 ) -> list[Any]:
-    """What CTF refinement and polishing compare the particles with."""
+    """What CTF refinement and polishing compare the particles with; `box` (px) is that for estimation."""
     references = ["--ref1", half_maps[0], "--ref2", half_maps[1], "--mask", mask, "--fsc", postprocess]
     return ["--i", state, *references, "--theme", "classic", "--o", _folder(out), "--b", box]
 

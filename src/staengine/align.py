@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 from staengine import fourier, prediction
 from staengine.align_fit import Change, Correlations, Freedom, Geometry, correlate, fit
 from staengine.align_motion import deformation_modes, dose_per_tilt
-from staengine.cli import Flag, ProgressBar, no_effect, parse, say, stop_if_aborted, unsupported
+from staengine.cli import INPUT, Flag, ProgressBar, no_effect, parse, say, stop_if_aborted, unsupported
 from staengine.errors import EngineError
 from staengine.prediction import REFERENCE_FLAGS, Reference
 from staengine.subtomo import prepare
@@ -37,10 +37,7 @@ from staengine.tomo import (
 
 PROGRAM = "relion_tomo_align"
 FLAGS = {
-    "--i": Flag("value", "", "optimisation_set.star"),
-    "--p": Flag("value", "", "particles.star"),
-    "--t": Flag("value", "", "tomograms.star"),
-    "--mot": Flag("value", "", "motion.star"),
+    **INPUT,
     "--o": Flag("required", str, "output folder"),
     **REFERENCE_FLAGS,
     "--r": Flag("value", 20.0, "largest displacement of a particle image, px of the tilt series"),

@@ -48,6 +48,14 @@ COMMON = {
 }
 
 
+INPUT = {  # the state that the tomography programs start from: see tomo.resolve_inputs
+    "--i": Flag("value", "", "optimisation_set.star"),
+    "--p": Flag("value", "", "particles.star"),
+    "--t": Flag("value", "", "tomograms.star"),
+    "--mot": Flag("value", "", "motion.star"),
+}
+
+
 def no_effect(**defaults: Any) -> dict[str, Flag]:
     """Flags of RELION that are accepted but change nothing here, e.g. `no_effect(pool=1, gpu="")`."""
     return {

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from staengine import backprojection, fourier, symmetry, windows
-from staengine.cli import Flag, ProgressBar, no_effect, parse, say, stop_if_aborted, unsupported, warn
+from staengine.cli import INPUT, Flag, ProgressBar, no_effect, parse, say, stop_if_aborted, unsupported, warn
 from staengine.errors import EngineError
 from staengine.maps import write_map
 from staengine.subtomo import prepare
@@ -26,10 +26,7 @@ from staengine.tomo import ParticleSet, Tomogram, load_tilt_images, load_tomogra
 
 PROGRAM = "relion_tomo_reconstruct_particle"
 FLAGS = {
-    "--i": Flag("value", "", "optimisation_set.star"),
-    "--p": Flag("value", "", "particles.star"),
-    "--t": Flag("value", "", "tomograms.star"),
-    "--mot": Flag("value", "", "motion.star"),
+    **INPUT,
     "--o": Flag("required", str, "output folder"),
     "--b": Flag("required", int, "box in binned px"),
     "--crop": Flag("value", -1, "box of the map written, in binned px; the full one goes to *_full.mrc"),

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from staengine import ctf_fit, prediction
-from staengine.cli import Flag, ProgressBar, no_effect, parse, say, stop_if_aborted, unsupported, warn
+from staengine.cli import INPUT, Flag, ProgressBar, no_effect, parse, say, stop_if_aborted, unsupported, warn
 from staengine.ctf import wavelength
 from staengine.ctf_fit import Contrast, Defocus, DefocusFit, Evidence, Ice, Prior
 from staengine.errors import EngineError
@@ -35,10 +35,7 @@ from staengine.tomo import (
 
 PROGRAM = "relion_tomo_refine_ctf"
 FLAGS = {
-    "--i": Flag("value", "", "optimisation_set.star"),
-    "--p": Flag("value", "", "particles.star"),
-    "--t": Flag("value", "", "tomograms.star"),
-    "--mot": Flag("value", "", "motion.star"),
+    **INPUT,
     **prediction.REFERENCE_FLAGS,
     "--o": Flag("required", str, "output folder"),
     "--do_defocus": Flag(

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from staengine import fourier, windows
-from staengine.cli import Flag, ProgressBar, no_effect, parse, say, stop_if_aborted, unsupported, warn
+from staengine.cli import INPUT, Flag, ProgressBar, no_effect, parse, say, stop_if_aborted, unsupported, warn
 from staengine.errors import EngineError
 from staengine.tomo import (
     COORDINATES,
@@ -31,10 +31,7 @@ from staengine.tomo import (
 
 PROGRAM = "relion_tomo_subtomo"
 FLAGS = {
-    "--i": Flag("value", "", "optimisation_set.star"),
-    "--p": Flag("value", "", "particles.star"),
-    "--t": Flag("value", "", "tomograms.star"),
-    "--mot": Flag("value", "", "motion.star"),
+    **INPUT,
     "--o": Flag("required", str, "output folder"),
     "--b": Flag("required", int, "box of the projections in binned px"),
     "--crop": Flag("value", -1, "box written, in binned px; -1: as --b"),

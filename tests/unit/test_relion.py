@@ -12,11 +12,18 @@ from stacycle import geometry, relion
 from stacycle.errors import UserError
 
 HERE = Path(__file__).parent
-TUTORIAL = dict(
-    line.split("\t")
-    for line in (HERE / "data" / "tutorial_commands.txt").read_text().splitlines()
-    if not line.startswith("#")
-)
+
+
+def commands(path):
+    """Name -> command of a file of the tutorial's jobs."""
+    lines = (HERE.parent / path).read_text().splitlines()
+    return dict(line.split("\t") for line in lines if not line.startswith("#"))
+
+
+CYCLE = commands("workflow/data/cycle_commands.txt")
+TUTORIAL = commands("unit/data/tutorial_commands.txt") | {
+    step: CYCLE[step] for step in ("reference", "ctfrefine", "polish")
+}
 CLI = json.loads((HERE.parent / "golden" / "cli.json").read_text())
 
 PIXEL = 1.91 * 4
@@ -89,7 +96,7 @@ COMMANDS = {
         gpu="",
         **RUN,
     ),
-    "reconstruct bin1": relion.reconstruct(
+    "reference": relion.reconstruct(
         state="Refine3D/job017/run_optimisation_set.star",
         out="Reconstruct/job020",
         box=geometry.bin1_box(BOX, 4),
