@@ -33,6 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         print(usage, file=sys.stdout if asked_help else sys.stderr)
         return 0 if asked_help else 1
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # --j says how many threads; small products want one
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a log is read while it grows
     signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
     program, *arguments = argv
     status = _run(program, arguments)

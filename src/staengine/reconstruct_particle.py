@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +23,14 @@ from staengine.cli import INPUT, Flag, ProgressBar, no_effect, parse, say, stop_
 from staengine.errors import EngineError
 from staengine.maps import write_map
 from staengine.subtomo import prepare
-from staengine.tomo import ParticleSet, Tomogram, load_tilt_images, load_tomograms, resolve_inputs
+from staengine.tomo import (
+    ParticleSet,
+    Tomogram,
+    load_tilt_images,
+    load_tomograms,
+    resolve_inputs,
+    version_of,
+)
 
 PROGRAM = "relion_tomo_reconstruct_particle"
 FLAGS = {
@@ -46,7 +54,7 @@ FLAGS = {
     ),
 }
 BATCH_BYTES = 128e6  # of slices that wait to be put into the volume
-BACKUP_SECONDS = 60.0
+MOST_OF_THE_TIME = 0.25  # for saving what is done, beside the work since the last time
 MINIMAL_WEIGHT = 0.001  # of the mean at that resolution
 
 
@@ -129,8 +137,8 @@ class Backup:
     def __init__(self, path: Path, options: Options, resume: bool, keep: bool) -> None:
         self.path, self.resume, self.keep = path, resume, keep
         files = (options.particles, options.tomograms, options.trajectories)
-        changed = [Path(name).stat().st_mtime_ns for name in files if name]
-        self.key, self.saved = json.dumps([asdict(options), changed]), time.time()
+        versions = [version_of(name) for name in files if name]
+        self.key, self.saved, self.cost = json.dumps([asdict(options), versions]), time.time(), 0.0
 
     def load(self) -> tuple[list[str], list[NDArray[np.float64]]] | None:
         """Finished tomograms and sums of an interrupted run with the same options and inputs, else None."""
@@ -142,16 +150,20 @@ class Backup:
             return [str(name) for name in data["finished"]], list(data["halves"])
 
     def save(self, finished: list[str], halves: list[NDArray[np.float64]]) -> None:
-        """Save, but not more often than once in BACKUP_SECONDS."""
-        if self.keep and time.time() - self.saved > BACKUP_SECONDS:
+        """Save, after each tomogram if saving does not take more than a part of the time."""
+        started = time.time()
+        if self.keep and self.cost <= MOST_OF_THE_TIME * (started - self.saved):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             partial = self.path.with_suffix(".part.npz")
             np.savez(partial, key=self.key, finished=finished, halves=halves)
             partial.replace(self.path)
             self.saved = time.time()
+            self.cost = self.saved - started
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
+        with suppress(OSError):  # not there, or not empty
+            self.path.parent.rmdir()
 
 
 def accumulate(

@@ -550,7 +550,9 @@ class Refinement:
     def _auto_report(self) -> None:
         """Say where the refinement stands; from the second iteration on also decide whether it is over."""
         options, progress = self.options, self.progress
-        progress.converged = progress.iteration > 1 and has_converged(progress, options)
+        progress.converged = progress.iteration > 1 and (
+            options.force_converge or has_converged(progress, options)
+        )
         resolution = options.box_length / self.models[0].resolution
         print(f" Auto-refine: Iteration= {progress.iteration}")
         print(f" Auto-refine: Resolution= {resolution:g} (no gain for {progress.without_gain} iter) ")

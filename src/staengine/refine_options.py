@@ -45,6 +45,7 @@ CHOICES = {
     "--auto_local_healpix_order": Flag("value", 4, "local searches from this order on"),
     "--auto_ignore_angles": Flag("switch", help="sample finer though angles still change"),
     "--auto_resol_angles": Flag("switch", help="sample finer as soon as the resolution needs it"),
+    "--force_converge": Flag("switch", help="with --continue: the next iteration is the last"),
     "--auto_iter_max": Flag("value", 999, "iterations at most"),
     "--low_resol_join_halves": Flag("value", -1.0, "join the halves up to this resolution in Å"),
     "--norm": Flag("switch", help="accepted; RELION does not correct norms of tilt series either"),

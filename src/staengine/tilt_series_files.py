@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from staengine.tomo import OptimisationSet, Tomogram, read_star, write_star
+from staengine.tomo import OptimisationSet, Tomogram, read_star, version_of, write_star
 
 Columns = Mapping[str, Any]  # values by name of the column
 NEUTRAL = ("o", "j", "only_do_unfinished", "pipeline_control", "theme", "version", "help")
@@ -74,8 +74,8 @@ class TemporaryResults:
         files = {inputs.particles, inputs.tomograms, inputs.trajectories, *others} - {""}
         for tomogram in tomograms:
             files |= {tomogram.star_file, *(path for _, path in tomogram.images)}
-        changed = {file: Path(file).stat().st_mtime_ns for file in sorted(files)}
-        self.key = json.dumps([options, changed], sort_keys=True)
+        versions = {file: version_of(file) for file in sorted(files)}
+        self.key = json.dumps([options, versions], sort_keys=True)
 
     def load(self, tomogram: str) -> dict[str, NDArray] | None:
         """What `save` was given, or None."""

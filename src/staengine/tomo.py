@@ -7,6 +7,7 @@ of R p. All paths in STAR files are relative to the working directory.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -59,12 +60,21 @@ def read_star(path: str | Path) -> dict[str, Any]:
 
 
 def write_star(tables: dict[str, Any], path: str | Path) -> None:
-    """Write tables (DataFrame = loop, dict = list) atomically, with 9 significant figures."""
+    """Write tables (DataFrame = loop, dict = list) atomically, with 9 significant figures, the same bytes each time."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.stem}.part.star")  # starfile insists on the suffix
-    starfile.write(tables, partial, float_format="%.9g")
+    partial = path.with_name(f".{path.name}.part")
+    text = starfile.to_string(tables, float_format="%.9g")
+    partial.write_text(text.split("\n", 1)[1])  # the first line holds the time of day
     partial.replace(path)
+
+
+def version_of(path: str | Path) -> str | int:
+    """What tells whether a file has changed: the content of a STAR file, the time (ns) of an image."""
+    path = Path(path)
+    if path.suffix == ".star":
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    return path.stat().st_mtime_ns
 
 
 def _table(tables: dict[str, Any], name: str, path: str | Path) -> pd.DataFrame:
@@ -196,7 +206,9 @@ def load_tomograms(path: str | Path) -> dict[str, Tomogram]:
         raise EngineError(
             f"{path}: image deformations (rlnTomoDeformation..) are not in the embedded engine."
         )
-    _check_numbers(table, TOMOGRAM_NUMBERS, path, "global")
+    sizes = [f"rlnTomoSize{axis}" for axis in "XYZ"]
+    optional = ["rlnTomoHand", "rlnCtfBfactorPerElectronDose", *sizes]
+    _check_numbers(table, [*TOMOGRAM_NUMBERS, *optional], path, "global")
     if table.empty:
         raise EngineError(f"{path}: table data_global is empty.")
     if (table["rlnTomoTiltSeriesPixelSize"] <= 0).any():
@@ -213,7 +225,12 @@ def _load_tomogram(row: dict[Any, Any]) -> Tomogram:
     tables = read_star(path)
     tilts = _table(tables, name, path)
     _require(tilts, ["rlnMicrographName", *TILT_NUMBERS], path, name)
-    _check_numbers(tilts, [*TILT_NUMBERS, "rlnTomoXTilt", "rlnCtfScalefactor", "rlnPhaseShift"], path, name)
+    _check_numbers(
+        tilts,
+        [*TILT_NUMBERS, "rlnTomoXTilt", "rlnCtfScalefactor", "rlnPhaseShift", "rlnCtfBfactor"],
+        path,
+        name,
+    )
     pixel = float(row["rlnTomoTiltSeriesPixelSize"])
     angles = np.stack([_column(tilts, f"rlnTomo{angle}") for angle in ("ZRot", "YTilt", "XTilt")], axis=-1)
     return Tomogram(
@@ -312,7 +329,7 @@ def read_trajectories(path: str | Path) -> Trajectories:
     """
     if not Path(path).is_file():
         raise EngineError(f"{path} does not exist.")
-    text = re.sub(r"^#.*", "", Path(path).read_text(), flags=re.MULTILINE)
+    text = re.sub(r"^#.*", "", Path(path).read_text(errors="replace"), flags=re.MULTILINE)
     tables = list(_TRAJECTORY.finditer(text))
     if not tables:
         raise EngineError(f"{path} holds no trajectories (a table of {', '.join(ORIGINS)} per particle).")
@@ -376,6 +393,9 @@ class ParticleSet:
         if optics is not None:
             _require(optics, ["rlnOpticsGroup"], path, "optics")
             _require(particles, ["rlnOpticsGroup"], path, "particles")
+            _check_numbers(optics, TOMOGRAM_NUMBERS, path, "optics")
+        elif "rlnOpticsGroup" in particles:
+            raise EngineError(f"{path}: has rlnOpticsGroup but no table data_optics.")
         motion = read_trajectories(trajectories) if trajectories else None
         return cls(particles.reset_index(drop=True), optics, general, str(path), motion)
 
