@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stacycle import geometry, runs, star
+from stacycle import geometry, star
 from stacycle.errors import UserError
-from stacycle.recipe import STATE_FILE
+from stacycle.labels import PIXEL
 
 # What `auto` means for a setting of a refinement: from the extracted images, or the resolution reached so far.
 _FROM_IMAGES = {
@@ -34,71 +32,28 @@ class State:
 def read_state(path: str) -> State:
     """The state of an `optimisation_set.star`. UserError if its optics groups differ in box or pixel size."""
     files = star.read_optimisation_set(path)
-    columns = ["rlnOpticsGroup", "rlnImageSize", "rlnImagePixelSize"]
-    optics = star.read(files.particles, {"optics": columns})["optics"]
-    sizes = optics[columns[1:]].drop_duplicates()
+    labels = ["rlnImageSize", "rlnImagePixelSize"]
+    optics = star.columns(files.particles, "optics", ["rlnOpticsGroup", *labels])
+    sizes = dict.fromkeys(zip(*(map(float, optics[label]) for label in labels), strict=True))
     if len(sizes) != 1:
         raise UserError(
             f"{files.particles}: its optics groups differ in box or pixel size "
-            f"({', '.join(f'{int(box)} px of {pixel:g} Å' for box, pixel in sizes.to_numpy())}); "
+            f"({', '.join(f'{box:g} px of {pixel:g} Å' for box, pixel in sizes)}); "
             "extract all particles with the same box and binning."
         )
-    box, pixel = sizes.iloc[0]
-    return State(path, files, int(box), float(pixel))
-
-
-def check_half_sets(particles: str) -> None:
-    """UserError unless every particle is in half set 1 or 2, and both have some."""
-    table = star.read(particles, {"particles": []})["particles"]
-    if "rlnRandomSubset" not in table or set(table["rlnRandomSubset"].astype(int)) != {1, 2}:
-        raise UserError(
-            f"{particles}: its particles are not in two half sets (rlnRandomSubset 1 and 2), which CTF refinement and "
-            "polishing compare with the other half; run refine3d before cycle."
-        )
+    box, pixel = next(iter(sizes))
+    return State(path, files, int(box), pixel)
 
 
 def series_pixel(tomograms: str) -> float:
     """Pixel size in Å of the unbinned tilt series. UserError if they differ by more than 0.1 %."""
-    column = "rlnTomoTiltSeriesPixelSize"
-    sizes = star.read(tomograms, {"global": [column]})["global"][column].astype(float)
-    if sizes.max() > 1.001 * sizes.min():
+    sizes = [float(size) for size in star.columns(tomograms, "global", [PIXEL])[PIXEL]]
+    if max(sizes) > 1.001 * min(sizes):
         raise UserError(
-            f"{tomograms}: tilt series have pixel sizes from {sizes.min():g} to {sizes.max():g} Å; "
+            f"{tomograms}: tilt series have pixel sizes from {min(sizes):g} to {max(sizes):g} Å; "
             "rescale them to one, or average them as separate projects."
         )
-    return float(sizes.iloc[0])
-
-
-def write_state_file(folder: str | Path, maps: Sequence[str] = (), resolution: float = math.nan) -> None:
-    """Write `state.json`: what the decision's optimisation set and `maps` in `folder` hold, and the resolution.
-
-    It tells by content, in a file small enough for Snakemake to compare by content, whether a decision that was made
-    again came to the same state: if so, nothing after it is done again.
-    """
-    folder = Path(folder)
-    files = star.read_optimisation_set(folder / "optimisation_set.star")
-    told = {
-        "particles": [files.particles, _digest(files.particles)],
-        "tomograms": [files.tomograms, _digest(files.tomograms, *_tilt_series(files.tomograms))],
-        "trajectories": [files.trajectories, _digest(files.trajectories)] if files.trajectories else None,
-        "maps": {name: _digest(folder / name) for name in maps},
-        "resolution": resolution if math.isfinite(resolution) else None,
-    }
-    (folder / STATE_FILE).write_text(json.dumps(told, indent=1) + "\n")
-
-
-def _tilt_series(tomograms: str) -> list[str]:
-    column = "rlnTomoTiltSeriesStarFile"
-    return list(star.read(tomograms, {"global": [column]})["global"][column])
-
-
-def _digest(*paths: str | Path) -> str:
-    """SHA-256 of the files' contents, one after the other."""
-    total = hashlib.sha256()
-    for path in paths:
-        with open(path, "rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()
+    return sizes[0]
 
 
 def resolution(path: str) -> float:
@@ -106,7 +61,8 @@ def resolution(path: str) -> float:
     if Path(path).suffix == ".json":
         told = json.loads(Path(path).read_text())["resolution"]
         return math.nan if told is None else float(told)
-    return runs.fsc(path).resolution
+    column = "rlnFinalResolution"
+    return float(star.columns(path, "general", [column])[column][0])
 
 
 def reached(told: list[str]) -> float:

@@ -10,18 +10,14 @@ from numpy.typing import NDArray
 
 from stacycle import star
 from stacycle.errors import UserError
+from stacycle.labels import CENTRED, ORIGINS, SERIES, SHIFT, TURNS
 
 FAR = 6.0  # robust standard deviations from its neighbours: such a tilt is told
 STEPS = {"defocus": 50.0, "shift": 0.5}  # Å; the smallest deviation that is taken for one
 NEIGHBOURS = 2  # tilts on either side
 ROUNDING = 1e-3  # of numbers written in different formats: no change
 
-_POSITION, _ORIGIN = (
-    [f"{name}{axis}Angst" for axis in "XYZ"] for name in ("rlnCenteredCoordinate", "rlnOrigin")
-)
-_SHIFT = ["rlnTomoXShiftAngst", "rlnTomoYShiftAngst"]
 _ANGLES = ["rlnTomoXTilt", "rlnTomoYTilt", "rlnTomoZRot"]
-_SUBTOMOGRAM = ["rlnTomoSubtomogramRot", "rlnTomoSubtomogramTilt", "rlnTomoSubtomogramPsi"]
 
 
 def changes(before: star.OptimisationSet, after: star.OptimisationSet) -> dict[str, float]:
@@ -66,7 +62,7 @@ def _scale(pairs: list[tuple[pd.DataFrame, pd.DataFrame]]) -> dict[str, float]:
 
 
 def _alignment(pairs: list[tuple[pd.DataFrame, pd.DataFrame]]) -> dict[str, float]:
-    moved = [_about_mean(_moved(pair, _SHIFT)) for pair in pairs]
+    moved = [_about_mean(_moved(pair, SHIFT)) for pair in pairs]
     sizes = np.linalg.norm(np.concatenate(moved), axis=1)
     return {
         "shift_rms": _rms(sizes),
@@ -91,24 +87,24 @@ def _particle_move(before: str, after: str) -> float:
     old, new = _positions(before), _positions(after)
     if set(old.index) != set(new.index):
         raise UserError(f"{after}: does not hold the particles of {before}; they cannot be compared.")
-    moves = new[_POSITION] - old[_POSITION]
+    moves = new[CENTRED] - old[CENTRED]
     about_mean = moves - moves.groupby(new["rlnTomoName"]).transform("mean")
     return _rms(np.linalg.norm(about_mean.to_numpy(), axis=1))
 
 
 def _positions(path: str) -> pd.DataFrame:
     """Tomogram and refined position (Å) of each particle, by its name: coordinate - A_subtomogram · origin."""
-    table = star.read(path, {"particles": ["rlnTomoName", "rlnTomoParticleName", *_POSITION]})["particles"]
-    position = table[_POSITION].to_numpy(float)
-    if set(_ORIGIN) <= set(table):
-        origin = table[_ORIGIN].to_numpy(float)
-        if set(_SUBTOMOGRAM) <= set(table):
+    table = star.read(path, {"particles": ["rlnTomoName", "rlnTomoParticleName", *CENTRED]})["particles"]
+    position = table[CENTRED].to_numpy(float)
+    if set(ORIGINS) <= set(table):
+        origin = table[ORIGINS].to_numpy(float)
+        if set(TURNS) <= set(table):
             from scipy.spatial.transform import Rotation  # seldom needed, and slow to import
 
-            turn = Rotation.from_euler("ZYZ", table[_SUBTOMOGRAM].to_numpy(float), degrees=True)
+            turn = Rotation.from_euler("ZYZ", table[TURNS].to_numpy(float), degrees=True)
             origin = turn.inv().apply(origin)
         position = position - origin
-    return pd.DataFrame(position, columns=_POSITION, index=table["rlnTomoParticleName"]).assign(
+    return pd.DataFrame(position, columns=CENTRED, index=table["rlnTomoParticleName"]).assign(
         rlnTomoName=table["rlnTomoName"].to_numpy()
     )
 
@@ -140,13 +136,13 @@ def _series(before: str, after: str) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
 
 def _tomograms(path: str) -> dict[str, str]:
     """The STAR file of each tilt series, by its name."""
-    columns = ["rlnTomoName", "rlnTomoTiltSeriesStarFile"]
+    columns = ["rlnTomoName", SERIES]
     table = star.read(path, {"global": columns})["global"]
     return dict(zip(*(table[column] for column in columns), strict=True))
 
 
 def _tilts(path: str, name: str) -> pd.DataFrame:
-    columns = ["rlnMicrographName", *_ANGLES, *_SHIFT, "rlnDefocusU", "rlnDefocusV"]
+    columns = ["rlnMicrographName", *_ANGLES, *SHIFT, "rlnDefocusU", "rlnDefocusV"]
     return star.read(path, {name: columns})[name].set_index("rlnMicrographName")
 
 

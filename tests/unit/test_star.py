@@ -130,3 +130,60 @@ def test_a_row_cut_before_a_last_column_of_names_is_noticed(tmp_path):
     path.write_text("data_particles\n\nloop_\n_rlnAngleRot #1\n_rlnTomoName #2\n1.5 TS_01\n2.5 \n")
     with pytest.raises(UserError, match=r"too few values, first in row 2"):
         star.read(path)
+
+
+def test_columns_are_those_of_the_whole_reader_in_every_file_of_relion():
+    for path in GOLDEN.rglob("run_it00[15]*.star"):
+        for name, table in star.read(path).items():
+            columns = star.columns(path, name)
+            assert list(columns) == list(table.columns)
+            assert {len(values) for values in columns.values()} == {len(table)}
+
+
+def test_a_column_is_found_in_whatever_table_has_it(tmp_path):
+    path = tmp_path / "a.star"
+    path.write_text(
+        "# version 50001\n\ndata_general\n\n_rlnNumber   3 # three\n\ndata_rows\n\nloop_ \n_rlnName #1\n_rlnValue #2\n"
+        '"a b" 1\n# not a row\n c   2\n\n cut\n\ndata_more\n\nloop_\n_rlnValue #1\n9\n'
+    )
+    assert star.column(path, "rlnNumber") == ["3"]
+    assert star.column(path, "rlnName") == ["a b", "c", "cut"]
+    assert star.column(path, "rlnValue") == ["1", "2"]
+    assert star.column(path, "rlnOther") == []
+    assert star.column(tmp_path / "missing.star", "rlnValue") == []
+
+
+def test_columns_keep_blanks_in_quotes_and_empty_values(tmp_path):
+    (tmp_path / "a.star").write_text(
+        HEADER + '"T 1" \'\' 2\nit\'s 1 2\n\n# version 50001\n\ndata_\n_rlnX ""\n'
+    )
+    assert star.columns(tmp_path / "a.star", "particles") == {
+        "rlnTomoName": ["T 1", "it's"],
+        "rlnAngleRot": ["", "1"],
+        "rlnAnglePsi": ["2", "2"],
+    }
+    assert star.columns(tmp_path / "a.star", "") == {"rlnX": [""]}
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (HEADER + "T1 1 2\n\nT2 1 2\n", "row 2 is blank"),
+        (HEADER + "T1 1 2\r\n", "line ends of Windows"),
+        (HEADER + "T1 1\n", "row 1 has 2 values for 3 columns"),
+        (HEADER.replace("AngleRot", "AnglePsi") + "T1 1 2\n", "a column twice"),
+        (HEADER + "T1 1 2\n" + HEADER, "the table data_particles twice"),
+        (HEADER.replace("loop_\n", "") + "T1 1 2\n", "neither labels nor values"),
+        (HEADER.replace("_rlnAngleRot", "_rlnAngle") + "T1 1 2\n", "no column rlnAngleRot"),
+    ],
+)
+def test_columns_are_stricter_than_relion(tmp_path, text, complaint):
+    (tmp_path / "bad.star").write_bytes(text.encode())
+    with pytest.raises(UserError, match=complaint):
+        star.columns(tmp_path / "bad.star", "particles", ["rlnAngleRot"])
+
+
+def test_an_optimisation_set_without_particles_is_refused(tmp_path):
+    (tmp_path / "set.star").write_text('data_\n_rlnTomoParticlesFile ""\n_rlnTomoTomogramsFile t.star\n')
+    with pytest.raises(UserError, match="names no particles"):
+        star.read_optimisation_set(tmp_path / "set.star")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import mrcfile
 import numpy as np
 import pandas as pd
-from scipy import fft
 
-from stacycle import runs
+from stacycle import maps, runs
 from stacycle.decisions.mask import distance, low_pass
 from stacycle.errors import UserError
 
@@ -64,6 +62,8 @@ def likeness(density: np.ndarray, consensus: np.ndarray, ssnr: np.ndarray, T: fl
 
 def _spectra(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cross spectrum and the two power spectra, summed over the shells 0 .. n // 2 of two cubic maps."""
+    from scipy import fft  # slow to import: most decisions need no map
+
     n = len(a)
     axis, half = fft.fftfreq(n) * n, fft.rfftfreq(n) * n
     index = (
@@ -87,8 +87,4 @@ def _pearson(a: np.ndarray, b: np.ndarray) -> float:
 
 def _read(path: str | Path) -> tuple[np.ndarray, float]:
     """Map and pixel size (Å)."""
-    try:
-        with mrcfile.open(path) as file:
-            return np.asarray(file.data, np.float32), float(file.voxel_size.x)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as a map ({error}).") from None
+    return np.asarray(maps.voxels(path), np.float32), maps.header(path).pixel

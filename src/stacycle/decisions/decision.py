@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from stacycle.errors import UserError
+from stacycle.whole import write_text
 
 By = Literal["rule", "config"]
 
@@ -65,11 +65,7 @@ def combine(question: str, parts: Sequence[Decision]) -> Decision:
 
 def write_decision(path: str | Path, decision: Decision) -> None:
     """Write `decision.json`, whole or not at all; `inf` becomes the string "inf", `nan` becomes null."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(_to_json(decision), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
-    temporary.replace(path)
+    write_text(path, json.dumps(_to_json(decision), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def read_decision(path: str | Path) -> Decision:

@@ -6,7 +6,6 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy import fft, ndimage
 
 from stacycle.decisions.decision import By, Decision
 from stacycle.errors import UserError
@@ -92,6 +91,8 @@ def mask_threshold(
 
 def low_pass(density: np.ndarray, pixel_size: float, resolution: float) -> np.ndarray:
     """The map (n, n, n) without what is finer than `resolution` (Å); a raised-cosine edge of two shells."""
+    from scipy import fft  # slow to import: most decisions need no map
+
     n = len(density)
     axis = fft.fftfreq(n) * n
     shell = np.sqrt(
@@ -108,6 +109,8 @@ def _coarser(smooth: np.ndarray, pixel_size: float, resolution: float) -> tuple[
     m = 2 * int(np.ceil(n * pixel_size * OVERSAMPLED / resolution / 2))
     if m >= n:
         return smooth, pixel_size
+    from scipy import fft
+
     transform = fft.rfftn(smooth.astype(np.float32))
     kept = np.r_[: m // 2, n - m // 2 : n]
     cropped = transform[np.ix_(kept, kept, np.arange(m // 2 + 1))]
@@ -154,6 +157,8 @@ def _above_dust(smooth: np.ndarray, low: float, high: float) -> float:
 
 def _pieces(smooth: np.ndarray, threshold: float) -> tuple[int, float]:
     """Voxels above the threshold, and the share of them in the largest connected piece."""
+    from scipy import ndimage
+
     labels, _ = ndimage.label(smooth > threshold)
     sizes = np.bincount(labels.ravel())[1:]
     return int(sizes.sum()), float(sizes.max() / sizes.sum()) if len(sizes) else 0.0

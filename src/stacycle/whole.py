@@ -1,0 +1,26 @@
+"""Files that are there whole or not at all, whenever whoever writes them dies."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def write_text(path: str | Path, text: str, durable: bool = False) -> None:
+    """Write a file, and its folder if need be. A `durable` one outlives the machine's end, too, but takes longer."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(partial, "w", encoding="utf-8") as file:
+        file.write(text)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def write_json(path: str | Path, value: Any, durable: bool = False) -> None:
+    """Write a value that JSON can hold."""
+    write_text(path, json.dumps(value, indent=1) + "\n", durable)
