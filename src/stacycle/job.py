@@ -6,25 +6,43 @@ clean lines, the terminal sees one line per iteration or tomogram, and what shou
 
 from __future__ import annotations
 
+import ctypes
 import json
+import math
 import os
 import re
 import shlex
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from itertools import pairwise
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-from stacycle import __version__
+from stacycle import __version__, diagnose, fingerprint, lineage, resume, verify
+from stacycle.command import Command
 from stacycle.errors import ProgramError, UserError
+from stacycle.lock import Lock, held
+from stacycle.names import is_shell_safe
 from stacycle.software import resolve
+from stacycle.whole import write_json
 
 JOB_FILE = "job.json"
+OUTPUT_FILE = "run.out"  # all that the program said; Snakemake deletes a job's log when it starts it again
+POLL = 0.05  # s
+GRACE = 20.0  # s for a program to end when it is asked to, before it is killed; SLURM allows 30
+RETRIES = {
+    "continue": "It is tried once more, from where it stood.",
+    "combine_via_disc": "It is tried once more, without --dont_combine_weights_via_disc.",
+    "fewer_threads": "It is tried once more, with half the threads.",
+}
 # RELION redraws its bars ("  3/  8 sec ....~~(,_,">o]", tail "yum!") with carriage returns.
 PROGRESS_BAR = re.compile(r"^\s*[\d.?]+\s*/\s*[\d.?]+ (sec|min|hrs?)\b.*~~\(")
 # Not that --angpix was left out: the pixel size of the header is what is meant.
@@ -62,47 +80,172 @@ def task(log: str, name: str) -> Iterator[Say]:
         except UserError as error:
             say(f"ERROR: {error}")
             raise SystemExit(1) from None
+        except OSError as error:  # a full disk, a file server that is gone, a folder that may not be written
+            say.log(traceback.format_exc())
+            say(f"ERROR: {error.filename or name}: {error.strerror or error}; mend that, then start again.")
+            raise SystemExit(1) from None
 
 
 def run(
     argv: Sequence[str], folder: str | Path, *, engine: dict[str, Any], makes: Sequence[str | Path], say: Say
 ) -> None:
-    """Run a program, given by RELION's command line, whose output goes to `folder`.
+    """Run a program, given by RELION's command line, whose output goes to `folder`; or what of it is left to do.
 
-    What an earlier run left in the folder is moved aside first (`move_aside`), so that nothing stale is taken for new.
-    `engine` is the config's section that says where RELION's programs are. `makes` are the files that must be there,
-    and not empty, when the program has ended well.
-    Raises UserError if the program cannot be found, ProgramError if it fails or leaves any of them out.
+    A result that is there and would be the same is kept; a run that was cut off goes on; else what an earlier run left
+    is moved aside (`resume.plan`). `engine` is the config's section that says where RELION's programs are. `makes` are
+    the files that must be there, and not empty, when the program has ended well.
+    Raises UserError if the program cannot be found, still runs, or its input is unfit; ProgramError if it fails or
+    leaves any of the files out.
     """
-    folder = Path(folder)
-    command = resolve(engine, list(argv))
-    if shutil.which(command[0]) is None:
+    folder, command = Path(folder), Command.of(argv)
+    executable = resolve(engine, list(argv))[0]
+    if shutil.which(executable) is None:
         raise UserError(
-            f"{command[0]} was not found on the PATH, but {program(argv)} runs with it; load the MPI that RELION "
+            f"{executable} was not found on the PATH, but {command.program} runs with it; load the MPI that RELION "
             "was built with."
         )
-    move_aside(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    record: dict[str, Any] = {
-        "command": shlex.join(argv),
-        "executed": command,
-        "engine": engine["kind"],
-        "stacycle": __version__,
-        "started": _now(),
-    }
-    _write_json(folder / JOB_FILE, record)
-    say.log(f"$ {record['command']}")
-    status, last_lines = _watch(command, say)
-    missing = [str(path) for path in makes if not Path(path).is_file() or Path(path).stat().st_size == 0]
-    record |= {"ended": _now(), "exit_status": status, "ended_well": status == 0 and not missing}
-    _write_json(folder / JOB_FILE, record)
-    if status != 0:
-        how = f"was ended by signal {-status}" if status < 0 else f"failed with exit status {status}"
-        raise ProgramError(f"{program(argv)} {how}: {_reason(last_lines)}")
-    if missing:
-        raise ProgramError(
-            f"{program(argv)} ended without an error but did not write {', '.join(missing)}: {_reason(last_lines)}"
-        )
+    lineage.check(command)
+    with held(folder, shlex.join(argv)) as lock, _stop_requests() as stop:
+        if lock.fd is None:
+            say(f"{folder}: this file system has no locks; take care that no two runs work here at once.")
+        _Job(command, folder, engine, makes, say, lock, stop).run()
+
+
+@dataclass
+class _Job:
+    """One program and its folder, while the lock of the folder is held."""
+
+    command: Command
+    folder: Path
+    engine: dict[str, Any]
+    makes: Sequence[str | Path]
+    say: Say
+    lock: Lock
+    stop: list[int]
+    record: dict[str, Any] = field(default_factory=dict)
+
+    def run(self) -> None:
+        self.record = read_record(self.folder)
+        digests = fingerprint.Digests(self.record.get("digests"))
+        prints = fingerprint.take(self.command, self.folder, self.engine["kind"], digests)
+        plan = resume.plan(self.command, self.folder, self.record, prints, self.makes)
+        if plan.action == "keep":
+            resume.restore(self.folder, self.record)
+            self._record_lineage()
+            self.say(f"{plan.why}: kept; delete {self.folder / JOB_FILE} to run it anew.")
+            self.record["digests"] = digests.known
+            self._write()
+            return
+        verify.before(self.command)  # not of what is kept: its input may have been tidied away since
+        if plan.aside:
+            resume.restore(self.folder, self.record)
+            aside = resume.move_aside(self.folder, plan.aside)
+            self.say(f"{plan.why}: what was here is now in {aside}")
+            self.record = {}
+        self.record |= {
+            "command": shlex.join(self.command.argv),
+            "engine": self.engine["kind"],
+            "stacycle": __version__,
+            "fingerprint": prints,
+            "digests": digests.known,
+            "ended_well": False,
+        }
+        for key in ("cause", "made"):
+            self.record.pop(key, None)
+        shutil.rmtree(self.folder / resume.MADE, ignore_errors=True)
+        retry = None
+        while retry := self._start(plan, retry):
+            self.command = relaxed(self.command, retry)
+            plan = resume.plan(self.command, self.folder, self.record, prints, self.makes)
+
+    def _start(self, plan: resume.Plan, retry: str | None) -> str | None:
+        """Run the program once. Returns how it is to be tried again, if it failed in a way that this may cure.
+
+        Raises ProgramError if it failed otherwise, or for the second time.
+        """
+        for path in plan.remove:
+            path.unlink(missing_ok=True)
+        if plan.start is not None:
+            what = f"iteration {plan.start}" if isinstance(plan.start, int) else plan.start
+            self.say(f"goes on from {what}")
+        run = {"started": _now(), "host": socket.gethostname(), "continued_from": plan.start, "retry": retry}
+        executed = resolve(self.engine, plan.argv)
+        self.record |= {"executed": executed, "runs": [*self.record.get("runs", []), run]}
+        self.say.log(f"$ {shlex.join(plan.argv)}")
+        status, lines = self._watch(executed, run)
+        run |= {"ended": _now(), "exit_status": status}
+        try:
+            if status != 0:
+                self._heed_stop()
+                diagnosis = diagnose.explain(self.command.program, status, lines)
+                if diagnosis.retry and not retry:
+                    run["cause"] = diagnosis.cause
+                    self.say(f"{self.command.program} failed: {diagnosis} {RETRIES[diagnosis.retry]}")
+                    return diagnosis.retry
+                how = f"was ended by signal {-status}" if status < 0 else f"failed with exit status {status}"
+                # what came from outside says nothing of a variant's settings
+                kind = UserError if diagnosis.kind == "outside" else ProgramError
+                raise kind(f"{self.command.program} {how}: {diagnosis}")
+            verify.after(self.command, self.makes, lines)
+            self._record_lineage()
+            self.record |= {"ended_well": True, "made": resume.link_made(self.folder, self.makes)}
+            return None
+        except UserError as error:
+            self.record["cause"] = run["cause"] = str(error)
+            raise
+        finally:
+            self._write()
+
+    def _watch(self, executed: list[str], run: dict[str, Any]) -> tuple[int, list[str]]:
+        """Run a command to its end; its output goes to `run.out`, clean lines to the log, milestones to the terminal.
+
+        It ends if this process is killed, and it holds the lock as long as it lives.
+        Returns the exit status and the clean lines.
+        """
+        lines: list[str] = []
+        with open(self.folder / OUTPUT_FILE, "ab") as output, open(self.folder / OUTPUT_FILE, "rb") as seen:
+            output.write(f"# {run['started']} $ {shlex.join(executed)}\n".encode())
+            output.flush()
+            seen.seek(0, os.SEEK_END)
+            self._write()
+            self._heed_stop()
+            process = subprocess.Popen(
+                executed,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=[] if self.lock.fd is None else [self.lock.fd],
+                preexec_fn=_end_with_runner,
+            )
+            try:
+                run["pid"] = process.pid
+                self.lock.tell(program=process.pid)
+                self._write()
+                for line in clean_lines(_follow(seen, process, self.stop)):
+                    lines.append(line)
+                    if text := milestone(line):
+                        print(f"[{self.say.name}] {text}", file=sys.stderr, flush=True)
+                    self.say.log(line)
+            finally:
+                if process.poll() is None:
+                    process.terminate()
+                    process.wait()
+        return process.returncode, lines
+
+    def _record_lineage(self) -> None:
+        for note in lineage.record(self.command, self.folder):
+            self.say(note)
+
+    def _write(self) -> None:
+        write_json(self.folder / JOB_FILE, self.record, durable=True)
+
+    def _heed_stop(self) -> None:
+        """UserError if this process was asked to end."""
+        if self.stop:
+            raise UserError(
+                f"{self.command.program} was stopped ({signal.Signals(self.stop[0]).name}), perhaps at a time limit; "
+                "what is done is kept: run Snakemake again to go on from there."
+            )
 
 
 @contextmanager
@@ -119,13 +262,12 @@ def may_fail(
     except ProgramError as error:
         if not allowed:
             raise
-        record = Path(folder) / JOB_FILE
-        record.parent.mkdir(parents=True, exist_ok=True)
-        known = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
-        _write_json(record, known | {"ended_well": False, "cause": str(error)})
+        record = read_record(folder) | {"ended_well": False, "cause": str(error)}
+        write_json(Path(folder) / JOB_FILE, record, durable=True)
         for path in makes:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-            Path(path).write_bytes(b"")
+            Path(path).unlink(missing_ok=True)  # it may be a hard link
+            Path(path).touch()
         say(
             f"FAILED: {error} The sweep goes on without this variant (snakemake --forcerun {makes[0]} tries it again)."
         )
@@ -140,30 +282,30 @@ def need(paths: Sequence[str | Path]) -> None:
 
 def failure(folder: str | Path) -> str:
     """Why a variant's program failed in `folder` (see `may_fail`); empty if it did not."""
-    record = Path(folder) / JOB_FILE
-    return json.loads(record.read_text(encoding="utf-8")).get("cause", "") if record.exists() else ""
+    return read_record(folder).get("cause", "")
 
 
-def move_aside(folder: Path) -> None:
-    """Move what an earlier run of a program left in `folder` to `folder.previous`, replacing what was there.
-
-    A run that did not end well goes to `folder.failed`, so that trying again loses no good one.
-    """
-    record = folder / JOB_FILE
-    if not record.exists():
-        return
-    ended_well = '"ended_well": true' in record.read_text(encoding="utf-8")  # it may be cut short
-    aside = folder.with_name(folder.name + (".previous" if ended_well else ".failed"))
-    shutil.rmtree(aside, ignore_errors=True)
-    folder.rename(aside)
+def read_record(folder: str | Path) -> dict[str, Any]:
+    """The record of the job in `folder`; empty if there is none, or it is damaged."""
+    try:
+        record = json.loads((Path(folder) / JOB_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
-def program(argv: Sequence[str]) -> str:
-    """The RELION program that a command line calls, whether or not mpirun starts it."""
-    return next(word for word in argv if word.startswith("relion_"))
+def relaxed(command: Command, retry: str) -> Command:
+    """The command with which a failure may be cured: "continue", "combine_via_disc" or "fewer_threads"."""
+    flags = dict(command.flags)
+    if retry == "combine_via_disc":
+        flags.pop("--dont_combine_weights_via_disc", None)
+    if retry == "fewer_threads":
+        for flag in {"--j", "--j_out", "--pool"} & flags.keys():
+            flags[flag] = [str(max(1, int(flags[flag][0]) // 2))]
+    return replace(command, flags=flags)
 
 
-def clean_lines(stream: IO[str]) -> Iterator[str]:
+def clean_lines(stream: Iterable[str]) -> Iterator[str]:
     """The lines of a program's output without its progress bars and blank lines; carriage returns end a line too."""
     for raw in stream:
         for line in raw.split("\r"):
@@ -192,12 +334,17 @@ def milestone(line: str) -> str | None:
 def scratch_folder(setting: str | None) -> str | None:
     """The folder of `engine.scratch` with variables like $TMPDIR filled in; None if it is unset, empty or /tmp.
 
-    Whoever wants all particles in /tmp says so by its name.
+    Whoever wants all particles in /tmp says so by its name. UserError for a name that RELION's shell would misread.
     """
     folder = os.path.expandvars(setting or "")
-    if folder != setting and folder.rstrip("/") in SYSTEM_TEMPORARY:
+    if not folder or "$" in folder or (folder != setting and folder.rstrip("/") in SYSTEM_TEMPORARY):
         return None
-    return None if not folder or "$" in folder else folder
+    if not is_shell_safe(folder):
+        raise UserError(
+            f"engine.scratch: RELION would remove more than the folder {folder!r}, whose name it gives to a shell "
+            "unquoted; use a folder without blanks and signs in its name."
+        )
+    return folder
 
 
 def gpus(resources: Any) -> str | None:
@@ -205,43 +352,51 @@ def gpus(resources: Any) -> str | None:
     return "" if resources.get("gpu", 0) else None
 
 
-def _watch(command: list[str], say: Say) -> tuple[int, list[str]]:
-    """Run the command; its clean lines go to the log, milestones to the terminal. Returns exit status, last lines."""
-    last: list[str] = []
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    )
-    assert process.stdout is not None
+def _end_with_runner() -> None:
+    """Ask the kernel (Linux) to end this process when its parent is gone.
+
+    Snakemake takes a job whose runner was killed for failed and removes its files; what the program wrote later would
+    pass for a result that nobody has looked at.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+def _follow(output: IO[bytes], process: subprocess.Popen, stop: list[int]) -> Iterator[str]:
+    """The lines that a process writes into a file, until it has ended. It is ended if a stop is asked for."""
+    rest, deadline, ended = b"", math.inf, False
+    while not ended:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(POLL)
+        ended = process.returncode is not None  # before the last look, so that nothing is missed
+        if stop and deadline == math.inf:
+            process.send_signal(stop[0])
+            deadline = time.monotonic() + GRACE
+        if time.monotonic() > deadline:
+            process.kill()
+        *lines, rest = (rest + output.read()).split(b"\n")
+        for line in lines:
+            yield line.decode(errors="replace")
+    yield rest.decode(errors="replace")
+
+
+@contextmanager
+def _stop_requests() -> Iterator[list[int]]:
+    """The signals that ask this process to end, as they come: SIGTERM and SIGINT."""
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield came  # Python handles signals in the main thread only
+        return
+    before = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
     try:
-        for line in clean_lines(process.stdout):
-            last = [*last[1 - LAST_LINES :], line]
-            if text := milestone(line):
-                print(f"[{say.name}] {text}", file=sys.stderr, flush=True)
-            say.log(line)
-        return process.wait(), last
+        yield came
     finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait()
-
-
-def _reason(last_lines: list[str]) -> str:
-    """What RELION gives as the error, which MPI, backtraces and C++ may talk over; else its last words."""
-    words = [line.strip() for line in last_lines if not line.startswith(("==", "--"))]
-    errors = [after for line, after in pairwise(words) if line == "ERROR:" and after != "ERROR:"]
-    if errors:
-        return errors[0].removeprefix("ERROR: ")
-    return f"its last words were: {' | '.join(words[-3:])}" if words else "it said nothing"
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,85 @@
+"""One program per job folder: a lock that lives as long as the program, even when whatever started it is dead.
+
+A file lock (flock) belongs to the open file, which the program inherits: the kernel frees it when the last holder ends,
+however it ends, so a stale lock cannot be left behind.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from stacycle.errors import UserError
+
+LOCK_FILE = ".lock"
+
+
+class Lock:
+    """The lock of a job folder. `fd` is for the program to inherit; None where the file system has no locks."""
+
+    def __init__(self, fd: int | None, note: dict[str, Any]) -> None:
+        self.fd, self._note = fd, note
+
+    def tell(self, **what: Any) -> None:
+        """Note in the lock file who holds the lock, for whoever finds it taken."""
+        self._note |= what
+        if self.fd is not None:
+            text = json.dumps(self._note).encode()
+            with suppress(OSError):  # a full disk
+                os.pwrite(self.fd, text, 0)
+                os.ftruncate(self.fd, len(text))
+
+
+@contextmanager
+def held(folder: str | Path, command: str) -> Iterator[Lock]:
+    """Hold the lock of a job folder, which is made if need be.
+
+    UserError, naming the process, if another program still holds it.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    fd: int | None = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+    assert fd is not None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        told = os.pread(fd, 1 << 16, 0)
+        os.close(fd)
+        raise UserError(_refusal(folder, told)) from None
+    except OSError:  # some network file systems have no locks
+        os.close(fd)
+        fd = None
+    lock = Lock(fd, {})
+    lock.tell(
+        runner=os.getpid(),
+        host=socket.gethostname(),
+        since=datetime.now().strftime("%Y-%m-%d %H:%M:%S"),
+        command=command,
+        slurm_job=os.environ.get("SLURM_JOB_ID"),
+    )
+    try:
+        yield lock
+    finally:
+        if fd is not None:
+            os.close(fd)
+
+
+def _refusal(folder: Path, told: bytes) -> str:
+    holder: dict[str, Any] = {}
+    with suppress(ValueError):  # it may be in the middle of being written
+        holder = json.loads(told)
+    pid = holder.get("program") or holder.get("runner")
+    if pid is None:
+        return f"{folder}: a program still runs here; wait until it has ended, or end it."
+    end = f"scancel {holder['slurm_job']}" if holder.get("slurm_job") else f"kill {pid}"
+    return (
+        f"{folder}: process {pid} on {holder['host']} still runs here, since {holder['since']} "
+        f"({holder['command'].split()[0]}); wait until it has ended, or end it: {end}"
+    )

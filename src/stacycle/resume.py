@@ -1,0 +1,312 @@
+"""What to do with what an earlier run left in a job folder: keep it, go on from it, or start afresh.
+
+What relion_refine takes from its own files on --continue, and what it has to be told again, is RELION 5.0.1's behaviour
+as seen by running it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stacycle import fingerprint as prints
+from stacycle import maps, star
+from stacycle.command import Command
+from stacycle.errors import UserError
+from stacycle.fingerprint import Fingerprint
+from stacycle.labels import SERIES
+from stacycle.lock import LOCK_FILE
+
+# These relion_refine does not remember (it does T, diameter, masks, limits, samplings, seed and symmetry).
+FORGOTTEN = {
+    *("--skip_align", "--auto_ignore_angles", "--auto_resol_angles", "--blush", "--trust_ref_size"),
+    *("--j", "--pool", "--gpu", "--scratch_dir", "--dont_combine_weights_via_disc", "--preread_images"),
+}
+# The tomography programs go on with the tomograms that are not done: those without a certain file, of which they only
+# ask whether it exists. So it goes if it, or a file beside it that is read with it, is not whole.
+DONE: dict[
+    str, tuple[str, dict[str, str]]
+] = {  # program: that file, and the others with the flags that ask for them
+    "relion_tomo_subtomo": ("Subtomograms/*/*.mrcs", {}),
+    "relion_tomo_reconstruct_particle": (
+        "temp/*_data_half1.mrc",
+        {"temp/*_ctf_half1.mrc": "", "temp/*_data_half0.mrc": "", "temp/*_ctf_half0.mrc": ""},
+    ),
+    # with a defocus but no scale, RELION finds the scale with the defocus as it was before
+    "relion_tomo_refine_ctf": ("temp/defocus/*.star", {"temp/scale/*.star": "--do_scale"}),
+    "relion_tomo_align": (
+        "temp/*_projections.star",
+        {"temp/*_positions.star": "", "temp/*_motion.star": "--motion"},
+    ),
+}
+MOVED_ASIDE = (".previous", ".failed")  # what the folders of superseded runs end with
+MADE = ".made"  # hard links to the files that Snakemake deletes before it runs a job again
+NAMES = ("rlnImageName", "rlnReferenceImage", SERIES)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`action` is keep, continue or fresh; `argv` is what to run, `why` a sentence.
+
+    `start` is the iteration or the thing that is gone on from. Before, `remove` is to be deleted; and the folder's
+    files are to be moved to the folder with the suffix `aside` (`previous` or `failed`), if any is given.
+    """
+
+    action: str
+    argv: list[str]
+    why: str = ""
+    start: int | str | None = None
+    remove: list[Path] = field(default_factory=list)
+    aside: str | None = None
+
+
+def plan(
+    command: Command,
+    folder: Path,
+    record: dict[str, Any],
+    fingerprint: Fingerprint,
+    makes: Sequence[str | Path] = (),
+) -> Plan:
+    """What to do, given the record that an earlier run left in `folder` (empty if none), and the fingerprint of now."""
+    argv = command.argv
+    aside = "previous" if record.get("ended_well") else "failed"
+    if not left_over(folder):
+        return Plan("fresh", argv)
+    if "fingerprint" not in record:
+        return Plan("fresh", argv, "it is not known how the files here were made", aside=aside)
+    changed = prints.changes(record["fingerprint"], fingerprint)
+    grown = _iterations_grew(record["fingerprint"], fingerprint)
+    if grown:
+        changed.remove("--iter")
+    if changed:
+        verb = "has" if len(changed) == 1 else "have"
+        return Plan("fresh", argv, f"{', '.join(changed)} {verb} changed", aside=aside)
+    if record.get("ended_well") and not grown and can_restore(folder, record, makes):
+        return Plan("keep", argv, f"nothing has changed since this finished on {_date(record)}")
+    if not record.get("ended_well") and _last_run(record).get("exit_status") == 0:
+        return Plan("fresh", argv, "what was made here was not right", aside=aside)
+    if command.kind == "relion_refine":
+        return _continue_refinement(command)
+    if command.kind in DONE:
+        return Plan(
+            "continue",
+            [*argv, "--only_do_unfinished"],
+            start="unfinished tomograms",
+            remove=cut_off(command, folder),
+        )
+    return Plan("fresh", argv)
+
+
+def _continue_refinement(command: Command) -> Plan:
+    root = command.get("--o") or ""
+    particles = star.column(command.state().particles, "rlnTomoName")
+    found = iterations(root)
+    newest = next((n for n in sorted(found, reverse=True) if n and is_complete(root, n, len(particles))), 0)
+    remove = [path for n, paths in found.items() if n > newest or not newest for path in paths]
+    if not newest:
+        return Plan("fresh", command.argv, remove=remove)
+    again = {flag: values for flag, values in command.flags.items() if flag in FORGOTTEN}
+    flags = {"--continue": [f"{_prefix(root, newest)}_optimiser.star"], "--o": [root]}
+    if iterations_wanted := command.get("--iter"):
+        flags["--iter"] = [iterations_wanted]
+    if mask := command.get("--solvent_mask"):  # it may lie at another path than before
+        flags["--solvent_mask"] = [mask]
+    if newest + 1 in _last_iterations(Path(root).parent):
+        flags["--force_converge"] = []  # which it does not remember either
+    argv = Command(command.launcher, command.program, flags | again).argv
+    return Plan("continue", argv, start=newest, remove=remove)
+
+
+def _last_iterations(folder: Path) -> set[int]:
+    """The iterations that an auto-refinement began as its last, having converged."""
+    said = (folder / "run.out").read_text(errors="replace") if (folder / "run.out").exists() else ""
+    parts = re.split(r"^ Auto-refine: Iteration= (\d+)", said, flags=re.MULTILINE)[1:]
+    return {
+        int(n) for n, text in zip(parts[::2], parts[1::2], strict=True) if "entering last iteration" in text
+    }
+
+
+# ---------------------------------------------------------------- what is there
+
+
+def left_over(folder: Path) -> list[Path]:
+    """What lies in a job folder, but for its lock and its record."""
+    return [path for path in folder.iterdir() if path.name not in (LOCK_FILE, "job.json")]
+
+
+def iterations(root: str) -> dict[int, list[Path]]:
+    """The files of each iteration of a refinement, by its number; `root` is the beginning of their names."""
+    name = re.compile(re.escape(os.path.basename(root)) + r"_it(\d{3,})_")
+    found: dict[int, list[Path]] = {}
+    for path in Path(root).parent.glob(f"{os.path.basename(root)}_it*"):
+        if match := name.match(path.name):
+            found.setdefault(int(match[1]), []).append(path)
+    return found
+
+
+def is_complete(root: str, iteration: int, particles: int) -> bool:
+    """Whether all files from which a refinement can go on are there and whole.
+
+    A run that is cut off while it writes leaves some missing, empty or cut short at any byte.
+    """
+    optimiser = f"{_prefix(root, iteration)}_optimiser.star"
+    if _whole(optimiser, "optimiser_general") is None:
+        return False
+    data, sampling = (
+        "".join(star.column(optimiser, label))
+        for label in ("rlnExperimentalDataStarFile", "rlnOrientSamplingStarFile")
+    )
+    models = star.column(optimiser, "rlnModelStarFile") + star.column(optimiser, "rlnModelStarFile2")
+    return (
+        bool(models)
+        and _whole(sampling, "sampling_directions") is not None
+        and _whole(data, "particles") is not None
+        and len(star.column(data, "rlnTomoName")) == particles
+        and all(map(_model_is_complete, models))
+    )
+
+
+def _model_is_complete(path: str) -> bool:
+    references = star.column(path, "rlnReferenceImage")
+    last = f"model_pdf_orient_class_{len(references)}"
+    return _whole(path, last) is not None and all(map(_is_whole_map, references))
+
+
+def _whole(path: str | Path, last_table: str | None = None) -> str | None:
+    """The text of a STAR file that ends as RELION ends a table, the last of which is `last_table`; else None."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+    last = text[text.rfind("\ndata_") :].partition("\n")[2].partition("\n")[0].strip()
+    ends = text.endswith("\n \n") and "\0" not in text
+    return text if ends and last_table in (None, last.removeprefix("data_")) else None
+
+
+def _is_whole_map(path: str | Path) -> bool:
+    try:
+        maps.header(path)
+    except UserError:
+        return False
+    return True
+
+
+def cut_off(command: Command, folder: Path) -> list[Path]:
+    """The files by which a tomography program would take something for done that is not."""
+    sign, others = DONE[command.kind]
+    beside = [other for other, flag in others.items() if not flag or flag in command.flags]
+    found = set()
+    for path in folder.glob(sign):
+        name = _star(path, folder / sign)
+        files = [path, *(folder / other.replace("*", name) for other in beside)]
+        if not all(map(_is_whole, files)):
+            found |= {path for path in files if path.exists()}
+    for other in beside:
+        found |= {path for path in folder.glob(other) if not _is_whole(path)}
+    return sorted(found)
+
+
+def _star(path: Path, pattern: Path) -> str:
+    """What the one * of a pattern's last part stands for in a path."""
+    before, after = pattern.name.split("*")
+    return path.name.removeprefix(before).removesuffix(after)
+
+
+def _is_whole(path: Path) -> bool:
+    if path.suffix != ".star":
+        return _is_whole_map(path)
+    text = _whole(path)
+    if text is None:
+        return False
+    particles = re.search(r"^_rlnParticleNumber\s+(\d+)", text, re.MULTILINE)  # each has a table
+    more = int(particles[1]) if particles else "_rlnTomoRelativeLuminance" in text
+    return text.count("\ndata_") == 1 + more
+
+
+# ---------------------------------------------------------------- putting back, moving aside
+
+
+def link_made(folder: Path, makes: Sequence[str | Path]) -> dict[str, int]:
+    """Hard links in the job folder to the files that a program made: name -> size; none where links do not work."""
+    shutil.rmtree(folder / MADE, ignore_errors=True)
+    sizes: dict[str, int] = {}
+    for path in map(Path, makes):
+        name = os.path.relpath(path, folder)
+        link = folder / MADE / name
+        try:
+            link.parent.mkdir(parents=True, exist_ok=True)
+            os.link(path, link)
+        except OSError:
+            return {}
+        sizes[name] = path.stat().st_size
+    return sizes
+
+
+def can_restore(folder: Path, record: dict[str, Any], makes: Sequence[str | Path]) -> bool:
+    """Whether all of `makes` are linked, still have the size that they had, and what they name is there as well."""
+    made = record.get("made", {})
+    links = {name: folder / MADE / name for name in made}
+    return (
+        {os.path.relpath(path, folder) for path in makes} <= made.keys()
+        and all(link.is_file() and link.stat().st_size == made[name] for name, link in links.items())
+        and all(os.path.exists(path) for path in _beside(folder, links))
+    )
+
+
+def _beside(folder: Path, links: dict[str, Path]) -> Iterator[str]:
+    """Other files in the job folder that the linked STAR files name: stacks, class maps, tilt series."""
+    tables = [link for link in links.values() if link.suffix == ".star"]
+    named = {
+        name.rpartition("@")[2] for table in tables for label in NAMES for name in star.column(table, label)
+    }
+    for path in map(os.path.normpath, named):
+        if path.startswith(os.path.normpath(folder) + os.sep) and os.path.relpath(path, folder) not in links:
+            yield path
+
+
+def restore(folder: Path, record: dict[str, Any]) -> None:
+    """Put back the files that are linked, as new as if they had just been made."""
+    for name in record.get("made", {}):
+        path, link = folder / name, folder / MADE / name
+        if link.exists() and not (path.exists() and path.samefile(link)):
+            path.unlink(missing_ok=True)
+            os.link(link, path)
+            os.utime(path)
+
+
+def move_aside(folder: Path, suffix: str) -> Path:
+    """Move what lies in a job folder to `folder.SUFFIX`, replacing what was there. The record goes last."""
+    aside = folder.with_name(f"{folder.name}.{suffix}")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    for path in [*left_over(folder), folder / "job.json"]:
+        if path.exists():
+            path.rename(aside / path.name)
+    return aside
+
+
+# ---------------------------------------------------------------- helpers
+
+
+def _prefix(root: str, iteration: int) -> str:
+    return f"{root}_it{iteration:03d}"
+
+
+def _iterations_grew(before: Fingerprint, now: Fingerprint) -> bool:
+    def wanted(fingerprint: Fingerprint) -> int:
+        return int(fingerprint.get("arguments", {}).get("--iter", ["0"])[0])
+
+    return wanted(now) > wanted(before) > 0
+
+
+def _last_run(record: dict[str, Any]) -> dict[str, Any]:
+    return record["runs"][-1] if record.get("runs") else {}
+
+
+def _date(record: dict[str, Any]) -> str:
+    return str(_last_run(record).get("ended", "an unknown date"))[:16].replace("T", " ")
