@@ -15,11 +15,12 @@ with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/select") as say:
     decision = choose_classes(classes, snakemake.params.classes, key)
     say(str(decision))
     particles = choose.keep_classes(star.read(snakemake.input.particles), decision.choice["classes"])
-    choose.write_state(
+    for note in choose.write_state(
         particles,
         star.read_optimisation_set(snakemake.input.state),
         folder,
         reference=classes.set_index("class").loc[decision.choice["reference_class"], "map"],
         resolution=decision.numbers["resolution"],
-    )
+    ):
+        say(note)
     write_decision(snakemake.output.decision, decision)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from stacycle import runs, star
+from stacycle import lineage, runs, star, tidy
 from stacycle.decisions import (
     Alignment,
     Decision,
@@ -23,7 +23,8 @@ from stacycle.decisions import (
     with_agreement,
 )
 from stacycle.decisions.iteration import Choice
-from stacycle.state import write_state_file
+from stacycle.errors import UserError
+from stacycle.labels import PIXEL
 
 Sweep = Mapping[str, Sequence[float]]  # folder name -> [T, K]
 
@@ -54,9 +55,10 @@ def alignment(
     """
     folder = Path(folder)
     first = {
-        name: align_iteration(runs.iterations(folder / name), iteration, f"{key}.iteration") for name in sweep
+        name: align_iteration(runs.iterations(folder / name, maps=False), iteration, f"{key}.iteration")
+        for name in sweep
     }
-    tables = {name: runs.classes(folder / name, _number(first[name])) for name in sweep}
+    tables = {name: _with_maps(runs.classes(folder / name, _number(first[name]))) for name in sweep}
     candidates = [
         Alignment(
             name,
@@ -95,10 +97,10 @@ def classification(
     folder = Path(folder)
     first, tables = {}, {}
     for name in sweep:
-        run = runs.iterations(folder / name)
+        run = runs.iterations(folder / name, maps=False)
         unlike = runs.unlike_last(folder / name, [it.number for it in run if it.number > 1])
         first[name] = class3d_iteration(run, iteration, f"{key}.iteration", unlike)
-        table = runs.classes(folder / name, _number(first[name]))
+        table = _with_maps(runs.classes(folder / name, _number(first[name])))
         tables[name] = with_agreement(table, consensus, diameter, lowpass)
     candidates = [
         Variant(name, T, tables[name], runs.moved(folder / name, _number(first[name])))
@@ -108,15 +110,67 @@ def classification(
     return _chosen(folder, "Classification", first, second, tables)
 
 
+def _with_maps(classes: pd.DataFrame) -> pd.DataFrame:
+    """The classes, whose maps are there. UserError if they were tidied away."""
+    if gone := next(filter(None, map(tidy.explain_missing, classes["map"])), ""):
+        raise UserError(gone)
+    return classes
+
+
 def write_state(
     particles: star.Tables,
     tomograms: star.OptimisationSet,
     folder: str | Path,
     reference: str | Path | None = None,
     resolution: float = nan,
+) -> list[str]:
+    """Write the state of selected particles: of those that are one by their position now only the first.
+
+    `tomograms` is the state that they were selected from. Returns what is worth telling.
+    """
+    rows = particles["particles"]
+    once = each_once(particles)
+    dropped = {
+        "in classes that were not selected": len(star.read(tomograms.particles)["particles"]) - len(rows),
+        "picked twice": len(rows) - len(once["particles"]),
+    }
+    dropped = {reason: number for reason, number in dropped.items() if number}
+    _go_on(once, tomograms, folder, Path(tomograms.particles).parent, reference, resolution, dropped)
+    return [f"{number} particles dropped: {reason}" for reason, number in dropped.items()]
+
+
+def each_once(particles: star.Tables) -> star.Tables:
+    """The particles without those that lie, by now, where an earlier one does: the same one, picked twice."""
+    rows = particles["particles"]
+    distance = lineage.NEAR * particles["optics"][PIXEL].max()
+    twice = lineage.picked_twice({str(label): list(rows[label]) for label in rows}, distance)
+    return {**particles, "particles": rows.drop(index=rows.index[twice]).reset_index(drop=True)}
+
+
+def go_on_from(chosen: Chosen, folder: str | Path, reference: str | Path | None = None) -> None:
+    """Give the chosen iteration's particles, state and `reference` map their stable names in `folder`."""
+    at = f"run_it{chosen.iteration:03d}_"
+    _go_on(
+        star.read(chosen.folder / f"{at}data.star"),
+        star.read_optimisation_set(chosen.folder / f"{at}optimisation_set.star"),
+        folder,
+        lineage.origin(chosen.folder),  # the run's own state is that of its last iteration
+        reference,
+        chosen.decision.numbers.get("resolution", nan),
+    )
+
+
+def _go_on(
+    particles: star.Tables,
+    tomograms: star.OptimisationSet,
+    folder: str | Path,
+    start: Path,
+    reference: str | Path | None,
+    resolution: float,
+    dropped: Mapping[str, int] | None = None,
 ) -> None:
     """Write what the next step starts from: `particles.star`, the optimisation set that joins it to the tomograms it
-    came with, `reference.mrc` if there is one, and `state.json`."""
+    came with, `reference.mrc` if there is one, and `state.json`. `start` is the folder of the state before."""
     path = Path(folder) / "particles.star"
     star.write(path, particles)
     state = star.OptimisationSet(str(path), tomograms.tomograms, tomograms.trajectories)
@@ -125,19 +179,7 @@ def write_state(
     if reference is not None:
         shutil.copyfile(reference, path.with_name("reference.mrc"))
         maps = ["reference.mrc"]
-    write_state_file(folder, maps, resolution)
-
-
-def go_on_from(chosen: Chosen, folder: str | Path, reference: str | Path | None = None) -> None:
-    """Give the chosen iteration's particles, state and `reference` map their stable names in `folder`."""
-    at = f"run_it{chosen.iteration:03d}_"
-    write_state(
-        star.read(chosen.folder / f"{at}data.star"),
-        star.read_optimisation_set(chosen.folder / f"{at}optimisation_set.star"),
-        folder,
-        reference,
-        chosen.decision.numbers.get("resolution", nan),
-    )
+    lineage.write(folder, start, maps, resolution, dropped)
 
 
 def keep_classes(particles: star.Tables, classes: Sequence[int]) -> star.Tables:

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stacycle import runs, star, tilts
+import pandas as pd
+
+from stacycle import lineage, runs, star, tilts
 from stacycle.decisions import BEFORE, Candidate, Decision, cycle_variant
 from stacycle.job import failure
+from stacycle.labels import SERIES
 from stacycle.recipe import Start
-from stacycle.state import series_pixel, write_state_file
+from stacycle.state import series_pixel
 
+NAME = "rlnTomoName"
 REPORT = ("results/report.html", "results/ladder.tsv")
 MAPS = ("half1.mrc", "half2.mrc", "merged.mrc")
 
@@ -45,7 +50,10 @@ def _forget(variants: Iterable[Path]) -> None:
 
 
 def keep(decision: Decision, folder: str | Path, before: Start) -> None:
-    """Give what the decision keeps its stable names in `folder`: state, half maps, merged map and FSC."""
+    """Give what the decision keeps its stable names in `folder`: state, half maps, merged map and FSC.
+
+    UserError if they were not made of one state.
+    """
     folder, name = Path(folder), decision.choice["variant"]
     if name == BEFORE:
         state, maps, fsc = before.state[0], [*before.half_maps, before.map], before.postprocess
@@ -53,11 +61,26 @@ def keep(decision: Decision, folder: str | Path, before: Start) -> None:
         won = folder / name
         state, fsc = str(won / "optimisation_set.star"), str(won / "postprocess/postprocess.star")
         maps = [str(won / "reconstruct" / map_name) for map_name in MAPS]
-    star.write_optimisation_set(folder / "optimisation_set.star", star.read_optimisation_set(state))
+    start = lineage.check_maps(state, maps[:2], fsc)
+    files = star.read_optimisation_set(state)
+    if name != BEFORE:
+        files = replace(files, tomograms=_copy_tilt_series(files.tomograms, folder))
+    star.write_optimisation_set(folder / "optimisation_set.star", files)
     for source, map_name in zip(maps, MAPS, strict=True):
         shutil.copyfile(source, folder / map_name)
     shutil.copyfile(fsc, folder / "postprocess.star")
-    write_state_file(folder, [*MAPS, "postprocess.star"], decision.numbers["resolution"])
+    lineage.write(folder, start, [*MAPS, "postprocess.star"], decision.numbers["resolution"])
+
+
+def _copy_tilt_series(tomograms: str, folder: Path) -> str:
+    """Copy the tomograms and their tilt series' tables; programs write theirs at paths that grow by each one's own."""
+    table = star.columns(tomograms, "global", [NAME, SERIES])
+    copies = [f"{folder}/tilt_series/{name}.star" for name in table[NAME]]
+    (folder / "tilt_series").mkdir(exist_ok=True)
+    for source, copy in zip(table[SERIES], copies, strict=True):
+        shutil.copyfile(source, copy)
+    star.write(folder / "tomograms.star", {"global": pd.DataFrame(table | {SERIES: copies})})
+    return str(folder / "tomograms.star")
 
 
 def _candidate(folder: Path, settings: Mapping[str, Any], before: star.OptimisationSet) -> Candidate:

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from pandas.testing import assert_frame_equal
 
-from stacycle import choose, star
+from stacycle import choose, lineage, star
+from stacycle.command import Command
 from stacycle.errors import UserError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "data"
 
 
+ALIGN = "relion_refine --ios extract/optimisation_set.star --ref average/merged.mrc --o T1/run"
+
+
 @pytest.fixture(autouse=True)
-def project(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(GOLDEN)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RELION's own K = 1 run, which sampled at 7.5 degrees, as a sweep of one variant, and what it started from."""
+    for name in ("extract", "align", "classify", "input"):
+        not_needed = shutil.ignore_patterns("Subtomograms", "*.mrcs", "phantom*")
+        shutil.copytree(GOLDEN / name, tmp_path / name.replace("align", "T1"), ignore=not_needed)
+    monkeypatch.chdir(tmp_path)
+    for path in Path("T1").glob("*_optimisation_set.star"):
+        path.write_text(path.read_text().replace("align/", "T1/"))
+    lineage.adopt("extract/optimisation_set.star")
+    lineage.record(Command.of(ALIGN.split()), "T1")
 
 
 @pytest.fixture
 def align(tmp_path: Path) -> Path:
-    """A sweep of one variant: RELION's own K = 1 run, which sampled at 7.5 degrees."""
-    (tmp_path / "T1").symlink_to(GOLDEN / "align")
     return tmp_path
 
 
@@ -58,15 +72,51 @@ def test_selecting_classes_keeps_their_particles_and_the_tables_about_images() -
     same(kept["general"], particles["general"])
 
 
-def test_a_selection_is_written_as_relions_own_selection(tmp_path: Path) -> None:
+@pytest.fixture
+def classified() -> star.OptimisationSet:
+    """The state that RELION's classification left."""
+    path = "classify/run_it010_optimisation_set.star"
+    lineage.adopt(path)
+    return star.read_optimisation_set(path)
+
+
+def test_a_selection_is_written_as_relions_own_selection(
+    tmp_path: Path, classified: star.OptimisationSet
+) -> None:
     """RELION's Select keeps data_general and data_optics; so must what is written, read back."""
-    particles = star.read(GOLDEN / "classify/run_it010_data.star")
-    origin = star.OptimisationSet("elsewhere.star", "input/tomograms.star")
-    choose.write_state(choose.keep_classes(particles, [1]), origin, tmp_path)
+    particles = star.read(classified.particles)
+    told = choose.write_state(choose.keep_classes(particles, [1]), classified, tmp_path)
     ours, relions = star.read(tmp_path / "particles.star"), star.read(GOLDEN / "select/particles.star")
     assert list(ours) == list(relions) == ["general", "optics", "particles"]
     same(ours["optics"], relions["optics"])
     assert list(ours["particles"]) == list(relions["particles"])
+    counts = json.loads((tmp_path / "state.json").read_text())["counts"]
+    lost = counts["in"] - counts["out"]
+    assert counts["out"] == len(ours["particles"])
+    assert told == [f"{lost} particles dropped: in classes that were not selected"]
+
+
+def test_a_particle_picked_twice_is_selected_once(tmp_path: Path, classified: star.OptimisationSet) -> None:
+    """Two picks of one particle are a few Å apart once they are aligned; in both half sets they would feign an FSC."""
+    particles = star.read(classified.particles)
+    rows = particles["particles"]
+    same_place = ["rlnTomoName", *lineage.CENTRED, *lineage.ORIGINS]
+    rows.loc[1, same_place] = rows.loc[0, same_place]
+    rows.loc[1, "rlnOriginXAngst"] += 19.0  # an unbinned pixel is 5 Å
+    told = choose.write_state(particles, classified, tmp_path)
+    kept = star.read(tmp_path / "particles.star")["particles"]
+    assert set(rows["rlnTomoParticleName"]) - set(kept["rlnTomoParticleName"]) == {
+        rows.loc[1, "rlnTomoParticleName"]
+    }
+    assert told == ["1 particles dropped: picked twice"]
+
+
+def test_an_alignment_is_recorded_as_made_from_what_the_run_started_from(align: Path, tmp_path: Path) -> None:
+    """Not from the run's last iteration: more iterations after the chosen one make no other state."""
+    choose.go_on_from(chosen(align, iteration=4), tmp_path)
+    record = json.loads((tmp_path / "state.json").read_text())
+    assert record["parent"]["path"] == "extract"
+    assert record["parent"]["id"] == json.loads(Path("extract/state.json").read_text())["id"]
 
 
 def test_a_classification_without_a_complete_iteration_is_told_in_a_sentence(tmp_path: Path) -> None:
@@ -75,3 +125,9 @@ def test_a_classification_without_a_complete_iteration_is_told_in_a_sentence(tmp
         choose.classification(
             tmp_path, {"T1_K2": [1, 2]}, "auto", "auto", "class3d", consensus="", diameter=1, lowpass=1
         )
+
+
+def test_a_choice_without_maps_does_not_wait_for_scipy() -> None:
+    loaded = "import sys, stacycle.choose; print('scipy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
