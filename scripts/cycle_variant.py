@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from stacycle import job, maps, relion, star
-from stacycle.state import check_half_sets
+from stacycle import job, maps, relion
 
 BUILDERS = {"ctfrefine": relion.refine_ctf, "polish": relion.polish}
 
@@ -14,8 +13,6 @@ with (
     job.task(snakemake.log[0], "/".join(folder.parts[1:])) as say,
     job.may_fail(folder, snakemake.output, say),
 ):
-    check_half_sets(star.read_optimisation_set(files.state[0]).particles)
-    maps.check_mask(files.mask, files.half_maps[0])
     argv = BUILDERS[snakemake.rule](
         state=files.state[0],
         half_maps=files.half_maps,

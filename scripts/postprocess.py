@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stacycle import job, maps, relion
+from stacycle import job, relion
 
 folder = Path(snakemake.output.star).parent
 settings = dict(snakemake.params.settings)
@@ -13,13 +13,10 @@ with (
     job.may_fail(folder, snakemake.output, say, allowed=is_variant),
 ):
     job.need(snakemake.input)
-    mask = next(iter(snakemake.input.mask), None)
-    if mask:
-        maps.check_mask(mask, snakemake.input.half_maps[0])
     bfactor = settings.pop("bfactor")
     argv = relion.postprocess(
         half_map=snakemake.input.half_maps[0],
-        mask=mask,
+        mask=next(iter(snakemake.input.mask), None),
         out=f"{folder}/postprocess",
         bfactor=None if bfactor == "auto" else bfactor,
         **settings,
