@@ -18,7 +18,7 @@ def given_inputs():
         for path in (one["tomograms"], one["particles"])
     ]
     for path in given:
-        if not Path(path).is_file():
+        if not os.path.isfile(path):
             logger.error(
                 f"{path}, named under inputs in the config, is not there: paths start at "
                 f"the project folder (--directory), {Path.cwd()}; correct the path."

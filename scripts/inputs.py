@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
-from stacycle import inputs, job, software
+from stacycle import inputs, job, setup_check, software
+from stacycle.recipe import Recipe
+
+config = snakemake.config
 
 with job.task(snakemake.log[0], "inputs") as say:
-    engine = software.check(snakemake.config["engine"])
+    engine = software.check(config["engine"], setup_check.programs(Recipe.from_config(config), config))
     say(engine)
     facts = inputs.merge(snakemake.params.sets, Path(snakemake.output.particles).parent, engine=engine)
     say(inputs.describe(facts))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +17,13 @@ import pandas as pd
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from stacycle import star
-from stacycle.errors import UserError
-from stacycle.preflight import (
-    ANGLES,
-    CENTRED,
-    CORNER,
-    PIXEL,
-    SAME_PIXEL,
-    SERIES,
-    SHIFTS,
-    SIZE,
-    Findings,
-    InputSet,
-    Series,
-    read_set,
-    some,
-    tilt_series_of,
-)
+from stacycle import lineage, star
+from stacycle.errors import UserError, some
+from stacycle.input_set import SAME_PIXEL, SHIFTS, Findings, InputSet, Series, read_set, tilt_series_of
+from stacycle.labels import ANGLES, CENTRED, CORNER, PIXEL, SERIES, SIZE
+from stacycle.names import is_name, is_plain_path, written_again_as
 
-__all__ = ["describe", "merge", "tilt_series_of"]
+__all__ = ["describe", "merge", "read", "tilt_series_of"]
 
 # These belong to images extracted, or classes made, before; RELION writes them anew.
 _OF_OLD_IMAGES = {
@@ -47,43 +35,66 @@ _OF_OLD_IMAGES = {
 _MOST_PROBLEMS = 50  # sentences told at once
 
 
-def merge(sets: Sequence[Mapping[str, str]], out_dir: str | Path, engine: str = "") -> dict[str, Any]:
-    """Check the sets and merge them into `out_dir`; returns the facts that preflight.json has, too.
+@dataclass
+class Merged:
+    """Sets that were found sound, as one: tables, tilt series by tomogram, and the facts about them."""
 
-    Each set is {tomograms, particles, name?}, with paths from the project folder. Writes particles.star (one
-    table: extraction takes the optics groups from the tomograms), tomograms.star, optimisation_set.star,
-    preflight.json and, for renamed tomograms, tilt_series/NAME.star. `engine` is the software's name and
-    version, for the record. UserError with a sentence per problem.
+    tomograms: pd.DataFrame
+    particles: pd.DataFrame
+    series: dict[str, Series]
+    facts: dict[str, Any]
+
+
+def read(sets: Sequence[Mapping[str, str]], found: Findings) -> Merged | None:
+    """Read and check the sets and merge them, writing nothing; None if there is any problem, told in `found`.
+
+    Each set is {tomograms, particles, name?}, with paths from the project folder.
     """
-    out_dir, found = Path(out_dir), Findings()
-    read = [read_set(number, entry, found) for number, entry in enumerate(sets, 1)]
-    if whole := [one for one in read if one]:
+    one_by_one = [read_set(number, entry, found) for number, entry in enumerate(sets, 1)]
+    if whole := [one for one in one_by_one if one]:
         renamed = _make_names_unique(whole, found)
         tomograms = _merged_tomograms(whole, found)
         particles = _merged_particles(whole, found)
         _refuse_duplicates(particles, tomograms, found)
     if found.problems:
-        more = len(found.problems) - _MOST_PROBLEMS
-        told = found.problems[:_MOST_PROBLEMS] + [f"... and {more} more problems."] * (more > 0)
-        raise UserError("\n".join(told))
+        return None
     series = {
         new.get(name, name): x
         for one, new in zip(whole, renamed, strict=True)
         for name, x in one.series.items()
     }
     facts = {
-        "engine": engine,
         "particles": len(particles),
         "pixel_size": float(tomograms[PIXEL].median()),
         "sets": [_facts_of_set(one, new) for one, new in zip(whole, renamed, strict=True)],
         "tomograms": _facts_of_tomograms(tomograms, particles, series, found),
         "warnings": found.warnings,
     }
-    _rename_series(tomograms, series, out_dir)
+    return Merged(tomograms, particles, series, facts)
+
+
+def merge(sets: Sequence[Mapping[str, str]], out_dir: str | Path, engine: str = "") -> dict[str, Any]:
+    """Check the sets and merge them into `out_dir`; returns the facts that preflight.json has, too.
+
+    Writes particles.star (one table: extraction takes the optics groups from the tomograms), tomograms.star,
+    optimisation_set.star, preflight.json and, where RELION could not work with a tilt series' path or name,
+    tilt_series/NAME.star. `engine` is the software's name and version, for the record. UserError with a sentence
+    per problem.
+    """
+    out_dir, found = Path(out_dir), Findings()
+    merged = read(sets, found)
+    if merged is None:
+        more = len(found.problems) - _MOST_PROBLEMS
+        told = found.problems[:_MOST_PROBLEMS] + [f"... and {more} more problems."] * (more > 0)
+        raise UserError("\n".join(told))
+    tomograms = merged.tomograms.copy()
+    facts = {"engine": engine, **merged.facts}
+    _copy_series(tomograms, merged.series, out_dir)
     star.write(out_dir / "tomograms.star", {"global": tomograms})
-    star.write(out_dir / "particles.star", {"particles": particles.drop(columns=["file", "row"])})
+    star.write(out_dir / "particles.star", {"particles": merged.particles.drop(columns=["file", "row"])})
     state = star.OptimisationSet(str(out_dir / "particles.star"), str(out_dir / "tomograms.star"))
     star.write_optimisation_set(out_dir / "optimisation_set.star", state)
+    lineage.write(out_dir)
     (out_dir / "preflight.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     return facts
 
@@ -159,13 +170,20 @@ def _merged_particles(sets: list[InputSet], found: Findings) -> pd.DataFrame:
             number = table.rlnTomoParticleName.str.split("/").str[-1]
             table["rlnTomoParticleName"] = table.rlnTomoName + "/" + number
     merged = _common_columns([one.particles_file for one in sets], tables, found)
-    if "rlnTomoParticleName" in merged and merged.rlnTomoParticleName.duplicated().any():
+    if "rlnTomoParticleName" in merged and (fault := _fault_of_names(merged.rlnTomoParticleName)):
         merged = merged.drop(columns="rlnTomoParticleName")
         found.warnings.append(
-            "Particle names (rlnTomoParticleName) are not unique; extraction will give new ones."
+            f"Particle names (rlnTomoParticleName) are not {fault}; extraction will give new ones."
         )
     first = ["rlnTomoName", *CENTRED, *ANGLES]
     return merged[[*first, *(column for column in merged if column not in first)]]
+
+
+def _fault_of_names(particles: pd.Series) -> str:
+    """What names of particles, TOMOGRAM/NUMBER, are not; RELION gives them to a shell."""
+    if particles.duplicated().any():
+        return "unique"
+    return "" if all(is_name(part) for name in particles for part in name.split("/")) else "fit for files"
 
 
 def _common_columns(files: list[str], tables: list[pd.DataFrame], found: Findings) -> pd.DataFrame:
@@ -190,13 +208,16 @@ def _refuse_duplicates(particles: pd.DataFrame, tomograms: pd.DataFrame, found: 
         found.problems.append(f"{first}{of_all} are the same particle, less than a pixel apart; remove one.")
 
 
-def _rename_series(tomograms: pd.DataFrame, series: Mapping[str, Series], out_dir: Path) -> None:
-    """RELION looks for a tilt series' table by the tomogram's name: write a copy where the two differ."""
-    for index, name in tomograms.rlnTomoName.items():
-        if series[name].name != name:
+def _copy_series(tomograms: pd.DataFrame, series: Mapping[str, Series], out_dir: Path) -> None:
+    """Copy to `out_dir` the tilt series that RELION could not read by their name or write again by their path."""
+    taken: set[str] = set()
+    for index, name, path in zip(tomograms.index, tomograms.rlnTomoName, tomograms[SERIES], strict=True):
+        again = written_again_as(path)
+        if series[name].name != name or not is_plain_path(path) or again in taken:
             copy = out_dir / "tilt_series" / f"{name}.star"
             star.write(copy, {name: series[name].table})
             tomograms.loc[index, SERIES] = str(copy)
+        taken.add(again)
 
 
 def _facts_of_set(one: InputSet, renamed: dict[str, str]) -> dict[str, Any]:
@@ -215,11 +236,12 @@ def _facts_of_tomograms(
     positions = {
         str(name): table[CENTRED].to_numpy(float) for name, table in particles.groupby("rlnTomoName")
     }
-    facts, unseen = [], 0
+    facts, unseen = [], {}
     for row in tomograms.to_dict("records"):
         name = row["rlnTomoName"]
         visible = _visible_tilts(positions.get(name, np.zeros((0, 3))), row[PIXEL], series[name])
-        unseen += int((visible == 0).sum())
+        if count := int((visible == 0).sum()):
+            unseen[name] = count
         facts.append(
             {
                 "name": name,
@@ -235,7 +257,8 @@ def _facts_of_tomograms(
         found.warnings.append(f"No particles in {len(empty)} of {len(facts)} tomograms: {some(empty)}.")
     if unseen:
         found.warnings.append(
-            f"In no tilt image, so that extraction leaves them out: {unseen} of {len(particles)} particles."
+            f"In no tilt image, so that extraction leaves them out: {sum(unseen.values())} of {len(particles)} "
+            f"particles ({some(f'{count} in {name}' for name, count in unseen.items())})."
         )
     return facts
 

@@ -1,318 +1,299 @@
-"""One set of tomograms and picks, read and checked in full before anything runs.
+"""Preflight: the data and the set-up are looked at before hours are spent on them.
 
-RELION drops particles of unknown tomograms with a warning and notices a missing image hours later; here every
-mistake is looked for first, and all are told at once. Images are judged by header and file size, never read.
-
-Positions: RELION 5 counts in Å from the tomogram's centre (`rlnCenteredCoordinateXAngst`). Exports with
-`rlnCoordinateX` are read as RELION reads them, in pixels of the *unbinned* tilt series from the tomogram's
-corner, unless `rlnDetectorPixelSize` beside them says in Å which pixels are meant.
+RELION drops particles of unknown tomograms with a warning, ignores flags that it does not know, and notices a
+missing image or a full disk hours later. Here everything that can be known before is looked for, and told in one
+table. What was found out about the data and the programs is remembered until a file of them changes.
 """
 
 from __future__ import annotations
 
-import difflib
-import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import csv
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-import numpy as np
-import pandas as pd
-from mrcfile.dtypes import HEADER_DTYPE
-from mrcfile.utils import dtype_from_mode
+import yaml
 
-from stacycle import star
+from stacycle import disk, names, setup_check
+from stacycle.config import DEFAULT
 from stacycle.errors import UserError
+from stacycle.recipe import Recipe, variants
+from stacycle.remembered import Remembered
+from stacycle.setup_check import FINE, PROBLEM, WARNING, Asked, Row, told
 
-CENTRED = [f"rlnCenteredCoordinate{axis}Angst" for axis in "XYZ"]
-CORNER = [f"rlnCoordinate{axis}" for axis in "XYZ"]
-ANGLES = ["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]
-# A particle without one of these columns has zero there.
-SHIFTS = [f"rlnOrigin{x}Angst" for x in "XYZ"] + [f"rlnTomoSubtomogram{x}" for x in ("Rot", "Tilt", "Psi")]
-SIZE = [f"rlnTomoSize{axis}" for axis in "XYZ"]
-PIXEL = "rlnTomoTiltSeriesPixelSize"
-SERIES = "rlnTomoTiltSeriesStarFile"
-_OF_A_TOMOGRAM = [PIXEL, "rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast", "rlnTomoHand", *SIZE]
-_ALIGNMENT = ["rlnTomoYTilt", "rlnTomoZRot", "rlnTomoXShiftAngst", "rlnTomoYShiftAngst"]
-_OF_A_TILT = [*_ALIGNMENT, "rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle", "rlnMicrographPreExposure"]
-
-SAME_PIXEL = 0.01  # relative difference up to which two pixel sizes are taken for one
-
-
-@dataclass
-class Findings:
-    """What is wrong, so that nothing can run, and what is worth knowing; a sentence each."""
-
-    problems: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+RESULTS = "results"
+TABLE = f"{RESULTS}/preflight.tsv"
+MEMORY = f"{RESULTS}/.preflight.json"
+FEWEST_TILTS = 10  # a tilt series with fewer was hardly meant
+FEWEST_PER_CLASS = 25  # particles; fewer make no map that tells a class
+FEWEST_PER_HALF = 25  # particles; fewer make no FSC that means anything
+_MOST_PROBLEMS = 50  # shown at once
+_HEAD = Row("", "checked", "found", "what to do")
+_ORDER = (PROBLEM, WARNING, FINE)
 
 
 @dataclass(frozen=True)
-class Series:
-    """A tilt series: its table, the name that this has in its file, the size of its images in px, (y, x)."""
+class Report:
+    """The rows of the table, problems first."""
 
-    table: pd.DataFrame
-    name: str
-    shape: tuple[int, int]
+    rows: list[Row]
 
+    def of(self, level: str) -> list[Row]:
+        """The rows of one level."""
+        return [row for row in self.rows if row.level == level]
 
-@dataclass
-class InputSet:
-    """One set as it was read; `particles` also have the columns `file` and `row` that they came from."""
+    def __str__(self) -> str:
+        """The table as wide as the terminal."""
+        width = max(80, min(160, shutil.get_terminal_size((110, 0)).columns))
+        counts = [f"{len(self.of(level))} {level}{'s' * (len(self.of(level)) != 1)}" for level in _ORDER[:2]]
+        checked = max(len(row.checked) for row in [*self.rows, _HEAD])
+        room = width - len("problem") - checked - 6
+        widths = [len("problem"), checked, room - room * 2 // 5, room * 2 // 5]
+        lines = [f"Preflight: {', '.join(counts)}, {len(self.of(FINE))} fine"]
+        shown = [*self.of(PROBLEM)[:_MOST_PROBLEMS], *self.of(WARNING), *self.of(FINE)]
+        for row in [_HEAD, *shown]:
+            cells = [row.level, row.checked, row.found, row.todo]
+            sizes = widths if row.todo else [*widths[:2], room]
+            wrapped = [textwrap.wrap(cell, size) for cell, size in zip(cells, sizes, strict=False)]
+            for line in zip_longest(*wrapped, fillvalue=""):
+                lines.append(
+                    "  ".join(cell.ljust(size) for cell, size in zip(line, sizes, strict=True)).rstrip()
+                )
+        if len(shown) < len(self.rows):
+            lines.append(f"{len(self.rows) - len(shown)} more problems are in {TABLE}")
+        return "\n".join(lines)
 
-    label: str
-    tomograms_file: str
-    particles_file: str
-    tomograms: pd.DataFrame = field(default_factory=pd.DataFrame)
-    particles: pd.DataFrame = field(default_factory=pd.DataFrame)
-    series: dict[str, Series] = field(default_factory=dict)
-
-
-def read_set(number: int, entry: Mapping[str, str], found: Findings) -> InputSet | None:
-    """A set of the config with all that can be checked without the others; None if it had a problem."""
-    before = len(found.problems)
-    one = InputSet(entry.get("name") or f"set{number}", entry["tomograms"], entry["particles"])
-    one.tomograms = _read_table(one.tomograms_file, ["rlnTomoName", SERIES, *_OF_A_TOMOGRAM], found)
-    if not one.tomograms.empty:
-        _check_tomograms(one, found)
-    tomograms_are_good = len(found.problems) == before
-    one.particles = _read_table(one.particles_file, ["rlnTomoName", *ANGLES], found)
-    one.particles = one.particles.assign(file=one.particles_file, row=np.arange(1, len(one.particles) + 1))
-    if tomograms_are_good:
-        if not one.particles.empty:
-            _check_particles(one, found)
-        read = {str(row.rlnTomoName): _read_series(row, found) for row in one.tomograms.itertuples()}
-        one.series = {name: series for name, series in read.items() if series}
-    return one if len(found.problems) == before else None
-
-
-def tilt_series_of(tomograms: str | Path) -> list[str]:
-    """The tilt-series STAR files that a tomograms.star names and that are there; none if it is unreadable."""
-    table = _read_table(tomograms, [SERIES], Findings())
-    return [path for path in table.get(SERIES, []) if Path(path).is_file()]
+    def write(self, path: str | Path) -> None:
+        """The table as a tab-separated file."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+            writer.writerow(["level", _HEAD.checked, _HEAD.found, _HEAD.todo])
+            writer.writerows([row.level, row.checked, row.found, row.todo] for row in self.rows)
 
 
-def some(items: Iterable[Any], most: int = 4) -> str:
-    """The first few of a list, and how many more there are."""
-    listed = list(map(str, items))
-    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
+def asked_by(whose: Iterable[Any]) -> Asked:
+    """What Snakemake's rules, or the rules of its jobs, ask for as the profile has it: rule -> GPUs, MPI ranks."""
+    found = {getattr(one, "rule", one).name: dict(one.resources.items()) for one in whose}
+    return {
+        rule: {name: _plain(resources.get(name, 0)) for name in ("gpu", "ranks")}
+        for rule, resources in found.items()
+    }
 
 
-def _read_table(path: str | Path, columns: Sequence[str], found: Findings) -> pd.DataFrame:
-    """The table of a file that has these columns, whatever its name; an empty one if there was a problem."""
+def _plain(resource: Any) -> int:
+    """The number of a resource, which is wrapped in a rule and plain in a job."""
+    return getattr(resource, "value", resource)
+
+
+def run(
+    config: Mapping[str, Any],
+    recipe: Recipe,
+    asked: Asked,
+    configfiles: Sequence[str | Path] = (),
+    local: bool = True,
+) -> Report:
+    """Look at everything that the rules of `asked` will need, from the project folder, and write the table.
+
+    `config` is validated and `recipe` made of it. `configfiles` are the files that it was read from. If the work is not
+    done on this machine (not `local`), what its set-up lacks is worth a warning only. Nothing is looked at, and no
+    table written, if no rule reads the data or runs a program.
+    """
+    remembered = Remembered(MEMORY)
+    used: dict[str, set[str]] = {}
+    for _, command in setup_check.commands(recipe, config, asked):
+        used.setdefault(command.program, set()).update(command.flags)
+    if "inputs" in asked:  # which all that follows hangs on
+        used |= {program: set() for program in setup_check.programs(recipe, config) if program not in used}
+    if not used and "inputs" not in asked:
+        return Report([])
+    rows = list(_check_config(config, configfiles))
+    data, facts = check_data(config["inputs"], remembered)
+    rows += data
+    needs: list[disk.Need] = []
+    if facts:
+        rows += _check_numbers(config, recipe, facts)
+        try:
+            needs = disk.needed(recipe, config, numbers_of(facts))
+        except UserError as error:
+            rows.append(told(str(error), "box"))
+    if used:
+        rows += _check_set_up(config, asked, used, needs, local, remembered)
     try:
-        return _table_with(path, star.read(path), columns)
-    except UserError as error:
-        found.problems.append(str(error))
-        return pd.DataFrame()
+        _in_order(rows).write(TABLE)
+    except OSError as error:
+        found = f"{TABLE} cannot be written ({error.strerror})"
+        rows.append(Row(PROBLEM, "disk", found, "see to the rights and the space of the project folder"))
+    return _in_order(rows)
 
 
-def _table_with(path: str | Path, tables: star.Tables, columns: Sequence[str]) -> pd.DataFrame:
-    """The table with the first of these columns (exports differ in its name), which must have all of them."""
-    table = next((table for table in tables.values() if columns[0] in table), None)
-    if table is None:
-        raise UserError(f"{path}: has no table with a column {columns[0]}; is it the right file?")
-    missing = [column for column in columns if column not in table]
-    if missing:
-        hint = (
-            "picks need angles, as template matching gives them" if set(missing) & set(ANGLES) else "add it"
-        )
-        raise UserError(f"{path}: has no column {', '.join(missing)}; {hint}.")
-    if table.empty:
-        raise UserError(f"{path}: its table has no row; was it written completely?")
-    return table.copy()
+def _in_order(rows: Sequence[Row]) -> Report:
+    return Report(sorted(rows, key=lambda row: _ORDER.index(row.level)))
 
 
-def _check_tomograms(one: InputSet, found: Findings) -> None:
-    path, table = one.tomograms_file, one.tomograms
-    _make_numeric(table, _OF_A_TOMOGRAM, path, found)
-    for column in (PIXEL, *SIZE):
-        if (bad := table[column] <= 0).any():
-            found.problems.append(f"{path}: {column} is not above 0 in {_rows(bad)}; correct it.")
-    if (twice := table.rlnTomoName.duplicated()).any():
-        found.problems.append(f"{path}: {some(table.rlnTomoName[twice])} stands there twice; remove one.")
-    if (bad := table.rlnTomoName.str.contains(r"[\s/]")).any():
-        found.problems.append(
-            f"{path}: the name {some(table.rlnTomoName[bad])} has a blank or slash; rename it."
-        )
+def refuse(report: Report) -> None:
+    """UserError with the table if there is a problem."""
+    if report.of(PROBLEM):
+        raise UserError(str(report))
 
 
-def _check_particles(one: InputSet, found: Findings) -> None:
-    path, table = one.particles_file, one.particles
-    _make_numeric(table, [c for c in (*CENTRED, *CORNER, *ANGLES, *SHIFTS) if c in table], path, found)
-    names = list(one.tomograms.rlnTomoName)
-    unknown = ~table.rlnTomoName.isin(names)
-    if unknown.any():
-        strangers = table.rlnTomoName[unknown].drop_duplicates()
-        close = difflib.get_close_matches(strangers.iloc[0], names, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]}?" if close else f"it has {some(names)}."
-        found.problems.append(
-            f"{path}: tomogram {some(strangers)} ({_rows(unknown)}) is not in {one.tomograms_file}; {hint}"
-        )
-    elif not (set(CENTRED) <= set(table) or set(CORNER) <= set(table)):
-        found.problems.append(
-            f"{path}: has no positions; it needs {', '.join(CENTRED)} (or {', '.join(CORNER)})."
-        )
-    else:
-        _check_positions(one, found)
+def say(report: Report) -> None:
+    """To the terminal what a run that starts should not pass over: the table, or the warnings alone."""
+    lines = str(report).splitlines() if report.of(PROBLEM) else []
+    for line in lines or [f"{row.checked}: {row.found}; {row.todo}." for row in report.of(WARNING)]:
+        print(f"[preflight] {line}", file=sys.stderr, flush=True)
 
 
-def _check_positions(one: InputSet, found: Findings) -> None:
-    """Give every particle its position in Å from the tomogram's centre, and refuse those outside."""
-    path, table = one.particles_file, one.particles
-    of_each = one.tomograms.set_index("rlnTomoName").loc[table.rlnTomoName]
-    pixel = of_each[[PIXEL]].to_numpy(float)
-    half = of_each[SIZE].to_numpy(float) / 2 * pixel  # Å
-    if not set(CENTRED) <= set(table):
-        unit = pixel
-        if "rlnDetectorPixelSize" in table:
-            _make_numeric(table, ["rlnDetectorPixelSize"], path, found)
-            unit = table[["rlnDetectorPixelSize"]].to_numpy(float)
-        elif _seem_binned(table[CORNER].to_numpy(float) * pixel, 2 * half, of_each):
-            found.problems.append(
-                f"{path}: all particles lie in one corner of their tomograms, as if rlnCoordinateX/Y/Z were "
-                "in binned pixels; add a column rlnDetectorPixelSize with the size of these pixels in Å."
-            )
-            return
-        table[CENTRED] = table[CORNER].to_numpy(float) * unit - half
-    outside = pd.Series((np.abs(table[CENTRED].to_numpy(float)) > half + pixel).any(axis=1))
-    if outside.any():
-        first = table[outside.to_numpy()].iloc[0]
-        where = ", ".join(f"{first[column]:.0f}" for column in CENTRED)
-        found.problems.append(
-            f"{path}: positions outside the tomogram in {_rows(outside)}, the first {where} Å from the "
-            f"centre of {first.rlnTomoName}; check their unit and rlnTomoSizeX/Y/Z in {one.tomograms_file}."
-        )
+def check_data(
+    sets: Sequence[Mapping[str, str]], remembered: Remembered
+) -> tuple[list[Row], dict[str, Any] | None]:
+    """Every set in full, and all together; the facts about them, or None if there is a problem."""
+    question = [dict(one) for one in sets]
+    answer = remembered.recall("data", question)
+    if answer is None:
+        from stacycle import input_set, inputs
+
+        found = input_set.Findings()
+        merged = inputs.read(sets, found)
+        if merged is None:
+            return [told(sentence, "data") for sentence in found.problems], None
+        answer = merged.facts
+        code = [input_set.__file__, inputs.__file__, names.__file__]
+        remembered.keep("data", question, answer, [*code, *sorted(found.files)])
+    rows = [told(sentence, "data", WARNING) for sentence in answer["warnings"]]
+    return [*rows, *map(_row_of_set, answer["sets"]), _row_of_series(answer)], answer
 
 
-def _seem_binned(from_corner: np.ndarray, extent: np.ndarray, of_each: pd.DataFrame) -> bool:
-    """Whether positions in Å fill only that part of the tomograms that they would in binned pixels."""
-    if "rlnTomoTomogramBinning" not in of_each or len(of_each) < 10:
-        return False
-    binning = of_each[["rlnTomoTomogramBinning"]].to_numpy(float)
-    return bool((binning >= 2).all() and (from_corner * binning <= extent).all())
-
-
-def _read_series(tomogram: Any, found: Findings) -> Series | None:
-    """The tilt series of a row of the tomograms' table, with its images checked; None if unusable."""
-    path, wanted = tomogram.rlnTomoTiltSeriesStarFile, tomogram.rlnTomoName
-    try:
-        tables = star.read(path)
-        name = wanted if wanted in tables else next(iter(tables))
-        if name != wanted and len(tables) > 1:
-            raise UserError(f"{path}: has no table data_{wanted} (found: {some(tables)}).")
-        table = _table_with(path, {name: tables[name]}, _OF_A_TILT)
-        if "rlnMicrographName" not in table and hasattr(tomogram, "rlnTomoTiltSeriesName"):
-            table["rlnMicrographName"] = [
-                f"{i + 1}@{tomogram.rlnTomoTiltSeriesName}" for i in range(len(table))
-            ]
-        _table_with(path, {name: table}, ["rlnMicrographName"])
-    except UserError as error:
-        found.problems.append(f"{error}{_right_from_elsewhere(path)} (tilt series of {wanted})")
-        return None
-    _make_numeric(table, _OF_A_TILT, path, found)
-    if len(table) > 1 and table.rlnMicrographPreExposure.nunique() == 1:
-        found.warnings.append(
-            f"{path}: rlnMicrographPreExposure is the same in all tilts: no dose weighting."
-        )
-    shape = _check_images(path, table.rlnMicrographName, getattr(tomogram, PIXEL), found)
-    return Series(table, name, shape)
-
-
-def _right_from_elsewhere(path: str) -> str:
-    folder = next((folder for folder in Path.cwd().parents if (folder / path).exists()), None)
-    return f" It is right from {folder}: is that the project folder?" if folder else ""
-
-
-def _check_images(path: str, names: Iterable[str], pixel: float, found: Findings) -> tuple[int, int]:
-    """Look at a tilt series' image files, one sentence per kind of fault; returns the images' (y, x)."""
-    images = [_image(name) for name in names]
-    headers = {file: _header(file) for file in dict.fromkeys(file for _, file in images)}
-    there = {file: header for file, header in headers.items() if header}
-    shape = next((header.shape for header in there.values()), (0, 0))
-
-    def tell(files: Iterable[str], fault: str, cure: str) -> None:
-        if listed := list(files):
-            more = f" (and {len(listed) - 1} more)" if len(listed) > 1 else ""
-            says = there.get(listed[0], _Header()).__dict__
-            found.problems.append(f"{path}: image {listed[0]}{more} {fault.format(**says)}; {cure}.")
-
-    unset = [file for file, header in there.items() if header.pixel in (0, 1)]
-    wrong = [f for f, h in there.items() if abs(h.pixel - pixel) > SAME_PIXEL * pixel and f not in unset]
-    tell(
-        (f for f in headers if f not in there),
-        "is missing or no MRC file",
-        "paths start at the project folder",
+def numbers_of(facts: Mapping[str, Any]) -> disk.Numbers:
+    """What the sizes of results follow from."""
+    seen = [
+        one["visible_tilts"]
+        for one in facts["tomograms"]
+        for _ in range(one["particles"])
+        if one["particles"]
+    ]
+    return disk.Numbers(
+        particles=facts["particles"],
+        visible_tilts=median(seen),
+        series_pixel=facts["pixel_size"],
+        tomograms=len(facts["tomograms"]),
+        tilts=sum(one["tilts"] for one in facts["tomograms"]),
     )
-    tell(
-        (f for f, h in there.items() if h.size < h.needed),
-        "is cut short, {size} of {needed} bytes",
-        "copy it again",
+
+
+def _row_of_set(one: Mapping[str, Any]) -> Row:
+    found = (
+        f"{one['particles_file']}: {one['particles']} particles; {one['tomograms_file']}: "
+        f"{one['tomograms']} tomogram{'s' * (one['tomograms'] > 1)}; columns, names, numbers, positions"
     )
-    tell(
-        (f for f, h in there.items() if h.shape != shape),
-        "has another size than the first",
-        "RELION needs one size",
-    )
-    tell(
-        (f for i, f in images if f in there and i > there[f].sections),
-        "has only {sections} tilts",
-        "correct one",
-    )
-    tell(
-        wrong, f"has {{pixel:g}} Å/px in its header, but {pixel:g} in the STAR file", "correct the wrong one"
-    )
-    if unset and pixel != 1:
-        found.warnings.append(
-            f"{unset[0]}: its header has no pixel size; {pixel:g} Å is taken from the STAR file."
+    return Row(FINE, "data", found)
+
+
+def _row_of_series(facts: Mapping[str, Any]) -> Row:
+    tilts = [one["tilts"] for one in facts["tomograms"]]
+    span = f"{min(tilts)} tilts" if min(tilts) == max(tilts) else f"{min(tilts)} to {max(tilts)} tilts"
+    found = f"{len(tilts)} of {span} at {facts['pixel_size']:g} Å: columns, images, headers, sizes of files"
+    return Row(FINE, "tilt series", found)
+
+
+def _check_config(config: Mapping[str, Any], configfiles: Sequence[str | Path]) -> Iterator[Row]:
+    given = [_read(path) for path in configfiles if not Path(path).samefile(DEFAULT)]
+    diameter, symmetry = config["particle"]["diameter"], config["particle"]["symmetry"]
+    if configfiles and not any("diameter" in (one.get("particle") or {}) for one in given):
+        found = (
+            f"particle.diameter is the tutorial's {diameter:g} Å, a ribosome's; no config of yours says so"
         )
-    return shape
+        yield Row(WARNING, "diameter", found, "set particle.diameter to the longest extent of your particle")
+    if symmetry == "I5":
+        yield Row(PROBLEM, "symmetry", "RELION knows I5 by name only", "use I, I1, I2, I3 or I4")
+    for key, value in _texts(config):
+        if not names.has_no_controls(value):
+            found = f"{key}, {value!r}, has a control character"
+            yield Row(PROBLEM, "config", found, "take it out")
 
 
-@dataclass(frozen=True)
-class _Header:
-    """What an MRC header says: image size in px, images, Å/px, and the bytes that are there and needed."""
-
-    shape: tuple[int, int] = (0, 0)
-    sections: int = 0
-    pixel: float = 0
-    size: int = 0
-    needed: int = 0
+def _read(path: str | Path) -> dict[str, Any]:
+    return yaml.safe_load(Path(path).read_text()) or {}
 
 
-def _header(path: str) -> _Header | None:
-    """The header of an MRC file; None if there is none."""
-    try:
-        with open(path, "rb") as file:
-            start = file.read(HEADER_DTYPE.itemsize)
-            size = os.fstat(file.fileno()).st_size
-        header = np.frombuffer(start, HEADER_DTYPE)[0]
-        if header["machst"][0] == 0x11:
-            header = np.frombuffer(start, HEADER_DTYPE.newbyteorder(">"))[0]
-        x, y, sections = (int(header[axis]) for axis in ("nx", "ny", "nz"))
-        data = x * y * sections * dtype_from_mode(header["mode"]).itemsize
-        pixel = float(header["cella"]["x"]) / max(int(header["mx"]), 1)
-        return _Header((y, x), sections, pixel, size, len(start) + int(header["nsymbt"]) + data)
-    except (OSError, ValueError):
-        return None
+def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every text of a config, names of keys too, with its key."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            here = f"{key}.{name}".lstrip(".")
+            yield here, str(name)
+            yield from _texts(inner, here)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value, 1):
+            yield from _texts(inner, f"{key}.{number}")
 
 
-def _image(name: str) -> tuple[int, str]:
-    """`3@stack.mrcs` -> (3, stack.mrcs); a file of its own is image 1."""
-    number, _, file = name.rpartition("@")
-    return int(number) if number.isdigit() else 1, file
+def _check_numbers(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str, Any]) -> Iterator[Row]:
+    """Tilts and particles enough, and a particle that fits."""
+    tomograms, count = facts["tomograms"], facts["particles"]
+    fewest = max(FEWEST_TILTS, median(one["tilts"] for one in tomograms) / 2)
+    if few := [one for one in tomograms if one["tilts"] < fewest]:
+        listed = ", ".join(f"{one['name']} ({one['tilts']})" for one in few[:4])
+        more = f" and {len(few) - 4} more" if len(few) > 4 else ""
+        found = f"few tilts in {len(few)} of {len(tomograms)} tilt series: {listed}{more}"
+        yield Row(WARNING, "tilt series", found, "see whether they are whole, or leave them out")
+    diameter = config["particle"]["diameter"]
+    thin = min(tomograms, key=lambda one: min(one["size"]) * one["pixel_size"])
+    if diameter > (extent := min(thin["size"]) * thin["pixel_size"]):
+        found = f"particle.diameter, {diameter:g} Å, is more than {thin['name']} measures, {extent:.0f} Å"
+        yield Row(WARNING, "diameter", found, "check the diameter and rlnTomoSizeX/Y/Z")
+    classes = [
+        int(K)
+        for name, step in recipe
+        if step == "class3d"
+        for _, K in variants(recipe.settings(name, step)).values()
+    ]
+    if classes:
+        yield _row_of_counts(count, max(classes), "class", FEWEST_PER_CLASS)
+    if any(step == "refine3d" for _, step in recipe):
+        yield _row_of_counts(count, 2, "half set", FEWEST_PER_HALF)
 
 
-def _make_numeric(table: pd.DataFrame, columns: Iterable[str], path: str, found: Findings) -> None:
-    for column in columns:
-        if not pd.api.types.is_numeric_dtype(table[column]):
-            table[column] = pd.to_numeric(table[column], errors="coerce")
-        if (bad := ~np.isfinite(table[column])).any():
-            found.problems.append(f"{path}: {column} is not a number in {_rows(bad)}; correct or remove it.")
+def _row_of_counts(count: int, parts: int, kind: str, fewest: int) -> Row:
+    found = f"{count / parts:.0f} of {count} for each {kind}, if shared out evenly among {parts}"
+    if count >= fewest * parts:
+        return Row(FINE, "particles", found)
+    cure = f"below {fewest} each, results mean little: pick more particles" + ", or ask for fewer classes" * (
+        kind == "class"
+    )
+    return Row(PROBLEM if count < 2 * parts else WARNING, "particles", found, cure)
 
 
-def _rows(which: pd.Series) -> str:
-    """The rows that a mask selects, counted from 1 as in the file."""
-    rows = (np.flatnonzero(which) + 1).tolist()
-    return f"row{'s' * (len(rows) > 1)} {some(rows)}"
+def _check_set_up(
+    config: Mapping[str, Any],
+    asked: Asked,
+    used: Mapping[str, set[str]],
+    needs: Sequence[disk.Need],
+    local: bool,
+    remembered: Remembered,
+) -> list[Row]:
+    engine = config["engine"]
+    rows = list(setup_check.check_software(engine, used, remembered))
+    if not any(row.level == PROBLEM and row.checked == "software" for row in rows):
+        rows += setup_check.check_gpu(engine, asked, local)
+        rows += setup_check.check_mpi(engine, asked, local)
+    if not local:
+        rows = [_elsewhere(row) if row.level == PROBLEM else row for row in rows]
+    stacks = max((need.bytes for need in needs if need.what == disk.IMAGES), default=0)
+    if {"align", "class3d", "refine3d"} & set(asked):
+        rows += setup_check.check_scratch(engine["scratch"], local, stacks)
+    if needs:
+        rows += setup_check.check_disk(needs, config.get("keep"), RESULTS)
+    return rows
+
+
+def _elsewhere(row: Row) -> Row:
+    return replace(row, level=WARNING, found=f"{row.found} (here; jobs run elsewhere)")

@@ -8,81 +8,22 @@ import mrcfile
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from input_sets import CENTRED, PIXEL, SIZE, change, write_set
 
 from stacycle import inputs, star
 from stacycle.errors import UserError
+from stacycle.input_set import Findings
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "data"
-PIXEL = 2.0  # Å
-SIZE = np.array([200, 180, 60])  # px, the tomogram
-IMAGE = (260, 300)  # px, (y, x)
-CENTRED = [f"rlnCenteredCoordinate{axis}Angst" for axis in "XYZ"]
-
-
-def write_set(
-    folder, names=("TS_01", "TS_02"), particles=6, tilts=3, group="optics1", pixel=PIXEL, image=IMAGE, seed=1
-):
-    """A small set with sound images below `folder`, which may have blanks; returns its config entry."""
-    folder = Path(folder)
-    rng = np.random.default_rng(seed)
-    rows = []
-    for name in names:
-        images = folder / f"{name}.mrcs"
-        images.parent.mkdir(parents=True, exist_ok=True)
-        mrcfile.write(images, np.zeros((tilts, *image), np.int8), voxel_size=pixel, overwrite=True)
-        series = pd.DataFrame(
-            {
-                "rlnMicrographName": [f"{i + 1}@{images}" for i in range(tilts)],
-                "rlnMicrographPreExposure": 3.0 * np.arange(tilts),
-                "rlnTomoXTilt": 0.0,
-                "rlnTomoYTilt": np.linspace(-60, 60, tilts),
-                "rlnTomoZRot": 85.0,
-                "rlnTomoXShiftAngst": 0.0,
-                "rlnTomoYShiftAngst": 0.0,
-                "rlnDefocusU": 3e4,
-                "rlnDefocusV": 3e4,
-                "rlnDefocusAngle": 0.0,
-            }
-        )
-        star.write(folder / f"{name}.star", {name: series})
-        rows.append(
-            {
-                "rlnTomoName": name,
-                "rlnVoltage": 300.0,
-                "rlnSphericalAberration": 2.7,
-                "rlnAmplitudeContrast": 0.1,
-                "rlnTomoTiltSeriesPixelSize": pixel,
-                "rlnTomoHand": -1,
-                "rlnOpticsGroupName": group,
-                "rlnTomoTiltSeriesStarFile": str(folder / f"{name}.star"),
-                "rlnTomoTomogramBinning": 4.0,
-                **dict(zip([f"rlnTomoSize{a}" for a in "XYZ"], SIZE.tolist(), strict=True)),
-            }
-        )
-    picks = pd.DataFrame({"rlnTomoName": np.repeat(names, particles)})
-    cells = rng.permutation(18 * 18 * 18)[:particles]  # all different
-    picks[CENTRED] = (
-        np.tile(np.stack(np.unravel_index(cells, (18, 18, 18)), 1) / 20 - 0.43, (len(names), 1))
-        * SIZE
-        * pixel
-    )
-    picks[["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]] = rng.uniform(0, 180, (len(picks), 3))
-    star.write(folder / "tomograms.star", {"global": pd.DataFrame(rows)})
-    star.write(folder / "particles.star", {"particles": picks})
-    return {"tomograms": str(folder / "tomograms.star"), "particles": str(folder / "particles.star")}
 
 
 @pytest.fixture(autouse=True)
 def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def change(path, edit, table=None):
-    """Rewrite a table of a STAR file (the first one, unless named) by a function."""
-    tables = star.read(path)
-    table = table or next(iter(tables))
-    star.write(path, {**tables, table: edit(tables[table])})
 
 
 def merged(*sets):
@@ -294,7 +235,11 @@ def put(row, **values):
         ),
         ("tomograms", put(0, rlnTomoSizeZ=0), "a/tomograms.star: rlnTomoSizeZ is not above 0 in row 1"),
         ("tomograms", put(1, rlnTomoName="TS_01"), "a/tomograms.star: TS_01 stands there twice"),
-        ("tomograms", put(1, rlnTomoName="TS 02"), "a/tomograms.star: the name TS 02 has a blank or slash"),
+        (
+            "tomograms",
+            put(1, rlnTomoName="TS 02"),
+            "a/tomograms.star: RELION cannot use tomogram 'TS 02' as a name",
+        ),
         (
             "tomograms",
             put(1, rlnTomoTiltSeriesStarFile="b/TS_02.star"),
@@ -304,6 +249,12 @@ def put(row, **values):
         ("TS_02", drop("rlnDefocusU"), "a/TS_02.star: has no column rlnDefocusU"),
         ("TS_02", drop("rlnMicrographName"), "a/TS_02.star: has no table with a column rlnMicrographName"),
         ("TS_02", put(1, rlnTomoYTilt=np.nan), "a/TS_02.star: rlnTomoYTilt is not a number in row 2"),
+        (
+            "particles",
+            put(2, rlnTomoName=None),
+            "a/particles.star: has no rlnTomoName in row 3; correct or remove",
+        ),
+        ("TS_02", put(2, rlnTomoXTilt="q"), "a/TS_02.star: rlnTomoXTilt is not a number in row 3"),
         (
             "TS_02",
             put(0, rlnMicrographName="1@a/none.mrcs"),
@@ -335,6 +286,32 @@ def test_an_image_that_is_cut_short_is_told_by_its_size():
     with image.open("r+b") as file:
         file.truncate(100)
     assert "image a/TS_02.mrcs is missing or no MRC file" in complaint(one)
+
+
+@pytest.mark.parametrize("header", [b"", b"\0" * 1024, b"\xff" * 1024])
+def test_an_image_that_is_empty_or_has_a_senseless_header_is_told(header):
+    one = write_set("a")
+    Path("a/TS_02.mrcs").write_bytes(header)
+    assert "image a/TS_02.mrcs is missing or no MRC file" in complaint(one)
+
+
+@given(
+    file=st.sampled_from(["tomograms.star", "particles.star", "TS_01.star", "TS_01.mrcs"]),
+    place=st.floats(0, 1),
+    old=st.integers(0, 30),
+    new=st.binary(max_size=8)
+    | st.sampled_from([b"nan", b"-inf", b"1e999", b'"', b" ", b"\n\n", b"@", b"loop_", b"#"]),
+)
+@hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+def test_damage_anywhere_is_told_in_sentences_or_does_no_harm(file, place, old, new):
+    one = write_set("a", names=("TS_01",), particles=2)
+    path = Path("a") / file
+    sound = path.read_bytes()
+    start = int(place * min(len(sound), 3000 if file.endswith(".star") else 1024))
+    path.write_bytes(sound[:start] + new + sound[start + old :])
+    found = Findings()
+    merged = inputs.read([one], found)
+    assert (merged is None) == bool(found.problems)
 
 
 def test_a_pixel_size_that_differs_between_star_file_and_image_is_told():

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -94,3 +95,17 @@ def test_the_embedded_engine_needs_no_relion_and_runs_its_programs(monkeypatch):
     for program in software.PROGRAMS:
         argv = software.resolve(EMBEDDED, [program, "--version"])
         assert subprocess.run(argv, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("folder", ["-x", "a; touch x", 'it\'s "mine"', "$(touch x)"])
+def test_a_folder_of_any_name_is_neither_run_nor_taken_for_an_option(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(folder).mkdir()
+    for program in software.PROGRAMS:
+        (Path(folder) / program).write_text("#!/bin/sh\necho 'RELION version: 5.0.1'\n")
+        (Path(folder) / program).chmod(0o755)
+    engine = {"kind": "relion", "bin": folder}
+    assert software.check(engine) == "RELION 5.0.1"
+    argv = software.resolve(engine, ["mpirun", "-n", "3", "relion_refine_mpi", "--version"])
+    assert argv[3] == str(tmp_path / folder / "relion_refine_mpi")
+    assert not (tmp_path / "x").exists()

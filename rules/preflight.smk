@@ -1,0 +1,35 @@
+"""Preflight: is all there that the run needs? By hand (`snakemake preflight`), and before the first job of every run."""
+
+from stacycle import preflight
+
+
+# Before any job starts and any output is deleted: a mistake in an added set costs nothing that is there.
+onstart:
+    report = preflight.run(
+        config,
+        recipe,
+        preflight.asked_by(workflow.dag.needrun_jobs()),
+        configfiles=workflow.configfiles,
+        local=workflow.local_exec,
+    )
+    preflight.say(report)
+    if report.of(preflight.PROBLEM):
+        raise WorkflowError(
+            f"Nothing was started: see the problems in {preflight.TABLE}."
+        )
+
+
+rule preflight:
+    log:
+        "logs/preflight.log",
+    localrule: True
+    conda:
+        "../envs/conda.yaml"
+    params:
+        asked=lambda wc: preflight.asked_by(workflow.rules),
+        configfiles=[str(path) for path in workflow.configfiles],
+        local=workflow.local_exec,
+    message:
+        "Check the data and the set-up"
+    script:
+        "../scripts/preflight.py"

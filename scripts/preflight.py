@@ -1,0 +1,13 @@
+"""Preflight: one table of what was checked, and exit status 1 if there is a problem."""
+
+from stacycle import job, preflight
+from stacycle.recipe import Recipe
+
+config, params = snakemake.config, snakemake.params
+
+with job.task(snakemake.log[0], "preflight") as say:
+    report = preflight.run(
+        config, Recipe.from_config(config), params.asked, configfiles=params.configfiles, local=params.local
+    )
+    preflight.refuse(report)
+    say(str(report))
