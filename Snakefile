@@ -38,6 +38,7 @@ wildcard_constraints:
 
 
 include: "rules/common.smk"
+include: "rules/preflight.smk"
 include: "rules/inputs.smk"
 include: "rules/extract.smk"
 include: "rules/reconstruct.smk"
@@ -51,6 +52,7 @@ include: "rules/cycle.smk"
 include: "rules/ctfrefine.smk"
 include: "rules/polish.smk"
 include: "rules/report.smk"
+include: "rules/tidy.smk"
 
 
 rule all:
@@ -58,4 +60,5 @@ rule all:
     input:
         "results/report.html",
         "results/ladder.tsv",
+        tidied(),
     localrule: True

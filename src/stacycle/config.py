@@ -35,6 +35,7 @@ def validate(config: dict[str, Any]) -> dict[str, Any]:
     """
     schema = _read(SCHEMA)
     _refuse(_schema_problems(config, schema))
+    config["keep"] = _filled(config.get("keep"), schema["properties"]["keep"])
     order = [*_read(DEFAULT)["rounds"], *config["rounds"]]
     given = {name: settings for name, settings in config["rounds"].items() if settings is not None}
     rounds = config["rounds"] = {name: given[name] for name in dict.fromkeys(order) if name in given}

@@ -45,7 +45,7 @@ def test_the_default_round_says_every_key_with_the_schemas_default():
     assert cycle["ctfrefine"]["regularised"] == written["bin4"]["cycle"]["ctfrefine"]["regularised"]
     assert cycle["polish"]["motion"] == written["bin4"]["cycle"]["polish"]["motion"]
     properties = yaml.safe_load(config.SCHEMA.read_text())["properties"]
-    for section in ("particle", "engine"):
+    for section in ("particle", "engine", "keep"):
         assert default[section] == {k: v["default"] for k, v in properties[section]["properties"].items()}
 
 
