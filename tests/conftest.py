@@ -47,22 +47,23 @@ class Project:
         self, *arguments: str, change: dict | None = None, timeout: float = 900
     ) -> subprocess.CompletedProcess:
         """Run `snakemake` with the project's config, `change` laid over it."""
+        return subprocess.run(
+            self.command(*arguments, change=change),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=os.environ | {"PYTHONWARNINGS": "ignore"},
+            cwd="/",
+        )
+
+    def command(self, *arguments: str, change: dict | None = None) -> list[str]:
+        """The `snakemake` command line for the project's config, `change` laid over it."""
         configfile = self.folder / "config.yaml"
         configfile.write_text(yaml.safe_dump(overlay(self.config, change or {})))
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-        command += [
-            "--directory",
-            str(self.folder),
-            "--configfile",
-            str(configfile),
-            "--cores",
-            "2",
-            *arguments,
+        return [
+            *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")),
+            *("--directory", str(self.folder), "--configfile", str(configfile), "--cores", "2", *arguments),
         ]
-        environment = os.environ | {"PYTHONWARNINGS": "ignore"}
-        return subprocess.run(
-            command, capture_output=True, text=True, timeout=timeout, env=environment, cwd="/"
-        )
 
     def jobs(self, change: dict | None = None, *arguments: str) -> list[str]:
         """What `snakemake -n` says it would do, one line per job: the jobs' messages."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
+import zlib
 from pathlib import Path
 
 import mrcfile
@@ -29,6 +31,7 @@ PROGRAMS = (
     "relion_tomo_refine_ctf",
     "relion_tomo_align",
 )
+FLAGS = json.loads((Path(__file__).parents[1] / "golden/cli.json").read_text())
 TILTS = 3  # images in each particle's stack
 REACHED = "fakeResolution"  # column of tomograms.star: how fine (Å) a bin1 map of these tilt series is
 FIRST, FINEST = 9.55, 3.86835  # Å: of the first bin1 map, and of the tutorial's last
@@ -81,6 +84,9 @@ def main(folder: Path, program: str, argv: list[str]) -> int:
     if argv == ["--version"]:
         print(f"RELION version: {behaviour['version']} \nPrecision: BASE=double")
         return 0
+    if argv == ["--help"]:
+        print(*(f"{flag:>30} : as RELION 5.0.1 has it" for flag in FLAGS[program]), sep="\n")
+        return 0
     with (folder / "commands.jsonl").open("a") as record:
         record.write(json.dumps([program, *argv]) + "\n")
     if program == "mpirun":  # rank 0 of -n M does the work
@@ -117,7 +123,8 @@ def subtomo(flags: dict[str, str]) -> None:
     pixel = tomograms["rlnTomoTiltSeriesPixelSize"].iloc[0]
     groups = list(dict.fromkeys(tomograms["rlnOpticsGroupName"]))
     number = particles.groupby("rlnTomoName").cumcount() + 1
-    particles["rlnTomoParticleName"] = particles["rlnTomoName"] + "/" + number.astype(str)
+    if "rlnTomoParticleName" not in particles:
+        particles["rlnTomoParticleName"] = particles["rlnTomoName"] + "/" + number.astype(str)
     particles["rlnImageName"] = f"{out}Subtomograms/" + particles["rlnTomoParticleName"] + "_stack2d.mrcs"
     particles["rlnTomoVisibleFrames"] = f"[{','.join('1' * TILTS)}]"
     of_each = tomograms["rlnOpticsGroupName"].loc[particles["rlnTomoName"]]
@@ -251,6 +258,8 @@ def class3d(flags: dict, particles: pd.DataFrame, optics: pd.DataFrame, files: t
         write_particles(f"{start}_data.star", particles, optics)
         write_set(f"{start}_optimisation_set.star", f"{start}_data.star", *files)
         write_optimiser(start, CHANGES[iteration] if count > 1 else 0.0)
+        if iteration:
+            write_sampling(start)
 
 
 def final_classes(number: int, tau: float) -> np.ndarray:
@@ -274,13 +283,15 @@ def auto_refine(
     flags: dict, particles: pd.DataFrame, optics: pd.DataFrame, files: tuple, box: int, pixel: float
 ):
     root = flags["--o"]
-    for name in ("class001", "half1_class001_unfil", "half2_class001_unfil"):
-        show_particle(flags, f"{root}_{name}.mrc", box, pixel, 16)
+    for name, fine in {"class001": 16, "half1_class001_unfil": 16, "half2_class001_unfil": 16.1}.items():
+        show_particle(flags, f"{root}_{name}.mrc", box, pixel, fine)
     best = CLASSES.loc[[5]].assign(share=1.0, resolution=15.6718)
     write_model(f"{root}_model.star", [f"{root}_class001.mrc"], best, box, pixel, 1)
-    halves = np.arange(len(particles)) % 2 + 1
+    halves = particles.get("rlnRandomSubset", np.arange(len(particles)) % 2 + 1)
     write_particles(f"{root}_data.star", particles.assign(rlnClassNumber=1, rlnRandomSubset=halves), optics)
     write_set(f"{root}_optimisation_set.star", f"{root}_data.star", *files)
+    write_optimiser(root, 0.0)
+    write_sampling(root)
 
 
 def mask_create(flags: dict[str, str]) -> None:
@@ -389,12 +400,17 @@ def write_model(
     starfile.write(blocks, path, overwrite=True)
 
 
+def write_sampling(start: str) -> None:
+    starfile.write({"sampling_general": {"rlnHealpixOrder": 2}}, f"{start}_sampling.star", overwrite=True)
+
+
 def write_optimiser(start: str, changes: float) -> None:
+    number = re.search(r"_it(\d{3})$", start)
     general = {
-        "rlnOutputRootName": start[: -len("_it000")],
+        "rlnOutputRootName": start.removesuffix(number[0]) if number else start,
         "rlnModelStarFile": f"{start}_model.star",
         "rlnExperimentalDataStarFile": f"{start}_data.star",
-        "rlnCurrentIteration": int(start[-3:]),
+        "rlnCurrentIteration": int(number[1]) if number else -1,
         "rlnOverallAccuracyRotations": 1.8,
         "rlnOverallAccuracyTranslationsAngst": 2.49828,
         "rlnChangesOptimalOrientations": 1.0,
@@ -421,10 +437,11 @@ def write_map(path: str, data: np.ndarray, pixel: float) -> None:
 
 
 def write_hollow(path: str, shape: tuple, pixel: float, label: str = "", mode: int = 2) -> None:
-    """An MRC file of zeros, a hole in the disk, with a label."""
+    """An MRC file of zeros, a hole in the disk, with a label, and a voxel per section that tells it from others."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with mrcfile.new_mmap(path, shape, mrc_mode=mode, overwrite=True) as file:
         file.voxel_size = pixel
+        file.data[:, shape[1] // 2, 0] = 1 + zlib.crc32(path.encode()) % 1000
         if label:
             file.add_label(label)
 

@@ -135,7 +135,7 @@ def test_a_variant_that_changes_the_outcome_reruns_all_that_follows_and_back_aga
     changed = of_variant("polish", "no_motion") | {DECIDE["polish"]} | FOLLOWS | REPORT
     assert project.run() == changed
     assert project.decision("polish")["choice"] == {"variant": "no_motion"}
-    assert f"--t {POLISH}/no_motion/tomograms.star" in project.last_command("relion_tomo_subtomo")
+    assert f"--p {POLISH}/no_motion/particles.star" in project.last_command("relion_tomo_subtomo")
     project.set(polish={"no_motion": {"shift_only": False}})
     assert project.run() == changed
     assert project.decision("polish")["choice"] == {"variant": "motion"}
@@ -156,7 +156,7 @@ def test_a_person_who_keeps_another_variant_reruns_no_variant(project: Cycle) ->
     assert project.run() == {DECIDE["polish"]} | FOLLOWS | REPORT
     project.set(keep={"polish": "before"})
     assert project.run() == {DECIDE["polish"]} | FOLLOWS | REPORT
-    assert f"--t {CTFREFINE}/regularised/tomograms.star" in project.last_command("relion_tomo_subtomo")
+    assert f"--t {CTFREFINE}/tomograms.star" in project.last_command("relion_tomo_subtomo")
 
 
 def test_a_new_variant_reruns_no_other(project: Cycle) -> None:
@@ -181,7 +181,7 @@ def test_what_beats_nothing_is_rolled_back_and_what_follows_starts_from_the_stat
         files = [project.folder / folder / name for folder in (CTFREFINE, POLISH)]
         assert files[0].read_bytes() == files[1].read_bytes()
     command = project.last_command("relion_tomo_subtomo")
-    assert f"--t {CTFREFINE}/regularised/tomograms.star" in command
+    assert f"--t {CTFREFINE}/tomograms.star" in command
     assert "--mot" not in command
 
 
@@ -206,7 +206,8 @@ def test_if_all_variants_fail_it_says_so_and_the_next_run_tries_them_again(proje
     assert done.returncode != 0
     (said,) = re.findall(r"ERROR: All.*", done.stderr)
     assert said.startswith(
-        "ERROR: All 2 variants failed (motion: relion_tomo_align failed with exit status 1: out of mem"
+        "ERROR: All 2 variants failed (motion: relion_tomo_align failed with exit status 1: "
+        "relion_tomo_align ran out of memory"
     )
     assert "Traceback" not in done.stderr
     project.programs()

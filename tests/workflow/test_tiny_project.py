@@ -1,12 +1,19 @@
-"""A small project run whole with the embedded engine, then changed: what is done again, and what is not."""
+"""A small project run whole with the embedded engine, killed again and again on the way; then changed.
+
+What is done again, and what is not.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import kills
 import pytest
 from conftest import TINY, Project
+
+from stacycle import config, disk, lineage, preflight
+from stacycle.recipe import Recipe
 
 pytestmark = pytest.mark.slow
 
@@ -55,16 +62,64 @@ ALIGN = {"bin4: align to one reference, T1"}
 AFTER_EXTRACT = {"bin4: reconstruct the average"} | ALIGN | AFTER_ALIGN
 
 
+KILLS = 24
+
+
 @pytest.fixture(scope="module")
-def finished(tiny_data: Path) -> Project:
+def killed(tiny_data: Path) -> tuple[Project, kills.Story]:
+    """The project, finished, and how often it was killed before it was."""
     project = Project(tiny_data, TINY)
-    done = project.snakemake()
-    assert done.returncode == 0, done.stderr[-6000:]
-    return project
+    return project, kills.run_with_kills(project.command("--rerun-incomplete"), tiny_data, KILLS, seed=1)
+
+
+@pytest.fixture(scope="module")
+def finished(killed: tuple[Project, kills.Story]) -> Project:
+    return killed[0]
 
 
 def bin4(**steps: dict) -> dict:
     return {"rounds": {"bin4": steps}}
+
+
+def test_a_run_that_is_killed_at_random_moments_goes_on_each_time(
+    killed: tuple[Project, kills.Story], record_property
+) -> None:
+    story = killed[1]
+    record_property("kills: how many, in how many kinds of jobs", f"{len(story.kills)}, {len(story.hit)}")
+    assert len(story.kills) >= 20
+    assert {kill.how for kill in story.kills} == set(kills.WAYS)
+
+
+def test_what_a_killed_run_had_finished_is_not_done_again(finished: Project, record_property) -> None:
+    results = finished.folder / "results"
+    twice, starts = kills.done_twice(results), kills.started(results)
+    record_property("kills: iterations or tomograms done twice", f"{sum(twice.values())} {twice or ''}")
+    assert all(number < starts[folder] for folder, number in twice.items()), "more than one at a new start"
+    assert kills.run_again_though_finished(results) == []
+
+
+def test_nothing_in_a_run_that_was_killed_is_of_mixed_states_or_incomplete(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(finished.folder)
+    assert lineage.audit("results") == []
+
+
+@pytest.mark.parametrize("sweep", ["ctfrefine", "polish"])
+def test_a_variant_that_was_killed_is_run_again_and_not_taken_for_a_failed_one(
+    sweep: str, finished: Project
+) -> None:
+    decision = json.loads((finished.folder / f"results/bin4/cycle1/{sweep}/decision.json").read_text())
+    assert not any(row.get("failed") for row in decision["candidates"])
+
+
+def test_what_the_results_take_on_disk_was_foretold(finished: Project, record_property) -> None:
+    loaded = config.load(config.DEFAULT, finished.folder / "config.yaml")
+    facts = json.loads((finished.folder / "results/inputs/preflight.json").read_text())
+    needs = disk.needed(Recipe.from_config(loaded), loaded, preflight.numbers_of(facts))
+    ratio = sum(need.bytes for need in needs) / disk.used(finished.folder / "results")[0]
+    record_property("disk: foretold, of what the small project takes", f"{ratio:.2f}")
+    assert 1 <= ratio < 1.3
 
 
 def test_a_finished_project_has_nothing_to_do(finished: Project) -> None:
@@ -88,6 +143,7 @@ def test_a_finished_project_has_nothing_to_do(finished: Project) -> None:
         (bin4(cycle={"polish": {"no_motion": None}}), AFTER_POLISH),
         (bin4(cycle={"keep": {"ctfrefine": "before"}}), AFTER_CTFREFINE),
         ({"rounds": {"bin2": {"box": 44}}}, BIN2),
+        ({"rounds": {"bin2": None}}, REPORT),
         (bin4(class3d={"lowpass": 45}), CLASS3D | AFTER_CLASS3D),
         (bin4(class3d={"T": [0.5, 2, 4]}), {"bin4: classify without alignment, T4_K2"} | AFTER_CLASS3D),
         (bin4(class3d={"iteration": 3}), AFTER_CLASS3D),

@@ -182,7 +182,7 @@ def test_every_variant_is_reconstructed_and_postprocessed_alike(replay: Replay) 
 
 
 WHAT_COMES_NEXT = {  # re-extract from the best Polish job, generate a bin2 reference, refine, classify, select; cycle
-    "extract": f"relion_tomo_subtomo --p {POLISH}motion/particles.star --t {POLISH}motion/tomograms.star "
+    "extract": f"relion_tomo_subtomo --p {POLISH}motion/particles.star --t {POLISH}tomograms.star "
     f"--mot {POLISH}motion/motion.star --theme classic --o results/bin2/extract/ --b 180 --bin 2 --min_frames 1 "
     "--float16 --stack2d --j 2",
     "reconstruct": "relion_tomo_reconstruct_particle --i results/bin2/extract/optimisation_set.star --theme classic "
@@ -193,7 +193,7 @@ WHAT_COMES_NEXT = {  # re-extract from the best Polish job, generate a bin2 refe
     "cycle": "relion_tomo_reconstruct_particle --i results/bin2/select/optimisation_set.star --theme classic "
     "--o results/bin2/cycle1/reference/ --b 360 --bin 1 --j 2 --j_out 2 --j_in 1 --sym C1",
     "bin1": "relion_tomo_subtomo --p results/bin2/cycle1/polish/motion/particles.star "
-    "--t results/bin2/cycle1/polish/motion/tomograms.star --mot results/bin2/cycle1/polish/motion/motion.star "
+    "--t results/bin2/cycle1/polish/tomograms.star --mot results/bin2/cycle1/polish/motion/motion.star "
     "--theme classic --o results/bin1/extract/ --b 360 --bin 1 --min_frames 1 --float16 --stack2d --j 2",
 }
 
@@ -211,7 +211,7 @@ def test_bin2_is_refined_with_the_trajectories_in_small_steps(replay: Replay) ->
     bin2 = [word.replace(BIN4, "results/bin2/") for word in expected]
     changed = {
         "--i": "results/bin2/extract/particles.star",
-        "--tomograms": f"{POLISH}motion/tomograms.star",
+        "--tomograms": f"{POLISH}tomograms.star",
         "--ref": "results/bin2/reconstruct/merged.mrc",
         "--ini_high": "10",
         "--particle_diameter": "610",
@@ -292,7 +292,8 @@ def test_the_cycle_keeps_what_the_tutorial_shows(replay: Replay) -> None:
         "postprocess.star": "postprocess/postprocess.star",
     }.items():
         if name == "optimisation_set.star":
-            assert star.read_optimisation_set(kept / name) == star.read_optimisation_set(won / made)
+            ours, theirs = (star.read_optimisation_set(path) for path in (kept / name, won / made))
+            assert (ours.particles, ours.trajectories) == (theirs.particles, theirs.trajectories)
         else:
             assert (kept / name).read_bytes() == (won / made).read_bytes()
 
