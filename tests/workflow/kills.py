@@ -47,7 +47,9 @@ class Story:
     starts: int = 0
 
 
-def run_with_kills(command: Sequence[str], project: Path, most: int, seed: int, longest: float = 2) -> Story:
+def run_with_kills(
+    command: Sequence[str], project: Path, most: int, seed: int, longest: float = 1.5
+) -> Story:
     """Run a Snakemake command until it has finished, killing it up to `most` times, `longest` seconds into a job.
 
     RuntimeError if it fails by itself.
