@@ -51,6 +51,8 @@ _FAULTS = {
     ),
 }
 _DROPPED = re.compile(r"!(\d+|One) particles? (?:were|was) removed because")
+# A run on GPUs says so for each thread, and then that its CPU instructions run too.
+_ON_GPU = re.compile(r"mapped to device \S")
 _NO_GPU = re.compile(r"Running CPU instructions|do NOT have support for GPUs")
 
 
@@ -436,11 +438,12 @@ def _check_estimation_box(task: Task) -> None:
 
 def _check_lines(command: Command, lines: Sequence[str]) -> None:
     """What the program said that means a fault."""
+    wants_gpu = "--gpu" in command.flags and not any(map(_ON_GPU.search, lines))
     for line in lines:
         for pattern, fault in _FAULTS.items():
             if found := re.search(pattern, line):
                 raise UserError(f"it {fault.format(*found.groups())}.")
-        if "--gpu" in command.flags and _NO_GPU.search(line):
+        if wants_gpu and _NO_GPU.search(line):
             raise UserError("it ran on the CPU, for it was built without CUDA; use a GPU build or no GPU.")
 
 

@@ -109,6 +109,15 @@ def test_postprocessing_without_a_mask_has_one_fsc_only(project: Path) -> None:
         verify.after(made, [], [])
 
 
+@pytest.mark.parametrize("leader", ["", " on follower 1"], ids=["one process", "MPI"])
+def test_a_refinement_on_gpus_says_that_its_cpu_instructions_run_too(leader: str, project: Path) -> None:
+    on_cpus = [" Running CPU instructions in double precision. "]
+    on_gpus = [f" Thread {thread}{leader} mapped to device 0" for thread in range(2)]
+    verify.after(command(f"{ALIGN} --gpu"), [], [*on_gpus, *on_cpus])
+    with pytest.raises(ProgramError, match="ran on the CPU"):
+        verify.after(command(f"{ALIGN} --gpu"), [], on_cpus)
+
+
 @pytest.mark.parametrize("content", [None, b""])
 def test_a_file_that_was_not_written_is_told_with_the_programs_last_words(
     project: Path, content: bytes | None
