@@ -35,6 +35,7 @@ def validate(config: dict[str, Any]) -> dict[str, Any]:
     """
     schema = _read(SCHEMA)
     _refuse(_schema_problems(config, schema))
+    _refuse(list(_wrong_engine(config["engine"])))
     config["keep"] = _filled(config.get("keep"), schema["properties"]["keep"])
     order = [*_read(DEFAULT)["rounds"], *config["rounds"]]
     given = {name: settings for name, settings in config["rounds"].items() if settings is not None}
@@ -104,6 +105,20 @@ def _filled(value: Any, schema: dict[str, Any]) -> Any:
     for of_a_variant in schema.get("patternProperties", {}).values():
         named |= {key: _filled(one, of_a_variant) for key, one in value.items() if one is not None}
     return named
+
+
+def _wrong_engine(engine: dict[str, Any]) -> Iterator[str]:
+    """What excludes each other in the section `engine`."""
+    for key in ("modules", "container"):
+        if engine[key] is not None and engine["kind"] == "embedded":
+            yield f"engine.{key}: the embedded engine needs none; set engine.kind to relion, or leave it out."
+    if engine["modules"] is not None and engine["container"] is not None:
+        yield (
+            "engine.modules, engine.container: the one replaces the other; leave one out. A module that Apptainer "
+            "needs is loaded before Snakemake is started."
+        )
+    if engine["container_args"] and engine["container"] is None:
+        yield "engine.container_args: belong to engine.container; name the image there, or leave them out."
 
 
 def _wrong_choices(name: str, settings: dict[str, Any]) -> Iterator[str]:
@@ -245,4 +260,4 @@ def _dotted(*parts: str | int) -> str:
 
 
 def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) and value and value.isprintable() else json.dumps(value)

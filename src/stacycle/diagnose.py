@@ -126,6 +126,13 @@ OUTSIDE = (
         "Somebody cancelled the job (scancel, bkill or the like){where}.",
         _CONTINUE,
     ),
+    # -- the container
+    Fault(
+        r"^FATAL:\s+(?P<why>.+)",
+        "Apptainer could not start the container, and says: {why}.",
+        "See whether the image of `engine.container` can be read, and run there by hand "
+        "(`apptainer exec IMAGE true`); then start again.",
+    ),
     # -- the file system
     Fault(
         r"No space left on device|Disk quota exceeded|EDQUOT|quota exceeded",

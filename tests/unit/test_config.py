@@ -191,6 +191,28 @@ def test_a_key_that_stands_twice_is_refused_where_yaml_would_take_the_last(tmp_p
         ),
         ({"particle": {"diameter": None}}, "particle.diameter: null is not a number above 0 (Longest extent"),
         ({"engine": {"kind": "relion5"}}, "engine.kind: relion5 is not one of relion, embedded"),
+        (
+            {"engine": {"modules": ["a b"]}},
+            'engine.modules: ["a b"] is not text or a list of different items, each text or null (Environment modul',
+        ),
+        ({"engine": {"modules": "relion; touch x"}}, "engine.modules: relion; touch x is not text"),
+        ({"engine": {"modules": "--help"}}, "engine.modules: --help is not text"),
+        ({"engine": {"modules": "relion\n"}}, 'engine.modules: "relion\\n" is not text'),
+        ({"engine": {"modules": []}}, "engine.modules: [] is not text"),
+        ({"engine": {"container": ""}}, 'engine.container: "" is not text or null (Apptainer'),
+        (
+            {"engine": {"modules": "relion/5.0", "container": "relion.sif"}},
+            "engine.modules, engine.container: the one replaces the other; leave one out",
+        ),
+        (
+            {"engine": {"kind": "embedded", "modules": "relion"}},
+            "engine.modules: the embedded engine needs none; set engine.kind to relion, or leave it out",
+        ),
+        (
+            {"engine": {"kind": "embedded", "container": "a.sif"}},
+            "engine.container: the embedded engine needs",
+        ),
+        ({"engine": {"container_args": ["--nv"]}}, "engine.container_args: belong to engine.container; name"),
         ({"inputs": [{"tomograms": "t.star"}]}, "inputs.1.particles: missing; give text"),
         ({"inputs": []}, "inputs: [] is not a list of"),
         ({"rounds": {"bin4": None, "bin2": None, "bin1": None}}, "rounds: all are null"),

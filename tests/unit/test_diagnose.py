@@ -88,6 +88,12 @@ OTHERS = [
         None,
     ),
     (
+        255,
+        "FATAL:   container creation failed: mount hook function failure: no such file or directory",
+        "Apptainer could not start the container, and says: container creation failed",
+        None,
+    ),
+    (
         1,
         "slurmstepd: error: *** JOB 7 ON n5 CANCELLED AT 2026-11-22T10:00:00 DUE TO PREEMPTION ***",
         "higher priority",

@@ -178,7 +178,8 @@ def test_a_machine_without_relion_is_told_what_to_do(workplace: Workplace) -> No
         workplace.project.snakemake(INPUTS, "--forcerun", "inputs", change=change), workplace.folder
     )
     assert re.match(
-        r"RELION was not found in engine\.bin, .*/nowhere; load RELION 5 .*or set engine\.kind", told
+        r"RELION was not found in engine\.bin, .*/nowhere; load RELION 5 .*engine\.container .*engine\.kind to emb",
+        told,
     )
 
 
