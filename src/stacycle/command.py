@@ -45,6 +45,11 @@ class Command:
         """The program, whether or not it is its MPI build: `relion_refine`."""
         return self.program.removesuffix("_mpi")
 
+    @property
+    def ranks(self) -> int:
+        """The MPI ranks that the launcher starts (its last option, see `relion.with_mpi`); 1 without a launcher."""
+        return int(self.launcher[-1]) if self.launcher else 1
+
     def get(self, flag: str) -> str | None:
         """The value of a flag that has one; None if it is not given."""
         return next(iter(self.flags.get(flag, [])), None)

@@ -26,9 +26,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-from stacycle import __version__, diagnose, fingerprint, lineage, resume, verify
+from stacycle import __version__, diagnose, fingerprint, lineage, relion, resume, verify
 from stacycle.command import Command
 from stacycle.errors import ProgramError, UserError
+from stacycle.gpus import Held, hold
 from stacycle.lock import Lock, held
 from stacycle.names import is_shell_safe
 from stacycle.software import resolve
@@ -38,6 +39,7 @@ JOB_FILE = "job.json"
 OUTPUT_FILE = "run.out"  # all that the program said; Snakemake deletes a job's log when it starts it again
 POLL = 0.05  # s
 GRACE = 20.0  # s for a program to end when it is asked to, before it is killed; SLURM allows 30
+ORPHANS_GRACE = 3.0  # s for the ranks of an mpirun that was killed to end; Open MPI's take about 1
 RETRIES = {
     "continue": "It is tried once more, from where it stood.",
     "combine_via_disc": "It is tried once more, without --dont_combine_weights_via_disc.",
@@ -87,28 +89,29 @@ def task(log: str, name: str) -> Iterator[Say]:
 
 
 def run(
-    argv: Sequence[str], folder: str | Path, *, engine: dict[str, Any], makes: Sequence[str | Path], say: Say
+    argv: Sequence[str],
+    folder: str | Path,
+    *,
+    engine: dict[str, Any],
+    makes: Sequence[str | Path],
+    say: Say,
+    gpus: int = 0,
 ) -> None:
     """Run a program, given by RELION's command line, whose output goes to `folder`; or what of it is left to do.
 
     A result that is there and would be the same is kept; a run that was cut off goes on; else what an earlier run left
     is moved aside (`resume.plan`). `engine` is the config's section that says where RELION's programs are. `makes` are
-    the files that must be there, and not empty, when the program has ended well.
+    the files that must be there, and not empty, when the program has ended well. While it runs it has `gpus` GPUs.
     Raises UserError if the program cannot be found, still runs, or its input is unfit; ProgramError if it fails or
     leaves any of the files out.
     """
     folder, command = Path(folder), Command.of(argv)
-    executable = resolve(engine, list(argv))[0]
-    if shutil.which(executable) is None:
-        raise UserError(
-            f"{executable} was not found on the PATH, but {command.program} runs with it; load the MPI that RELION "
-            "was built with."
-        )
+    resolve(engine, argv)  # UserError before anything is touched
     lineage.check(command)
     with held(folder, shlex.join(argv)) as lock, _stop_requests() as stop:
         if lock.fd is None:
             say(f"{folder}: this file system has no locks; take care that no two runs work here at once.")
-        _Job(command, folder, engine, makes, say, lock, stop).run()
+        _Job(command, folder, engine, makes, say, gpus, lock, stop).run()
 
 
 @dataclass
@@ -120,6 +123,7 @@ class _Job:
     engine: dict[str, Any]
     makes: Sequence[str | Path]
     say: Say
+    gpus: int
     lock: Lock
     stop: list[int]
     record: dict[str, Any] = field(default_factory=dict)
@@ -168,11 +172,13 @@ class _Job:
         if plan.start is not None:
             what = f"iteration {plan.start}" if isinstance(plan.start, int) else plan.start
             self.say(f"goes on from {what}")
-        run = {"started": _now(), "host": socket.gethostname(), "continued_from": plan.start, "retry": retry}
         executed = resolve(self.engine, plan.argv)
-        self.record |= {"executed": executed, "runs": [*self.record.get("runs", []), run]}
-        self.say.log(f"$ {shlex.join(plan.argv)}")
-        status, lines = self._watch(executed, run)
+        with hold(self.gpus, self.say, self._heed_stop) as gpus:
+            run = {"started": _now(), "host": socket.gethostname(), **self._given(gpus)}
+            run |= {"continued_from": plan.start, "retry": retry}
+            self.record |= {"executed": executed, "runs": [*self.record.get("runs", []), run]}
+            self.say.log(f"$ {shlex.join(plan.argv)}")
+            status, lines = self._watch(executed, run, gpus)
         run |= {"ended": _now(), "exit_status": status}
         try:
             if status != 0:
@@ -196,30 +202,49 @@ class _Job:
         finally:
             self._write()
 
-    def _watch(self, executed: list[str], run: dict[str, Any]) -> tuple[int, list[str]]:
+    def _given(self, gpus: Held) -> dict[str, Any]:
+        """What the program computes on, as it is recorded; the log says it too."""
+        given = {
+            "gpus": gpus.ids,
+            "ranks": self.command.ranks,
+            "threads": int(self.command.get("--j") or 1),
+            "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+        }
+        on = [f"GPU {','.join(gpus.ids)}"] if gpus.ids else []
+        on += [f"{given['ranks']} MPI ranks"] if self.command.ranks > 1 else []
+        on += [f"{given['threads']} threads", f"{given['cores']} cores"]
+        self.say.log(f"# on {socket.gethostname()}: {'; '.join(on)}")
+        return given
+
+    def _watch(self, executed: list[str], run: dict[str, Any], gpus: Held) -> tuple[int, list[str]]:
         """Run a command to its end; its output goes to `run.out`, clean lines to the log, milestones to the terminal.
 
-        It ends if this process is killed, and it holds the lock as long as it lives.
+        It ends if this process is killed, and it holds the lock and the GPUs as long as it lives.
         Returns the exit status and the clean lines.
         """
         lines: list[str] = []
+        locks = [self.lock, *gpus.locks]
         with open(self.folder / OUTPUT_FILE, "ab") as output, open(self.folder / OUTPUT_FILE, "rb") as seen:
             output.write(f"# {run['started']} $ {shlex.join(executed)}\n".encode())
             output.flush()
             seen.seek(0, os.SEEK_END)
             self._write()
             self._heed_stop()
+            mine = _children()
+            _adopt_orphans(True)
             process = subprocess.Popen(
                 executed,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                pass_fds=[] if self.lock.fd is None else [self.lock.fd],
+                env=os.environ | relion.mpi_settings(self.command.launcher) | gpus.environment,
+                pass_fds=[lock.fd for lock in locks if lock.fd is not None],
                 preexec_fn=_end_with_runner,
             )
             try:
                 run["pid"] = process.pid
-                self.lock.tell(program=process.pid)
+                for lock in locks:
+                    lock.tell(program=process.pid)
                 self._write()
                 for line in clean_lines(_follow(seen, process, self.stop)):
                     lines.append(line)
@@ -230,6 +255,9 @@ class _Job:
                 if process.poll() is None:
                     process.terminate()
                     process.wait()
+                if process.returncode:
+                    _end_orphans(mine)
+                _adopt_orphans(False)
         return process.returncode, lines
 
     def _record_lineage(self) -> None:
@@ -347,11 +375,6 @@ def scratch_folder(setting: str | None) -> str | None:
     return folder
 
 
-def gpus(resources: Any) -> str | None:
-    """The value of RELION's --gpu for a job's resources: "" (all that it sees), or None without a GPU."""
-    return "" if resources.get("gpu", 0) else None
-
-
 def _end_with_runner() -> None:
     """Ask the kernel (Linux) to end this process when its parent is gone.
 
@@ -360,6 +383,35 @@ def _end_with_runner() -> None:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+def _adopt_orphans(wanted: bool) -> None:
+    """Tell the kernel (Linux) whether processes below this one whose parent dies become its children."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(36, int(wanted))  # PR_SET_CHILD_SUBREAPER
+
+
+def _children() -> set[int]:
+    """The processes whose parent is this one; none where the kernel does not list them."""
+    with suppress(OSError):
+        return set(map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()))
+    return set()
+
+
+def _end_orphans(mine: set[int]) -> None:
+    """Wait until no children are left but `mine`; those that stay are killed.
+
+    The ranks of an mpirun that was killed compute, and write, for a second more. They hold no lock: mpirun closes all
+    files for them; so they must be gone before the locks are given back.
+    """
+    deadline = time.monotonic() + ORPHANS_GRACE
+    while orphans := _children() - mine:
+        for pid in orphans:
+            with suppress(ProcessLookupError, ChildProcessError):
+                if time.monotonic() > deadline:
+                    os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, os.WNOHANG)
+        time.sleep(POLL)
 
 
 def _follow(output: IO[bytes], process: subprocess.Popen, stop: list[int]) -> Iterator[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from stacycle import disk, relion, software
+from stacycle import disk, gpus, relion, software
 from stacycle.command import Command
 from stacycle.errors import UserError
 from stacycle.job import scratch_folder
@@ -19,6 +19,8 @@ from stacycle.remembered import Remembered
 
 PROBLEM, WARNING, FINE = "problem", "warning", "fine"
 GPU_BUILDS = ("CUDA", "HIP", "SYCL")
+ON_GPUS = ("align", "refine3d")
+ON_CPUS = "set gpus_per_job: 0 in the profile (default-resources) to compute on CPUs"
 KEEP_FREE = 10e9  # bytes of the scratch disk that RELION leaves free
 # How a run that was cut off goes on; `--continue` is in no --help, though every RELION has it.
 _RESUMING = {name: ["--only_do_unfinished"] for name in software.PROGRAMS if "_tomo_" in name}
@@ -27,7 +29,7 @@ _SOME_VALUE = 30
 _NOT_PASSED = ("T", "classes", "iteration", "variant")
 _AGAINST: dict[str, Callable[..., list[str]]] = {"ctfrefine": relion.refine_ctf, "polish": relion.polish}
 
-Asked = Mapping[str, Mapping[str, int]]  # what each rule that will run asks for: gpu, ranks
+Asked = Mapping[str, Mapping[str, Any]]  # what each rule that will run asks for: gpu, ranks, launcher
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ def _command_lines(
         elif step == "reconstruct":
             yield step, relion.reconstruct(**maps, **settings)
         elif step == "align":
-            yield step, relion.align(state="state", T=1, gpu=gpu(step), **refining)
+            argv = relion.align(state="state", T=1, gpu=gpu(step), **refining)
+            yield step, relion.with_mpi(argv, asked.get(step, {}).get("ranks", 1))
         elif step == "class3d":
             yield step, relion.class3d(state="state", T=1, classes=2, **refining)
         elif step == "mask":
@@ -125,18 +128,17 @@ def check_software(
 ) -> Iterator[Row]:
     """The programs of `used` (program -> flags): there, of a version that is known, and with these flags."""
     programs = sorted(used)
-    question = {"engine": engine["kind"], "files": software.files(engine, programs), "programs": programs}
-    answer = remembered.recall("software", question)
-    if answer is None:
-        try:
-            answer = {
-                "version": software.check(engine, programs),
-                "flags": software.known_flags(engine, programs),
-            }
-        except UserError as error:
-            yield told(str(error), "software")
-            return
-        remembered.keep("software", question, answer, question["files"])
+    try:
+        files = software.files(engine, programs)
+        question = {"engine": engine, "files": files, "programs": programs}
+        answer = remembered.recall("software", question)
+        if answer is None:
+            version = software.check(engine, programs)
+            answer = {"version": version, "flags": software.known_flags(engine, programs)}
+            remembered.keep("software", question, answer, files)
+    except UserError as error:
+        yield told(str(error), "software")
+        return
     yield Row(FINE, "software", f"{answer['version']}: {', '.join(programs)}")
     silent = [program for program in programs if not answer["flags"][program]]
     for program in programs:
@@ -152,68 +154,86 @@ def check_software(
         yield Row(FINE, "flags", f"{count} flags of {len(programs)} programs looked up in their --help")
 
 
-def check_gpu(engine: Mapping[str, Any], asked: Asked, local: bool) -> Iterator[Row]:
-    """A GPU build and a GPU, if a rule that will run asks for one; the embedded engine computes on CPUs."""
-    rules = [rule for rule in ("align", "refine3d") if asked.get(rule, {}).get("gpu")]
-    if not rules or engine["kind"] == "embedded":
+def check_gpu(
+    engine: Mapping[str, Any], asked: Asked, local: bool, limit: int | None = None
+) -> Iterator[Row]:
+    """A GPU build and GPUs, if a rule that will run asks for one; the embedded engine computes on CPUs.
+
+    `limit` is the profile's, of a run on this machine. That it has GPUs which were not found, as only NVIDIA's are
+    looked for, is worth a warning.
+    """
+    possible = [rule for rule in ON_GPUS if rule in asked]
+    rules = [rule for rule in possible if asked[rule].get("gpu")]
+    names = " and ".join(rules or possible)
+    found = gpus.found() if local else []
+    unlooked_for = local and limit is None and not found and gpus.POOL in os.environ
+    if not possible or engine["kind"] == "embedded" or not (rules or unlooked_for):
         return
-    without = "set gpu: 0 for {} in the profile (set-resources) to compute on CPUs".format(
-        " and ".join(rules)
-    )
     build = software.accelerator(engine)
-    if build not in GPU_BUILDS:
-        found = f"{' and '.join(rules)} ask for a GPU, which this RELION was built without ({build or 'CPU'} build)"
-        yield Row(
-            WARNING, "GPU", found, f"RELION would use CPUs and be slow: load a CUDA build, or {without}"
+    if not rules:
+        if build in GPU_BUILDS:
+            cure = "if there are any, say how many in the profile (resources: gpu: N)"
+            yield Row(WARNING, "GPU", f"{names} compute on CPUs: no GPU was found", cure)
+    elif build not in GPU_BUILDS:
+        said = f"{names} ask for a GPU, which this RELION was built without ({build or 'CPU'} build)"
+        yield Row(WARNING, "GPU", said, f"RELION would use CPUs and be slow: load a CUDA build, or {ON_CPUS}")
+    elif build == "CUDA" and local and not found:
+        said = f"{names} ask for a GPU, but nvidia-smi or CUDA_VISIBLE_DEVICES shows none"
+        yield Row(PROBLEM, "GPU", said, f"run where there is one, or {ON_CPUS}")
+    elif found and limit is not None and limit > len(found):
+        said = (
+            f"the profile's limit is {limit} GPUs, but nvidia-smi or CUDA_VISIBLE_DEVICES shows {len(found)}"
         )
-    elif build == "CUDA" and local:
-        try:
-            listed = subprocess.run(
-                ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False
-            )
-            cards = [line for line in listed.stdout.splitlines() if line.startswith("GPU ")]
-        except (OSError, subprocess.TimeoutExpired):
-            cards = []
-        if not cards or os.environ.get("CUDA_VISIBLE_DEVICES") == "":
-            found = f"{' and '.join(rules)} ask for a GPU, but nvidia-smi or CUDA_VISIBLE_DEVICES shows none"
-            yield Row(PROBLEM, "GPU", found, f"run where there is one, or {without}")
-        else:
-            yield Row(
-                FINE, "GPU", f"{build} build; {len(cards)} x {cards[0].split(':')[1].split('(')[0].strip()}"
-            )
+        yield Row(PROBLEM, "GPU", said, f"set resources: gpu: {len(found)} in the profile, or leave it out")
     else:
-        yield Row(FINE, "GPU", f"{build} build")
+        models = {card.model for card in gpus.cards()} if found else set()
+        seen = f"; {len(found)} x {' or '.join(sorted(models)) or 'GPU'}" if found else ""
+        yield Row(FINE, "GPU", f"{build} build{seen}")
 
 
 def check_mpi(engine: Mapping[str, Any], asked: Asked, local: bool) -> Iterator[Row]:
     """Ranks for two half sets, and a launcher that is of the MPI that RELION was built with (seen by running it)."""
-    if "refine3d" not in asked:
-        return
-    ranks = asked["refine3d"].get("ranks", 3)
+    rule = next((rule for rule in ("refine3d", "align") if rule in asked), "")
+    ask = asked.get(rule, {})
+    ranks, halves = ask.get("ranks", 1), ["--split_random_halves"] if rule == "refine3d" else []
     try:
-        argv = relion.with_mpi(["relion_refine", "--split_random_halves"], ranks)
+        argv = relion.with_mpi(["relion_refine", *halves], ranks, ask.get("launcher", "mpirun"))
     except UserError as error:
         yield told(str(error), "MPI")
         return
-    if engine["kind"] == "embedded":
+    command = Command.of(argv)
+    if not command.launcher or engine["kind"] == "embedded":
         return
-    launcher, cure = argv[0], "load the MPI that RELION was built with"
-    if shutil.which(launcher) is None:
-        found = f"{launcher} was not found on the PATH, but refine3d runs with it"
-        yield Row(PROBLEM, "MPI", found, cure)
-    elif local:
-        try:
-            argv = software.resolve(engine, [*argv[:-1], "--version"])
-            leaders = software.leaders(argv)
-        except UserError as error:
-            cause = "give ranks as many cores, in the profile"
-            yield Row(PROBLEM, "MPI", str(error), f"{cure}; if it wants more slots, {cause}")
-            return
-        if leaders > 1:
-            found = f"{launcher} starts {ranks} processes that do not find each other: it is of another MPI"
-            yield Row(PROBLEM, "MPI", found, cure)
-        else:
-            yield Row(FINE, "MPI", f"{shutil.which(launcher)} starts relion_refine_mpi on {ranks} ranks")
+    launcher, cure = command.launcher[0], "load the MPI that RELION was built with"
+    try:
+        resolved = software.resolve(engine, [*command.launcher, command.program, "--version"])
+    except UserError as error:
+        yield told(str(error), "MPI")
+        return
+    if not local:
+        return
+    try:
+        with _environment(relion.mpi_settings(command.launcher)):  # as `job` starts it
+            leaders = software.leaders(resolved)
+    except UserError as error:
+        yield Row(PROBLEM, "MPI", str(error), cure)
+        return
+    if leaders > 1:
+        said = f"{launcher} starts {ranks} processes that do not find each other: it is of another MPI"
+        yield Row(PROBLEM, "MPI", said, cure)
+    else:
+        yield Row(FINE, "MPI", f"{shutil.which(launcher)} starts {command.program} on {ranks} ranks")
+
+
+@contextmanager
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables that were not set, set for a while."""
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name in settings:
+            del os.environ[name]
 
 
 def check_scratch(setting: str | None, local: bool, stacks: int) -> Iterator[Row]:

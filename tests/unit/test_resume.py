@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stacycle import diagnose, job, lineage, resume
+from stacycle import diagnose, gpus, job, lineage, relion, resume
 from stacycle.command import Command
 from stacycle.errors import ProgramError, UserError
 
@@ -382,6 +382,26 @@ def test_a_refinement_killed_at_any_moment_repeats_no_finished_iteration() -> No
     assert continued()[-1] == max(stamps)
     assert all(resume.is_complete("job/run", n, 64) for n in range(1, 7))
     assert [path for path in Path("job").glob("*.part")] == []
+
+
+@pytest.mark.slow
+def test_a_refinement_goes_on_with_another_number_of_gpus_and_ranks(project, monkeypatch) -> None:
+    monkeypatch.setenv(gpus.POOL, "0,1")
+    monkeypatch.setattr(gpus, "SLOTS", project / "slots")
+    words = align(3, 1, "--gpu", "0")
+    runner = start(words, declared(), EMBEDDED)
+    wait_for("job/run_it002_class001.mrc", 60)
+    os.killpg(runner.pid, signal.SIGKILL)
+    runner.wait()
+    while Path(f"/proc/{record()['runs'][-1]['pid']}").exists():
+        time.sleep(0.01)
+    argv = relion.with_mpi(align(3, 1, "--gpu", "0:1"), 3)
+    job.run(argv, "job", engine=EMBEDDED, makes=declared(), say=say(), gpus=2)
+    assert continued()[-1] in (1, 2)
+    assert len(continued()) == 2
+    assert record()["runs"][-1]["gpus"] == ["0", "1"]
+    job.run(words, "job", engine=EMBEDDED, makes=declared(), say=say(), gpus=1)
+    assert len(continued()) == 2  # kept
 
 
 def test_an_iteration_is_complete_only_with_all_of_its_files_whole(project) -> None:
