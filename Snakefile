@@ -6,6 +6,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
+from stacycle import compute
 from stacycle.config import refuse_keys_twice, validate
 from stacycle.errors import UserError
 from stacycle.recipe import DECISIONS, INPUTS, STATE_FILE, SWEEPS, Recipe, variants
@@ -26,6 +27,7 @@ try:
         refuse_keys_twice(configfile)
     validate(config)
     recipe = Recipe.from_config(config)
+    site = compute.site_of(workflow)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -39,6 +41,7 @@ wildcard_constraints:
 
 include: "rules/common.smk"
 include: "rules/preflight.smk"
+include: "rules/plan.smk"
 include: "rules/inputs.smk"
 include: "rules/extract.smk"
 include: "rules/reconstruct.smk"

@@ -16,13 +16,14 @@ rule align:
         "logs/{round}/align/{variant}_it{iteration}.log",
     benchmark:
         "benchmarks/{round}/align/{variant}_it{iteration}.tsv"
+    priority: 1  # before CPU steps that would take all cores while a GPU is idle
     conda:
         "../envs/conda.yaml"
-    threads: 8
+    threads: cores("align", 8)
     resources:
-        gpu=1,
-        mem_mb=32000,
-        runtime=720,
+        **queue("align"),
+        mem_mb=memory(32000),
+        runtime=wall_time(720),
     params:
         engine=engine_kind(),
         symmetry=config["particle"]["symmetry"],

@@ -18,10 +18,11 @@ rule class3d:
         "benchmarks/{round}/class3d/{variant}_it{iteration}.tsv"
     conda:
         "../envs/conda.yaml"
-    threads: 8
+    threads: cores("class3d", 8)
     resources:
-        mem_mb=32000,
-        runtime=1440,
+        **queue("class3d"),
+        mem_mb=memory(32000),
+        runtime=wall_time(1440),
     params:
         engine=engine_kind(),
         symmetry=config["particle"]["symmetry"],

@@ -31,6 +31,42 @@ def engine_kind():
     return config["engine"]["kind"]
 
 
+def queue(step):
+    """Resources of a rule: where the jobs of a step go, by its kind of work (stacycle.compute.KINDS)."""
+    found, most = site.resources(step), site.gpus(step)
+    if most and compute.gpus(found) == 0:
+        found["gpu"] = most if most == 1 else lambda wc: gpus_of(step, wc)
+    return found
+
+
+def cores(step, number):
+    """Threads of a rule: so many cores, or what a job's GPUs or the cores of this machine make of it."""
+    return lambda wc: site.cores(number, gpus_of(step, wc), side_by_side(step, wc))
+
+
+def gpus_of(step, wc):
+    """The GPUs of a job."""
+    return site.gpus(step, side_by_side(step, wc))
+
+
+def side_by_side(step, wc):
+    """How many jobs like this one will be ready at once: the variants of a sweep."""
+    if step in ("align", "class3d"):
+        return len(sweep(step)(wc))
+    name = wc.get("sweep", step)
+    return len(recipe.settings(wc.round, "cycle")[name]) if name in SWEEPS else 1
+
+
+def wall_time(minutes):
+    """Resource function: more with each attempt, as far as the profile allows."""
+    return lambda wc, attempt: site.wall_time(minutes, attempt)
+
+
+def memory(mb):
+    """Resource function: more with each attempt, as far as the profile allows."""
+    return lambda wc, attempt: site.memory(mb, attempt)
+
+
 def settings(step, *left_out):
     """Params function: the config's settings of a step of the wildcards' round, less the keys that it does not use."""
     return lambda wc: {

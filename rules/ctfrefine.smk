@@ -17,10 +17,11 @@ rule ctfrefine:
         "benchmarks/{round}/{cycle}/ctfrefine/{variant}.tsv"
     conda:
         "../envs/conda.yaml"
-    threads: 8
+    threads: cores("ctfrefine", 8)
     resources:
-        mem_mb=64000,
-        runtime=1440,
+        **queue("ctfrefine"),
+        mem_mb=memory(64000),
+        runtime=wall_time(1440),
     params:
         engine=engine_kind(),
         box=cycle_setting("estimation_box"),

@@ -18,10 +18,11 @@ rule cycle_reference:
         "benchmarks/{round}/{cycle}/reference.tsv"
     conda:
         "../envs/conda.yaml"
-    threads: 8
+    threads: cores("reconstruct", 8)
     resources:
-        mem_mb=64000,
-        runtime=480,
+        **queue("reconstruct"),
+        mem_mb=memory(64000),
+        runtime=wall_time(480),
     params:
         engine=engine_kind(),
         binning=lambda wc: recipe.rounds[wc.round]["binning"],
@@ -50,8 +51,9 @@ rule cycle_mask:
         "../envs/conda.yaml"
     threads: 4
     resources:
-        mem_mb=16000,
-        runtime=60,
+        **queue("mask"),
+        mem_mb=memory(16000),
+        runtime=wall_time(60),
     params:
         engine=engine_kind(),
         diameter=config["particle"]["diameter"],
@@ -83,8 +85,9 @@ rule cycle_postprocess:
         "../envs/conda.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
-        runtime=60,
+        **queue("postprocess"),
+        mem_mb=memory(16000),
+        runtime=wall_time(60),
     params:
         engine=engine_kind(),
         settings=cycle_setting("postprocess"),

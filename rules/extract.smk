@@ -14,10 +14,11 @@ rule extract:
         "benchmarks/{round}/extract.tsv"
     conda:
         "../envs/conda.yaml"
-    threads: 8
+    threads: cores("extract", 8)
     resources:
-        mem_mb=16000,
-        runtime=480,
+        **queue("extract"),
+        mem_mb=memory(16000),
+        runtime=wall_time(480),
     params:
         engine=engine_kind(),
         binning=lambda wc: recipe.rounds[wc.round]["binning"],

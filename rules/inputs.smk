@@ -20,6 +20,11 @@ rule inputs:
         "benchmarks/inputs.tsv"
     conda:
         "../envs/conda.yaml"
+    threads: 1
+    resources:
+        **queue("inputs"),
+        mem_mb=memory(4000),
+        runtime=wall_time(60),
     params:
         sets=config["inputs"],
     message:

@@ -17,8 +17,9 @@ rule mask:
         "../envs/conda.yaml"
     threads: 4
     resources:
-        mem_mb=8000,
-        runtime=60,
+        **queue("mask"),
+        mem_mb=memory(8000),
+        runtime=wall_time(60),
     params:
         engine=engine_kind(),
         diameter=config["particle"]["diameter"],

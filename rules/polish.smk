@@ -17,10 +17,11 @@ rule polish:
         "benchmarks/{round}/{cycle}/polish/{variant}.tsv"
     conda:
         "../envs/conda.yaml"
-    threads: 8
+    threads: cores("polish", 8)
     resources:
-        mem_mb=64000,
-        runtime=1440,
+        **queue("polish"),
+        mem_mb=memory(64000),
+        runtime=wall_time(1440),
     params:
         engine=engine_kind(),
         box=cycle_setting("estimation_box"),

@@ -18,8 +18,9 @@ rule postprocess:
         "../envs/conda.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=60,
+        **queue("postprocess"),
+        mem_mb=memory(8000),
+        runtime=wall_time(60),
     params:
         engine=engine_kind(),
         settings=settings("postprocess"),

@@ -5,12 +5,17 @@ from stacycle import preflight
 
 # Before any job starts and any output is deleted: a mistake in an added set costs nothing that is there.
 onstart:
+    if workflow.local_exec and site.pool is None:
+        raise WorkflowError(
+            "--jobs is for queues: give a run on this machine --cores alone."
+        )
     report = preflight.run(
         config,
         recipe,
         preflight.asked_by(workflow.dag.needrun_jobs()),
         configfiles=workflow.configfiles,
         local=workflow.local_exec,
+        limit=site.limit,
     )
     preflight.say(report)
     if report.of(preflight.PROBLEM):
@@ -28,7 +33,8 @@ rule preflight:
     params:
         asked=lambda wc: preflight.asked_by(workflow.rules),
         configfiles=[str(path) for path in workflow.configfiles],
-        local=workflow.local_exec,
+        local=lambda wc: workflow.local_exec,
+        limit=site.limit,
     message:
         "Check the data and the set-up"
     script:

@@ -13,10 +13,11 @@ rule reconstruct:
         "benchmarks/{round}/reconstruct.tsv"
     conda:
         "../envs/conda.yaml"
-    threads: 8
+    threads: cores("reconstruct", 8)
     resources:
-        mem_mb=16000,
-        runtime=240,
+        **queue("reconstruct"),
+        mem_mb=memory(16000),
+        runtime=wall_time(240),
     params:
         engine=engine_kind(),
         binning=lambda wc: recipe.rounds[wc.round]["binning"],

@@ -19,14 +19,14 @@ rule refine3d:
         "logs/{round}/refine3d.log",
     benchmark:
         "benchmarks/{round}/refine3d.tsv"
+    priority: 1  # before CPU steps that would take all cores while a GPU is idle
     conda:
         "../envs/conda.yaml"
-    threads: 8
+    threads: cores("refine3d", 8)
     resources:
-        gpu=1,
-        ranks=3,
-        mem_mb=64000,
-        runtime=1440,
+        **queue("refine3d"),
+        mem_mb=memory(64000),
+        runtime=wall_time(1440),
     params:
         engine=engine_kind(),
         symmetry=config["particle"]["symmetry"],

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from stacycle import job, relion
+from stacycle import compute, job, relion
 from stacycle.state import read_state, settle
 
 wildcards, params = snakemake.wildcards, snakemake.params
 folder = Path(snakemake.output.data).parent
 engine = snakemake.config["engine"]
+layout = compute.layout(snakemake.resources, snakemake.threads)
 
 with job.task(snakemake.log[0], f"{wildcards.round}/{snakemake.rule} {wildcards.variant}") as say:
     state = read_state(snakemake.input.state[0])
@@ -20,13 +21,11 @@ with job.task(snakemake.log[0], f"{wildcards.round}/{snakemake.rule} {wildcards.
         T=tau,
         classes=classes,
         symmetry=params.symmetry,
-        threads=snakemake.threads,
+        threads=layout.threads,
         pool=engine["pool"],
         scratch=job.scratch_folder(engine["scratch"]),
         **settings,
     )
-    if snakemake.rule == "align":
-        argv = relion.align(gpu=job.gpus(snakemake.resources), **common)
-    else:
-        argv = relion.class3d(**common)
-    job.run(argv, folder, engine=engine, makes=snakemake.output, say=say)
+    argv = relion.align(gpu=layout.gpu, **common) if snakemake.rule == "align" else relion.class3d(**common)
+    argv = relion.with_mpi(argv, layout.ranks, layout.launcher)
+    job.run(argv, folder, engine=engine, makes=snakemake.output, say=say, gpus=layout.gpus)

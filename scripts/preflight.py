@@ -7,7 +7,12 @@ config, params = snakemake.config, snakemake.params
 
 with job.task(snakemake.log[0], "preflight") as say:
     report = preflight.run(
-        config, Recipe.from_config(config), params.asked, configfiles=params.configfiles, local=params.local
+        config,
+        Recipe.from_config(config),
+        params.asked,
+        configfiles=params.configfiles,
+        local=params.local,
+        limit=params.limit,
     )
     preflight.refuse(report)
     say(str(report))

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from stacycle import job, relion
+from stacycle import compute, job, relion
 from stacycle.state import read_state, settle
 
 params = snakemake.params
 folder = Path(snakemake.output.data).parent
 engine = snakemake.config["engine"]
-ranks = snakemake.resources.ranks
+layout = compute.layout(snakemake.resources, snakemake.threads, halves=True)
 
 with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/refine3d") as say:
     state = read_state(snakemake.input.state[0])
@@ -20,11 +20,11 @@ with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/refine3d") as say:
         mask=next(iter(snakemake.input.mask), None),
         out=f"{folder}/run",
         symmetry=params.symmetry,
-        threads=max(1, snakemake.threads // (ranks - 1)),
-        gpu=job.gpus(snakemake.resources),
+        threads=layout.threads,
+        gpu=layout.gpu,
         pool=engine["pool"],
         scratch=job.scratch_folder(engine["scratch"]),
         **settle(params.settings, state, snakemake.input.resolution),
     )
-    argv = relion.with_mpi(argv, ranks)
-    job.run(argv, folder, engine=engine, makes=snakemake.output, say=say)
+    argv = relion.with_mpi(argv, layout.ranks, layout.launcher)
+    job.run(argv, folder, engine=engine, makes=snakemake.output, say=say, gpus=layout.gpus)

@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from stacycle import disk, names, setup_check
+from stacycle import compute, disk, names, setup_check
 from stacycle.config import DEFAULT
 from stacycle.errors import UserError
 from stacycle.recipe import Recipe, variants
@@ -80,16 +80,24 @@ class Report:
 
 def asked_by(whose: Iterable[Any]) -> Asked:
     """What Snakemake's rules, or the rules of its jobs, ask for as the profile has it: rule -> GPUs, MPI ranks."""
-    found = {getattr(one, "rule", one).name: dict(one.resources.items()) for one in whose}
-    return {
-        rule: {name: _plain(resources.get(name, 0)) for name in ("gpu", "ranks")}
-        for rule, resources in found.items()
-    }
+    return {getattr(one, "rule", one).name: _asked(one) for one in whose}
 
 
-def _plain(resource: Any) -> int:
-    """The number of a resource, which is wrapped in a rule and plain in a job."""
-    return getattr(resource, "value", resource)
+def _asked(one: Any) -> dict[str, Any]:
+    resources = {name: _plain(value) for name, value in one.resources.items()}
+    halves = getattr(one, "rule", one).name == "refine3d"
+    layout = compute.layout(resources, cores=1, halves=halves)
+    return {"gpu": layout.gpus, "ranks": layout.ranks, "launcher": layout.launcher}
+
+
+def _plain(resource: Any) -> Any:
+    """The value of a resource, which is wrapped in a rule and plain in a job.
+
+    What depends on the wildcards is not known of a rule; as a number of GPUs it stands for one at least.
+    """
+    if not hasattr(resource, "is_evaluable"):
+        return resource
+    return 1 if resource.is_evaluable() else resource.value
 
 
 def run(
@@ -98,12 +106,13 @@ def run(
     asked: Asked,
     configfiles: Sequence[str | Path] = (),
     local: bool = True,
+    limit: int | None = None,
 ) -> Report:
     """Look at everything that the rules of `asked` will need, from the project folder, and write the table.
 
     `config` is validated and `recipe` made of it. `configfiles` are the files that it was read from. If the work is not
-    done on this machine (not `local`), what its set-up lacks is worth a warning only. Nothing is looked at, and no
-    table written, if no rule reads the data or runs a program.
+    done on this machine (not `local`), what its set-up lacks is worth a warning only; `limit` is the profile's of this
+    machine's GPUs. Nothing is looked at, and no table written, if no rule reads the data or runs a program.
     """
     remembered = Remembered(MEMORY)
     used: dict[str, set[str]] = {}
@@ -124,7 +133,7 @@ def run(
         except UserError as error:
             rows.append(told(str(error), "box"))
     if used:
-        rows += _check_set_up(config, asked, used, needs, local, remembered)
+        rows += _check_set_up(config, asked, used, needs, local, limit, remembered)
     try:
         _in_order(rows).write(TABLE)
     except OSError as error:
@@ -278,12 +287,13 @@ def _check_set_up(
     used: Mapping[str, set[str]],
     needs: Sequence[disk.Need],
     local: bool,
+    limit: int | None,
     remembered: Remembered,
 ) -> list[Row]:
     engine = config["engine"]
     rows = list(setup_check.check_software(engine, used, remembered))
     if not any(row.level == PROBLEM and row.checked == "software" for row in rows):
-        rows += setup_check.check_gpu(engine, asked, local)
+        rows += setup_check.check_gpu(engine, asked, local, limit)
         rows += setup_check.check_mpi(engine, asked, local)
     if not local:
         rows = [_elsewhere(row) if row.level == PROBLEM else row for row in rows]

@@ -3,6 +3,7 @@
 import copy
 import functools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from input_sets import change, write_set
 from snakemake.resources import Resources
 
 from stacycle import config as configs
-from stacycle import disk, inputs, preflight, setup_check, software
+from stacycle import disk, gpus, inputs, preflight, setup_check, software
 from stacycle.errors import UserError
 from stacycle.recipe import Recipe
 
@@ -28,7 +29,7 @@ EVERY_RULE = (
     *("variant_reconstruct", "variant_postprocess"),
 )
 ON_CPUS = {"engine": {"kind": "embedded", "bin": None, "scratch": None, "pool": 1}}
-ALL_ASK = {rule: {"gpu": 0, "ranks": 3} for rule in EVERY_RULE}
+ALL_ASK = {rule: {"gpu": 0, "ranks": 3 if rule == "refine3d" else 1} for rule in EVERY_RULE}
 ON_GPUS = ALL_ASK | {rule: ALL_ASK[rule] | {"gpu": 1} for rule in ("align", "refine3d")}
 
 
@@ -39,7 +40,9 @@ def project(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.chdir(folder)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for name in (gpus.POOL, *gpus.VISIBLE):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(gpus, "DRIVER", tmp_path / "driver")
     monkeypatch.setattr(disk, "free", lambda folder: (10**15, float("inf")))
     flags = software.known_flags
     monkeypatch.setattr(
@@ -321,13 +324,39 @@ def test_a_gpu_that_the_build_cannot_use_is_a_warning_unless_none_is_asked_for(r
 
 def test_a_gpu_build_wants_a_gpu_in_the_machine(relion, tmp_path, monkeypatch):
     config = settings(engine=relion(build="CUDA-ACC=single"))
-    assert "shows none; run where there is one, or set gpu: 0" in problem(run(config, ON_GPUS))
+    assert "shows none; run where there is one, or set gpus_per_job: 0" in problem(run(config, ON_GPUS))
     script(tmp_path / "bin/nvidia-smi", 'echo "GPU 0: NVIDIA A100 (UUID: GPU-1)"')
     assert "CUDA build; 1 x NVIDIA A100" in str(run(config, ON_GPUS))
     assert found(run(config, ON_GPUS), preflight.PROBLEM) == []
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert "shows none" in problem(run(config, ON_GPUS))
     assert found(run(config, ON_GPUS, local=False), preflight.WARNING) == []
+
+
+def test_steps_that_could_use_gpus_but_found_none_are_a_warning_unless_cpus_were_asked_for(
+    relion, monkeypatch
+):
+    monkeypatch.setenv(gpus.POOL, "")  # nothing was found at the start
+    engine = relion(build="HIP-ACC=single")
+    assert "align and refine3d compute on CPUs: no GPU was found; if there are any, say how many" in warning(
+        run(settings(engine=engine), ALL_ASK)
+    )
+    assert list(setup_check.check_gpu(engine, ALL_ASK, local=True, limit=0)) == []
+    assert list(setup_check.check_gpu(engine, ALL_ASK, local=False)) == []
+    assert list(setup_check.check_gpu(relion(), ALL_ASK, local=True)) == []  # it is built for CPUs
+    monkeypatch.delenv(gpus.POOL)
+    assert list(setup_check.check_gpu(engine, ALL_ASK, local=True)) == []  # gpus_per_job: 0
+
+
+def test_a_limit_of_more_gpus_than_were_found_is_a_problem(relion, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    engine = relion(build="CUDA-ACC=single")
+    (row,) = setup_check.check_gpu(engine, ON_GPUS, local=True, limit=3)
+    assert row.level == preflight.PROBLEM
+    assert "limit is 3 GPUs" in row.found
+    assert "shows 2" in row.found
+    (row,) = setup_check.check_gpu(engine, ON_GPUS, local=True, limit=2)
+    assert (row.level, row.found) == (preflight.FINE, "CUDA build; 2 x GPU")
 
 
 def test_mpirun_must_be_there_start_and_be_of_relions_mpi(relion, tmp_path):
@@ -339,8 +368,19 @@ def test_mpirun_must_be_there_start_and_be_of_relions_mpi(relion, tmp_path):
     assert "did not run (There are not enough slots available)" in problem(run(config))
     (tmp_path / "bin/mpirun").unlink()
     assert "mpirun was not found on the PATH" in problem(run(config))
-    without = {rule: asks for rule, asks in ALL_ASK.items() if rule != "refine3d"}
+    without = {rule: asks | {"ranks": 1} for rule, asks in ALL_ASK.items() if rule != "refine3d"}
     assert found(run(config, without), preflight.PROBLEM) == []
+    on_several = without | {"align": {"gpu": 2, "ranks": 3}}
+    assert "mpirun was not found on the PATH" in problem(run(config, on_several))
+
+
+def test_mpirun_is_tried_with_the_settings_that_jobs_start_it_with(relion, tmp_path, monkeypatch):
+    monkeypatch.delenv("OMPI_MCA_rmaps_base_oversubscribe", raising=False)
+    config = settings(engine=relion())
+    works = (tmp_path / "bin/mpirun").read_text().removeprefix("#!/bin/sh\n")
+    script(tmp_path / "bin/mpirun", f'[ "$OMPI_MCA_rmaps_base_oversubscribe" = 1 ] || exit 1\n{works}')
+    assert found(run(config), preflight.PROBLEM) == []
+    assert "OMPI_MCA_rmaps_base_oversubscribe" not in os.environ
 
 
 def test_two_ranks_are_too_few_for_two_half_sets():
@@ -431,10 +471,16 @@ def test_what_rules_and_jobs_ask_for_is_read_alike():
     asks = {"gpu": 1, "ranks": 3, "mem_mb": 100}
     rule = SimpleNamespace(name="refine3d", resources=Resources.from_mapping(asks))
     job = SimpleNamespace(rule=SimpleNamespace(name="refine3d"), resources=asks)
-    assert preflight.asked_by([rule]) == preflight.asked_by([job]) == {"refine3d": {"gpu": 1, "ranks": 3}}
+    assert (
+        preflight.asked_by([rule])
+        == preflight.asked_by([job])
+        == {"refine3d": {"gpu": 1, "ranks": 3, "launcher": "mpirun"}}
+    )
     assert preflight.asked_by([SimpleNamespace(name="mask", resources={})]) == {
-        "mask": {"gpu": 0, "ranks": 0}
+        "mask": {"gpu": 0, "ranks": 1, "launcher": "mpirun"}
     }
+    depends = Resources.from_mapping({"gpu": lambda wildcards: 4})
+    assert preflight.asked_by([SimpleNamespace(name="align", resources=depends)])["align"]["gpu"] == 1
 
 
 def test_flags_follow_from_the_settings_and_resources():

@@ -103,19 +103,20 @@ def replay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replay]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(scratch))
         patch.setenv("PATH", str(mpi), prepend=":")
-        done = Project(folder, config).snakemake("--cores", "4", "--max-threads", "2", timeout=3600)
+        patch.setenv("CUDA_VISIBLE_DEVICES", "0")  # a stand-in
+        done = Project(folder, config).snakemake(*("--cores", "8", "--max-threads", "2"), timeout=3600)
     assert done.returncode == 0, done.stderr[-6000:]
     yield Replay(folder, scratch, fake_relion.recorded(relion), fake_relion.recorded(mpi))
     shutil.rmtree(root)  # several GB
 
 
 def ours(word: str, replay: Replay, names: Mapping[str, str] = OURS) -> str:
-    """A word of the tutorial's command as it must read in ours; jobs have 2 threads."""
+    """A word of the tutorial's command as it must read in ours: jobs have 2 threads, and the one GPU is named."""
     for theirs, here in names.items():
         if word.startswith(theirs):
             return here + word.removeprefix(theirs)
     threshold = f"{replay.decision('mask')['choice']['threshold']:g}"
-    return {"$TMPDIR": str(replay.scratch), "0.00294": threshold, "N": "2", "M": "3"}.get(word, word)
+    return {"$TMPDIR": str(replay.scratch), "0.00294": threshold, "N": "2", "M": "3", "": "0"}.get(word, word)
 
 
 def command(program: str, out: str, replay: Replay) -> list[str]:
@@ -133,8 +134,13 @@ def test_each_step_runs_the_tutorials_command_flag_by_flag(step: str, replay: Re
 
 def test_refine3d_runs_the_tutorials_command_on_three_ranks(replay: Replay) -> None:
     expected = [ours(word, replay) for word in shlex.split(TUTORIAL["refine3d"])]
-    expected[expected.index("--j") + 1] = "1"  # 2 threads for the two halves
-    assert refinement("bin4", replay) == expected
+    assert refinement("bin4", replay) == shared_by_two_ranks(expected)
+
+
+def shared_by_two_ranks(line: list[str]) -> list[str]:
+    """A command line whose threads and GPU the ranks of the two halves share."""
+    line[line.index("--j") + 1], line[line.index("--gpu") + 1] = "1", "0:0"
+    return line
 
 
 def refinement(round_: str, replay: Replay) -> list[str]:
@@ -207,7 +213,7 @@ def test_what_comes_next_starts_from_the_best_polishing_with_its_trajectories(
 
 
 def test_bin2_is_refined_with_the_trajectories_in_small_steps(replay: Replay) -> None:
-    expected = [ours(word, replay) for word in shlex.split(TUTORIAL["refine3d"])]
+    expected = shared_by_two_ranks([ours(word, replay) for word in shlex.split(TUTORIAL["refine3d"])])
     bin2 = [word.replace(BIN4, "results/bin2/") for word in expected]
     changed = {
         "--i": "results/bin2/extract/particles.star",
@@ -217,7 +223,6 @@ def test_bin2_is_refined_with_the_trajectories_in_small_steps(replay: Replay) ->
         "--particle_diameter": "610",
         "--healpix_order": "4",
         "--auto_local_healpix_order": "4",
-        "--j": "1",
     }
     for flag, value in changed.items():
         bin2[bin2.index(flag) + 1] = value
