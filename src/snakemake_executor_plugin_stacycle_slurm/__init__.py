@@ -1,0 +1,165 @@
+"""Snakemake's executor for SLURM, with job names that a person can read in squeue: sta-bin4-refine3d.
+
+Submitting, cancelling and all settings are the SLURM plugin's. It gives all jobs of a run one name, and asks for the
+states of that name's jobs. Here each job has a name of its own, so that states are asked for otherwise, and no answer
+of SLURM's makes Snakemake wait for ever: squeue first, which needs no accounting, then sacct for what it has forgotten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import suppress
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
+from snakemake_executor_plugin_slurm import ExecutorSettings, common_settings
+from snakemake_interface_common.exceptions import WorkflowError
+from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
+from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
+
+__all__ = ["Executor", "ExecutorSettings", "common_settings", "job_name"]
+
+PREFIX = "sta"
+LONGEST_NAME = 100  # characters
+LOST = "lost: neither squeue nor sacct knows it any more"
+REQUEUED = {"NODE_FAIL", "PREEMPTED"}  # at which SLURM may start a job again by itself
+ENDED = {"COMPLETED", "BOOT_FAIL", "CANCELLED", "DEADLINE", "FAILED", "OUT_OF_MEMORY", "TIMEOUT", LOST}
+LOOKS = 3  # that do not find a job, until it counts as lost
+PATIENCE = 60  # s for an answer of squeue or sacct
+name: ContextVar[str] = ContextVar("name", default=PREFIX)  # of the job that a thread submits
+
+
+class Executor(SlurmExecutor):
+    """The SLURM plugin's executor, with a name for each job.
+
+    Raises WorkflowError for the efficiency report, which looks for jobs of one name.
+    """
+
+    def __post_init__(self, test_mode: bool = False) -> None:
+        if self.workflow.executor_settings.efficiency_report:
+            raise WorkflowError(
+                "--stacycle-slurm-efficiency-report needs jobs that all have one name; leave it out, or take the "
+                "executor that names them so: --executor slurm --slurm-efficiency-report."
+            )
+        self._unended: dict[str, SubmittedJobInfo] = {}  # by number
+        super().__post_init__(test_mode)
+
+    @property
+    def run_uuid(self) -> str:
+        """What the SLURM plugin takes for a job's name: the name of the job that this thread submits."""
+        return name.get()
+
+    @run_uuid.setter
+    def run_uuid(self, value: str) -> None:
+        """The SLURM plugin's one name for all jobs is not used."""
+
+    def run_job(self, job: JobExecutorInterface) -> None:
+        name.set(job_name(self._prefix, job))
+        super().run_job(job)
+
+    def run_array_jobs(self, jobs: list[JobExecutorInterface]) -> None:
+        name.set(legible(self._prefix, jobs[0].name))
+        super().run_array_jobs(jobs)
+
+    def get_account_arg(self, job: JobExecutorInterface) -> Iterator[str]:
+        """The account that the profile names; else none, and SLURM takes the user's own, which need not be guessed."""
+        if job.resources.get("slurm_account"):
+            yield from super().get_account_arg(job)
+        else:
+            yield ""
+
+    @property
+    def _prefix(self) -> str:
+        return self.workflow.executor_settings.jobname_prefix or PREFIX
+
+    def _report_job_submission_threadsafe(self, job_info: SubmittedJobInfo) -> None:
+        self._unended[job_info.external_jobid] = job_info
+        super()._report_job_submission_threadsafe(job_info)
+
+    def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
+        """Take back all jobs; `active_jobs` lacks those that are just being submitted or asked for."""
+        self._job_submission_executor.shutdown(cancel_futures=True)
+        super().cancel_jobs(list(self._unended.values()))
+
+    async def check_active_jobs(
+        self, active_jobs: list[SubmittedJobInfo]
+    ) -> AsyncGenerator[SubmittedJobInfo, None]:
+        """Report the jobs that have ended, yield the others. Asked for at even intervals."""
+        settings = self.workflow.executor_settings
+        self.next_seconds_between_status_checks = settings.init_seconds_before_status_checks
+        ended = ENDED if settings.requeue else ENDED | REQUEUED
+        states = await self._states(active_jobs) if active_jobs else {}
+        for info in active_jobs:
+            state, log = states.get(info.external_jobid), info.aux["slurm_logfile"]
+            if state not in ended:
+                yield info
+                continue
+            self._unended.pop(info.external_jobid)
+            if state != "COMPLETED":
+                said = f"SLURM job {info.external_jobid} ({job_name(self._prefix, info.job)}): {state}. "
+                self.report_job_error(info, msg=said, aux_logs=[str(log)])
+                continue
+            self.report_job_success(info)
+            if not settings.keep_successful_logs:
+                with suppress(OSError):
+                    log.unlink()
+
+    async def _states(self, jobs: list[SubmittedJobInfo]) -> dict[str, str]:
+        """The state of each job by its number; none of a job if SLURM does not answer, or is not sure yet.
+
+        A controller that is away for a while ends nothing; a job that is not found again and again is LOST.
+        """
+        squeue = f"squeue --noheader --states=all --user={os.getuid()} --format=%i|%T".split()
+        sacct = ["sacct", "-X", "--noheader", "--parsable2", "--format=JobID,State", "--jobs"]
+        others = ",".join(self._submitted_job_clusters)
+        clusters = [f"--clusters={others}"] if others else []
+        async with self.status_rate_limiter:
+            states = await ask(*squeue, *clusters)
+        if states is None:
+            return {}
+        missing = [str(info.external_jobid) for info in jobs if info.external_jobid not in states]
+        if missing:
+            states |= await ask(*sacct, ",".join(missing), *clusters) or {}
+        for info in jobs:
+            info.aux["looks"] = 0 if info.external_jobid in states else info.aux.get("looks", 0) + 1
+            if info.aux["looks"] >= LOOKS:
+                states[info.external_jobid] = LOST
+        return states
+
+
+async def ask(*command: str) -> dict[str, str] | None:
+    """What squeue or sacct says, in lines "number|state"; None if it says nothing. "CANCELLED by 1000" is CANCELLED."""
+    try:
+        process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=DEVNULL)
+    except OSError:  # not there, as sacct may be
+        return None
+    try:
+        said, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
+    except TimeoutError:
+        process.kill()
+        return None
+    if process.returncode:
+        return None
+    lines = (line.split("|") for line in said.decode().splitlines() if "|" in line)
+    return {number: state.split()[0] for number, state in lines}
+
+
+def job_name(prefix: str, job: Any) -> str:
+    """A job's name in SLURM: its log's path (logs/bin4/refine3d.log: sta-bin4-refine3d), or its rule and wildcards."""
+    if job.is_group():
+        return legible(prefix, "group", job.name)
+    if job.log:
+        path = Path(job.log[0])
+        return legible(prefix, *path.with_suffix("").parts[path.parts[0] == "logs" :])
+    return legible(prefix, job.name, *job.wildcards)
+
+
+def legible(*words: str) -> str:
+    """The words, in the characters that no shell, scheduler or table takes for something else."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", "-".join(words))[:LONGEST_NAME]

@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# A real SLURM of one node on this machine, for the tests: partitions cpu and gpu, two stand-in GPUs (a100), no accounting.
+#   sandbox.sh install   Debian's packages (root)
+#   sandbox.sh start     its own folder and ports; nothing else of the machine but a link in /etc/slurm, if none is there
+#   sandbox.sh stop
+set -euo pipefail
+folder=${STACYCLE_SANDBOX:-/tmp/stacycle-slurm}
+host=$(hostname -s)
+link=/etc/slurm/slurm.conf # jobs look here: Snakemake takes SLURM_CONF from them
+
+free_ports() { # two of them
+  python3 -c 'import socket as s; a, b = s.create_server(("", 0)), s.create_server(("", 0)); print(a.getsockname()[1], b.getsockname()[1])'
+}
+
+write_settings() {
+  read -r controller node < <(free_ports)
+  cat >"$folder/slurm.conf" <<END
+ClusterName=sandbox
+SlurmctldHost=$host(127.0.0.1)
+SlurmctldPort=$controller
+SlurmdPort=$node
+SlurmUser=root
+SlurmdUser=root
+SlurmdParameters=config_overrides
+AuthType=auth/munge
+StateSaveLocation=$folder/state
+SlurmdSpoolDir=$folder/spool
+SlurmctldPidFile=$folder/slurmctld.pid
+SlurmdPidFile=$folder/slurmd.pid
+SlurmctldLogFile=$folder/slurmctld.log
+SlurmdLogFile=$folder/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU_Memory
+AccountingStorageType=accounting_storage/none
+JobAcctGatherType=jobacct_gather/none
+SchedulerParameters=batch_sched_delay=0,sched_min_interval=100000
+MinJobAge=300
+ReturnToService=2
+GresTypes=gpu
+NodeName=$host NodeAddr=127.0.0.1 CPUs=32 RealMemory=1000000 Gres=gpu:a100:2 State=UNKNOWN
+PartitionName=cpu Nodes=$host Default=YES MaxTime=INFINITE State=UP
+PartitionName=gpu Nodes=$host MaxTime=INFINITE State=UP
+END
+  echo "NodeName=$host Name=gpu Type=a100 File=$folder/gpu[0-1]" >"$folder/gres.conf"
+  # stand-ins: all that SLURM wants of a device is that it is there
+  ln -sf /dev/null "$folder/gpu0"
+  ln -sf /dev/null "$folder/gpu1"
+}
+
+case ${1:-} in
+install)
+  command -v slurmd >/dev/null && command -v munged >/dev/null && exit 0
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq slurm-wlm munge >/dev/null
+  ;;
+start)
+  rm -rf "$folder"/{state,spool}
+  mkdir -p "$folder"/{state,spool}
+  write_settings
+  mkdir -p "${link%/*}"
+  if [ -L "$link" ] || [ ! -e "$link" ]; then ln -sf "$folder/slurm.conf" "$link"; fi
+  if ! munge -n >/dev/null 2>&1; then
+    install -d -o munge -g munge -m 755 /run/munge
+    su -s /bin/sh munge -c /usr/sbin/munged
+  fi
+  export SLURM_CONF=$folder/slurm.conf
+  slurmctld
+  slurmd
+  for _ in $(seq 60); do
+    [ "$(sinfo --noheader --partition gpu --format %T 2>/dev/null)" = idle ] && exit 0
+    sleep 0.5
+  done
+  echo "The sandbox did not start: see $folder/slurmctld.log and slurmd.log." >&2
+  exit 1
+  ;;
+stop)
+  SLURM_CONF=$folder/slurm.conf timeout 10 scancel --user=root && sleep 2 || true
+  for daemon in slurmd slurmctld; do
+    [ ! -f "$folder/$daemon.pid" ] || kill "$(cat "$folder/$daemon.pid")"
+  done
+  [ "$(readlink "$link")" != "$folder/slurm.conf" ] || rm "$link"
+  ;;
+*)
+  sed -n '2,5s/^# *//p' "$0"
+  exit 2
+  ;;
+esac
