@@ -1,0 +1,20 @@
+"""The plan before the run: `snakemake plan` prints what would be done where; nothing is run."""
+
+from dataclasses import asdict
+
+from stacycle import plan
+
+
+rule plan:
+    log:
+        "logs/plan.log",
+    localrule: True
+    conda:
+        "../envs/conda.yaml"
+    params:
+        jobs=lambda wc: [asdict(job) for job in plan.jobs(workflow, recipe)],
+        limits=lambda wc: asdict(plan.limits(workflow)),
+    message:
+        "Plan the run"
+    script:
+        "../scripts/plan.py"
