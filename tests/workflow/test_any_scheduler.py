@@ -1,0 +1,153 @@
+"""The profiles for other schedulers, used: the workflow's first jobs, with stand-ins for PBS and LSF, and real SLURM.
+
+The stand-ins record what they are asked, assign GPUs by CUDA_VISIBLE_DEVICES, and run the job elsewhere. RELION is a
+stand-in too.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import fake_relion
+import pytest
+import yaml
+from conftest import ROOT
+from small_inputs import write_inputs
+
+from stacycle import schedulers
+
+pytestmark = pytest.mark.slow
+
+ALIGNED = "results/bin4/align/T1/run_it025_data.star"
+PROGRAMS = {
+    "qsub": """
+        for script; do :; done  # the last argument
+        case "$*" in *ngpus=2*) export CUDA_VISIBLE_DEVICES=0,1;; *) unset CUDA_VISIBLE_DEVICES;; esac
+        if [ ! -e "$HERE/killed" ]; then touch "$HERE/killed"; script=/dev/null; fi
+        export PBS_JOBID=$$.head PBS_O_WORKDIR="$PWD"
+        cd / && sh "$script" >/dev/null 2>&1 &
+        echo $! > "$HERE/$PBS_JOBID"
+        echo $PBS_JOBID
+        """,
+    "qstat": '[ $# = 0 ] || kill -0 "$(cat "$HERE/$1")"',
+    "bsub": """
+        for command; do :; done
+        case "$*" in *'-gpu num=2'*) export CUDA_VISIBLE_DEVICES=0,1;; *) unset CUDA_VISIBLE_DEVICES;; esac
+        if LSB_JOBID=$$ sh -c "$command" >/dev/null 2>&1; then state=DONE; else state=EXIT; fi
+        echo $$ $state >> "$HERE/jobs"
+        echo "Job <$$> is submitted to queue <any>."
+        """,
+    "bjobs": 'cat "$HERE/jobs"',
+    "badmin": 'echo "configuration"; echo "LSB_SHAREDIR = $HERE"; echo "LSF_CONFDIR = $HERE"',
+    "lsclusters": 'echo "CLUSTER_NAME STATUS"; echo "here ok"',
+    "bhist": "exit 1",
+}
+
+
+class Site:
+    """A project on a cluster: its folder, the profile made for its scheduler, and the scheduler's programs."""
+
+    def __init__(self, root: Path, name: str, gpus_per_job: int = 2) -> None:
+        self.root, self.folder, self.programs = root, root / "project", root / "programs"
+        relion = fake_relion.install(root / "relion")
+        fake_relion.install(self.programs, programs=("mpirun",))
+        config = {
+            "inputs": [write_inputs(self.folder, particles=60)],
+            "particle": {"diameter": 350},
+            "engine": {"bin": str(relion)},
+            "rounds": {"bin4": {"steps": ["extract", "reconstruct", "align"]}, "bin2": None, "bin1": None},
+        }
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(config))
+        slurm = schedulers.settings()
+        slurm["default-resources"] |= {"gpus_per_job": gpus_per_job}
+        schedulers.write(name, self.folder / "profile", slurm)
+
+    def install(self, *programs: str) -> None:
+        """Put stand-ins into the PATH; each notes its arguments in a line of programs/NAME.asked."""
+        for program in programs:
+            path = self.programs / program
+            path.write_text(
+                f'#!/bin/sh\nHERE="{self.programs}"\necho "$*" >> "$HERE/{program}.asked"\n{PROGRAMS[program]}\n'
+            )
+            path.chmod(0o755)
+
+    def asked(self, program: str) -> list[str]:
+        return (self.programs / f"{program}.asked").read_text().splitlines()
+
+    def run(self, target: str) -> subprocess.CompletedProcess:
+        """Snakemake with the profile, as a user calls it."""
+        command = [
+            *(sys.executable, "-m", "snakemake", target, "--snakefile", str(ROOT / "Snakefile")),
+            *("--profile", str(self.folder / "profile"), "--seconds-between-status-checks", "1"),
+            *("--directory", str(self.folder), "--configfile", str(self.folder / "config.yaml")),
+        ]
+        environment = {"PATH": f"{self.programs}:{os.environ['PATH']}", "STATUS_PAUSE": "0.2"}
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=300, check=False, env=os.environ | environment
+        )
+
+
+def job(lines: list[str], rule: str) -> list[str]:
+    """Those of the submissions that are of a rule."""
+    return [
+        line for line in lines if f"sta-{rule} " in line or f"rule_{rule}:" in line or f"rule_{rule}_" in line
+    ]
+
+
+@pytest.fixture(scope="module")
+def pbs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What qsub was asked until a first alignment was there; the first job is killed before it notes anything."""
+    site = Site(tmp_path_factory.mktemp("pbs"), "pbs")
+    site.install("qsub", "qstat")
+    done = site.run(ALIGNED)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (site.folder / ALIGNED).exists()
+    return site.asked("qsub")
+
+
+def test_pbs_gets_queue_cores_gpus_and_memory_of_each_job(pbs: list[str]) -> None:
+    (extract,), (align,) = job(pbs, "extract"), job(pbs, "align")
+    assert "-q cpu -l select=1:ncpus=8:ngpus=0:mem=16000mb -l walltime=28800 " in extract
+    assert "-q gpu -l select=1:ncpus=16:ngpus=2:mem=32000mb -l walltime=43200 " in align
+
+
+def test_a_job_that_vanishes_is_submitted_again_with_more_time_and_memory(pbs: list[str]) -> None:
+    first, second = job(pbs, "inputs")
+    assert "mem=4000mb -l walltime=3600 " in first
+    assert "mem=6000mb -l walltime=7200 " in second
+
+
+def test_lsf_gets_queue_cores_gpus_memory_and_minutes_of_each_job(tmp_path: Path) -> None:
+    site = Site(tmp_path, "lsf")
+    site.install("bsub", "bjobs", "badmin", "lsclusters", "bhist")
+    conf = site.programs / "lsbatch/here/configdir"
+    conf.mkdir(parents=True)
+    (conf / "lsb.params").write_text("DEFAULT_QUEUE = normal\n")
+    done = site.run(ALIGNED)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (site.folder / ALIGNED).exists()
+    (extract,), (align,) = (job(site.asked("bsub"), rule) for rule in ("extract", "align"))
+    assert " -q cpu -W 480 -n 8 -R rusage[mem=2000.0] -R span[hosts=1] -cwd" in extract
+    assert (
+        " -q gpu -W 720 -n 16 -R rusage[mem=2000.0] -R span[hosts=1] -gpu num=2:j_exclusive=yes -cwd" in align
+    )
+
+
+@pytest.mark.skipif(
+    shutil.which("sinfo") is None or subprocess.run(["sinfo"], capture_output=True).returncode != 0,
+    reason="no SLURM answers here",
+)
+def test_slurm_as_any_submit_command_runs_jobs_in_the_cpu_and_the_gpu_partition(tmp_path: Path) -> None:
+    site = Site(tmp_path, "sbatch", gpus_per_job=1)
+    done = site.run(ALIGNED)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for rule, partition, gpus in (("extract", "cpu", "gpu:0"), ("align", "gpu", "gpu:1")):
+        (log,) = (site.folder / "logs/sbatch").glob(f"sta-{rule}-*.log")
+        number = log.stem.rpartition("-")[2]
+        known = subprocess.run(["scontrol", "show", "job", number], capture_output=True, text=True).stdout
+        assert f"Partition={partition} " in known
+        assert f"TresPerJob=gres:{gpus}" in known
