@@ -66,4 +66,7 @@ def _value_after(flag: str, arguments: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    done = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(done)  # at once: a signal while the interpreter tidies up would pass for a failure

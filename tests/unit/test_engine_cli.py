@@ -202,3 +202,12 @@ def test_the_progress_bar_ends_as_relions(capsys):
     last = capsys.readouterr().out.split("\r")[-1]
     assert last.endswith("." * 60 + '~~(,_,"> yum!\n')
     assert last.startswith("   0/   0 sec ")
+
+
+def test_a_program_that_is_done_ends_at_once_so_that_no_signal_can_make_a_failure_of_it() -> None:
+    tidying = "import atexit, runpy; atexit.register(print, 'tidied'); "
+    run_it = "runpy.run_module('staengine', run_name='__main__')"
+    command = [sys.executable, "-c", tidying + run_it, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("usage: ")
+    assert "tidied" not in done.stdout
