@@ -28,7 +28,7 @@ demo: $(READY) ## simulate tilt series, average them, say where to look
 
 .PHONY: test
 test: $(READY) lint ## all checks and tests, the demo included
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/workflow/test_demo.py \
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore tests/workflow/test_demo.py \
 	  tests/slurm tests/workflow tests/golden tests/dag tests/unit # the long ones first
 	$(BIN)/pytest tests/workflow/test_demo.py # alone: it is timed
 

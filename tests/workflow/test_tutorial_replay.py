@@ -97,8 +97,11 @@ def replay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replay]:
         "inputs": sets,
         "particle": {"diameter": 350, "symmetry": "C1"},
         "engine": {"kind": "relion", "bin": str(relion)},
-        # the later rounds have no numbers in the tutorial: one run of each sweep is enough for them
-        "rounds": {"bin2": {"class3d": {"T": [1]}, "cycle": ONE_OF_EACH}, "bin1": {"cycle": ONE_OF_EACH}},
+        # the later rounds have no numbers in the tutorial: one run of each sweep is enough, and small maps at the end
+        "rounds": {
+            "bin2": {"class3d": {"T": [1]}, "cycle": ONE_OF_EACH},
+            "bin1": {"cycle": {"box": 96, **ONE_OF_EACH}},
+        },
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(scratch))
