@@ -32,12 +32,8 @@ KINDS = {
     "polish": CPU,
 }
 OF_GPU_JOBS = "gpu_job_"
-NUMBERS = {
-    "gpus_per_job": 0,
-    "cores_per_gpu": 1,
-    "max_runtime": 1,
-    "max_mem_mb": 1,
-}  # of a profile, with their least
+# Of a profile, with the least that each may be.
+NUMBERS = {"gpus_per_job": 0, "cores_per_gpu": 1, "cores_per_job": 1, "max_runtime": 1, "max_mem_mb": 1}
 CORES_PER_GPU = 8
 MOST_CORES = 32  # of a job that may have all: the memory of RELION's tomo programs grows with their threads
 FEWEST_WITH_HALVES = 3  # MPI ranks: a leader, and one for each half
@@ -70,8 +66,10 @@ class Site:
         """
         if KINDS[step] == CPU:
             return 0
-        given = self._number("gpus_per_job", None)
-        if given is not None:
+        given, of_gres = self._number("gpus_per_job", None), gpus({"gres": self.defaults.get("gpu_job_gres")})
+        if of_gres and given != 0:
+            wanted = of_gres
+        elif given is not None:
             wanted = given
         elif self.pool is None:
             wanted = 1
@@ -107,15 +105,14 @@ class Site:
 
     def wall_time(self, minutes: int, attempt: int) -> int:
         """Minutes that grow with each attempt, up to the profile's `max_runtime`."""
-        return self._grown(minutes * attempt, minutes, "max_runtime")
+        return self._up_to("max_runtime", minutes * attempt)
 
     def memory(self, mb: int, attempt: int) -> int:
         """Megabytes that grow by half with each attempt, up to the profile's `max_mem_mb`."""
-        return self._grown(mb * (attempt + 1) // 2, mb, "max_mem_mb")
+        return self._up_to("max_mem_mb", mb * (attempt + 1) // 2)
 
-    def _grown(self, wanted: int, first: int, limit: str) -> int:
-        most = self._number(limit, None)
-        return wanted if most is None else min(wanted, most)
+    def _up_to(self, limit: str, wanted: int) -> int:
+        return min(wanted, self._number(limit, wanted))
 
     def _number(self, name: str, default: int | None) -> Any:
         value = self.defaults.get(name)

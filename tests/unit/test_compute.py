@@ -170,6 +170,13 @@ def test_gpus_are_counted_whichever_way_they_are_asked_for(resources: dict, coun
     assert compute.gpus(resources) == count
 
 
+def test_a_gres_string_says_how_many_gpus_a_job_has() -> None:
+    site = Site(CLUSTER | {"gpu_job_gres": "gpu:a100:4"})
+    assert (site.gpus("refine3d"), site.resources("refine3d")["gres"]) == (4, "gpu:a100:4")
+    assert Site({"gpu_job_gres": "gpu:4"}).gpus("refine3d") == 4
+    assert Site(CLUSTER | {"gpu_job_gres": "gpu:4", "gpus_per_job": 0}).gpus("refine3d") == 0
+
+
 @pytest.mark.parametrize(
     ("resources", "cores", "halves", "expected"),
     [
