@@ -14,6 +14,7 @@ from typing import Any
 
 from stacycle.errors import UserError
 from stacycle.gpus import POOL, per_rank, pool
+from stacycle.relion import FEWEST_WITH_HALVES
 
 CPU, ONE_GPU, GPU = "CPU", "one GPU", "GPU"
 # The tutorial's list ("CPU and GPU jobs"). Steps of a round and of its cycle are of one kind.
@@ -36,7 +37,7 @@ OF_GPU_JOBS = "gpu_job_"
 NUMBERS = {"gpus_per_job": 0, "cores_per_gpu": 1, "cores_per_job": 1, "max_runtime": 1, "max_mem_mb": 1}
 CORES_PER_GPU = 8
 MOST_CORES = 32  # of a job that may have all: the memory of RELION's tomo programs grows with their threads
-FEWEST_WITH_HALVES = 3  # MPI ranks: a leader, and one for each half
+TWO_HALVES = "refine3d"  # the rule whose ranks share two half sets
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from stacycle.recipe import Recipe
 from stacycle.remembered import Remembered
 
 HERE = "here"
-TWO_HALVES = "refine3d"  # the rule whose ranks share two half sets
 _HEAD = (
     ["", "", "", "", "", "", "ranks x", "", "wall"],
     ["round", "step", "jobs", "done", "where", "GPUs", "threads", "memory", "time"],
@@ -119,7 +118,7 @@ def _job(workflow: Any, rule: Any, wildcards: dict[str, str], files: Any) -> Job
         return job
     asked = dict(rule.expand_resources(wildcards, files, 1, skip_evaluation=_UNUSED).items())
     cores, memory, minutes = asked["_cores"], asked.get("mem_mb"), asked.get("runtime")
-    layout = compute.layout(asked, cores, halves=rule.name == TWO_HALVES)
+    layout = compute.layout(asked, cores, halves=rule.name == compute.TWO_HALVES)
     return replace(
         job,
         where=HERE if workflow.is_local(rule) else _queue(asked) or _scheduler(workflow),

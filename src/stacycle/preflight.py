@@ -85,7 +85,7 @@ def asked_by(whose: Iterable[Any]) -> Asked:
 
 def _asked(one: Any) -> dict[str, Any]:
     resources = {name: _plain(value) for name, value in one.resources.items()}
-    halves = getattr(one, "rule", one).name == "refine3d"
+    halves = getattr(one, "rule", one).name == compute.TWO_HALVES
     layout = compute.layout(resources, cores=1, halves=halves)
     return {"gpu": layout.gpus, "ranks": layout.ranks, "launcher": layout.launcher}
 

@@ -20,6 +20,7 @@ SCALES: dict[str | None, list | bool] = {  # how the contrast scale is refined
     "tomogram": ["--do_scale", "--per_tomogram_scale"],
     None: False,
 }
+FEWEST_WITH_HALVES = 3  # MPI ranks: a leader, and one for each half
 _OVERSAMPLING = 1  # the GUI's samplings and offset steps are those of the oversampled grid
 
 
@@ -269,9 +270,9 @@ def with_mpi(argv: list[str], ranks: int, launcher: str = "mpirun") -> list[str]
 
     UserError for fewer than the three ranks (a leader, and one for each half) that split halves need.
     """
-    if "--split_random_halves" in argv and ranks < 3:
+    if "--split_random_halves" in argv and ranks < FEWEST_WITH_HALVES:
         raise UserError(
-            f"refine3d needs at least 3 MPI ranks but was given {ranks}; raise ranks in the profile."
+            f"refine3d needs at least {FEWEST_WITH_HALVES} MPI ranks but was given {ranks}; raise ranks in the profile."
         )
     if ranks == 1:
         return argv

@@ -12,6 +12,7 @@ from typing import Any
 
 from stacycle import disk, gpus, relion, software
 from stacycle.command import Command
+from stacycle.compute import CPU, KINDS
 from stacycle.errors import UserError
 from stacycle.job import scratch_folder
 from stacycle.recipe import SWEEPS, Recipe
@@ -19,7 +20,7 @@ from stacycle.remembered import Remembered
 
 PROBLEM, WARNING, FINE = "problem", "warning", "fine"
 GPU_BUILDS = ("CUDA", "HIP", "SYCL")
-ON_GPUS = ("align", "refine3d")
+ON_GPUS = tuple(step for step, kind in KINDS.items() if kind != CPU)
 ON_CPUS = "set gpus_per_job: 0 in the profile (default-resources) to compute on CPUs"
 KEEP_FREE = 10e9  # bytes of the scratch disk that RELION leaves free
 # How a run that was cut off goes on; `--continue` is in no --help, though every RELION has it.
