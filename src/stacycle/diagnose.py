@@ -330,7 +330,7 @@ FAULTS = (
         r"|invalid device ordinal|issue with the GPU-ids|CUDA_ERROR_NO_DEVICE|No devices were found",
         "RELION found no GPU that it can use: the job was given none, a number that is not there, or one "
         "of a kind that this RELION was not built for.",
-        "Ask for a GPU in the profile (`gpu: 1`) and look at `nvidia-smi` and CUDA_VISIBLE_DEVICES on the "
+        "Ask for a GPU in the profile (`gpus_per_job: 1`) and look at `nvidia-smi` and CUDA_VISIBLE_DEVICES on the "
         "node; without any, run on CPUs.",
     ),
     Fault(
