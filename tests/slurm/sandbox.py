@@ -37,6 +37,13 @@ class Slurm:
         if why:
             pytest.skip(why)
 
+    @contextmanager
+    def gpus(self) -> Iterator[None]:
+        """Both GPUs for the jobs of the block alone: tests run side by side, and those that use GPUs ask here."""
+        with open(__file__) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
     def snakemake(
         self, project: Project, *arguments: str, **resources: object
     ) -> subprocess.CompletedProcess:

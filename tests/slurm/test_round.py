@@ -89,7 +89,7 @@ def rounds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Round, Round]:
     for one in (there, here):
         for name in ("set1", "set2"):
             (one.folder / name).symlink_to(data / name)
-    with ThreadPoolExecutor() as pool, slurm.watched(there) as jobs:
+    with ThreadPoolExecutor() as pool, slurm.gpus(), slurm.watched(there) as jobs:
         local = pool.submit(here.snakemake)
         for done in (slurm.snakemake(there, gpus_per_job=GPUS_PER_JOB), local.result()):
             assert done.returncode == 0, done.stderr

@@ -138,9 +138,10 @@ def test_lsf_gets_queue_cores_gpus_memory_and_minutes_of_each_job(tmp_path: Path
 
 
 def test_slurm_as_any_submit_command_runs_jobs_in_the_cpu_and_the_gpu_partition(tmp_path: Path) -> None:
-    Slurm()  # the sandbox, or this test is left out
+    slurm = Slurm()  # the sandbox, or this test is left out
     site = Site(tmp_path, "sbatch", gpus_per_job=1)
-    done = site.run(ALIGNED)
+    with slurm.gpus():
+        done = site.run(ALIGNED)
     assert done.returncode == 0, done.stderr[-3000:]
     for rule, partition, gpus in (("extract", "cpu", "gpu:0"), ("align", "gpu", "gpu:1")):
         (log,) = (site.folder / "logs/sbatch").glob(f"sta-{rule}-*.log")
