@@ -7,10 +7,11 @@ beside the squares of those factors; one divided by the other gives the map (Ziv
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -77,7 +78,15 @@ class Options:
 
 
 def main(argv: list[str]) -> int:
-    args = parse(PROGRAM, FLAGS, argv)
+    backup = average(parse(PROGRAM, FLAGS, argv))
+    # All is written: who is told to end now has done its work, and without its sums it could not go on.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    backup.remove()
+    return 0
+
+
+def average(args: SimpleNamespace) -> Backup:
+    """Write the maps; returns the sums' backup, which is of no more use."""
     if args.b <= 0 or args.b % 2 or args.bin < 1:
         raise EngineError(f"{PROGRAM}: --b must be even and positive, --bin at least 1.")
     threads, folder = max(args.j, 1), Path(args.o)
@@ -114,8 +123,7 @@ def main(argv: list[str]) -> int:
             _write_maps(folder, f"half{number}", half, pixel, args, threads)
         halves[0] += halves.pop()
     _write_maps(folder, "merged", halves[0], pixel, args, threads)
-    backup.remove()
-    return 0
+    return backup
 
 
 def _common_pixel(particles: ParticleSet, tomograms: dict[str, Tomogram]) -> float:
@@ -161,9 +169,8 @@ class Backup:
             self.cost = self.saved - started
 
     def remove(self) -> None:
+        """Remove the sums; not their folder, as in RELION: the end is to follow at once."""
         self.path.unlink(missing_ok=True)
-        with suppress(OSError):  # not there, or not empty
-            self.path.parent.rmdir()
 
 
 def accumulate(

@@ -1,5 +1,7 @@
 """The embedded relion_tomo_reconstruct_particle against RELION 5.0.1's own maps."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import mrcfile
@@ -46,11 +48,8 @@ def test_the_bin4_average_is_relions_with_its_grey_scale(project, record_propert
     assert run(*BIN4, "--theme", "classic", "--o", "out/", "--j_out", "2", "--j_in", "1", "--sym", "C1") == 0
     missing = assert_same_map("out/merged.mrc", GOLDEN / "average" / "merged.mrc", 1e-5)
     record_property("reconstruct_particle: merged map, 1 - correlation", missing)
-    assert sorted(p.name for p in Path("out").iterdir()) == [
-        "data_merged.mrc",
-        "merged.mrc",
-        "weight_merged.mrc",
-    ]
+    made = sorted(path.name for path in Path("out").rglob("*") if path.is_file())
+    assert made == ["data_merged.mrc", "merged.mrc", "weight_merged.mrc"]
 
 
 def test_the_bin1_half_maps_of_refined_particles_are_relions(project, record_property):
@@ -128,7 +127,23 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_map(project, monkeypatch)
     assert run(*BIN4, "--o", "out/", "--only_do_unfinished") == 0
     assert loaded == ["TS_01", "TS_02", "TS_02"]
     assert_same_map("out/merged.mrc", GOLDEN / "average" / "merged.mrc", 1e-5)
-    assert not Path("out/temp").exists()
+    assert list(Path("out/temp").iterdir()) == []
+
+
+def test_a_run_that_is_told_to_end_when_its_maps_are_written_has_ended_well(project):
+    """Its sums may be gone then, so that it would have to do everything again."""
+    code = (
+        "import sys, time\n"
+        "from staengine import __main__ as engine, reconstruct_particle as program\n"
+        "program.Backup.remove = lambda _: print('all is written', flush=True) or time.sleep(60)\n"
+        "engine.main(sys.argv[1:])\n"
+    )
+    command = [sys.executable, "-c", code, PROGRAM, *BIN4, "--o", "out/"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert "all is written\n" in process.stdout
+        process.terminate()
+        assert process.wait(20) == 0
+    assert_same_map("out/merged.mrc", GOLDEN / "average" / "merged.mrc", 1e-5)
 
 
 def test_a_backup_of_other_options_is_not_gone_on_with(project, monkeypatch):
