@@ -230,7 +230,7 @@ class _Job:
             seen.seek(0, os.SEEK_END)
             self._write()
             self._heed_stop()
-            mine = _children()
+            mine, runner = _children(), os.getpid()
             _adopt_orphans(True)
             process = subprocess.Popen(
                 executed,
@@ -239,7 +239,7 @@ class _Job:
                 stderr=subprocess.STDOUT,
                 env=os.environ | relion.mpi_settings(self.command.launcher) | gpus.environment,
                 pass_fds=[lock.fd for lock in locks if lock.fd is not None],
-                preexec_fn=_end_with_runner,
+                preexec_fn=lambda: _end_with_runner(runner),
             )
             try:
                 run["pid"] = process.pid
@@ -375,14 +375,17 @@ def scratch_folder(setting: str | None) -> str | None:
     return folder
 
 
-def _end_with_runner() -> None:
-    """Ask the kernel (Linux) to end this process when its parent is gone.
+def _end_with_runner(runner: int) -> None:
+    """Ask the kernel (Linux) to end this process when its parent, the runner, is gone; ends if it is already.
 
     Snakemake takes a job whose runner was killed for failed and removes its files; what the program wrote later would
     pass for a result that nobody has looked at.
     """
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the runner's way to take it would lose it here
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+    if os.getppid() != runner:
+        os._exit(1)
 
 
 def _adopt_orphans(wanted: bool) -> None:

@@ -126,8 +126,8 @@ def _made(path: str | Path) -> Record:
     digest, known = _digest(path), record_of(path.parent)
     if known is None or path.name not in known["maps"]:
         raise UserError(
-            f"{path}: no {STATE_FILE} beside it tells which particles and tomograms it was made of; give the one that "
-            "the workflow made."
+            f"{path}: no {STATE_FILE} beside it tells which particles and tomograms it was made of; if it is the "
+            "workflow's, delete it and run Snakemake again, else give one that the workflow made."
         )
     if known["maps"][path.name] != digest:
         raise UserError(_changed(path))

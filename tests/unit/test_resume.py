@@ -41,6 +41,7 @@ RUNNER = """
 import json, sys
 from stacycle import job, lineage
 lineage.check = lineage.record = lambda *_: []
+{more}
 argv, engine, makes, grace = json.loads(sys.argv[1])
 job.GRACE = grace
 with job.task("job.log", "bin4/step") as say:
@@ -92,11 +93,16 @@ def record() -> dict:
     return json.loads(Path("job/job.json").read_text())
 
 
-def start(argv: list[str], makes: list[str], engine: dict, grace: float = 20) -> subprocess.Popen:
-    """A job in a process of its own, which leads a process group."""
+def start(
+    argv: list[str], makes: list[str], engine: dict, grace: float = 20, more: str = ""
+) -> subprocess.Popen:
+    """A job in a process of its own, which leads a process group; `more` are statements that change it."""
     words = json.dumps([argv, engine, makes, grace])
     return subprocess.Popen(
-        [sys.executable, "-c", RUNNER, words], stderr=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-c", RUNNER.format(more=more), words],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
 
 
@@ -238,6 +244,24 @@ def test_a_program_ends_when_its_runner_is_killed_and_leaves_nothing_that_looks_
     assert not Path("job/map.mrc").exists()
     tool(program())
     assert record()["ended_well"]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_program_never_begins_if_its_runner_is_killed_at_the_moment_of_its_start(program, moment) -> None:
+    """Before or after the process that will be the program has asked to be ended with its runner."""
+    wait = "Path('forked').touch(); time.sleep(1); "
+    asks = f"{wait} asks(runner)" if moment == "before" else f"asks(runner); {wait}"
+    more = (
+        "import time; from pathlib import Path; asks = job._end_with_runner\n"
+        f"def slow(runner): {asks}\n"
+        "job._end_with_runner = slow"
+    )
+    runner = start(["relion_tool", "--o", "job/"], ["job/map.mrc"], program(), more=more)
+    wait_for("forked")
+    runner.kill()
+    runner.wait()
+    time.sleep(2)  # it would have begun and ended by now
+    assert not Path("ran").exists()
 
 
 def test_a_second_start_is_refused_while_the_program_lives_though_its_runner_was_killed(program) -> None:
