@@ -1,4 +1,4 @@
-"""The profiles for other schedulers, used: the workflow's first jobs, with stand-ins for PBS and LSF, and real SLURM.
+"""The profiles for other schedulers, used: the first jobs, with stand-ins for PBS, SGE and LSF, and real SLURM.
 
 The stand-ins record what they are asked, assign GPUs by CUDA_VISIBLE_DEVICES, and run the job elsewhere. RELION is a
 stand-in too.
@@ -26,14 +26,17 @@ ALIGNED = "results/bin4/align/T1/run_it025_data.star"
 PROGRAMS = {
     "qsub": """
         for script; do :; done  # the last argument
-        case "$*" in *ngpus=2*) export CUDA_VISIBLE_DEVICES=0,1;; *) unset CUDA_VISIBLE_DEVICES;; esac
+        case "$*" in *gpu=2*|*gpus=2*) export CUDA_VISIBLE_DEVICES=0,1;; *) unset CUDA_VISIBLE_DEVICES;; esac
         if [ ! -e "$HERE/killed" ]; then touch "$HERE/killed"; script=/dev/null; fi
-        export PBS_JOBID=$$.head PBS_O_WORKDIR="$PWD"
+        case "$*" in
+          *-terse*) id=$$; export JOB_ID=$id SGE_O_WORKDIR="$PWD";;
+          *) id=$$.head; export PBS_JOBID=$id PBS_O_WORKDIR="$PWD";;
+        esac
         cd / && sh "$script" >/dev/null 2>&1 &
-        echo $! > "$HERE/$PBS_JOBID"
-        echo $PBS_JOBID
+        echo $! > "$HERE/$id"
+        echo $id
         """,
-    "qstat": '[ $# = 0 ] || kill -0 "$(cat "$HERE/$1")"',
+    "qstat": 'for id; do :; done; [ $# = 0 ] || kill -0 "$(cat "$HERE/$id")"',
     "bsub": """
         for command; do :; done
         case "$*" in *'-gpu num=2'*) export CUDA_VISIBLE_DEVICES=0,1;; *) unset CUDA_VISIBLE_DEVICES;; esac
@@ -98,27 +101,36 @@ def job(lines: list[str], rule: str) -> list[str]:
     ]
 
 
-@pytest.fixture(scope="module")
-def pbs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """What qsub was asked until a first alignment was there; the first job is killed before it notes anything."""
-    site = Site(tmp_path_factory.mktemp("pbs"), "pbs")
+QSUB = {  # what is asked for an extraction, an alignment, and a first job that is submitted again
+    "pbs": [
+        "-q cpu -l select=1:ncpus=8:ngpus=0:mem=16000mb -l walltime=28800 ",
+        "-q gpu -l select=1:ncpus=16:ngpus=2:mem=32000mb -l walltime=43200 ",
+        "mem=4000mb -l walltime=3600 ",
+        "mem=6000mb -l walltime=7200 ",
+    ],
+    "sge": [  # memory is of each core
+        "-q cpu -pe smp 8 -l gpu=0 -l mem_free=2000M,h_rt=28800 ",
+        "-q gpu -pe smp 16 -l gpu=2 -l mem_free=2000M,h_rt=43200 ",
+        "-l mem_free=4000M,h_rt=3600 ",
+        "-l mem_free=6000M,h_rt=7200 ",
+    ],
+}
+
+
+@pytest.mark.parametrize("name", QSUB)
+def test_qsub_gets_queue_cores_gpus_memory_and_time_and_a_job_that_vanishes_is_submitted_again_with_more(
+    name: str, tmp_path: Path
+) -> None:
+    """The first job is killed before it notes anything."""
+    site = Site(tmp_path, name)
     site.install("qsub", "qstat")
     done = site.run(ALIGNED)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (site.folder / ALIGNED).exists()
-    return site.asked("qsub")
-
-
-def test_pbs_gets_queue_cores_gpus_and_memory_of_each_job(pbs: list[str]) -> None:
-    (extract,), (align,) = job(pbs, "extract"), job(pbs, "align")
-    assert "-q cpu -l select=1:ncpus=8:ngpus=0:mem=16000mb -l walltime=28800 " in extract
-    assert "-q gpu -l select=1:ncpus=16:ngpus=2:mem=32000mb -l walltime=43200 " in align
-
-
-def test_a_job_that_vanishes_is_submitted_again_with_more_time_and_memory(pbs: list[str]) -> None:
-    first, second = job(pbs, "inputs")
-    assert "mem=4000mb -l walltime=3600 " in first
-    assert "mem=6000mb -l walltime=7200 " in second
+    jobs = [line for rule in ("extract", "align", "inputs") for line in job(site.asked("qsub"), rule)]
+    assert len(jobs) == len(QSUB[name])
+    for line, asked in zip(jobs, QSUB[name], strict=True):
+        assert asked in line
 
 
 def test_lsf_gets_queue_cores_gpus_memory_and_minutes_of_each_job(tmp_path: Path) -> None:
