@@ -61,9 +61,10 @@ def run_with_kills(
         with log.open("w") as stream:
             run = subprocess.Popen(command, stdout=stream, stderr=stream, start_new_session=True, cwd="/")
         while len(story.kills) < most and (job := _new_kind_of_job(run, log, story.hit)):
-            story.hit.add(_kind(job))
             after = chance.uniform(0, longest)
-            story.kills += _kill(run, job, after, chance, [kill.how for kill in story.kills])
+            if kill := _kill(run, job, after, chance, [kill.how for kill in story.kills]):
+                story.hit.add(_kind(job))
+                story.kills.append(kill)
         _wait_for_all(run)
         if run.returncode == 0:
             return story
@@ -74,15 +75,15 @@ def run_with_kills(
 
 def _kill(
     run: subprocess.Popen, job: str, after: float, chance: random.Random, used: list[str]
-) -> list[Kill]:
-    """Kill something after so many seconds, in the way that was used least; nothing if the run has ended before."""
+) -> Kill | None:
+    """Kill something after so many seconds, in the way that was used least; None if the run has ended before."""
     time.sleep(after)
     possible = [how for how, needs in NEEDS.items() if _in_session(run.pid, needs)]
     if run.poll() is not None or not possible:
-        return []
+        return None
     how = min(chance.sample(possible, len(possible)), key=used.count)
     WAYS[how](run.pid)
-    return [Kill(job, after, how)]
+    return Kill(job, after, how)
 
 
 def _new_kind_of_job(run: subprocess.Popen, log: Path, hit: set[str]) -> str | None:
