@@ -138,7 +138,7 @@ def main() -> None:
         return draw_pictures()
     if "--truth" not in sys.argv:
         started = time.perf_counter()
-        print("Three rounds on simulated tilt series: about 6 minutes on two cores.", flush=True)
+        print("Three rounds on simulated tilt series: 4 to 7 minutes on two cores.", flush=True)
         simulate()
         call("snakemake", "--profile", "profiles/demo")
         print(f"\nDone in {time.perf_counter() - started:.0f} s. Look at")
