@@ -86,7 +86,7 @@ def main(argv: list[str]) -> int:
 
 
 def average(args: SimpleNamespace) -> Backup:
-    """Write the maps; returns the sums' backup, which is of no more use."""
+    """Write the maps; returns the backup of their sums, of no more use. EngineError if the input is unfit."""
     if args.b <= 0 or args.b % 2 or args.bin < 1:
         raise EngineError(f"{PROGRAM}: --b must be even and positive, --bin at least 1.")
     threads, folder = max(args.j, 1), Path(args.o)
