@@ -20,6 +20,8 @@ import pytest
 
 from stacycle import gpus
 
+pytestmark = pytest.mark.slow
+
 LONGEST_GAP = 4.0  # s: for Snakemake to see a job's end and to start the next, two Pythons, on a busy machine
 FREE_WITHIN = 5.0  # s
 
