@@ -63,10 +63,7 @@ def test_a_job_that_is_cancelled_by_hand_is_submitted_again(slurm: Slurm, tiny_d
 def test_a_job_that_its_wall_time_kills_goes_on_in_the_next_attempt(
     slurm: Slurm, ready: Project, tmp_path: Path, record_property
 ):
-    """The program hangs after two iterations (it is stopped), and SLURM ends the job at its time limit.
-
-    On CPUs, for minutes on a GPU would keep the tests waiting that need both.
-    """
+    """The program hangs after two iterations (it is stopped), and SLURM ends the job at its time limit."""
     project = Project(tmp_path / "project", CONFIG)
     shutil.copytree(ready.folder, project.folder, symlinks=True)
     aligned = project.folder / "results/bin4/align/T1"
@@ -74,7 +71,11 @@ def test_a_job_that_its_wall_time_kills_goes_on_in_the_next_attempt(
     def runs() -> list[dict]:
         return json.loads((aligned / "job.json").read_text())["runs"]
 
-    with slurm.watched(project) as jobs, slurm.begun(project, ALIGNED, gpus_per_job=0) as snakemake:
+    with (
+        slurm.gpus(),
+        slurm.watched(project) as jobs,
+        slurm.begun(project, ALIGNED, gpus_per_job=1) as snakemake,
+    ):
         wait_for((aligned / "run_it002_optimiser.star").exists)
         number = wait_for(lambda: named("sta-bin4-align-T1_it006", jobs))
         os.kill(runs()[-1]["pid"], signal.SIGSTOP)
