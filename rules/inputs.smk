@@ -27,6 +27,7 @@ rule inputs:
         runtime=wall_time(60),
     params:
         sets=config["inputs"],
+        duplicates=config["particle"]["duplicates"],
     message:
         "Check and merge the inputs"
     script:

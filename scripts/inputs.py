@@ -10,5 +10,7 @@ config = snakemake.config
 with job.task(snakemake.log[0], "inputs") as say:
     engine = software.check(config["engine"], setup_check.programs(Recipe.from_config(config), config))
     say(engine)
-    facts = inputs.merge(snakemake.params.sets, Path(snakemake.output.particles).parent, engine=engine)
+    params = snakemake.params
+    out = Path(snakemake.output.particles).parent
+    facts = inputs.merge(params.sets, out, engine=engine, duplicates=params.duplicates)
     say(inputs.describe(facts))

@@ -1,52 +1,27 @@
 """One set of tomograms and picks, read and checked in full before anything runs.
 
 RELION drops particles of unknown tomograms with a warning and notices a missing image hours later; here every
-mistake is looked for first, and all are told at once. Images are judged by header and file size, never read.
-
-Positions: RELION 5 counts in Å from the tomogram's centre (`rlnCenteredCoordinateXAngst`). Exports with
-`rlnCoordinateX` are read as RELION reads them, in pixels of the *unbinned* tilt series from the tomogram's
-corner, unless `rlnDetectorPixelSize` beside them says in Å which pixels are meant.
+mistake is looked for first, and all are told at once.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from stacycle import maps, names, star
+from stacycle import input_picks, names, star
 from stacycle.errors import UserError, some
-from stacycle.labels import ANGLES, CENTRED, CORNER, ORIGINS, PIXEL, SERIES, SIZE, TILT, TOMOGRAM, TURNS
+from stacycle.findings import Findings
+from stacycle.input_series import STACK, Series, make_numeric, read_series, rows_where
+from stacycle.labels import PIXEL, SERIES, SIZE, TOMOGRAM
 
-# A particle without one of these columns has zero there.
-SHIFTS = [*ORIGINS, *TURNS]
-_TEXT = {"rlnTomoName", SERIES, "rlnMicrographName"}
-
-SAME_PIXEL = 0.01  # relative difference up to which two pixel sizes are taken for one
-
-
-@dataclass
-class Findings:
-    """What is wrong, so that nothing can run, and what is worth knowing; a sentence each."""
-
-    problems: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    files: set[str] = field(default_factory=set)  # that were looked at
-
-
-@dataclass(frozen=True)
-class Series:
-    """A tilt series: its table, the name that this has in its file, the size of its images in px, (y, x)."""
-
-    table: pd.DataFrame
-    name: str
-    shape: tuple[int, int]
+_OLD_COUNT = "rlnTomoFrameCount"  # RELION 4's, with STACK
+_TEXT = {"rlnTomoName", SERIES}
 
 
 @dataclass
@@ -68,54 +43,55 @@ def read_set(number: int, entry: Mapping[str, str], found: Findings) -> InputSet
     _check_entry(number, entry, one.label, found)
     if len(found.problems) > before:
         return None
-    one.tomograms = _read_table(one.tomograms_file, ["rlnTomoName", SERIES, *TOMOGRAM], found)
+    one.tomograms = _read_table(one.tomograms_file, _check_format, found)
     if not one.tomograms.empty:
         _check_tomograms(one, found)
     tomograms_are_good = len(found.problems) == before
-    one.particles = _read_table(one.particles_file, ["rlnTomoName", *ANGLES], found)
+    known = list(one.tomograms["rlnTomoName"]) if "rlnTomoName" in one.tomograms else []
+    one.particles = _read_table(
+        one.particles_file, lambda path, table: input_picks.check_format(path, table, known), found
+    )
     one.particles = one.particles.assign(file=one.particles_file, row=np.arange(1, len(one.particles) + 1))
     if tomograms_are_good:
         if not one.particles.empty:
-            _check_particles(one, found)
-        read = {str(row.rlnTomoName): _read_series(row, found) for row in one.tomograms.itertuples()}
+            input_picks.check_picks(one.particles_file, one.particles, one.tomograms_file, one.tomograms, found)
+        read = {str(row.rlnTomoName): read_series(row, found) for row in one.tomograms.itertuples()}
         one.series = {name: series for name, series in read.items() if series}
+        _check_stacks(one, found)
+        one.tomograms = one.tomograms.drop(columns=[STACK, _OLD_COUNT], errors="ignore")
     return one if len(found.problems) == before else None
 
 
 def tilt_series_of(tomograms: str | Path) -> list[str]:
     """The tilt-series STAR files that a tomograms.star names and that are there; none if it is unreadable."""
-    table = _read_table(tomograms, [SERIES], Findings())
+    table = _read_table(tomograms, _check_format, Findings())
     return [path for path in table.get(SERIES, []) if not names.has_braces(path) and os.path.isfile(path)]
 
 
-def _read_table(path: str | Path, columns: Sequence[str], found: Findings) -> pd.DataFrame:
-    """The table of a file that has these columns, whatever its name; an empty one if there was a problem."""
+def _read_table(
+    path: str | Path, check_format: Callable[[str, pd.DataFrame], None], found: Findings
+) -> pd.DataFrame:
+    """The table of a file that names tomograms, whatever it is called; an empty one if there was a problem.
+
+    A comment or blank line between rows does no harm: what is read here is written anew.
+    """
     found.files.add(str(path))
+    oddities: list[str] = []
     try:
-        table = _table_with(path, star.read(path), columns)
+        tables = list(star.read(path, oddities=oddities).values())
+        table = next((one for one in tables if "rlnTomoName" in one), tables[-1])
+        check_format(str(path), table)
+        if table.empty:
+            raise UserError(f"{path}: its table has no row; was it written completely?")
+        for column in _TEXT & set(table):
+            if (absent := table[column].astype(str).str.strip().isin(names.ABSENT)).any():
+                raise UserError(f"{path}: has no {column} in {rows_where(absent)}; correct or remove it.")
         _refuse_unwritable(str(path), table, found)
-        return table
     except UserError as error:
         found.problems.append(str(error))
         return pd.DataFrame()
-
-
-def _table_with(path: str | Path, tables: star.Tables, columns: Sequence[str]) -> pd.DataFrame:
-    """The table with the first of these columns (exports differ in its name), which must have all of them."""
-    table = next((table for table in tables.values() if columns[0] in table), None)
-    if table is None:
-        raise UserError(f"{path}: has no table with a column {columns[0]}; is it the right file?")
-    missing = [column for column in columns if column not in table]
-    if missing:
-        hint = (
-            "picks need angles, as template matching gives them" if set(missing) & set(ANGLES) else "add it"
-        )
-        raise UserError(f"{path}: has no column {', '.join(missing)}; {hint}.")
-    if table.empty:
-        raise UserError(f"{path}: its table has no row; was it written completely?")
-    for column in _TEXT & set(columns):
-        if (absent := table[column].isna()).any():
-            raise UserError(f"{path}: has no {column} in {_rows(absent)}; correct or remove it.")
+    for oddity in oddities:
+        found.mended(oddity, str(path))
     return table.copy()
 
 
@@ -131,28 +107,55 @@ def _check_entry(number: int, entry: Mapping[str, str], label: str, found: Findi
         found.problems.append(f"{where}.name: {label!r} cannot be part of file names; {names.NAME_RULE}.")
 
 
+def _check_format(path: str, table: pd.DataFrame) -> None:
+    """UserError, naming the format and the cure, unless this is a list of tomograms as RELION 5 writes it."""
+    if "rlnTomoName" not in table:
+        if "rlnTomoYTilt" in table or "rlnMicrographPreExposure" in table:
+            raise UserError(f"{path}: is a tilt series, not a list of tomograms; give the tomograms.star that names it.")
+        raise UserError(f"{path}: has no table with a column rlnTomoName; is it the right file?")
+    if SERIES not in table:
+        if STACK in table or _OLD_COUNT in table:
+            stack = f" ({table[STACK].iloc[0]})" if STACK in table and len(table) else ""
+            raise UserError(
+                f"{path}: is of RELION 4 or WarpTools, without tilt series that RELION 5 could extract from{stack}; align "
+                "the tilt series in RELION 5, AreTomo3 or Scipion, or convert them."
+            )
+        if input_picks.looks_like_picks(table):
+            raise UserError(f"{path}: holds particles, not tomograms; give the tomograms.star they were picked in.")
+        raise UserError(f"{path}: has no column {SERIES}; give the tomograms.star of a RELION 5 project.")
+    missing = [column for column in TOMOGRAM if column not in table]
+    if set(SIZE) & set(missing):
+        raise UserError(
+            f"{path}: has no column {', '.join(missing)}: its tomograms are not reconstructed yet; give the tomograms.star "
+            "of their reconstruction, or add the sizes in px of the tilt series."
+        )
+    if missing:
+        raise UserError(f"{path}: has no column {', '.join(missing)}; add it.")
+
+
 def _refuse_unwritable(path: str, table: pd.DataFrame, found: Findings) -> None:
     """Text that a STAR file cannot hold, or that another program reads as something else."""
     for column in table.select_dtypes(exclude="number"):
         texts = table[column].astype(str)
         if (bad := texts.str.contains(names.NOT_IN_STAR)).any():
             found.problems.append(
-                f"{path}: {column} has a quote, a leading # or a control character in {_rows(bad)} "
+                f"{path}: {column} has a quote, a leading # or a control character in {rows_where(bad)} "
                 f"({some(texts[bad], 1)!r}); rename it."
             )
 
 
 def _check_tomograms(one: InputSet, found: Findings) -> None:
     path, table = one.tomograms_file, one.tomograms
-    _make_numeric(table, TOMOGRAM, path, found)
+    make_numeric(table, TOMOGRAM, path, found)
     for column in (PIXEL, *SIZE):
         if (bad := table[column] <= 0).any():
-            found.problems.append(f"{path}: {column} is not above 0 in {_rows(bad)}; correct it.")
+            found.problems.append(f"{path}: {column} is not above 0 in {rows_where(bad)}; correct it.")
     if (twice := table.rlnTomoName.duplicated()).any():
         found.problems.append(f"{path}: {some(table.rlnTomoName[twice])} stands there twice; remove one.")
     _check_names(path, table.rlnTomoName, names.is_name, "tomogram", names.NAME_RULE, found)
     if "rlnOpticsGroupName" in table:
         _check_names(path, table.rlnOpticsGroupName, names.is_label, "optics group", names.LABEL_RULE, found)
+        _check_optics(path, table, found)
 
 
 def _check_names(
@@ -164,172 +167,27 @@ def _check_names(
         )
 
 
-def _check_particles(one: InputSet, found: Findings) -> None:
-    path, table = one.particles_file, one.particles
-    _make_numeric(table, [c for c in (*CENTRED, *CORNER, *ANGLES, *SHIFTS) if c in table], path, found)
-    known = list(one.tomograms.rlnTomoName)
-    unknown = ~table.rlnTomoName.isin(known)
-    if unknown.any():
-        strangers = table.rlnTomoName[unknown].drop_duplicates()
-        close = difflib.get_close_matches(strangers.iloc[0], known, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]}?" if close else f"it has {some(known)}."
-        found.problems.append(
-            f"{path}: tomogram {some(strangers)} ({_rows(unknown)}) is not in {one.tomograms_file}; {hint}"
-        )
-    elif not (set(CENTRED) <= set(table) or set(CORNER) <= set(table)):
-        found.problems.append(
-            f"{path}: has no positions; it needs {', '.join(CENTRED)} (or {', '.join(CORNER)})."
-        )
-    else:
-        _check_positions(one, found)
+def _check_optics(path: str, table: pd.DataFrame, found: Findings) -> None:
+    """RELION takes what an optics group has from its first tomogram alone, in silence."""
+    for group, of_group in table.groupby("rlnOpticsGroupName", sort=False):
+        for label in ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast"):
+            if len(values := of_group[label].unique()) > 1:
+                found.problems.append(
+                    f"{path}: the tomograms of optics group {group} have {label} {some(values)}, of which RELION takes the "
+                    "first for all; correct it, or give them groups of their own (rlnOpticsGroupName)."
+                )
 
 
-def _check_positions(one: InputSet, found: Findings) -> None:
-    """Give every particle its position in Å from the tomogram's centre, and refuse those outside."""
-    path, table = one.particles_file, one.particles
-    of_each = one.tomograms.set_index("rlnTomoName").loc[table.rlnTomoName]
-    pixel = of_each[[PIXEL]].to_numpy(float)
-    half = of_each[SIZE].to_numpy(float) / 2 * pixel  # Å
-    if not set(CENTRED) <= set(table):
-        unit = pixel
-        if "rlnDetectorPixelSize" in table:
-            _make_numeric(table, ["rlnDetectorPixelSize"], path, found)
-            unit = table[["rlnDetectorPixelSize"]].to_numpy(float)
-        elif _seem_binned(table[CORNER].to_numpy(float) * pixel, 2 * half, of_each):
+def _check_stacks(one: InputSet, found: Findings) -> None:
+    """RELION takes the stack of RELION 4's column, in its own order, whatever the tilt series names."""
+    if STACK not in one.tomograms:
+        return
+    for name, stack in zip(one.tomograms.rlnTomoName, one.tomograms[STACK], strict=True):
+        images = one.series[name].images if name in one.series else []
+        wanted = names.image(str(stack))[0]
+        if other := [file for file, _ in images if os.path.realpath(file) != os.path.realpath(wanted)]:
             found.problems.append(
-                f"{path}: all particles lie in one corner of their tomograms, as if rlnCoordinateX/Y/Z were "
-                "in binned pixels; add a column rlnDetectorPixelSize with the size of these pixels in Å."
+                f"{one.tomograms_file}: {STACK} of {name} is {stack}, but its tilt series names {other[0]}; remove the "
+                "column, or correct it."
             )
             return
-        table[CENTRED] = table[CORNER].to_numpy(float) * unit - half
-    outside = pd.Series((np.abs(table[CENTRED].to_numpy(float)) > half + pixel).any(axis=1))
-    if outside.any():
-        first = table[outside.to_numpy()].iloc[0]
-        where = ", ".join(f"{first[column]:.0f}" for column in CENTRED)
-        found.problems.append(
-            f"{path}: positions outside the tomogram in {_rows(outside)}, the first {where} Å from the "
-            f"centre of {first.rlnTomoName}; check their unit and rlnTomoSizeX/Y/Z in {one.tomograms_file}."
-        )
-
-
-def _seem_binned(from_corner: np.ndarray, extent: np.ndarray, of_each: pd.DataFrame) -> bool:
-    """Whether positions in Å fill only that part of the tomograms that they would in binned pixels."""
-    if "rlnTomoTomogramBinning" not in of_each or len(of_each) < 10:
-        return False
-    binning = of_each[["rlnTomoTomogramBinning"]].to_numpy(float)
-    return bool((binning >= 2).all() and (from_corner * binning <= extent).all())
-
-
-def _read_series(tomogram: Any, found: Findings) -> Series | None:
-    """The tilt series of a row of the tomograms' table, with its images checked; None if unusable."""
-    path, wanted = tomogram.rlnTomoTiltSeriesStarFile, tomogram.rlnTomoName
-    found.files.add(path)
-    try:
-        tables = star.read(path)
-        name = wanted if wanted in tables else next(iter(tables))
-        if name != wanted and len(tables) > 1:
-            raise UserError(f"{path}: has no table data_{wanted} (found: {some(tables)}).")
-        table = _table_with(path, {name: tables[name]}, TILT)
-        if "rlnMicrographName" not in table and hasattr(tomogram, "rlnTomoTiltSeriesName"):
-            table["rlnMicrographName"] = [
-                f"{i + 1}@{tomogram.rlnTomoTiltSeriesName}" for i in range(len(table))
-            ]
-        _table_with(path, {name: table}, ["rlnMicrographName"])
-    except UserError as error:
-        found.problems.append(f"{error}{_right_from_elsewhere(path)} (tilt series of {wanted})")
-        return None
-    _make_numeric(table, [*TILT, *({"rlnTomoXTilt"} & set(table))], path, found)
-    if len(table) > 1 and table.rlnMicrographPreExposure.nunique() == 1:
-        found.warnings.append(
-            f"{path}: rlnMicrographPreExposure is the same in all tilts: no dose weighting."
-        )
-    shape = _check_images(path, table.rlnMicrographName, getattr(tomogram, PIXEL), found)
-    return Series(table, name, shape)
-
-
-def _right_from_elsewhere(path: str) -> str:
-    folder = next((folder for folder in Path.cwd().parents if os.path.exists(folder / path)), None)
-    return f" It is right from {folder}: is that the project folder?" if folder else ""
-
-
-def _check_images(path: str, named: Iterable[str], pixel: float, found: Findings) -> tuple[int, int]:
-    """Look at a tilt series' image files, one sentence per kind of fault; returns the images' (y, x)."""
-    images = [_image(name) for name in named]
-    headers = {file: _header(file) for file in dict.fromkeys(file for _, file in images)}
-    found.files.update(headers)
-    there = {file: known[0] for file, known in headers.items() if known}
-    sizes = {file: known[1] for file, known in headers.items() if known}
-    shape = next((header.shape for header in there.values()), (0, 0))
-
-    def tell(files: Iterable[str], fault: str, cure: str) -> None:
-        if listed := list(files):
-            more = f" (and {len(listed) - 1} more)" if len(listed) > 1 else ""
-            if header := there.get(listed[0]):
-                fault = fault.format(size=sizes[listed[0]], needed=header.bytes, **header._asdict())
-            found.problems.append(f"{path}: image {listed[0]}{more} {fault}; {cure}.")
-
-    unset = [file for file, header in there.items() if header.pixel in (0, 1)]
-    wrong = [f for f, h in there.items() if abs(h.pixel - pixel) > SAME_PIXEL * pixel and f not in unset]
-    tell(
-        (f for f in headers if not names.is_image(f)),
-        "has a : # % @ or control character in its path, which RELION takes apart",
-        "rename or link it",
-    )
-    tell(
-        (f for f in headers if f not in there and names.is_image(f)),
-        "is missing or no MRC file",
-        "paths start at the project folder",
-    )
-    tell(
-        (f for f, h in there.items() if sizes[f] < h.bytes),
-        "is cut short, {size} of {needed} bytes",
-        "copy it again",
-    )
-    tell(
-        (f for f, h in there.items() if h.shape != shape),
-        "has another size than the first",
-        "RELION needs one size",
-    )
-    tell(
-        (f for i, f in images if f in there and i > there[f].sections),
-        "has only {sections} tilts",
-        "correct one",
-    )
-    tell(
-        wrong, f"has {{pixel:g}} Å/px in its header, but {pixel:g} in the STAR file", "correct the wrong one"
-    )
-    if unset and pixel != 1:
-        found.warnings.append(
-            f"{unset[0]}: its header has no pixel size; {pixel:g} Å is taken from the STAR file."
-        )
-    return shape
-
-
-def _header(path: str) -> tuple[maps.Header, int] | None:
-    """What the header of an MRC file says, and the file's size in bytes; None if it is missing or none."""
-    try:
-        with open(path, "rb") as file:
-            header = maps.parse(file.read(maps.HEADER_BYTES))
-            return (header, os.fstat(file.fileno()).st_size) if header else None
-    except (OSError, ValueError):
-        return None
-
-
-def _image(name: str) -> tuple[int, str]:
-    """`3@stack.mrcs` -> (3, stack.mrcs); a file of its own is image 1."""
-    number, _, file = name.partition("@")
-    return (int(number), file) if file and number.isdecimal() else (1, name)
-
-
-def _make_numeric(table: pd.DataFrame, columns: Iterable[str], path: str, found: Findings) -> None:
-    for column in columns:
-        if not pd.api.types.is_numeric_dtype(table[column]):
-            table[column] = pd.to_numeric(table[column], errors="coerce")
-        if (bad := ~np.isfinite(table[column])).any():
-            found.problems.append(f"{path}: {column} is not a number in {_rows(bad)}; correct or remove it.")
-
-
-def _rows(which: pd.Series) -> str:
-    """The rows that a mask selects, counted from 1 as in the file."""
-    rows = (np.flatnonzero(which) + 1).tolist()
-    return f"row{'s' * (len(rows) > 1)} {some(rows)}"

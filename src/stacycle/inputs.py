@@ -7,6 +7,8 @@ whose name an earlier set has gets its set's name in front; a tomogram that two 
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +16,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from stacycle import lineage, star
+from stacycle import lineage, star, verify
 from stacycle.errors import UserError, some
-from stacycle.input_set import SAME_PIXEL, SHIFTS, Findings, InputSet, Series, read_set, tilt_series_of
+from stacycle.findings import DUPLICATES, Findings
+from stacycle.input_picks import SCORES, SHIFTS, near_pairs, one_of_each, score
+from stacycle.input_series import NAME, Series, refuse_same_images
+from stacycle.input_set import InputSet, read_set, tilt_series_of
 from stacycle.labels import ANGLES, CENTRED, CORNER, PIXEL, SERIES, SIZE
+from stacycle.maps import SAME_PIXEL
 from stacycle.names import is_name, is_plain_path, written_again_as
 
 __all__ = ["describe", "merge", "read", "tilt_series_of"]
@@ -33,6 +38,7 @@ _OF_OLD_IMAGES = {
     *("rlnMaxValueProbDistribution", "rlnNrOfSignificantSamples"),
 }
 _MOST_PROBLEMS = 50  # sentences told at once
+KEEP_ONE = "keep_one"  # of particles picked twice: particle.duplicates
 
 
 @dataclass
@@ -44,59 +50,85 @@ class Merged:
     series: dict[str, Series]
     facts: dict[str, Any]
 
+    def write(self, folder: Path) -> None:
+        """Write particles.star (one table: extraction takes the optics groups from the tomograms), tomograms.star,
+        optimisation_set.star and, where RELION could not work with a tilt series as it is, a copy of it."""
+        tomograms = self.tomograms.copy()
+        _copy_series(tomograms, self.series, folder)
+        star.write(folder / "tomograms.star", {"global": tomograms})
+        star.write(folder / "particles.star", {"particles": self.particles.drop(columns=["file", "row"])})
+        state = star.OptimisationSet(str(folder / "particles.star"), str(folder / "tomograms.star"))
+        star.write_optimisation_set(folder / "optimisation_set.star", state)
 
-def read(sets: Sequence[Mapping[str, str]], found: Findings) -> Merged | None:
+
+def read(sets: Sequence[Mapping[str, str]], found: Findings, duplicates: str = "refuse") -> Merged | None:
     """Read and check the sets and merge them, writing nothing; None if there is any problem, told in `found`.
 
-    Each set is {tomograms, particles, name?}, with paths from the project folder.
+    Each set is {tomograms, particles, name?}, with paths from the project folder. `duplicates` is what to do with
+    particles that were picked twice: refuse, or keep_one. What is found sound, no job refuses: the checks that they
+    make before their programs start are made here as well.
     """
     one_by_one = [read_set(number, entry, found) for number, entry in enumerate(sets, 1)]
+    pairs = 0
     if whole := [one for one in one_by_one if one]:
         renamed = _make_names_unique(whole, found)
         tomograms = _merged_tomograms(whole, found)
+        series = {
+            new.get(name, name): x
+            for one, new in zip(whole, renamed, strict=True)
+            for name, x in one.series.items()
+        }
+        refuse_same_images(series, dict(zip(tomograms.rlnTomoName, tomograms[SERIES], strict=True)), found)
         particles = _merged_particles(whole, found)
-        _refuse_duplicates(particles, tomograms, found)
+        if duplicates == KEEP_ONE:
+            particles = _each_once(particles, tomograms, found)
+        else:
+            pairs = _look_for_duplicates(particles, tomograms, found)
+    found.tell_mended()
     if found.problems:
         return None
-    series = {
-        new.get(name, name): x
-        for one, new in zip(whole, renamed, strict=True)
-        for name, x in one.series.items()
-    }
     facts = {
         "particles": len(particles),
         "pixel_size": float(tomograms[PIXEL].median()),
+        "near_pairs": pairs,
         "sets": [_facts_of_set(one, new) for one, new in zip(whole, renamed, strict=True)],
         "tomograms": _facts_of_tomograms(tomograms, particles, series, found),
         "warnings": found.warnings,
     }
-    return Merged(tomograms, particles, series, facts)
+    merged = Merged(tomograms, particles.drop(columns=_OF_OLD_IMAGES & set(particles)), series, facts)
+    _check_as_a_job_does(merged, found)
+    return None if found.problems else merged
 
 
-def merge(sets: Sequence[Mapping[str, str]], out_dir: str | Path, engine: str = "") -> dict[str, Any]:
-    """Check the sets and merge them into `out_dir`; returns the facts that preflight.json has, too.
+def merge(
+    sets: Sequence[Mapping[str, str]], out_dir: str | Path, engine: str = "", duplicates: str = "refuse"
+) -> dict[str, Any]:
+    """Check the sets and merge them into `out_dir` (`Merged.write`); returns the facts that preflight.json has, too.
 
-    Writes particles.star (one table: extraction takes the optics groups from the tomograms), tomograms.star,
-    optimisation_set.star, preflight.json and, where RELION could not work with a tilt series' path or name,
-    tilt_series/NAME.star. `engine` is the software's name and version, for the record. UserError with a sentence
-    per problem.
+    `engine` is the software's name and version, for the record. UserError with a sentence per problem.
     """
     out_dir, found = Path(out_dir), Findings()
-    merged = read(sets, found)
+    merged = read(sets, found, duplicates)
+    found.write_pairs()
     if merged is None:
         more = len(found.problems) - _MOST_PROBLEMS
         told = found.problems[:_MOST_PROBLEMS] + [f"... and {more} more problems."] * (more > 0)
         raise UserError("\n".join(told))
-    tomograms = merged.tomograms.copy()
     facts = {"engine": engine, **merged.facts}
-    _copy_series(tomograms, merged.series, out_dir)
-    star.write(out_dir / "tomograms.star", {"global": tomograms})
-    star.write(out_dir / "particles.star", {"particles": merged.particles.drop(columns=["file", "row"])})
-    state = star.OptimisationSet(str(out_dir / "particles.star"), str(out_dir / "tomograms.star"))
-    star.write_optimisation_set(out_dir / "optimisation_set.star", state)
+    merged.write(out_dir)
     lineage.write(out_dir)
     (out_dir / "preflight.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     return facts
+
+
+def _check_as_a_job_does(merged: Merged, found: Findings) -> None:
+    """The checks that each job makes before its program starts, on what will be written."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            merged.write(Path(folder))
+            verify.check_state(star.read_optimisation_set(Path(folder) / "optimisation_set.star"))
+        except UserError as error:
+            found.problems.append(str(error).replace(f"{folder}/", "results/inputs/"))
 
 
 def describe(facts: Mapping[str, Any]) -> str:
@@ -121,8 +153,8 @@ def _make_names_unique(sets: list[InputSet], found: Findings) -> list[dict[str, 
         table = one.tomograms
         if "rlnOpticsGroupName" not in table:
             table["rlnOpticsGroupName"] = table.rlnTomoName  # as RELION takes it
-        known = table.rlnTomoName.map(series_of)
-        table["is_new"] = known.ne(table[SERIES])  # not a tomogram that both sets have
+        known, file = table.rlnTomoName.map(series_of), table[SERIES].map(os.path.realpath)
+        table["is_new"] = known.ne(file)  # not a tomogram that both sets have
         names = {name: f"{one.label}_{name}" for name in table.rlnTomoName[known.notna() & table.is_new]}
         own = set(table.rlnOpticsGroupName[table.is_new])
         table["rlnOpticsGroupName"] = table.rlnOpticsGroupName.replace(
@@ -136,7 +168,7 @@ def _make_names_unique(sets: list[InputSet], found: Findings) -> list[dict[str, 
                 "a name of its own in the config (inputs: name)."
             )
         groups |= set(table.rlnOpticsGroupName)
-        series_of |= dict(zip(table.rlnTomoName, table[SERIES], strict=True))
+        series_of |= dict(zip(table.rlnTomoName, file, strict=True))
         renamed.append(names)
     return renamed
 
@@ -149,11 +181,8 @@ def _merged_tomograms(sets: list[InputSet], found: Findings) -> pd.DataFrame:
     if largest > smallest * (1 + SAME_PIXEL):
         sizes = "; ".join(f"{one.tomograms_file}: {some(one.tomograms[PIXEL].unique())} Å" for one in sets)
         found.problems.append(
-            f"The tilt series differ in pixel size ({sizes}); rescale them or average them apart."
-        )
-    elif largest > smallest:
-        found.warnings.append(
-            f"The tilt series differ a little in pixel size, {smallest:g} to {largest:g} Å."
+            f"The tilt series differ in pixel size ({sizes}) by {100 * (largest / smallest - 1):.2g} %, and RELION takes that "
+            f"of the first for all; rescale them, average them apart, or give all the same {PIXEL} if they are so."
         )
     return merged
 
@@ -161,7 +190,7 @@ def _merged_tomograms(sets: list[InputSet], found: Findings) -> pd.DataFrame:
 def _merged_particles(sets: list[InputSet], found: Findings) -> pd.DataFrame:
     """One table of all particles, with the columns that all sets have or that mean zero where absent."""
     tables = [
-        one.particles.drop(columns=one.particles.columns.intersection(list(_OF_OLD_IMAGES))) for one in sets
+        one.particles.drop(columns=list((_OF_OLD_IMAGES - {*SCORES}) & set(one.particles))) for one in sets
     ]
     shifts = [column for column in SHIFTS if any(column in table for table in tables)]
     for table in tables:
@@ -194,30 +223,73 @@ def _common_columns(files: list[str], tables: list[pd.DataFrame], found: Finding
     return merged
 
 
-def _refuse_duplicates(particles: pd.DataFrame, tomograms: pd.DataFrame, found: Findings) -> None:
-    """Two rows less than a pixel apart are one particle, which in both halves would feign resolution."""
-    pixel = dict(zip(tomograms.rlnTomoName, tomograms[PIXEL], strict=True))
-    count, first = 0, ""
-    for name, of_one in particles.groupby("rlnTomoName"):
-        pairs = cKDTree(of_one[CENTRED].to_numpy(float)).query_pairs(pixel[name], output_type="ndarray")
-        if len(pairs) and not first:
-            first = " and ".join(f"{row.file} row {row.row}" for row in of_one.iloc[pairs[0]].itertuples())
-        count += len(pairs)
-    if count:
-        of_all = f" (the first of {count} such pairs)" if count > 1 else ""
-        found.problems.append(f"{first}{of_all} are the same particle, less than a pixel apart; remove one.")
+def _look_for_duplicates(particles: pd.DataFrame, tomograms: pd.DataFrame, found: Findings) -> int:
+    """Two rows less than a pixel apart are one particle, which in both halves would feign resolution: a problem.
+
+    Returns how many pairs are so near that steps further on take them for one particle (`lineage.NEAR`).
+    """
+    pixel = tomograms[PIXEL].max()
+    pairs = near_pairs(particles, lineage.NEAR * pixel)
+    found.pairs = _described(pairs, particles)
+    if same := int((pairs["distance"] < pixel).sum()):
+        rows = particles.iloc[list(pairs.loc[pairs["distance"] < pixel, ["first", "second"]].iloc[0])]
+        first = " and ".join(f"{row.file} row {row.row}" for row in rows.itertuples())
+        of_all = f" (the first of {same} such pairs)" if same > 1 else ""
+        found.problems.append(
+            f"{first}{of_all} are the same particle, less than a pixel apart; remove one of each (all pairs are in "
+            f"{DUPLICATES}), or set particle.duplicates: {KEEP_ONE}."
+        )
+    return len(pairs)
+
+
+def _each_once(particles: pd.DataFrame, tomograms: pd.DataFrame, found: Findings) -> pd.DataFrame:
+    """The particles without those that lie where a better one, or an earlier one, does."""
+    distance = lineage.NEAR * tomograms[PIXEL].max()
+    pairs = near_pairs(particles, distance)
+    stays = one_of_each(particles, pairs)
+    found.pairs = _described(pairs, particles, stays)
+    if gone := int((~stays).sum()):
+        by = "first" if score(particles) is None else "better"
+        found.warnings.append(
+            f"{gone} of {len(particles)} particles are left out, for they lie within {distance:.3g} Å of another; of each "
+            f"pair the {by} one is kept; all pairs are in {DUPLICATES}."
+        )
+    return particles[stays].reset_index(drop=True)
+
+
+def _described(
+    pairs: pd.DataFrame, particles: pd.DataFrame, stays: np.ndarray | None = None
+) -> pd.DataFrame:
+    """The pairs for a person to read: file and row of both, how far apart (Å), their scores, which one is kept."""
+    table = pd.DataFrame({"tomogram": particles["rlnTomoName"].iloc[pairs["first"]].to_numpy()})
+    table["distance"] = pairs["distance"].round(3)
+    scores = score(particles)
+    for which in ("first", "second"):
+        rows = particles.iloc[pairs[which]]
+        table[f"{which}_file"], table[f"{which}_row"] = rows["file"].to_numpy(), rows["row"].to_numpy()
+        if scores is not None:
+            table[f"{which}_score"] = scores.iloc[pairs[which]].to_numpy()
+        if stays is not None:
+            table[f"{which}_is_kept"] = stays[pairs[which]]
+    return table
 
 
 def _copy_series(tomograms: pd.DataFrame, series: Mapping[str, Series], out_dir: Path) -> None:
-    """Copy to `out_dir` the tilt series that RELION could not read by their name or write again by their path."""
+    """Copy to `out_dir` the tilt series that RELION could not read as they are or write again by their path."""
     taken: set[str] = set()
     for index, name, path in zip(tomograms.index, tomograms.rlnTomoName, tomograms[SERIES], strict=True):
         again = written_again_as(path)
-        if series[name].name != name or not is_plain_path(path) or again in taken:
+        one = series[name]
+        if one.mended or one.name != name or not is_plain_path(path) or again in taken:
             copy = out_dir / "tilt_series" / f"{name}.star"
-            star.write(copy, {name: series[name].table})
+            star.write(copy, {name: one.table.assign(**{NAME: _linked(one, copy)})})
             tomograms.loc[index, SERIES] = str(copy)
         taken.add(again)
+
+
+def _linked(series: Series, copy: Path) -> list[str]:
+    """The names of a tilt series' images, by links beside its copy where RELION would not read them by their own."""
+    return list(series.table[NAME])
 
 
 def _facts_of_set(one: InputSet, renamed: dict[str, str]) -> dict[str, Any]:

@@ -15,3 +15,4 @@ CORNER = [f"rlnCoordinate{axis}" for axis in "XYZ"]
 ANGLES = ["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]
 ORIGINS = [f"rlnOrigin{axis}Angst" for axis in "XYZ"]
 TURNS = [f"rlnTomoSubtomogram{angle}" for angle in ("Rot", "Tilt", "Psi")]
+SUBSET = "rlnRandomSubset"  # the half set: 1 or 2

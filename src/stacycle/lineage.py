@@ -468,9 +468,14 @@ def _look_for_both(known: Record, particles: dict[str, list[str]]) -> list[str]:
         f"{count} of {_rows(particles)} particles in {known['particles'][0]} lie within {distance:.3g} Å of one in the "
         "other half set: the same particle, picked twice, which makes the FSC look better than it is"
     )
-    if count > max(FEW, MANY * _rows(particles)):
+    if too_many(count, _rows(particles)):
         raise ProgramError(f"{told}; class3d and select before this step remove one of each pair.")
     return [f"{told}."]
+
+
+def too_many(pairs: int, particles: int) -> bool:
+    """Whether so many pairs that are one particle make the FSC worthless."""
+    return pairs > max(FEW, MANY * particles)
 
 
 def _faults(

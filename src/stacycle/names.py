@@ -19,6 +19,8 @@ _RELION_JOB = re.compile(r"^(?:.*?/)?job\d{3}[^/]*/")
 
 # What a value of a STAR file cannot have in it.
 NOT_IN_STAR = r"""["'\x00-\x1f\x7f]|^#"""
+# What programs write where there is no name.
+ABSENT = ("", "nan", "None", "<NA>", "null")
 LABEL_RULE = "use one word without quotes and signs"
 NAME_RULE = f"use letters, digits and _ . + -, with a letter or digit first, at most {LONGEST} characters"
 
@@ -42,6 +44,12 @@ def is_plain_path(path: str) -> bool:
 def is_image(path: str) -> bool:
     """Whether RELION opens the file of this name, and does not take it for a format, number or size."""
     return has_no_controls(path) and re.search(r"[:#%@]", path) is None
+
+
+def image(name: str) -> tuple[str, int]:
+    """`3@stack.mrcs` -> (stack.mrcs, 3): file and number of an image; a file of its own is image 1."""
+    number, _, file = name.partition("@")
+    return (file, int(number)) if file and number.isdecimal() else (name, 1)
 
 
 def is_shell_safe(path: str) -> bool:

@@ -12,6 +12,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -20,9 +21,10 @@ from typing import Any
 
 import yaml
 
-from stacycle import compute, disk, names, setup_check
+from stacycle import compute, disk, lineage, names, setup_check
 from stacycle.config import DEFAULT
 from stacycle.errors import UserError
+from stacycle.findings import DUPLICATES, Findings
 from stacycle.recipe import Recipe, variants
 from stacycle.remembered import Remembered
 from stacycle.setup_check import FINE, PROBLEM, WARNING, Asked, Row, told
@@ -123,7 +125,7 @@ def run(
     if not used and "inputs" not in asked:
         return Report([])
     rows = list(_check_config(config, configfiles))
-    data, facts = check_data(config["inputs"], remembered)
+    data, facts = check_data(config["inputs"], remembered, config["particle"]["duplicates"])
     rows += data
     needs: list[disk.Need] = []
     if facts:
@@ -160,20 +162,22 @@ def say(report: Report) -> None:
 
 
 def check_data(
-    sets: Sequence[Mapping[str, str]], remembered: Remembered
+    sets: Sequence[Mapping[str, str]], remembered: Remembered, duplicates: str = "refuse"
 ) -> tuple[list[Row], dict[str, Any] | None]:
     """Every set in full, and all together; the facts about them, or None if there is a problem."""
-    question = [dict(one) for one in sets]
+    question = [*(dict(one) for one in sets), duplicates]
     answer = remembered.recall("data", question)
     if answer is None:
-        from stacycle import input_set, inputs
+        from stacycle import inputs
 
-        found = input_set.Findings()
-        merged = inputs.read(sets, found)
+        found = Findings()
+        merged = inputs.read(sets, found, duplicates)
+        with suppress(OSError):  # what cannot be written there is told elsewhere
+            found.write_pairs()
         if merged is None:
             return [told(sentence, "data") for sentence in found.problems], None
         answer = merged.facts
-        code = [input_set.__file__, inputs.__file__, names.__file__]
+        code = sorted(map(str, Path(__file__).parent.glob("*.py")))  # other checks may find more
         remembered.keep("data", question, answer, [*code, *sorted(found.files)])
     rows = [told(sentence, "data", WARNING) for sentence in answer["warnings"]]
     return [*rows, *map(_row_of_set, answer["sets"]), _row_of_series(answer)], answer
@@ -267,8 +271,15 @@ def _check_numbers(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str
     ]
     if classes:
         yield _row_of_counts(count, max(classes), "class", FEWEST_PER_CLASS)
-    if any(step == "refine3d" for _, step in recipe):
+    steps = [step for _, step in recipe]
+    if "refine3d" in steps:
         yield _row_of_counts(count, 2, "half set", FEWEST_PER_HALF)
+        if "select" not in steps[: steps.index("refine3d")] and lineage.too_many(facts["near_pairs"], count):
+            found = (
+                f"{facts['near_pairs']} pairs of {count} particles lie within {lineage.NEAR:g} unbinned pixels, all in "
+                f"{DUPLICATES}: the same particle, picked twice, which refine3d refuses"
+            )
+            yield Row(PROBLEM, "particles", found, "set particle.duplicates: keep_one, or remove one of each pair")
 
 
 def _row_of_counts(count: int, parts: int, kind: str, fewest: int) -> Row:

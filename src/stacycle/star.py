@@ -1,20 +1,25 @@
-"""STAR files as RELION 5 writes them: tables in, tables out, every name still text."""
+"""STAR files as RELION 5 reads and writes them: tables in, tables out, every name still text.
+
+One parser for all: what it takes, RELION reads the same way. RELION 5.0.1 skips blank lines and comments above a table's
+first row, but ends the table at a blank line, silently, and fails at a comment, between rows; it refuses the line ends
+of Windows, and does not mind a byte-order mark. Whoever rewrites a file may ask for its `oddities` instead.
+"""
 
 from __future__ import annotations
 
-import linecache
+import codecs
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stacycle.errors import UserError
+from stacycle.errors import UserError, rows_of
 from stacycle.whole import write_text
 
-if (
-    TYPE_CHECKING
-):  # pandas and starfile take most of a second to import: whoever only needs `columns` does not wait
+if TYPE_CHECKING:  # pandas takes most of a second to import: whoever only needs `columns` does not wait
+    import numpy as np
     import pandas as pd
 
 Tables = dict[str, "pd.DataFrame"]
@@ -23,39 +28,48 @@ Tables = dict[str, "pd.DataFrame"]
 _TEXT_LABEL = re.compile(
     r"Name(Even|Odd|NoDW)?$|File2?$|(Reference|Ctf|Original)Image$|Tomogram(Half[12])?$|SymmetryGroup$"
 )
+# A value with blanks in it stands in quotes, which end where a blank follows; at a # that begins a value, the line ends.
+_WORD = re.compile(r"""(?<!\S)(?:"((?:[^"]|"(?=\S))*)"(?!\S)|'((?:[^']|'(?=\S))*)'(?!\S)|(#.*)|(\S+))""")
+_BLANK, _COMMENT = "blank", "a comment"
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def read(path: str | Path, required: dict[str, list[str]] | None = None) -> Tables:
+@dataclass
+class Table:
+    """A table as text: its labels without their underscores, and a list of values per row.
+
+    A `simple` block (label and value per line) has one row. `fault` says what RELION would not take; it is raised when
+    the table is asked for, so that a table that nobody needs may be wrong.
+    """
+
+    labels: list[str] = field(default_factory=list)
+    rows: list[list[str]] = field(default_factory=list)
+    simple: bool = False
+    fault: str = ""
+
+    @property
+    def columns(self) -> dict[str, list[str]]:
+        """The values by label."""
+        values = map(list, zip(*self.rows, strict=True)) if self.rows else ([] for _ in self.labels)
+        return dict(zip(self.labels, values, strict=True))
+
+
+def read(
+    path: str | Path, required: dict[str, list[str]] | None = None, oddities: list[str] | None = None
+) -> Tables:
     """All tables of a STAR file by name (`data_particles` -> `particles`; a nameless one -> ``).
 
     A simple block (label and value per line) is a one-row frame with `attrs["simple"]`; `write` keeps it one.
     Names, paths and lists such as `[1,0,1]` stay strings; everything else becomes a number where it can.
-    `required` lists columns that tables must have. UserError if the file is missing, empty or damaged.
+    `required` lists columns that tables must have. UserError if the file is missing, empty or damaged. If `oddities` are
+    asked for, what RELION would not read but a person would is read and told there: "has a comment in row 5".
     """
-    import pandas as pd
-    import starfile
-
-    path = Path(path)
-    text = _text(path)
-    labels = set(re.findall(r"^\s*_(\S+)", text, re.MULTILINE))
-    linecache.checkcache(str(path))  # starfile reads through it; a stale entry would hide a rewritten file
-    try:
-        blocks = starfile.read(
-            path, always_dict=True, parse_as_string=[x for x in labels if _TEXT_LABEL.search(x)]
-        )
-    except (ValueError, TypeError, AttributeError, IndexError) as error:
-        raise UserError(f"{path}: is not a valid STAR file ({_reason(error)}); was it cut short?") from None
-    tables = {
-        name: block if isinstance(block, pd.DataFrame) else simple(**block) for name, block in blocks.items()
-    }
-    if not tables:
+    found = {name: _frame(path, name, one) for name, one in _tables(path, _text(path, oddities), oddities)}
+    if not found:
         raise UserError(f"{path}: holds no STAR table; it is empty or not a STAR file.")
-    if "-nan" in text:
-        _make_minus_nan_a_number(tables)
-    _refuse_short_rows(path, text, tables)
-    for name, columns in (required or {}).items():
-        table(path, tables, name, columns)
-    return tables
+    for name, wanted in (required or {}).items():
+        table(path, found, name, wanted)
+    return found
 
 
 def table(path: str | Path, tables: Tables, name: str, columns: list[str] | None = None) -> pd.DataFrame:
@@ -73,33 +87,18 @@ def columns(path: str | Path, name: str, labels: Collection[str] = ()) -> dict[s
     """The columns of one table as text, by label: `labels`, which it must have, and all others.
 
     For 50,000 particles in a quarter of a second, without pandas. A simple block has columns of one value.
-    UserError if file or table is missing or damaged: rows that are too short or too long, labels or tables that stand
-    there twice, a blank line between rows, after which RELION reads no further, without a word, and Windows' line ends.
+    UserError if file or table is missing or damaged, or RELION would not read all of it.
     """
-    tables = blocks(path)
-    found = [block for title, block in tables if title == name]
+    tables = list(_tables(path, _text(path)))
+    found = [one for title, one in tables if title == name]
     if len(found) != 1:
         names = ", ".join(f"data_{title}" for title, _ in tables[:5]) or "none"
         fault = f"has the table data_{name} twice" if found else f"has no table data_{name} (found: {names})"
         raise UserError(f"{path}: {fault}; was it cut short, or is it another file?")
-    head, rows = _rows(found[0])
-    where = f"{path}: table data_{name}"
-    if not head or not all(label.startswith("_") for label in head):
-        raise UserError(f"{where} has lines that are neither labels nor values; was it written completely?")
-    head = [label[1:] for label in head]
-    if len(set(head)) < len(head):
-        raise UserError(f"{where} has a column twice; was it written completely?")
-    if missing := [label for label in labels if label not in head]:
-        raise UserError(f"{where} has no column {', '.join(missing)}; add it.")
-    for number, row in enumerate(rows, 1):
-        if len(row) != len(head):
-            what = (
-                f"has {len(row)} values for {len(head)} columns"
-                if row
-                else "is blank: RELION reads no further"
-            )
-            raise UserError(f"{where}: row {number} {what}; was it cut short?")
-    return dict(zip(head, map(list, zip(*rows, strict=True)), strict=True)) if rows else {h: [] for h in head}
+    _refuse(path, name, found[0])
+    if missing := [label for label in labels if label not in found[0].labels]:
+        raise UserError(f"{path}: table data_{name} has no column {', '.join(missing)}; add it.")
+    return found[0].columns
 
 
 def column(path: str | Path, label: str) -> list[str]:
@@ -112,22 +111,17 @@ def column(path: str | Path, label: str) -> list[str]:
     except UserError:
         return []
     for _, block in tables:
-        head, rows = _rows(block) if f"_{label}" in block else ([], [])
-        if f"_{label}" in head:
-            at = head.index(f"_{label}")
-            return [row[at] for row in rows if len(row) > at]
+        if f"_{label}" in block:
+            found = _parse(block.split("\n"), [])
+            if label in found.labels:
+                at = found.labels.index(label)
+                return [row[at] for row in found.rows if len(row) > at]
     return []
 
 
 def blocks(path: str | Path) -> list[tuple[str, str]]:
     """The tables of a file, unparsed: name and text of each. UserError if it cannot be read, or RELION would not."""
-    text = _text(path)
-    if "\r" in text:
-        raise UserError(
-            f"{path}: has the line ends of Windows, which RELION does not read; run dos2unix on it."
-        )
-    tables = [table.partition("\n") for table in f"\n{text}".split("\ndata_")[1:]]
-    return [(title.strip(), block) for title, _, block in tables]
+    return [(name, "\n".join(lines)) for name, lines in _split(_text(path))]
 
 
 def value(path: str | Path, table_name: str, key: str) -> str | int | float:
@@ -155,8 +149,6 @@ def write(path: str | Path, tables: Tables) -> None:
     text = starfile.to_string(blocks, float_format="%.9g", na_rep="nan")
     body = text.split("\n", 1)[1]  # starfile's first line holds the time of day
     write_text(path, re.sub(r"^data_", "# version 50001\n\ndata_", body, flags=re.MULTILINE))
-
-
 @dataclass(frozen=True)
 class OptimisationSet:
     """RELION's state: which particles, tomograms and (after polishing) trajectories belong together."""
@@ -188,61 +180,157 @@ def write_optimisation_set(path: str | Path, state: OptimisationSet) -> None:
     write(path, {"": simple(**{label: getattr(state, field) or "" for field, label in _SET_LABELS.items()})})
 
 
-def _text(path: str | Path) -> str:
+# ------------------------------------------------------------ the parser
+
+
+def _text(path: str | Path, oddities: list[str] | None = None) -> str:
+    """The text of a file. UserError if it cannot be read, or RELION would not read it (unless `oddities` are told)."""
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            return file.read()
+        raw = Path(path).read_bytes()
+        utf_16 = raw.startswith(_UTF_16)
+        text = raw.decode("utf-16" if utf_16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}: line {line} is not UTF-8 text; was it written completely?") from None
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path}: cannot be read as a STAR file ({_reason(error)}); check the path."
-        ) from None
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: cannot be read as a STAR file ({reason}); check the path.") from None
+    for odd, fault, cure in (
+        (utf_16, "is UTF-16 text", "save it as UTF-8"),
+        ("\r" in text, "has the line ends of Windows", "run dos2unix on it"),
+    ):
+        if odd and oddities is None:
+            raise UserError(f"{path}: {fault}, which RELION does not read; {cure}.")
+        if odd and oddities is not None:
+            oddities.append(fault)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _rows(block: str) -> tuple[list[str], list[list[str]]]:
-    """Labels and rows of a table; a row is empty where a blank line stands between rows."""
-    lines = [line.strip() for line in block.strip().split("\n") if not line.startswith("#")]
-    while lines and not lines[-1]:
-        lines.pop()
-    if lines and lines[0] == "loop_":
-        first = next((i for i, line in enumerate(lines) if i and line and line[0] != "_"), len(lines))
-        return [line.split()[0] for line in lines[1:first] if line], [_words(line) for line in lines[first:]]
-    pairs = [_words(line.partition(" #")[0]) for line in lines if line]
-    return [pair[0] if len(pair) == 2 else "" for pair in pairs], [[pair[-1] for pair in pairs]]
+def _tables(
+    path: str | Path, text: str, oddities: list[str] | None = None
+) -> Iterator[tuple[str, Table]]:
+    """Name and content of each table, in the order of the file."""
+    for name, lines in _split(text):
+        odd: list[str] = []
+        found = _parse(lines, odd)
+        if odd and oddities is None:
+            found.fault = found.fault or f"{odd[0]}: RELION reads no further; remove that line"
+        elif oddities is not None:
+            oddities += odd
+        yield name, found
+
+
+def _split(text: str) -> list[tuple[str, list[str]]]:
+    """The tables of a text: name and lines of each."""
+    lines = text.split("\n")
+    starts = [i for i, line in enumerate(lines) if "data_" in line and _is_title(line)]
+    ends = [*starts[1:], len(lines)]
+    return [
+        (lines[start].strip().removeprefix("data_"), lines[start + 1 : end])
+        for start, end in zip(starts, ends, strict=False)
+    ]
+
+
+def _is_title(line: str) -> bool:
+    words = line.split(maxsplit=1)
+    return len(words) == 1 and words[0].startswith("data_")
+
+
+def _parse(lines: Sequence[str], odd: list[str]) -> Table:
+    """A table's lines, taken apart. What RELION would stumble over, and a person would not, is told in `odd`."""
+    begin = next((i for i, line in enumerate(lines) if _kind(line) not in (_BLANK, _COMMENT)), None)
+    if begin is None:
+        return Table(fault="has no columns; was it written completely?")
+    if lines[begin].split()[0] != "loop_":
+        return _parse_simple(lines[begin:])
+    first = next((i for i in range(begin + 1, len(lines)) if _kind(lines[i]) == "row"), len(lines))
+    labels = [line.split()[0][1:] for line in lines[begin + 1 : first] if _kind(line) == "label"]
+    last = next((i for i in range(len(lines) - 1, first - 1, -1) if _kind(lines[i]) in ("row", "label")), first - 1)
+    found, breaks = Table(labels), dict[str, list[int]]()
+    for line in lines[first : last + 1]:
+        try:
+            words = _words(line)
+        except ValueError:
+            found.fault = f"row {len(found.rows) + 1} has a quote that is not closed; was it cut short?"
+            return found
+        if words:
+            found.rows.append(words)
+        else:
+            breaks.setdefault(_kind(line), []).append(len(found.rows) + 1)
+    odd += [f"{rows_of(at)} {'is' if len(at) == 1 else 'are'} {kind}" for kind, at in breaks.items()]
+    if found.rows and last + 1 < len(lines) and _kind(lines[last + 1]) == _COMMENT:
+        odd.append("a comment stands right under the last row")
+    found.fault = _fault_of(labels) or next(
+        (
+            f"row {number} has {len(row)} values for {len(labels)} columns; was it cut short?"
+            for number, row in enumerate(found.rows, 1)
+            if len(row) != len(labels)
+        ),
+        "",
+    )
+    return found
+
+
+def _parse_simple(lines: Sequence[str]) -> Table:
+    pairs: list[list[str]] = []
+    with suppress(ValueError):
+        pairs = [_words(line) for line in lines if _kind(line) not in (_BLANK, _COMMENT)]
+    if not pairs or any(len(pair) != 2 or not pair[0].startswith("_") for pair in pairs):
+        return Table(fault="has lines that are neither labels nor values; was it written completely?")
+    labels, values = map(list, zip(*pairs, strict=True))
+    labels = [label[1:] for label in labels]
+    return Table(labels, [values], simple=True, fault=_fault_of(labels))
+
+
+def _fault_of(labels: Sequence[str]) -> str:
+    if not labels or not all(labels):
+        return "has no columns; was it written completely?"
+    return "has a column twice; was it written completely?" if len(set(labels)) < len(labels) else ""
+
+
+def _kind(line: str) -> str:
+    """What a line of a table is, by how it begins."""
+    first = line.lstrip()[:1]
+    return {"": _BLANK, "#": _COMMENT, ";": _COMMENT, "_": "label"}.get(first, "row")
 
 
 def _words(line: str) -> list[str]:
-    """The values of a line; one with blanks in it stands in quotes."""
-    if '"' not in line and "'" not in line:
+    """The values of a line. ValueError if a quote is not closed."""
+    if '"' not in line and "'" not in line and "#" not in line:
         return line.split()
-    return ["".join(word) for word in re.findall(r"""(?<!\S)(?:"([^"]*)"|'([^']*)'|(\S+))""", line)]
+    words = []
+    for found in _WORD.finditer(line):
+        if found[3]:  # a comment
+            break
+        if found[4] and found[4][0] in "\"'":
+            raise ValueError(line)
+        words.append(next(word for word in (found[1], found[2], found[4]) if word is not None))
+    return words
 
 
-def _make_minus_nan_a_number(tables: Tables) -> None:
-    """`-nan`, as C++ prints it, makes its column text for the parser."""
+def _refuse(path: str | Path, name: str, found: Table) -> None:
+    if found.fault:
+        colon, end = ":" * (not found.fault.startswith("has ")), "." * (not found.fault.endswith("?"))
+        raise UserError(f"{path}: table data_{name}{colon} {found.fault}{end}")
+
+
+def _frame(path: str | Path, name: str, found: Table) -> pd.DataFrame:
+    """A table whose columns are numbers where all their values are. UserError if it is damaged."""
     import pandas as pd
 
-    for frame in tables.values():
-        for label in frame.columns:
-            minus = frame[label].isin(["-nan"])
-            if minus.any() and not _TEXT_LABEL.search(label):
-                frame[label] = pd.to_numeric(frame[label].mask(minus))
+    _refuse(path, name, found)
+    frame = pd.DataFrame({label: _typed(label, values) for label, values in found.columns.items()})
+    if found.simple:
+        frame.attrs["simple"] = True
+    return frame
 
 
-def _refuse_short_rows(path: Path, text: str, tables: Tables) -> None:
-    """A row with too few values is padded by the parser; tell it from a `nan` or `""` that was written."""
-    written = len(re.findall(r"""(?im)(nan|<NA>|""|'')["' \t]*$""", text))
-    for name, frame in tables.items():
-        if not len(frame.columns):
-            raise UserError(f"{path}: table data_{name} has no columns; was it written completely?")
-        empty = frame.iloc[:, -1].isna() | (frame.iloc[:, -1].astype(str) == "")
-        if empty.sum() > written:
-            row = int(empty.to_numpy().argmax()) + 1
-            raise UserError(
-                f"{path}: table data_{name} has too few values, first in row {row}; was it cut short?"
-            )
+def _typed(label: str, values: list[str]) -> np.ndarray | list[str]:
+    """Whole numbers, or numbers, if all values are; else the values as they are."""
+    import numpy as np
 
-
-def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]) or type(
-        error
-    ).__name__
+    if values and not _TEXT_LABEL.search(label) and not any("_" in value for value in values):
+        for kind in (np.int64, np.float64):  # nan, -nan and inf, as C++ prints them, are numbers
+            with suppress(ValueError, OverflowError):
+                return np.array(values, kind)
+    return values

@@ -11,6 +11,7 @@ from typing import Any
 from stacycle import geometry, star
 from stacycle.errors import UserError
 from stacycle.labels import PIXEL
+from stacycle.maps import SAME_PIXEL
 
 # What `auto` means for a setting of a refinement: from the extracted images, or the resolution reached so far.
 _FROM_IMAGES = {
@@ -46,9 +47,9 @@ def read_state(path: str) -> State:
 
 
 def series_pixel(tomograms: str) -> float:
-    """Pixel size in Å of the unbinned tilt series. UserError if they differ by more than 0.1 %."""
+    """Pixel size in Å of the unbinned tilt series. UserError if they differ by more than `maps.SAME_PIXEL`."""
     sizes = [float(size) for size in star.columns(tomograms, "global", [PIXEL])[PIXEL]]
-    if max(sizes) > 1.001 * min(sizes):
+    if max(sizes) > (1 + SAME_PIXEL) * min(sizes):
         raise UserError(
             f"{tomograms}: tilt series have pixel sizes from {min(sizes):g} to {max(sizes):g} Å; "
             "rescale them to one, or average them as separate projects."

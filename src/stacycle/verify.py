@@ -27,16 +27,17 @@ from stacycle.labels import (
     PIXEL,
     SERIES,
     SIZE,
+    SUBSET,
     TILT,
     TOMOGRAM,
     TURNS,
 )
+from stacycle.state import series_pixel
 
 Columns = dict[str, list[str]]
 
 _POSE = [*ANGLES, *TURNS, *ORIGINS]
 _ABOVE_0 = {"rlnVoltage", PIXEL, "rlnImagePixelSize", *SIZE}
-_ALL_OF_A_TILT = ["rlnTomoXTilt", *TILT]
 # The FSC that counts: without a mask there is only the second.
 _FSC = ["rlnFourierShellCorrelationCorrected", "rlnFourierShellCorrelationUnmaskedMaps"]
 # What a program says that means a fault, though its exit status is 0, and what to do.
@@ -61,6 +62,16 @@ def before(command: Command) -> None:
     task = Task(command)
     for check in _BEFORE.get(command.kind, ()):
         check(task)
+
+
+def check_state(files: star.OptimisationSet) -> None:
+    """UserError if any program's checks of particles, tomograms, tilt series and their images refuse this state."""
+    state = Inputs.of(files)
+    for check in (_check_tomograms, _check_particles, _check_optics, _check_trajectories, _check_tilt_images):
+        check(state)
+    series_pixel(files.tomograms)
+    if SUBSET in state.particles:
+        _check_two_halves(state)
 
 
 def after(command: Command, makes: Sequence[str | Path], lines: Sequence[str]) -> None:
@@ -118,7 +129,7 @@ class Inputs:
     def series(self) -> dict[str, tuple[str, Columns]]:
         """Of each tomogram, its tilt series' STAR file and columns, a row per tilt."""
         names, files = (self.tomograms[label] for label in ("rlnTomoName", SERIES))
-        labels = ["rlnMicrographName", *_ALL_OF_A_TILT]
+        labels = ["rlnMicrographName", *TILT]
         return {name: (file, _filled(file, name, labels)) for name, file in zip(names, files, strict=True)}
 
     @property
@@ -284,10 +295,12 @@ def _check_trajectories(files: Inputs) -> None:
 
 def _check_half_sets(task: Task) -> None:
     """Two half sets where the program needs them, or makes a map of each if there are any."""
-    path, table = task.files.particles_file, task.files.particles
-    halves = Counter(table.get("rlnRandomSubset", []))
-    if not halves and task.command.kind not in ("relion_tomo_refine_ctf", "relion_tomo_align"):
-        return
+    if SUBSET in task.files.particles or task.command.kind in ("relion_tomo_refine_ctf", "relion_tomo_align"):
+        _check_two_halves(task.files)
+
+
+def _check_two_halves(files: Inputs) -> None:
+    path, halves = files.particles_file, Counter(files.particles.get(SUBSET, []))
     if {half.partition(".")[0] for half in halves} != {"1", "2"}:  # also where it was written as 1.000000
         found = ", ".join(f"{count} in {half}" for half, count in sorted(halves.items())) or "no such column"
         raise UserError(
@@ -306,7 +319,7 @@ def _check_tomograms(files: Inputs) -> None:
             raise UserError(f"{path}: rlnTomoHand is {hand} in row {row}, not 1 or -1; correct it.")
     for file, tilts in files.series.values():
         _check_once(file, tilts, "rlnMicrographName")
-        _check_numbers(file, tilts, [*_ALL_OF_A_TILT, "rlnCtfScalefactor"])
+        _check_numbers(file, tilts, ["rlnTomoXTilt", *TILT, "rlnCtfScalefactor"])
 
 
 def _check_tilt_images(files: Inputs) -> None:
@@ -494,7 +507,7 @@ def _asked_pixel(task: Task) -> float:
 def _check_average(task: Task) -> None:
     """The average, and half maps if the particles have half sets: box and pixel size as asked."""
     files, folder = task.files, Path(task.get("--o"))
-    names = ["merged.mrc", *(["half1.mrc", "half2.mrc"] if "rlnRandomSubset" in files.particles else [])]
+    names = ["merged.mrc", *(["half1.mrc", "half2.mrc"] if SUBSET in files.particles else [])]
     box = int(task.command.get("--crop") or task.command.get("--b") or 0)
     for name in names:
         path = str(folder / name)

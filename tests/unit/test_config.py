@@ -27,7 +27,7 @@ def test_inputs_particle_and_engine_are_all_that_a_project_needs_to_say(tmp_path
         "particle: {diameter: 260}\nengine: {kind: embedded}",
     )
     assert loaded["inputs"] == [{"tomograms": "a b/t.star", "particles": "p.star"}]
-    assert loaded["particle"] == {"diameter": 260, "symmetry": "C1"}
+    assert loaded["particle"] == {"diameter": 260, "symmetry": "C1", "duplicates": "refuse"}
     assert loaded["engine"]["kind"] == "embedded"
     assert list(loaded["rounds"]) == ["bin4", "bin2", "bin1"]
 

@@ -19,7 +19,7 @@ from input_sets import change, write_set
 
 from stacycle import inputs, names, preflight, relion, setup_check, star
 from stacycle.errors import UserError
-from stacycle.input_set import Findings
+from stacycle.findings import Findings
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = (

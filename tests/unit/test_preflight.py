@@ -92,7 +92,7 @@ def script(path, text):
 def settings(**changes):
     """The default config with one small set, a diameter that fits it, and these changes."""
     config = configs.load(configs.DEFAULT, overlay(inputs=[write_set("a", particles=200, tilts=21)]))
-    config["particle"] = {"diameter": 80, "symmetry": "C1"}
+    config["particle"] = {"diameter": 80, "symmetry": "C1", "duplicates": "refuse"}
     return {**config, **ON_CPUS, **changes}
 
 
@@ -219,9 +219,9 @@ def test_the_tutorials_diameter_is_questioned_if_no_config_of_the_users_gives_on
 
 
 def test_a_particle_larger_than_its_tomogram_and_one_too_small_to_align_are_told():
-    tomogram_is_thin = settings(particle={"diameter": 130, "symmetry": "C1"})
+    tomogram_is_thin = settings(particle={"diameter": 130, "symmetry": "C1", "duplicates": "refuse"})
     assert "130 Å, is more than TS_01 measures, 120 Å; check" in warning(run(tomogram_is_thin))
-    assert "too few to align" in problem(run(settings(particle={"diameter": 20, "symmetry": "C1"})))
+    assert "too few to align" in problem(run(settings(particle={"diameter": 20, "symmetry": "C1", "duplicates": "refuse"})))
 
 
 @pytest.mark.parametrize(("particles", "level"), [(1, "problem"), (20, "warning"), (75, "fine")])
@@ -249,9 +249,9 @@ def test_particles_in_no_tilt_are_told_with_their_tomograms():
 
 
 def test_symmetry_i5_and_control_characters_in_the_config_are_told():
-    assert "I5" in problem(run(settings(particle={"diameter": 80, "symmetry": "I5"})))
+    assert "I5" in problem(run(settings(particle={"diameter": 80, "symmetry": "I5", "duplicates": "refuse"})))
     assert "particle.symmetry, 'C1\\n'" in problem(
-        run(settings(particle={"diameter": 80, "symmetry": "C1\n"}))
+        run(settings(particle={"diameter": 80, "symmetry": "C1\n", "duplicates": "refuse"}))
     )
 
 

@@ -90,10 +90,10 @@ HEADER = "data_particles\n\nloop_\n_rlnTomoName #1\n_rlnAngleRot #2\n_rlnAnglePs
         (None, "cannot be read"),
         ("", "holds no STAR table"),
         ("tomogram,x,y\n1,2,3\n", "holds no STAR table"),
-        ("data_particles\n", "not a valid STAR file"),
-        (HEADER + "T1 1 2\nT1 1\n", r"data_particles has too few values, first in row 2"),
-        (HEADER + "T1 1 2\nT1 1 2 3\n", "not a valid STAR file"),
-        (HEADER + "T1 1\nT1 1\n", "not a valid STAR file"),
+        ("data_particles\n", "data_particles has no columns; was it written completely"),
+        (HEADER + "T1 1 2\nT1 1\n", "data_particles: row 2 has 2 values for 3 columns; was it cut short"),
+        (HEADER + "T1 1 2\nT1 1 2 3\n", "data_particles: row 2 has 4 values for 3 columns"),
+        (HEADER + "T1 1\nT1 1\n", "data_particles: row 1 has 2 values for 3 columns"),
         (
             HEADER.replace("_particles", "_other") + "T1 1 2\n",
             r"no table data_particles \(found: data_other\)",
@@ -128,7 +128,7 @@ def test_a_rewritten_file_is_read_anew(tmp_path):
 def test_a_row_cut_before_a_last_column_of_names_is_noticed(tmp_path):
     path = tmp_path / "cut.star"
     path.write_text("data_particles\n\nloop_\n_rlnAngleRot #1\n_rlnTomoName #2\n1.5 TS_01\n2.5 \n")
-    with pytest.raises(UserError, match=r"too few values, first in row 2"):
+    with pytest.raises(UserError, match="row 2 has 1 values for 2 columns"):
         star.read(path)
 
 
