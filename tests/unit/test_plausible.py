@@ -322,7 +322,7 @@ def test_exposures_that_no_scheme_gives_are_told(exposure, fault):
 def test_the_same_fault_of_many_series_is_told_once():
     doubts = [
         doubt
-        for number in range(500)
+        for number in range(50)
         for doubt in plausible.check_series(
             f"TS_{number:03}", f"TS_{number:03}.star", put("rlnDefocusU", [2], 9e4)(series(seed=number))
         )
@@ -331,7 +331,7 @@ def test_the_same_fault_of_many_series_is_told_once():
     assert not problems
     far = [one for one in warned if "is far from the others'" in one]
     assert len(far) == 1
-    assert "(and so in 499 more: TS_001, TS_002, TS_003, TS_004 and 495 more); estimate" in far[0]
+    assert "(and so in 49 more: TS_001, TS_002, TS_003, TS_004 and 45 more); estimate" in far[0]
 
 
 def test_five_hundred_tomograms_are_looked_at_in_a_second_or_two():
