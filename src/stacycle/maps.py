@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 HEADER_BYTES = 1024
-# MRC2014's modes (and RELION's 12, half precision), as NumPy calls the voxels; RELION reads no complex ones.
-VOXELS = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
+FOUR_BIT = "4-bit"  # two pixels a byte, which NumPy has no name for
+# The modes that RELION reads, as NumPy calls the voxels: MRC2014's real ones, 12 in half precision, SerialEM's 101.
+VOXELS = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", 101: FOUR_BIT}
 # nx, ny, nz, mode, mx, cell width (Å) and size of the extended header, with the bytes between them left out.
 _FIELDS = "4i 12x i 8x f 48x i"
 LARGEST = 1e15  # that a voxel can be: its square must not overflow in single precision
@@ -42,7 +43,8 @@ class Header(NamedTuple):
     @property
     def bytes(self) -> int:
         """The size of the whole file."""
-        return self.start + self.nx * self.ny * self.sections * int(self.voxel[-1])
+        bits = 4 if self.voxel.endswith(FOUR_BIT) else 8 * int(self.voxel[-1])
+        return self.start + self.nx * self.ny * self.sections * bits // 8
 
 
 def header(path: str | Path, exact: bool = True) -> Header:
@@ -77,16 +79,28 @@ def parse(start: bytes) -> Header | None:
     return next((read for order in "<>" if (read := _header(start, order))), None)
 
 
-def _header(start: bytes, order: str) -> Header | None:
-    """The header in that byte order; None if it makes no sense in it."""
+def unread_mode(start: bytes) -> int | None:
+    """The MRC mode of a file that would have a header, but for a mode that RELION does not read; else None."""
+    if parse(start) or len(start) < HEADER_BYTES:
+        return None
+    for order in "<>":
+        mode = struct.unpack_from(order + "i", start, 12)[0]
+        if 0 <= mode < 1 << 10 and _header(start, order, mode):
+            return mode
+    return None
+
+
+def _header(start: bytes, order: str, taken: int | None = None) -> Header | None:
+    """The header in that byte order; None if it makes no sense in it. `taken` is a mode taken besides those of VOXELS."""
     if len(start) < HEADER_BYTES:
         return None
     nx, ny, sections, mode, mx, width, extended = struct.unpack_from(order + _FIELDS, start)
-    if mode not in VOXELS or not (0 < nx < 1 << 20 and 0 < ny < 1 << 20 and sections > 0 and extended >= 0):
+    if mode not in VOXELS and mode != taken:
         return None
-    return Header(
-        nx, ny, sections, width / mx if mx > 0 else 0.0, order + VOXELS[mode], HEADER_BYTES + extended
-    )
+    if not (0 < nx < 1 << 20 and 0 < ny < 1 << 20 and sections > 0 and extended >= 0):
+        return None
+    voxel = order + VOXELS.get(mode, "i1")
+    return Header(nx, ny, sections, width / mx if mx > 0 else 0.0, voxel, HEADER_BYTES + extended)
 
 
 def voxels(path: str | Path) -> np.ndarray:
@@ -94,6 +108,8 @@ def voxels(path: str | Path) -> np.ndarray:
     import numpy as np
 
     found = header(path)
+    if found.voxel.endswith(FOUR_BIT):
+        raise UserError(f"{path}: holds numbers of 4 bits, which no map has; convert it (newstack -mode 2).")
     return np.memmap(path, found.voxel, "r", found.start, (found.sections, found.ny, found.nx))
 
 
