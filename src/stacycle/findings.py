@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stacycle.errors import some
+from stacycle.plausible import Doubt, told
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +22,7 @@ class Findings:
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     files: set[str] = field(default_factory=set)
+    doubts: list[Doubt] = field(default_factory=list)  # about numbers
     pairs: pd.DataFrame | None = None  # of particles picked twice, as DUPLICATES has them
     _mended: dict[str, list[str]] = field(default_factory=dict)
 
@@ -30,11 +32,15 @@ class Findings:
         if file not in files:
             files.append(file)
 
-    def tell_mended(self) -> None:
-        """One warning for all files that were mended in the same way."""
+    def tell(self) -> None:
+        """Make sentences of what was mended and of doubts, one for all that have the same."""
         for what, files in self._mended.items():
             self.warnings.append(f"Mended in the copy under results/inputs: {what}: {some(files, 2)}.")
+        problems, warnings = told(self.doubts)
+        self.problems += problems
+        self.warnings += warnings
         self._mended.clear()
+        self.doubts.clear()
 
     def write_pairs(self) -> None:
         """Write the particles picked twice to the file DUPLICATES, or remove it if there are none."""

@@ -39,15 +39,19 @@ def check_format(path: str, table: pd.DataFrame, tomograms: Sequence[str]) -> No
     """UserError, naming the format and the cure, for picks that are not in RELION 5's: `tomograms` are those known."""
     if _LIST in table:
         raise UserError(
-            f"{path}: is a list of particle files ({_LIST}, as of RELION's import or of pytom-match-pick's merging), not "
-            f"picks; give each of its files as a set ({some(table[_LIST], 2)}), or join them into one table."
+            f"{path}: is a list of particle files ({_LIST}, as of RELION's import or of pytom-match-pick's merging), "
+            f"not picks; give each of its files as a set ({some(table[_LIST], 2)}), or join them into one table."
         )
     if "rlnTomoName" not in table and _BY_MICROGRAPH in table:
         named = table[_BY_MICROGRAPH].astype(str)
-        kind = "Warp or M" if named.str.contains(".tomostar", regex=False).any() else "pytom-match-pick or RELION 3"
+        kind = (
+            "Warp or M"
+            if named.str.contains(".tomostar", regex=False).any()
+            else "pytom-match-pick or RELION 3"
+        )
         raise UserError(
-            f"{path}: names its tomograms by {_BY_MICROGRAPH} ({some(named.unique(), 2)}), as {kind} does; add a column "
-            f"rlnTomoName with the names that the tomograms file has ({some(tomograms, 2)})."
+            f"{path}: names its tomograms by {_BY_MICROGRAPH} ({some(named.unique(), 2)}), as {kind} does; add a "
+            f"column rlnTomoName with the names that the tomograms file has ({some(tomograms, 2)})."
         )
     missing = [label for label in ("rlnTomoName", *ANGLES) if label not in table]
     if "rlnTomoName" in missing:
@@ -68,7 +72,9 @@ def looks_like_picks(table: pd.DataFrame) -> bool:
     return bool({*CENTRED, *CORNER, *ANGLES} & set(table))
 
 
-def check_picks(path: str, table: pd.DataFrame, tomograms_file: str, tomograms: pd.DataFrame, found: Findings) -> None:
+def check_picks(
+    path: str, table: pd.DataFrame, tomograms_file: str, tomograms: pd.DataFrame, found: Findings
+) -> None:
     """Check picks in RELION 5's format, in place: numbers, tomograms, positions (to be CENTRED, in Å) and half sets."""
     make_numeric(table, [c for c in (*CENTRED, *CORNER, *ANGLES, *SHIFTS) if c in table], path, found)
     _check_angles(path, table, found)
@@ -94,12 +100,13 @@ def _check_angles(path: str, table: pd.DataFrame, found: Findings) -> None:
     for label in (label for label in (*ANGLES, *TURNS) if label in table):
         if (bad := table[label].abs() > _LARGEST_ANGLE).any():
             found.problems.append(
-                f"{path}: {label} is no angle in {rows_where(bad)} ({some(table[label][bad], 1)}); correct or remove it."
+                f"{path}: {label} is no angle in {rows_where(bad)} ({some(table[label][bad], 1)}); correct it."
             )
     angles = table[ANGLES].abs().to_numpy(float)
     if len(table) >= _MANY and 0 < np.max(angles, initial=0) <= 2 * math.pi and np.ptp(angles, axis=0).all():
         found.warnings.append(
-            f"{path}: all angles lie within ± 2 π, as if they were in radians; RELION takes degrees: see whether these are."
+            f"{path}: all angles lie within ± 2 π, as if they were in radians, but RELION takes degrees; see whether "
+            "these are."
         )
 
 
@@ -128,11 +135,10 @@ def _check_positions(
     half = of_each[SIZE].to_numpy(float) / 2 * pixel  # Å
     given = CENTRED if set(CENTRED) <= set(table) else CORNER
     values = table[given].to_numpy(float)
-    if len(table) > 1 and 0 <= values.min() and values.max() <= 1:
+    if len(table) > 1 and values.min() >= 0 and values.max() <= 1:
         found.problems.append(
-            f"{path}: {'/'.join([given[0], *(label[-1] for label in CORNER[1:])])} are all between 0 and 1: fractions of "
-            "the tomogram, as WarpTools' template matching writes them; multiply them by rlnTomoSizeX/Y/Z, and call them "
-            "rlnCoordinateX/Y/Z."
+            f"{path}: {some(given)} are all between 0 and 1: fractions of the tomogram, as WarpTools' template matching "
+            "writes them; multiply them by rlnTomoSizeX/Y/Z, and call them rlnCoordinateX/Y/Z."
         )
         return
     if given == CORNER:
@@ -149,8 +155,8 @@ def _check_positions(
         table[CENTRED] = values * unit - half
     elif _seem_pixels(values, half, pixel):
         found.warnings.append(
-            f"{path}: all particles lie close to the middle of their tomograms, as if {CENTRED[0]} and the others were in "
-            "pixels; RELION takes Å: see whether these are."
+            f"{path}: all particles lie close to the middle of their tomograms, as if {CENTRED[0]} and the others were "
+            "in pixels, but RELION takes Å; see whether these are."
         )
     outside = (np.abs(table[CENTRED].to_numpy(float)) > half + pixel).any(axis=1)
     if outside.any():
@@ -193,7 +199,7 @@ def near_pairs(table: pd.DataFrame, distance: float) -> pd.DataFrame:
     parts = []
     labels = [label for label in (*CENTRED, *SHIFTS) if label in table]
     at = np.array(lineage.positions({label: list(table[label]) for label in labels}))
-    for _, rows in table.groupby("rlnTomoName", sort=False).indices.items():
+    for rows in map(np.asarray, table.groupby("rlnTomoName", sort=False).indices.values()):
         pairs = cKDTree(at[rows]).query_pairs(distance, output_type="ndarray")
         if len(pairs):
             first, second = rows[pairs].min(axis=1), rows[pairs].max(axis=1)

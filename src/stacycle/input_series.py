@@ -1,7 +1,7 @@
 """A tilt series of the inputs: its STAR file and its images, checked before anything runs.
 
-Images are judged by header and file size; of each series a few bytes are read, to find two that show the same. What
-RELION would not read, though nothing has to be decided, is mended in a copy: line ends, comments, names of images.
+Images are judged by name, header and file size; of each series a few bytes are read, to find two that show the same.
+What RELION would not read, though nothing has to be decided, is mended in a copy: line ends, comments, names of images.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stacycle import maps, names, star
+from stacycle import image_files, names, plausible, star
 from stacycle.errors import UserError, rows_of, some
 from stacycle.findings import Findings
+from stacycle.image_files import STACK, ImageFile, ImageName
 from stacycle.labels import PIXEL, SERIES, TILT
 
 NAME = "rlnMicrographName"
-STACK = "rlnTomoTiltSeriesName"  # RELION 4's; where it is given, RELION 5 takes this stack and no rlnMicrographName
+# RELION 4's; where it is given, RELION 5 takes this stack, whatever rlnMicrographName says.
+OLD_STACK = "rlnTomoTiltSeriesName"
 _PROJECTIONS = [f"rlnTomoProj{axis}" for axis in "XYZW"]  # likewise, instead of angles and shifts
 SAME_PIXEL = 0.01  # relative difference up to which the pixel size of a header is taken for the STAR file's
 _SAMPLE = 4096  # bytes of an image that are compared
@@ -34,16 +36,18 @@ _MOST_PAIRS = 4  # of tilt series with the same images that are told one by one
 class Series:
     """A tilt series' table, the name that this has in its file, the size of its images in px, (y, x).
 
-    `images` are (file, number) of each tilt; `sample` tells the pixels of one from those of others, "" if they are all
-    alike; `mended` is whether RELION could not read the file as it is.
+    `images` is a row's image each; `linked` are the files that RELION could read only by another name; `mended` is
+    whether it could not read the STAR file as it is. `sample` tells the pixels of one image from those of others, "" if
+    they show nothing.
     """
 
     table: pd.DataFrame
     name: str
     shape: tuple[int, int]
-    images: list[tuple[str, int]]
-    sample: str
+    images: list[ImageName]
+    linked: frozenset[str]
     mended: bool
+    sample: str
 
 
 def read_series(tomogram: Any, found: Findings) -> Series | None:
@@ -57,20 +61,31 @@ def read_series(tomogram: Any, found: Findings) -> Series | None:
         if name != wanted and len(tables) > 1:
             raise UserError(f"{path}: has no table data_{wanted} (found: {some(tables)}).")
         table = tables[name].copy()
-        if NAME not in table and hasattr(tomogram, STACK):
-            table[NAME] = [f"{i + 1}@{getattr(tomogram, STACK)}" for i in range(len(table))]
+        if NAME not in table and hasattr(tomogram, OLD_STACK):
+            table[NAME] = [f"{i + 1}@{getattr(tomogram, OLD_STACK)}" for i in range(len(table))]
             oddities.append(f"no column {NAME}")
         _check_columns(path, table)
     except UserError as error:
         found.problems.append(f"{error}{_right_from_elsewhere(path)} (tilt series of {wanted})")
         return None
+    make_numeric(table, [*TILT, *({"rlnTomoXTilt"} & set(table))], path, found)
+    images = [image_files.parse_image_name(image) for image in table[NAME]]
+    files = {file: image_files.look(file) for file in dict.fromkeys(image.file for image in images)}
+    found.files.update(files)
+    pixel = getattr(tomogram, PIXEL)
+    linked = _check_images(path, images, files, pixel, found)
+    if any(image.format != image.file.rpartition(".")[2].lower() for image in images):
+        oddities.append("images have their format behind their names")
+    if linked:
+        oddities.append(f"images are linked as .{STACK}, by which RELION reads them")
     for oddity in oddities:
         found.mended(oddity, path)
-    make_numeric(table, [*TILT, *({"rlnTomoXTilt"} & set(table))], path, found)
-    images = [names.image(name) for name in table[NAME]]
-    _check_once(path, images, found)
-    shape, sample = _check_images(path, images, getattr(tomogram, PIXEL), found)
-    return Series(table, name, shape, images, sample, bool(oddities))
+    headers = [file.header for file in files.values() if file and file.header]
+    shape = headers[0].shape if headers else (0, 0)
+    found.doubts += plausible.check_series(wanted, path, table, shape, pixel)
+    return Series(
+        table, name, shape, images, linked, bool(oddities), _sample(images[len(images) // 2], files)
+    )
 
 
 def _check_columns(path: str, table: pd.DataFrame) -> None:
@@ -98,95 +113,87 @@ def _check_columns(path: str, table: pd.DataFrame) -> None:
         raise UserError(f"{path}: has no {NAME} in {rows_where(absent)}; correct or remove it.")
 
 
-def _check_once(path: str, images: list[tuple[str, int]], found: Findings) -> None:
-    """No image may stand there twice: RELION would take its dose and its pixels twice."""
-    seen: dict[tuple[str, int], int] = {}
-    for row, (file, number) in enumerate(images, 1):
-        first = seen.setdefault((os.path.realpath(file), number), row)
-        if first != row:
-            found.problems.append(
-                f"{path}: image {number}@{file} stands there twice, in rows {first} and {row}; remove one."
-            )
-            return
-
-
 def _right_from_elsewhere(path: str) -> str:
     folder = next((folder for folder in Path.cwd().parents if os.path.exists(folder / path)), None)
     return f" It is right from {folder}: is that the project folder?" if folder else ""
 
 
 def _check_images(
-    path: str, images: list[tuple[str, int]], pixel: float, found: Findings
-) -> tuple[tuple[int, int], str]:
-    """Look at a tilt series' image files, one sentence per kind of fault; the images' (y, x), and a sample of one."""
-    headers = {file: _header(file) for file in dict.fromkeys(file for file, _ in images)}
-    found.files.update(headers)
-    there = {file: known[0] for file, known in headers.items() if known}
-    sizes = {file: known[1] for file, known in headers.items() if known}
-    shape = next((header.shape for header in there.values()), (0, 0))
+    path: str, images: list[ImageName], files: Mapping[str, ImageFile | None], pixel: float, found: Findings
+) -> frozenset[str]:
+    """Tell what is wrong with a tilt series' images, a sentence per kind of fault; returns the files to be linked."""
+    faults: dict[tuple[str, str], list[str]] = {}
+    linked: set[str] = set()
 
-    def tell(files: Iterable[str], fault: str, cure: str) -> None:
-        if listed := list(files):
-            more = f" (and {len(listed) - 1} more)" if len(listed) > 1 else ""
-            if header := there.get(listed[0]):
-                fault = fault.format(size=sizes[listed[0]], needed=header.bytes, **header._asdict())
-            found.problems.append(f"{path}: image {listed[0]}{more} {fault}; {cure}.")
+    def tell(file: str, fault: str, cure: str) -> None:
+        listed = faults.setdefault((fault, cure), [])
+        if file not in listed:
+            listed.append(file)
 
-    unset = [file for file, header in there.items() if header.pixel in (0, 1)]
-    wrong = [f for f, h in there.items() if abs(h.pixel - pixel) > SAME_PIXEL * pixel and f not in unset]
-    tell(
-        (f for f in headers if not names.is_image(f)),
-        "has a : # % @ or control character in its path, which RELION takes apart",
-        "rename or link it",
-    )
-    tell(
-        (f for f in headers if f not in there and names.is_image(f)),
-        "is missing or no MRC file",
-        "paths start at the project folder",
-    )
-    tell(
-        (f for f, h in there.items() if sizes[f] < h.bytes),
-        "is cut short, {size} of {needed} bytes",
-        "copy it again",
-    )
-    tell(
-        (f for f, h in there.items() if h.shape != shape),
-        "has another size than the first",
-        "RELION needs one size",
-    )
-    tell(
-        (f for f, i in images if f in there and i > there[f].sections),
-        "has only {sections} tilts",
-        "correct one",
-    )
-    tell(
-        wrong, f"has {{pixel:g}} Å/px in its header, but {pixel:g} in the STAR file", "correct the wrong one"
-    )
+    shape = next((file.header.shape for file in files.values() if file and file.header), (0, 0))
+    first: dict[tuple[str, int], int] = {}
+    for row, image in enumerate(images, 1):
+        file, known = image.file, files[image.file]
+        number = 1 if image.number is None else image.number
+        if (other := first.setdefault((os.path.realpath(file), number), row)) != row:
+            tell(
+                file, f"{number} stands there twice, in rows {other} and {row}", "remove one of the two rows"
+            )
+        if fault := image_files.fault_of_name(image):
+            tell(file, fault.fault, fault.cure)
+        elif known is None:
+            tell(file, "is missing", "paths start at the project folder")
+        elif fault := image_files.fault_of_format(image, known):
+            if fault.format:
+                linked.add(file)
+            else:
+                tell(file, fault.fault, fault.cure)
+        if known and (header := known.header):
+            if known.size < header.bytes:
+                tell(file, f"is cut short, {known.size} of {header.bytes} bytes", "copy it again")
+            if header.shape != shape:
+                tell(file, "has another size than the first", "RELION needs one size")
+            if number > header.sections:
+                tell(file, f"has only {header.sections} tilts", "correct one")
+            if header.pixel not in (0, 1) and abs(header.pixel - pixel) > SAME_PIXEL * pixel:
+                said = f"has {header.pixel:g} Å/px in its header, but {pixel:g} in the STAR file"
+                tell(file, said, "correct the wrong one")
+    for (fault, cure), listed in faults.items():
+        more = f" (and {len(listed) - 1} more)" if len(listed) > 1 else ""
+        found.problems.append(f"{path}: image {listed[0]}{more} {fault}; {cure}.")
+    unset = [name for name, known in files.items() if known and known.header and known.header.pixel in (0, 1)]
     if unset and pixel != 1:
         found.warnings.append(
             f"{unset[0]}: its header has no pixel size; {pixel:g} Å is taken from the STAR file."
         )
-    file, number = images[len(images) // 2]
-    return shape, _sample(file, number, there[file]) if file in there else ""
+    return frozenset(linked)
 
 
-def _header(path: str) -> tuple[maps.Header, int] | None:
-    """What the header of an MRC file says, and the file's size in bytes; None if it is missing or none."""
+def linked_as(series: Series, tomogram: str, folder: Path) -> list[str]:
+    """The names of a tilt series' images, by links in `folder` where RELION would not read them by their own."""
+    links: dict[str, str] = {}
+    for number, file in enumerate(sorted(series.linked), 1):
+        one = len(series.linked) == 1
+        link = folder / (f"{tomogram}.{STACK}" if one else f"{tomogram}/{number}.{STACK}")
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        absolute = folder.is_absolute() or os.path.isabs(file)
+        link.symlink_to(os.path.abspath(file) if absolute else os.path.relpath(file, link.parent))
+        links[file] = str(link)
+    return [image_files.renamed(image, links.get(image.file, image.file)) for image in series.images]
+
+
+def _sample(image: ImageName, files: Mapping[str, ImageFile | None]) -> str:
+    """A digest of the pixels in the middle of an image; "" if they show nothing or cannot be read."""
+    known = files[image.file]
+    if not known or not known.header:
+        return ""
+    header, number = known.header, image.number or 1
+    each = (header.bytes - header.start) // header.sections
     try:
-        with open(path, "rb") as file:
-            header = maps.parse(file.read(maps.HEADER_BYTES))
-            return (header, os.fstat(file.fileno()).st_size) if header else None
-    except (OSError, ValueError):
-        return None
-
-
-def _sample(path: str, number: int, header: maps.Header) -> str:
-    """A digest of the pixels in the middle of an image; "" if they are all alike or cannot be read."""
-    image = header.ny * header.nx * int(header.voxel[-1])
-    try:
-        with open(path, "rb") as file:
-            file.seek(header.start + (number - 1) * image + max(0, image // 2 - _SAMPLE // 2))
-            pixels = file.read(min(_SAMPLE, image))
+        with open(image.file, "rb") as file:
+            file.seek(header.start + (number - 1) * each + max(0, each // 2 - _SAMPLE // 2))
+            pixels = file.read(min(_SAMPLE, each))
     except OSError:
         return ""
     words = np.unique(np.frombuffer(pixels[: len(pixels) // 4 * 4], "u4"))
@@ -201,7 +208,7 @@ def refuse_same_images(series: Mapping[str, Series], files: Mapping[str, str], f
     first_with: dict[Any, str] = {}
     pairs: dict[tuple[str, str], list[str]] = {}
     for name, one in series.items():
-        of_one = {(os.path.realpath(file), number): file for file, number in one.images}
+        of_one = {(os.path.realpath(image.file), image.number or 1): image.file for image in one.images}
         for image, file in of_one.items():
             other = first_with.setdefault(image, name)
             if other != name:
@@ -212,7 +219,8 @@ def refuse_same_images(series: Mapping[str, Series], files: Mapping[str, str], f
         if shared:
             what = f"the same images ({len(shared)} of {len(series[name].images)}), {shared[0]}"
         else:
-            what = f"images with the same pixels, {series[other].images[0][0]} and {series[name].images[0][0]}"
+            stacks = (series[one].images[0].file for one in (other, name))
+            what = f"images with the same pixels, {' and '.join(stacks)}"
         found.problems.append(
             f"{other} and {name} have {what}, in {files[other]} and {files[name]}: every particle would be there twice, "
             "in both half maps; correct one, or give its tomogram once."
@@ -223,6 +231,10 @@ def refuse_same_images(series: Mapping[str, Series], files: Mapping[str, str], f
 
 def make_numeric(table: pd.DataFrame, columns: Iterable[str], path: str, found: Findings) -> None:
     """Columns as numbers, and a problem for each value that is none."""
+    columns = list(columns)
+    values = table[columns]
+    if all(kind.kind in "if" for kind in values.dtypes) and np.isfinite(values.to_numpy(float)).all():
+        return
     for column in columns:
         if not pd.api.types.is_numeric_dtype(table[column]):
             table[column] = pd.to_numeric(table[column], errors="coerce")
@@ -235,5 +247,3 @@ def make_numeric(table: pd.DataFrame, columns: Iterable[str], path: str, found: 
 def rows_where(which: pd.Series | np.ndarray) -> str:
     """The rows that a mask selects, counted from 1 as in the file."""
     return rows_of((np.flatnonzero(which) + 1).tolist())
-
-

@@ -7,20 +7,21 @@ mistake is looked for first, and all are told at once.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from stacycle import input_picks, names, star
+from stacycle import input_picks, names, plausible, star
 from stacycle.errors import UserError, some
 from stacycle.findings import Findings
-from stacycle.input_series import STACK, Series, make_numeric, read_series, rows_where
-from stacycle.labels import PIXEL, SERIES, SIZE, TOMOGRAM
+from stacycle.image_files import file_of
+from stacycle.input_series import OLD_STACK, Series, make_numeric, read_series, rows_where
+from stacycle.labels import SERIES, SIZE, TOMOGRAM
 
-_OLD_COUNT = "rlnTomoFrameCount"  # RELION 4's, with STACK
+_OLD_COUNT = "rlnTomoFrameCount"  # RELION 4's, with OLD_STACK
 _TEXT = {"rlnTomoName", SERIES}
 
 
@@ -54,11 +55,15 @@ def read_set(number: int, entry: Mapping[str, str], found: Findings) -> InputSet
     one.particles = one.particles.assign(file=one.particles_file, row=np.arange(1, len(one.particles) + 1))
     if tomograms_are_good:
         if not one.particles.empty:
-            input_picks.check_picks(one.particles_file, one.particles, one.tomograms_file, one.tomograms, found)
+            input_picks.check_picks(
+                one.particles_file, one.particles, one.tomograms_file, one.tomograms, found
+            )
         read = {str(row.rlnTomoName): read_series(row, found) for row in one.tomograms.itertuples()}
         one.series = {name: series for name, series in read.items() if series}
+        shapes = {name: series.shape for name, series in one.series.items()}
+        found.doubts += plausible.check_tomograms(one.tomograms_file, one.tomograms, shapes)
         _check_stacks(one, found)
-        one.tomograms = one.tomograms.drop(columns=[STACK, _OLD_COUNT], errors="ignore")
+        one.tomograms = one.tomograms.drop(columns=[OLD_STACK, _OLD_COUNT], errors="ignore")
     return one if len(found.problems) == before else None
 
 
@@ -111,23 +116,27 @@ def _check_format(path: str, table: pd.DataFrame) -> None:
     """UserError, naming the format and the cure, unless this is a list of tomograms as RELION 5 writes it."""
     if "rlnTomoName" not in table:
         if "rlnTomoYTilt" in table or "rlnMicrographPreExposure" in table:
-            raise UserError(f"{path}: is a tilt series, not a list of tomograms; give the tomograms.star that names it.")
+            raise UserError(
+                f"{path}: is a tilt series, not a list of tomograms; give the tomograms.star that names it."
+            )
         raise UserError(f"{path}: has no table with a column rlnTomoName; is it the right file?")
     if SERIES not in table:
-        if STACK in table or _OLD_COUNT in table:
-            stack = f" ({table[STACK].iloc[0]})" if STACK in table and len(table) else ""
+        if OLD_STACK in table or _OLD_COUNT in table:
+            stack = f" ({table[OLD_STACK].iloc[0]})" if OLD_STACK in table and len(table) else ""
             raise UserError(
-                f"{path}: is of RELION 4 or WarpTools, without tilt series that RELION 5 could extract from{stack}; align "
-                "the tilt series in RELION 5, AreTomo3 or Scipion, or convert them."
+                f"{path}: is of RELION 4 or WarpTools, without tilt series that RELION 5 could extract from{stack}; "
+                "align the tilt series in RELION 5, AreTomo3 or Scipion, or convert them."
             )
         if input_picks.looks_like_picks(table):
-            raise UserError(f"{path}: holds particles, not tomograms; give the tomograms.star they were picked in.")
+            raise UserError(
+                f"{path}: holds particles, not tomograms; give the tomograms.star they were picked in."
+            )
         raise UserError(f"{path}: has no column {SERIES}; give the tomograms.star of a RELION 5 project.")
     missing = [column for column in TOMOGRAM if column not in table]
     if set(SIZE) & set(missing):
         raise UserError(
-            f"{path}: has no column {', '.join(missing)}: its tomograms are not reconstructed yet; give the tomograms.star "
-            "of their reconstruction, or add the sizes in px of the tilt series."
+            f"{path}: has no column {', '.join(missing)}: its tomograms are not reconstructed yet; give the "
+            "tomograms.star of their reconstruction, or add the sizes in px of the tilt series."
         )
     if missing:
         raise UserError(f"{path}: has no column {', '.join(missing)}; add it.")
@@ -147,9 +156,6 @@ def _refuse_unwritable(path: str, table: pd.DataFrame, found: Findings) -> None:
 def _check_tomograms(one: InputSet, found: Findings) -> None:
     path, table = one.tomograms_file, one.tomograms
     make_numeric(table, TOMOGRAM, path, found)
-    for column in (PIXEL, *SIZE):
-        if (bad := table[column] <= 0).any():
-            found.problems.append(f"{path}: {column} is not above 0 in {rows_where(bad)}; correct it.")
     if (twice := table.rlnTomoName.duplicated()).any():
         found.problems.append(f"{path}: {some(table.rlnTomoName[twice])} stands there twice; remove one.")
     _check_names(path, table.rlnTomoName, names.is_name, "tomogram", names.NAME_RULE, found)
@@ -173,21 +179,21 @@ def _check_optics(path: str, table: pd.DataFrame, found: Findings) -> None:
         for label in ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast"):
             if len(values := of_group[label].unique()) > 1:
                 found.problems.append(
-                    f"{path}: the tomograms of optics group {group} have {label} {some(values)}, of which RELION takes the "
-                    "first for all; correct it, or give them groups of their own (rlnOpticsGroupName)."
+                    f"{path}: the tomograms of optics group {group} have {label} {some(values)}, of which RELION takes "
+                    "the first for all; correct it, or give them groups of their own (rlnOpticsGroupName)."
                 )
 
 
 def _check_stacks(one: InputSet, found: Findings) -> None:
     """RELION takes the stack of RELION 4's column, in its own order, whatever the tilt series names."""
-    if STACK not in one.tomograms:
+    if OLD_STACK not in one.tomograms:
         return
-    for name, stack in zip(one.tomograms.rlnTomoName, one.tomograms[STACK], strict=True):
+    for name, stack in zip(one.tomograms.rlnTomoName, one.tomograms[OLD_STACK], strict=True):
         images = one.series[name].images if name in one.series else []
-        wanted = names.image(str(stack))[0]
-        if other := [file for file, _ in images if os.path.realpath(file) != os.path.realpath(wanted)]:
+        wanted = os.path.realpath(file_of(str(stack)))
+        if other := [image.file for image in images if os.path.realpath(image.file) != wanted]:
             found.problems.append(
-                f"{one.tomograms_file}: {STACK} of {name} is {stack}, but its tilt series names {other[0]}; remove the "
+                f"{one.tomograms_file}: {OLD_STACK} of {name} is {stack}, but its tilt series names {other[0]}; remove the "
                 "column, or correct it."
             )
             return

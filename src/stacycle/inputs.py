@@ -18,14 +18,13 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.transform import Rotation
 
-from stacycle import lineage, star, verify
+from stacycle import lineage, plausible, star, verify
 from stacycle.errors import UserError, some
 from stacycle.findings import DUPLICATES, Findings
 from stacycle.input_picks import SCORES, SHIFTS, near_pairs, one_of_each, score
-from stacycle.input_series import NAME, Series, refuse_same_images
+from stacycle.input_series import NAME, Series, linked_as, refuse_same_images
 from stacycle.input_set import InputSet, read_set, tilt_series_of
 from stacycle.labels import ANGLES, CENTRED, CORNER, PIXEL, SERIES, SIZE
-from stacycle.maps import SAME_PIXEL
 from stacycle.names import is_name, is_plain_path, written_again_as
 
 __all__ = ["describe", "merge", "read", "tilt_series_of"]
@@ -79,12 +78,14 @@ def read(sets: Sequence[Mapping[str, str]], found: Findings, duplicates: str = "
             for name, x in one.series.items()
         }
         refuse_same_images(series, dict(zip(tomograms.rlnTomoName, tomograms[SERIES], strict=True)), found)
+        summaries = [plausible.summary(name, x.table, x.shape) for name, x in series.items()]
+        found.doubts += plausible.check_together(tomograms, summaries)
         particles = _merged_particles(whole, found)
         if duplicates == KEEP_ONE:
             particles = _each_once(particles, tomograms, found)
         else:
             pairs = _look_for_duplicates(particles, tomograms, found)
-    found.tell_mended()
+    found.tell()
     if found.problems:
         return None
     facts = {
@@ -174,17 +175,9 @@ def _make_names_unique(sets: list[InputSet], found: Findings) -> list[dict[str, 
 
 
 def _merged_tomograms(sets: list[InputSet], found: Findings) -> pd.DataFrame:
-    """One table of all tomograms, with the columns that all sets have; pixel sizes must agree."""
+    """One table of all tomograms, with the columns that all sets have."""
     tables = [one.tomograms[one.tomograms.is_new].drop(columns="is_new") for one in sets]
-    merged = _common_columns([one.tomograms_file for one in sets], tables, found)
-    smallest, largest = merged[PIXEL].min(), merged[PIXEL].max()
-    if largest > smallest * (1 + SAME_PIXEL):
-        sizes = "; ".join(f"{one.tomograms_file}: {some(one.tomograms[PIXEL].unique())} Å" for one in sets)
-        found.problems.append(
-            f"The tilt series differ in pixel size ({sizes}) by {100 * (largest / smallest - 1):.2g} %, and RELION takes that "
-            f"of the first for all; rescale them, average them apart, or give all the same {PIXEL} if they are so."
-        )
-    return merged
+    return _common_columns([one.tomograms_file for one in sets], tables, found)
 
 
 def _merged_particles(sets: list[InputSet], found: Findings) -> pd.DataFrame:
@@ -257,9 +250,7 @@ def _each_once(particles: pd.DataFrame, tomograms: pd.DataFrame, found: Findings
     return particles[stays].reset_index(drop=True)
 
 
-def _described(
-    pairs: pd.DataFrame, particles: pd.DataFrame, stays: np.ndarray | None = None
-) -> pd.DataFrame:
+def _described(pairs: pd.DataFrame, particles: pd.DataFrame, stays: np.ndarray | None = None) -> pd.DataFrame:
     """The pairs for a person to read: file and row of both, how far apart (Å), their scores, which one is kept."""
     table = pd.DataFrame({"tomogram": particles["rlnTomoName"].iloc[pairs["first"]].to_numpy()})
     table["distance"] = pairs["distance"].round(3)
@@ -282,14 +273,9 @@ def _copy_series(tomograms: pd.DataFrame, series: Mapping[str, Series], out_dir:
         one = series[name]
         if one.mended or one.name != name or not is_plain_path(path) or again in taken:
             copy = out_dir / "tilt_series" / f"{name}.star"
-            star.write(copy, {name: one.table.assign(**{NAME: _linked(one, copy)})})
+            star.write(copy, {name: one.table.assign(**{NAME: linked_as(one, name, copy.parent)})})
             tomograms.loc[index, SERIES] = str(copy)
         taken.add(again)
-
-
-def _linked(series: Series, copy: Path) -> list[str]:
-    """The names of a tilt series' images, by links beside its copy where RELION would not read them by their own."""
-    return list(series.table[NAME])
 
 
 def _facts_of_set(one: InputSet, renamed: dict[str, str]) -> dict[str, Any]:

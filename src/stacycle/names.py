@@ -46,12 +46,6 @@ def is_image(path: str) -> bool:
     return has_no_controls(path) and re.search(r"[:#%@]", path) is None
 
 
-def image(name: str) -> tuple[str, int]:
-    """`3@stack.mrcs` -> (stack.mrcs, 3): file and number of an image; a file of its own is image 1."""
-    number, _, file = name.partition("@")
-    return (file, int(number)) if file and number.isdecimal() else (name, 1)
-
-
 def is_shell_safe(path: str) -> bool:
     """Whether a shell takes this for one word that stands for itself."""
     return _SHELL_SAFE_PATH.fullmatch(path) is not None

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,10 @@ from stacycle.errors import UserError, some
 from stacycle.labels import PIXEL, SHIFT, SIZE, TILT
 from stacycle.maps import SAME_PIXEL
 
-Table = Mapping[str, Any]  # a column of numbers (or of their text) by its label
+if TYPE_CHECKING:
+    import pandas as pd
+
+Table: TypeAlias = "Mapping[str, Any] | pd.DataFrame"  # a column of numbers (or of their text) by its label
 Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 

@@ -279,7 +279,9 @@ def _check_numbers(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str
                 f"{facts['near_pairs']} pairs of {count} particles lie within {lineage.NEAR:g} unbinned pixels, all in "
                 f"{DUPLICATES}: the same particle, picked twice, which refine3d refuses"
             )
-            yield Row(PROBLEM, "particles", found, "set particle.duplicates: keep_one, or remove one of each pair")
+            yield Row(
+                PROBLEM, "particles", found, "set particle.duplicates: keep_one, or remove one of each pair"
+            )
 
 
 def _row_of_counts(count: int, parts: int, kind: str, fewest: int) -> Row:

@@ -149,6 +149,8 @@ def write(path: str | Path, tables: Tables) -> None:
     text = starfile.to_string(blocks, float_format="%.9g", na_rep="nan")
     body = text.split("\n", 1)[1]  # starfile's first line holds the time of day
     write_text(path, re.sub(r"^data_", "# version 50001\n\ndata_", body, flags=re.MULTILINE))
+
+
 @dataclass(frozen=True)
 class OptimisationSet:
     """RELION's state: which particles, tomograms and (after polishing) trajectories belong together."""
@@ -206,9 +208,7 @@ def _text(path: str | Path, oddities: list[str] | None = None) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _tables(
-    path: str | Path, text: str, oddities: list[str] | None = None
-) -> Iterator[tuple[str, Table]]:
+def _tables(path: str | Path, text: str, oddities: list[str] | None = None) -> Iterator[tuple[str, Table]]:
     """Name and content of each table, in the order of the file."""
     for name, lines in _split(text):
         odd: list[str] = []
@@ -245,7 +245,9 @@ def _parse(lines: Sequence[str], odd: list[str]) -> Table:
         return _parse_simple(lines[begin:])
     first = next((i for i in range(begin + 1, len(lines)) if _kind(lines[i]) == "row"), len(lines))
     labels = [line.split()[0][1:] for line in lines[begin + 1 : first] if _kind(line) == "label"]
-    last = next((i for i in range(len(lines) - 1, first - 1, -1) if _kind(lines[i]) in ("row", "label")), first - 1)
+    last = next(
+        (i for i in range(len(lines) - 1, first - 1, -1) if _kind(lines[i]) in ("row", "label")), first - 1
+    )
     found, breaks = Table(labels), dict[str, list[int]]()
     for line in lines[first : last + 1]:
         try:

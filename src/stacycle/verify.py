@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from stacycle import maps, star
+from stacycle import maps, plausible, star
 from stacycle.command import Command
 from stacycle.errors import ProgramError, UserError, some
 from stacycle.labels import (
@@ -314,12 +314,14 @@ def _check_tomograms(files: Inputs) -> None:
     path, table = files.tomograms_file, files.tomograms
     _check_once(path, table, "rlnTomoName")
     _check_numbers(path, table, TOMOGRAM)
+    plausible.check_possible(path, table)
     for row, hand in enumerate(table.get("rlnTomoHand", []), 1):
         if abs(float(hand)) != 1:
             raise UserError(f"{path}: rlnTomoHand is {hand} in row {row}, not 1 or -1; correct it.")
     for file, tilts in files.series.values():
         _check_once(file, tilts, "rlnMicrographName")
         _check_numbers(file, tilts, ["rlnTomoXTilt", *TILT, "rlnCtfScalefactor"])
+        plausible.check_possible(file, tilts)
 
 
 def _check_tilt_images(files: Inputs) -> None:

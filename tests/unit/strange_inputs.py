@@ -7,12 +7,11 @@ of their kind.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +136,9 @@ def scaled(factor: float) -> Callable[[str, int], str]:
     return lambda old, row: f"{float(old) * factor:.6f}"
 
 
-def columns(path: str, change: Callable[[dict[str, list[str]]], dict[str, Sequence[Any]]], table: str = "") -> Make:
+def columns(
+    path: str, change: Callable[[dict[str, list[str]]], dict[str, Sequence[Any]]], table: str = ""
+) -> Make:
     """A file's one table made anew of its columns, changed."""
 
     def make(project: Path) -> None:
@@ -177,7 +178,9 @@ def of_both(make: Callable[[str], Make]) -> Make:
     return both(make(TS_01), make(TS_02))
 
 
-def images(change: Callable[[np.ndarray], np.ndarray], edit: Callable[[bytearray], None] | None = None) -> Make:
+def images(
+    change: Callable[[np.ndarray], np.ndarray], edit: Callable[[bytearray], None] | None = None
+) -> Make:
     """Both stacks written anew: pixels changed, and their header edited."""
 
     def make(project: Path) -> None:
@@ -217,7 +220,9 @@ def single_files(project: Path) -> None:
     for name in NAMES:
         with mrcfile.mmap(project / f"set1/tilt_series/{name}.mrcs", permissive=True) as stack:
             for number, image in enumerate(stack.data, 1):
-                mrcfile.write(project / f"set1/tilt_series/{name}_{number}.mrc", np.array(image), voxel_size=5)
+                mrcfile.write(
+                    project / f"set1/tilt_series/{name}_{number}.mrc", np.array(image), voxel_size=5
+                )
         sub(series(name), rf"^(\d+)@(\S+){name}\.mrcs", rf"\g<2>{name}_\g<1>.mrc")(project)
 
 
@@ -304,7 +309,10 @@ def fractions(labels: Sequence[str]) -> Make:
     def change(table: dict[str, list[str]]) -> dict[str, Sequence[Any]]:
         halves = (160 * 5, 160 * 5, 80 * 5)
         old = [table.pop(f"rlnCenteredCoordinate{axis}Angst") for axis in "XYZ"]
-        parts = [[f"{(float(x) + half) / (2 * half):.7f}" for x in one] for one, half in zip(old, halves, strict=True)]
+        parts = [
+            [f"{(float(x) + half) / (2 * half):.7f}" for x in one]
+            for one, half in zip(old, halves, strict=True)
+        ]
         return {"rlnTomoName": table.pop("rlnTomoName"), **dict(zip(labels, parts, strict=True)), **table}
 
     return columns(PICKS, change)
@@ -314,9 +322,13 @@ def list_of_files(project: Path) -> None:
     """The picks of each tomogram in a file of its own, and a list of these."""
     for name in NAMES:
         shutil.copyfile(project / PICKS, project / f"set1/{name}_particles.star")
-        rows(f"set1/{name}_particles.star", lambda old, name=name: [x for x in old if x.startswith(name)])(project)
+        rows(f"set1/{name}_particles.star", lambda old, name=name: [x for x in old if x.startswith(name)])(
+            project
+        )
     body = "".join(f"{name} set1/{name}_particles.star\n" for name in NAMES)
-    (project / PICKS).write_text(f"\ndata_\n\nloop_\n_rlnTomoName #1\n_rlnTomoImportParticleFile #2\n{body}\n")
+    (project / PICKS).write_text(
+        f"\ndata_\n\nloop_\n_rlnTomoName #1\n_rlnTomoImportParticleFile #2\n{body}\n"
+    )
 
 
 def warps_tomograms(project: Path) -> None:
@@ -368,7 +380,10 @@ BLANK = rows(TS_02, lambda old: [*old[:7], "\n", *old[7:]])
 MENDED = "Mended in the copy under results/inputs: "
 WINDOWS = f"{MENDED}has the line ends of Windows: "
 IDENTITY = both(
-    *(put(TS_01, label, "0.000000", (1, 2, 20, 21)) for label in ("rlnTomoZRot", "rlnTomoXShiftAngst", "rlnTomoYShiftAngst"))
+    *(
+        put(TS_01, label, "0.000000", (1, 2, 20, 21))
+        for label in ("rlnTomoZRot", "rlnTomoXShiftAngst", "rlnTomoYShiftAngst")
+    )
 )
 FOUR = (1, 2, 20, 21)
 

@@ -221,7 +221,9 @@ def test_the_tutorials_diameter_is_questioned_if_no_config_of_the_users_gives_on
 def test_a_particle_larger_than_its_tomogram_and_one_too_small_to_align_are_told():
     tomogram_is_thin = settings(particle={"diameter": 130, "symmetry": "C1", "duplicates": "refuse"})
     assert "130 Å, is more than TS_01 measures, 120 Å; check" in warning(run(tomogram_is_thin))
-    assert "too few to align" in problem(run(settings(particle={"diameter": 20, "symmetry": "C1", "duplicates": "refuse"})))
+    assert "too few to align" in problem(
+        run(settings(particle={"diameter": 20, "symmetry": "C1", "duplicates": "refuse"}))
+    )
 
 
 @pytest.mark.parametrize(("particles", "level"), [(1, "problem"), (20, "warning"), (75, "fine")])

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from strange_inputs import ACCEPTED, ALL, REFUSED, SETS, Make, Strange, copy_set
 
-from staengine import __main__ as engine
 from stacycle import inputs, maps, relion, verify
 from stacycle.command import Command
 from stacycle.findings import Findings
+from staengine import __main__ as engine
 
 TABLE = Path(__file__).parents[2] / "docs" / "faults.md"
 BOX = {"box": 24, "binning": 4, "threads": 1}
@@ -89,7 +89,9 @@ def correlation(one: Strange, folder: Path, plain: Plain) -> str:
 @cache
 def told() -> dict[str, list[str]]:
     """The rows of docs/faults.md: what an input is called -> what is said of it, and the correlation."""
-    rows = [line.strip("| \n").split(" | ") for line in TABLE.read_text().splitlines() if line.startswith("| ")]
+    rows = [
+        line.strip("| \n").split(" | ") for line in TABLE.read_text().splitlines() if line.startswith("| ")
+    ]
     return {row[0]: row[1:] for row in rows}
 
 
