@@ -17,6 +17,7 @@ from typing import Any
 from stacycle import star
 from stacycle.command import Command
 from stacycle.errors import UserError
+from stacycle.image_files import file_of
 from stacycle.labels import SERIES
 
 RUNTIMES = ("apptainer", "singularity")
@@ -72,7 +73,7 @@ def _needed(command: Command) -> Iterator[str]:
     for path in (*named, *(value for values in command.flags.values() for value in values)):
         yield from _on_the_way(os.path.abspath(path))
     for series in star.column(state.tomograms, SERIES) if state.tomograms else []:
-        images = {image.rpartition("@")[2] for image in star.column(series, "rlnMicrographName")}
+        images = {file_of(image) for image in star.column(series, "rlnMicrographName")}
         for path in (series, *images):  # tens of thousands, in few folders
             yield from _on_the_way(os.path.dirname(os.path.abspath(path)))
             if os.path.islink(path):

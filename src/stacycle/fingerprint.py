@@ -16,6 +16,7 @@ from typing import Any
 
 from stacycle import star
 from stacycle.command import Command
+from stacycle.image_files import file_of
 from stacycle.labels import SERIES
 
 # Where and how fast a program computes; and how it goes on.
@@ -97,7 +98,7 @@ def _state_file(role: str, path: str, command: Command, digests: Digests) -> lis
         series = star.column(path, SERIES)
         told.append(_digest(f"{name} {digests.of(name)}" for name in series))
         if command.kind != "relion_refine":
-            images = {_file(name) for one in series for name in star.column(one, "rlnMicrographName")}
+            images = {file_of(name) for one in series for name in star.column(one, "rlnMicrographName")}
             told.append(_digest(map(_identity, sorted(images))))
     elif role == "particles" and command.kind == "relion_refine":
         told.append(_digest(_stacks({_file(name) for name in star.column(path, "rlnImageName")})))

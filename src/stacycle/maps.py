@@ -91,7 +91,7 @@ def unread_mode(start: bytes) -> int | None:
 
 
 def _header(start: bytes, order: str, taken: int | None = None) -> Header | None:
-    """The header in that byte order; None if it makes no sense in it. `taken` is a mode taken besides those of VOXELS."""
+    """The header in that byte order; None if it makes no sense in it. `taken` is one more mode than VOXELS has."""
     if len(start) < HEADER_BYTES:
         return None
     nx, ny, sections, mode, mx, width, extended = struct.unpack_from(order + _FIELDS, start)

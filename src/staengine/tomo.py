@@ -16,14 +16,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import mrcfile
 import numpy as np
 import pandas as pd
 import starfile
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
+from staengine import tilt_images
 from staengine.errors import EngineError
+from staengine.tilt_images import ImageFile
 
 STRINGS = [  # columns that stay text even if they look like numbers
     "rlnTomoName",
@@ -156,9 +157,8 @@ class Tomogram:
     @cached_property
     def image_size(self) -> tuple[int, int]:
         """Width and height of the tilt images in px, from the first one's header."""
-        path = self.images[0][1]
-        with _open_mrc(path) as mrc:
-            return int(mrc.header.nx), int(mrc.header.ny)
+        first = tilt_images.open_images(self.images[0][1])
+        return first.nx, first.ny
 
     def project(self, positions: NDArray) -> NDArray[np.float64]:
         """Where positions (m, 3) or, per tilt, (m, n, 3) in Å lie in the images: (m, n, 2) = x, y in px."""
@@ -185,6 +185,7 @@ TOMOGRAM_NUMBERS = [
     "rlnSphericalAberration",
     "rlnAmplitudeContrast",
     "rlnTomoTiltSeriesPixelSize",
+    "rlnTomoHand",
 ]
 TILT_NUMBERS = [
     "rlnMicrographPreExposure",
@@ -207,7 +208,7 @@ def load_tomograms(path: str | Path) -> dict[str, Tomogram]:
             f"{path}: image deformations (rlnTomoDeformation..) are not in the embedded engine."
         )
     sizes = [f"rlnTomoSize{axis}" for axis in "XYZ"]
-    optional = ["rlnTomoHand", "rlnCtfBfactorPerElectronDose", *sizes]
+    optional = ["rlnCtfBfactorPerElectronDose", *sizes]
     _check_numbers(table, [*TOMOGRAM_NUMBERS, *optional], path, "global")
     if table.empty:
         raise EngineError(f"{path}: table data_global is empty.")
@@ -237,12 +238,12 @@ def _load_tomogram(row: dict[Any, Any]) -> Tomogram:
         name=name,
         pixel_size=pixel,
         size=tuple(int(row.get(f"rlnTomoSize{axis}", 0)) for axis in "XYZ"),  # type: ignore[arg-type]
-        hand=float(row.get("rlnTomoHand", 1.0)),
+        hand=float(row["rlnTomoHand"]),
         voltage=float(row["rlnVoltage"]),
         cs=float(row["rlnSphericalAberration"]),
         q0=float(row["rlnAmplitudeContrast"]),
         optics_group=str(row.get("rlnOpticsGroupName", "opticsGroup1")),
-        images=[_image_reference(text) for text in tilts["rlnMicrographName"]],
+        images=[tilt_images.reference(text) for text in tilts["rlnMicrographName"]],
         rotations=Rotation.from_euler("ZYX", angles, degrees=True).as_matrix(),
         shifts=tilts[["rlnTomoXShiftAngst", "rlnTomoYShiftAngst"]].to_numpy(float) / pixel,
         defocus_u=_column(tilts, "rlnDefocusU"),
@@ -257,25 +258,6 @@ def _load_tomogram(row: dict[Any, Any]) -> Tomogram:
     )
 
 
-def _image_reference(text: str) -> tuple[int, str]:
-    section, _, path = text.rpartition("@")
-    return (int(section) - 1, path) if section.isdigit() else (0, text)
-
-
-def _open_mrc(path: str) -> Any:
-    if not Path(path).is_file():
-        raise EngineError(f"the tilt images {path} do not exist.")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # old headers are read all the same
-        try:
-            mrc = mrcfile.mmap(path, permissive=True)
-        except ValueError as error:
-            raise EngineError(f"{path} is not an MRC file: {error}") from None
-    if mrc.data is None:
-        raise EngineError(f"{path} is cut short, or not an MRC file.")
-    return mrc
-
-
 def load_tilt_images(tomogram: Tomogram) -> NDArray[np.float32]:
     """The tilt images (n, height, width) of a tomogram, from one stack or many files. Raises EngineError."""
     width, height = tomogram.image_size
@@ -284,34 +266,27 @@ def load_tilt_images(tomogram: Tomogram) -> NDArray[np.float32]:
     for tilt, (_, path) in enumerate(tomogram.images):
         by_file.setdefault(path, []).append(tilt)
     for path, tilts in by_file.items():
-        with _open_mrc(path) as mrc:
-            data = mrc.data if mrc.data.ndim == 3 else mrc.data[None]
-            _check_images(
-                tomogram, path, data, float(mrc.voxel_size.x), [tomogram.images[t][0] for t in tilts]
-            )
-            for tilt in tilts:
-                stack[tilt] = data[tomogram.images[tilt][0]]
+        file = tilt_images.open_images(path)
+        _check_images(tomogram, file, [tomogram.images[tilt][0] for tilt in tilts])
+        for tilt in tilts:
+            stack[tilt] = file.read(tomogram.images[tilt][0])
     if not np.isfinite(stack).all():
         raise EngineError(f"the tilt images of {tomogram.name} contain values that are not finite.")
     return stack
 
 
-def _check_images(
-    tomogram: Tomogram, path: str, data: NDArray, voxel: float, sections: Sequence[int]
-) -> None:
+def _check_images(tomogram: Tomogram, file: ImageFile, sections: Sequence[int]) -> None:
     width, height = tomogram.image_size
-    missing = [section for section in sections if not 0 <= section < len(data)]
+    missing = [section for section in sections if not 0 <= section < file.sections]
     if missing:
         raise EngineError(
-            f"{path} has {len(data)} images; {tomogram.star_file} names image {missing[0] + 1}."
+            f"{file.path} has {file.sections} images; {tomogram.star_file} names image {missing[0] + 1}."
         )
-    if data.shape[1:] != (height, width):
+    if (file.nx, file.ny) != (width, height):
+        raise EngineError(f"{file.path}: images of {file.nx} x {file.ny} px, others {width} x {height}.")
+    if file.pixel > 0 and abs(file.pixel - tomogram.pixel_size) > 0.01 * tomogram.pixel_size:
         raise EngineError(
-            f"{path}: images of {data.shape[2]} x {data.shape[1]} px, others {width} x {height}."
-        )
-    if voxel > 0 and abs(voxel - tomogram.pixel_size) > 0.01 * tomogram.pixel_size:
-        raise EngineError(
-            f"{path}: pixel size {voxel:g} Å in the header, {tomogram.pixel_size:g} Å for {tomogram.name}."
+            f"{file.path}: pixel size {file.pixel:g} Å in the header, {tomogram.pixel_size:g} Å for {tomogram.name}."
         )
 
 

@@ -73,14 +73,16 @@ def test_links_are_followed_over_every_place_that_they_name(project, elsewhere):
     assert bound("relion_refine", "--ref", "mine/maps/map.mrc") == [*needed, str(project)]
 
 
-@pytest.mark.parametrize("linked", ["relative link", "full link", ""])
+@pytest.mark.parametrize("linked", ["relative link", "full link", "full link of a format", ""])
 def test_images_that_only_the_tilt_series_name_are_bound(project, elsewhere, linked):
     write_set("a", names=["TS_01"])
     images = next(Path("a").glob("TS_01*.mrc*"))
     images.rename(elsewhere / images.name)
     if linked:
         target = elsewhere / images.name
-        images.symlink_to(target if linked == "full link" else os.path.relpath(target, images.parent))
+        images.symlink_to(target if linked.startswith("full") else os.path.relpath(target, images.parent))
+        if linked.endswith("format"):
+            change("a/TS_01.star", lambda table: table.assign(rlnMicrographName=f"1@{images}:mrcs"))
     else:
         full = f"1@{elsewhere}/{images.name}"
         change("a/TS_01.star", lambda table: table.assign(rlnMicrographName=full))

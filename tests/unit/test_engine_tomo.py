@@ -1,5 +1,7 @@
 """Tilt series, particles and optimisation sets as the embedded engine reads, writes and projects them."""
 
+from pathlib import Path
+
 import mrcfile
 import numpy as np
 import pandas as pd
@@ -198,6 +200,20 @@ def test_the_trajectories_of_an_optimisation_set_are_part_of_the_state(tmp_path)
     assert tomo.resolve_inputs("prog", str(path), mot="n.star").trajectories == "n.star"
 
 
+def test_a_tilt_series_without_a_tilt_about_x_has_none(project):
+    project()
+    given = tomo.load_tomograms("tomograms.star")["001"].rotations
+    project(drop=["rlnTomoXTilt"])
+    np.testing.assert_array_equal(tomo.load_tomograms("tomograms.star")["001"].rotations, given)
+
+
+def test_the_format_after_a_colon_is_taken_for_the_files_extension(project):
+    images = project()
+    Path("stack.mrcs").rename("stack.mrc")
+    project(tilts={"rlnMicrographName": [f"{n}@stack.mrc:mrcs" for n in (1, 2, 3)]})
+    np.testing.assert_array_equal(tomo.load_tilt_images(tomo.load_tomograms("tomograms.star")["001"]), images)
+
+
 def test_images_are_the_same_from_one_stack_and_from_one_file_per_tilt(project):
     images = project()
     from_stack = tomo.load_tilt_images(tomo.load_tomograms("tomograms.star")["001"])
@@ -214,6 +230,7 @@ def test_images_are_the_same_from_one_stack_and_from_one_file_per_tilt(project):
     [
         ({"drop": ["rlnDefocusU"]}, "tilts.star: table data_001 has no column rlnDefocusU"),
         ({"drop": ["rlnVoltage"]}, "tomograms.star: table data_global has no column rlnVoltage"),
+        ({"drop": ["rlnTomoHand"]}, "tomograms.star: table data_global has no column rlnTomoHand"),
         ({"tilts": {"rlnTomoYTilt": [0.0, "x", 1.0]}}, "data_001, row 2: rlnTomoYTilt is 'x', not a number"),
         ({"tomogram": {"rlnTomoTiltSeriesPixelSize": 0.0}}, "rlnTomoTiltSeriesPixelSize must be positive"),
         ({"tomogram": {"rlnTomoName": "002"}}, "tilts.star has no table data_002"),
@@ -240,6 +257,10 @@ def test_a_tomogram_that_is_there_twice_is_refused(project):
     ("changes", "sentence"),
     [
         ({"tilts": {"rlnMicrographName": ["1@gone.mrcs"] * 3}}, "gone.mrcs do not exist"),
+        (
+            {"tilts": {"rlnMicrographName": ["1@stack.mrc"] * 3}},
+            "images of an MRC stack are numbered in files",
+        ),
         ({"tilts": {"rlnMicrographName": ["4@stack.mrcs"] * 3}}, "has 3 images; tilts.star names image 4"),
         ({"tilts": {"rlnMicrographName": ["0@stack.mrcs"] * 3}}, "has 3 images; tilts.star names image 0"),
         ({"tomogram": {"rlnTomoTiltSeriesPixelSize": 1.9}}, "pixel size 2 Å in the header, 1.9 Å for 001"),

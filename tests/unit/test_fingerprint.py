@@ -88,8 +88,15 @@ def test_where_and_how_fast_it_runs_and_the_spelling_of_a_path_are_not_seen(comm
     assert take(command) == take(REFINE)
 
 
-def test_a_tilt_image_that_was_written_again_is_seen_by_programs_that_read_it() -> None:
-    image = Path(star.column("input/tilt_series/TS_01.star", "rlnMicrographName")[0].rpartition("@")[2])
+@pytest.mark.parametrize("form", ["", ":mrcs"])
+def test_a_tilt_image_that_was_written_again_is_seen_by_programs_that_read_it(form) -> None:
+    series = Path("input/tilt_series/TS_01.star")
+    series.write_text(series.read_text().replace(".mrcs", f".mrcs{form}"))
+    image = Path(
+        star.column("input/tilt_series/TS_01.star", "rlnMicrographName")[0]
+        .rpartition("@")[2]
+        .removesuffix(form)
+    )
     image.parent.mkdir(exist_ok=True, parents=True)
     image.write_text("a")
     before, refine = take(EXTRACT), take(REFINE)
