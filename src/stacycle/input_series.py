@@ -21,6 +21,7 @@ from stacycle.errors import UserError, rows_of, some
 from stacycle.findings import Findings
 from stacycle.image_files import STACK, ImageFile, ImageName
 from stacycle.labels import PIXEL, SERIES, TILT
+from stacycle.plausible import Doubt
 
 NAME = "rlnMicrographName"
 # RELION 4's; where it is given, RELION 5 takes this stack, whatever rlnMicrographName says.
@@ -74,7 +75,7 @@ def read_series(tomogram: Any, found: Findings) -> Series | None:
     found.files.update(files)
     pixel = getattr(tomogram, PIXEL)
     linked = _check_images(path, images, files, pixel, found)
-    if any(image.format != image.file.rpartition(".")[2].lower() for image in images):
+    if any(image_files.renamed(one, one.file) != name for one, name in zip(images, table[NAME], strict=True)):
         oddities.append("images have their format behind their names")
     if linked:
         oddities.append(f"images are linked as .{STACK}, by which RELION reads them")
@@ -134,21 +135,21 @@ def _check_images(
     first: dict[tuple[str, int], int] = {}
     for row, image in enumerate(images, 1):
         file, known = image.file, files[image.file]
-        number = 1 if image.number is None else image.number
-        if (other := first.setdefault((os.path.realpath(file), number), row)) != row:
-            tell(
-                file, f"{number} stands there twice, in rows {other} and {row}", "remove one of the two rows"
-            )
         if fault := image_files.fault_of_name(image):
             tell(file, fault.fault, fault.cure)
-        elif known is None:
+            continue
+        if known is None:
             tell(file, "is missing", "paths start at the project folder")
-        elif fault := image_files.fault_of_format(image, known):
-            if fault.format:
-                linked.add(file)
-            else:
+            continue
+        if fault := image_files.fault_of_format(image, known):
+            if not fault.format:
                 tell(file, fault.fault, fault.cure)
-        if known and (header := known.header):
+                continue
+            linked.add(file)
+        number = 1 if image.number is None else image.number
+        if (other := first.setdefault((os.path.realpath(file), number), row)) != row:
+            tell(file, f"{number} stands there twice, in rows {other} and {row}", "remove one of the two rows")
+        if header := known.header:
             if known.size < header.bytes:
                 tell(file, f"is cut short, {known.size} of {header.bytes} bytes", "copy it again")
             if header.shape != shape:
@@ -158,14 +159,14 @@ def _check_images(
             if header.pixel not in (0, 1) and abs(header.pixel - pixel) > SAME_PIXEL * pixel:
                 said = f"has {header.pixel:g} Å/px in its header, but {pixel:g} in the STAR file"
                 tell(file, said, "correct the wrong one")
-    for (fault, cure), listed in faults.items():
+    for (said, cure), listed in faults.items():
         more = f" (and {len(listed) - 1} more)" if len(listed) > 1 else ""
-        found.problems.append(f"{path}: image {listed[0]}{more} {fault}; {cure}.")
+        found.doubts.append(Doubt(True, f"image {said}", path, "", f"image {listed[0]}{more} {said}", cure))
     unset = [name for name, known in files.items() if known and known.header and known.header.pixel in (0, 1)]
     if unset and pixel != 1:
-        found.warnings.append(
-            f"{unset[0]}: its header has no pixel size; {pixel:g} Å is taken from the STAR file."
-        )
+        said = "has no pixel size in its header"
+        cure = f"{pixel:g} Å is taken from the STAR file"
+        found.doubts.append(Doubt(False, said, path, "", f"image {unset[0]} {said}", cure))
     return frozenset(linked)
 
 

@@ -87,7 +87,7 @@ def text(path: str, change: Callable[[str], str]) -> Make:
     return make
 
 
-def sub(path: str, pattern: str, new: str) -> Make:
+def sub(path: str, pattern: str, new: str | Callable[[re.Match], str]) -> Make:
     """A pattern of a file replaced."""
     return text(path, lambda old: re.sub(pattern, new, old, flags=re.MULTILINE))
 
@@ -254,6 +254,26 @@ def unsigned(stamp: bool) -> Make:
 def mode(number: int) -> Make:
     """Stacks that claim another mode in their header."""
     return images(lambda old: old, lambda head: struct.pack_into("<i", head, 12, number))
+
+
+def four_bit(width: int) -> Make:
+    """Stacks of SerialEM's mode 101, two pixels a byte, cut to this width."""
+
+    def make(project: Path) -> None:
+        images(lambda old: spread(old, 2, 8).clip(0, 15))(project)
+        for name in NAMES:
+            path = project / f"set1/tilt_series/{name}.mrcs"
+            old = path.read_bytes()
+            pixels = np.frombuffer(old[1024:], np.float32).reshape(21, 320, 320)[:, :, :width].astype(np.uint8).ravel()
+            pixels = np.append(pixels, np.zeros(len(pixels) % 2, np.uint8))
+            head = bytearray(old[:1024])
+            struct.pack_into("<i", head, 0, width)
+            struct.pack_into("<i", head, 12, 101)
+            struct.pack_into("<i", head, 28, width)
+            struct.pack_into("<f", head, 40, 5 * width)
+            path.write_bytes(bytes(head) + (pixels[::2] | pixels[1::2] << 4).tobytes())
+
+    return make
 
 
 def names_images_of(other: str, count: int) -> Make:
@@ -451,7 +471,7 @@ NUMBERS = inputs(
     ("numbers: a tilt about x of 999", put(TS_02, "rlnTomoXTilt", "999", [3]), REFUSED, "rlnTomoXTilt .* row 3"),
     ("numbers: all tilt angles alike", put(TS_01, "rlnTomoYTilt", "0"), REFUSED, "rlnTomoYTilt"),
     ("numbers: an axis of 4000 degrees", put(TS_01, "rlnTomoZRot", "4000", [7]), REFUSED, "rlnTomoZRot .* row 7"),
-    ("numbers: excluded tilts as identity", IDENTITY, WARNED, r"rlnTomoZRot of 4 of 21 tilts of TS_01 is far from the others' \(0, median 85\): were they excluded", IDENTITY),
+    ("numbers: excluded tilts as identity", IDENTITY, WARNED, r"rlnTomoZRot of 4 of 21 tilts of TS_01 is far from the others' \(0, median 85\) .*; were they excluded", IDENTITY),
     ("numbers: the axis of one tilt", put(TS_02, "rlnTomoZRot", "-95", [9]), WARNED, "rlnTomoZRot of 1 of 21 tilts of TS_02 is far from the others'", put(TS_02, "rlnTomoZRot", "-95", [9])),
     ("numbers: the axis of a series turned by 180 degrees", put(TS_02, "rlnTomoZRot", lambda old, row: float(old) - 180), WARNED, "rlnTomoZRot", put(TS_02, "rlnTomoZRot", lambda old, row: float(old) - 180)),
     ("numbers: a shift larger than the image", put(TS_01, "rlnTomoXShiftAngst", "-5000", [2]), REFUSED, "rlnTomoXShiftAngst"),
@@ -467,9 +487,9 @@ NUMBERS = inputs(
     ("numbers: spherical aberration in Å", put(TOMOGRAMS, "rlnSphericalAberration", "2.7e7"), REFUSED, "rlnSphericalAberration"),
     ("numbers: amplitude contrast in percent", put(TOMOGRAMS, "rlnAmplitudeContrast", "10"), REFUSED, "rlnAmplitudeContrast"),
     ("numbers: no hand", put(TOMOGRAMS, "rlnTomoHand", "0", [2]), REFUSED, "rlnTomoHand"),
-    ("numbers: two hands", put(TOMOGRAMS, "rlnTomoHand", "-1", [2]), REFUSED, "rlnTomoHand"),
-    ("numbers: pixel sizes half a percent apart", put(TOMOGRAMS, "rlnTomoTiltSeriesPixelSize", "5.025", [2]), REFUSED, "differ in pixel size .* by 0.5 %"),
-    ("numbers: pixel sizes apart by rounding", put(TOMOGRAMS, "rlnTomoTiltSeriesPixelSize", "5.0001", [2]), ACCEPTED, "", sound),
+    ("numbers: two hands", put(TOMOGRAMS, "rlnTomoHand", "-1", [2]), WARNED, "rlnTomoHand is -1", put(TOMOGRAMS, "rlnTomoHand", "-1", [2])),
+    ("numbers: pixel sizes half a percent apart", put(TOMOGRAMS, "rlnTomoTiltSeriesPixelSize", "5.025", [2]), REFUSED, "differ in pixel size, 5 to 5.025 Å"),
+    ("numbers: pixel sizes apart by rounding", put(TOMOGRAMS, "rlnTomoTiltSeriesPixelSize", "5.0001", [2]), WARNED, "differ a little in pixel size", sound),
 )  # fmt: skip
 
 IMAGES = inputs(
@@ -487,13 +507,20 @@ IMAGES = inputs(
     ("images: of the other byte order", byte_swapped, ACCEPTED, "", sound),
     ("images: with an extended header", data("set1/tilt_series/TS_01.mrcs", lambda old: old[:92] + struct.pack("<i", 256) + old[96:1024] + bytes(256) + old[1024:]), ACCEPTED, "", sound),
     ("images: longer than their header says", data("set1/tilt_series/TS_01.mrcs", lambda old: old + b"more"), ACCEPTED, "", sound),
-    ("images: header without a pixel size", images(lambda old: old, lambda head: struct.pack_into("<3f", head, 40, 0, 0, 0)), WARNED, "header has no pixel size", sound),
+    ("images: header without a pixel size", images(lambda old: old, lambda head: struct.pack_into("<3f", head, 40, 0, 0, 0)), WARNED, "has no pixel size in its header; 5 Å is taken from the STAR file", sound),
     ("images: of unsigned bytes, by IMOD's flag", unsigned(True), REFUSED, "unsigned bytes, which RELION reads as signed; convert"),
     ("images: of unsigned bytes, by the largest value", unsigned(False), REFUSED, "unsigned bytes, which RELION reads as signed"),
-    ("images: of 4 bit", mode(101), REFUSED, "4[- ]bit"),
-    ("images: complex", mode(4), REFUSED, "complex"),
+    ("images: of 4 bit", four_bit(320), ACCEPTED, "", images(lambda old: spread(old, 2, 8).clip(0, 15))),
+    ("images: of 4 bit, in rows of an odd length", four_bit(319), REFUSED, "4 bits in rows of an odd length, which RELION misreads"),
+    ("images: complex", mode(4), REFUSED, "Fourier transform of MRC mode 4, which RELION does not read"),
+    ("images: colours", mode(16), REFUSED, "colours of MRC mode 16"),
+    ("images: MRC files called .tif", renamed(".tif"), WARNED, MENDED, sound),
     ("images: cut short", data("set1/tilt_series/TS_02.mrcs", lambda old: old[:-1]), REFUSED, "is cut short"),
-    ("images: a TIFF file", renamed(".tif"), REFUSED, "tif"),
+    ("images: TIFF files", data("set1/tilt_series/TS_01.mrcs", lambda old: b"II*\0" + old[4:]), REFUSED, "is a TIFF file, not an MRC one"),
+    ("images: compressed", data("set1/tilt_series/TS_01.mrcs", lambda old: b"\x1f\x8b\x08" + old[3:]), REFUSED, r"is compressed \(gzip\); unpack it"),
+    ("images: missing", lambda project: (project / "set1/tilt_series/TS_02.mrcs").unlink(), REFUSED, "is missing"),
+    ("images: a stack without numbers", sub(TS_01, r"^\d+@", ""), REFUSED, "say which image"),
+    ("images: numbered from 0", sub(TS_01, r"^(\d+)@", lambda found: f"{int(found[1]) - 1}@"), REFUSED, "images are counted from 1"),
 )  # fmt: skip
 
 PICKS_CASES = inputs(

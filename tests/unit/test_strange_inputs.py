@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import re
 import sys
 import tempfile
@@ -62,8 +63,9 @@ def average(sets: Sequence[dict[str, str]] = SETS, duplicates: str = "refuse") -
         Path(f"results/{folder}").mkdir()
         command = Command.of(argv)
         verify.before(command)
-        assert engine.main(argv) == 0
-        verify.after(command, [], [])
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            assert engine.main(argv) == 0
+        verify.after(command, [], said.getvalue().splitlines())
     return np.array(maps.voxels("results/average/merged.mrc"), np.float64)
 
 
