@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stacycle import maps, names, star
+from stacycle import image_files, names, plausible, star
 from stacycle.errors import UserError, some
 from stacycle.labels import ANGLES, CENTRED, CORNER, ORIGINS, PIXEL, SERIES, SIZE, TILT, TOMOGRAM, TURNS
 
@@ -38,6 +38,7 @@ class Findings:
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     files: set[str] = field(default_factory=set)  # that were looked at
+    doubts: list[plausible.Doubt] = field(default_factory=list)  # of numbers, to be told together
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ def read_set(number: int, entry: Mapping[str, str], found: Findings) -> InputSet
             _check_particles(one, found)
         read = {str(row.rlnTomoName): _read_series(row, found) for row in one.tomograms.itertuples()}
         one.series = {name: series for name, series in read.items() if series}
+        shapes = {name: series.shape for name, series in one.series.items()}
+        found.doubts += plausible.check_tomograms(one.tomograms_file, one.tomograms, shapes)
     return one if len(found.problems) == before else None
 
 
@@ -239,11 +242,8 @@ def _read_series(tomogram: Any, found: Findings) -> Series | None:
         found.problems.append(f"{error}{_right_from_elsewhere(path)} (tilt series of {wanted})")
         return None
     _make_numeric(table, [*TILT, *({"rlnTomoXTilt"} & set(table))], path, found)
-    if len(table) > 1 and table.rlnMicrographPreExposure.nunique() == 1:
-        found.warnings.append(
-            f"{path}: rlnMicrographPreExposure is the same in all tilts: no dose weighting."
-        )
-    shape = _check_images(path, table.rlnMicrographName, getattr(tomogram, PIXEL), found)
+    shape = _check_images(wanted, path, table.rlnMicrographName, getattr(tomogram, PIXEL), found)
+    found.doubts += plausible.check_series(wanted, path, table, shape, getattr(tomogram, PIXEL))
     return Series(table, name, shape)
 
 
@@ -252,36 +252,33 @@ def _right_from_elsewhere(path: str) -> str:
     return f" It is right from {folder}: is that the project folder?" if folder else ""
 
 
-def _check_images(path: str, named: Iterable[str], pixel: float, found: Findings) -> tuple[int, int]:
+def _check_images(
+    series: str, path: str, named: Iterable[str], pixel: float, found: Findings
+) -> tuple[int, int]:
     """Look at a tilt series' image files, one sentence per kind of fault; returns the images' (y, x)."""
-    images = [_image(name) for name in named]
-    headers = {file: _header(file) for file in dict.fromkeys(file for _, file in images)}
-    found.files.update(headers)
-    there = {file: known[0] for file, known in headers.items() if known}
-    sizes = {file: known[1] for file, known in headers.items() if known}
+    images = [image_files.parse_image_name(name) for name in named]
+    looked = {file: image_files.look(file) for file in dict.fromkeys(one.file for one in images)}
+    found.files.update(looked)
+    known = {file: one for file, one in looked.items() if one}
+    there = {file: one.header for file, one in known.items() if one.header}
     shape = next((header.shape for header in there.values()), (0, 0))
 
     def tell(files: Iterable[str], fault: str, cure: str) -> None:
-        if listed := list(files):
+        if listed := list(dict.fromkeys(files)):
             more = f" (and {len(listed) - 1} more)" if len(listed) > 1 else ""
             if header := there.get(listed[0]):
-                fault = fault.format(size=sizes[listed[0]], needed=header.bytes, **header._asdict())
+                size = known[listed[0]].size
+                fault = fault.format(size=size, needed=header.bytes, **header._asdict())
             found.problems.append(f"{path}: image {listed[0]}{more} {fault}; {cure}.")
 
     unset = [file for file, header in there.items() if header.pixel in (0, 1)]
     wrong = [f for f, h in there.items() if abs(h.pixel - pixel) > SAME_PIXEL * pixel and f not in unset]
+    for one in {(image.file, image.format, image.number and 1): image for image in images}.values():
+        if fault := image_files.fault_of_name(one) or image_files.fault_of_format(one, looked[one.file]):
+            told = f"image {one.file} {fault.fault}"
+            found.doubts.append(plausible.Doubt(True, fault.fault, path, series, told, fault.cure))
     tell(
-        (f for f in headers if not names.is_image(f)),
-        "has a : # % @ or control character in its path, which RELION takes apart",
-        "rename or link it",
-    )
-    tell(
-        (f for f in headers if f not in there and names.is_image(f)),
-        "is missing or no MRC file",
-        "paths start at the project folder",
-    )
-    tell(
-        (f for f, h in there.items() if sizes[f] < h.bytes),
+        (f for f, h in there.items() if known[f].size < h.bytes),
         "is cut short, {size} of {needed} bytes",
         "copy it again",
     )
@@ -291,7 +288,7 @@ def _check_images(path: str, named: Iterable[str], pixel: float, found: Findings
         "RELION needs one size",
     )
     tell(
-        (f for i, f in images if f in there and i > there[f].sections),
+        (f for i, f, _ in images if i and f in there and i > there[f].sections),
         "has only {sections} tilts",
         "correct one",
     )
@@ -303,22 +300,6 @@ def _check_images(path: str, named: Iterable[str], pixel: float, found: Findings
             f"{unset[0]}: its header has no pixel size; {pixel:g} Å is taken from the STAR file."
         )
     return shape
-
-
-def _header(path: str) -> tuple[maps.Header, int] | None:
-    """What the header of an MRC file says, and the file's size in bytes; None if it is missing or none."""
-    try:
-        with open(path, "rb") as file:
-            header = maps.parse(file.read(maps.HEADER_BYTES))
-            return (header, os.fstat(file.fileno()).st_size) if header else None
-    except (OSError, ValueError):
-        return None
-
-
-def _image(name: str) -> tuple[int, str]:
-    """`3@stack.mrcs` -> (3, stack.mrcs); a file of its own is image 1."""
-    number, _, file = name.partition("@")
-    return (int(number), file) if file and number.isdecimal() else (1, name)
 
 
 def _make_numeric(table: pd.DataFrame, columns: Iterable[str], path: str, found: Findings) -> None:

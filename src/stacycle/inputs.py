@@ -17,9 +17,9 @@ import pandas as pd
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from stacycle import lineage, star
+from stacycle import lineage, plausible, star
 from stacycle.errors import UserError, some
-from stacycle.input_set import SAME_PIXEL, SHIFTS, Findings, InputSet, Series, read_set, tilt_series_of
+from stacycle.input_set import SHIFTS, Findings, InputSet, Series, read_set, tilt_series_of
 from stacycle.labels import ANGLES, CENTRED, CORNER, PIXEL, SERIES, SIZE
 from stacycle.names import is_name, is_plain_path, written_again_as
 
@@ -56,6 +56,15 @@ def read(sets: Sequence[Mapping[str, str]], found: Findings) -> Merged | None:
         tomograms = _merged_tomograms(whole, found)
         particles = _merged_particles(whole, found)
         _refuse_duplicates(particles, tomograms, found)
+        summaries = [
+            plausible.summary(new.get(name, name), x.table, x.shape)
+            for one, new in zip(whole, renamed, strict=True)
+            for name, x in one.series.items()
+        ]
+        found.doubts += plausible.check_together(tomograms, summaries)
+    problems, warnings = plausible.told(found.doubts)
+    found.problems += problems
+    found.warnings += warnings
     if found.problems:
         return None
     series = {
@@ -145,16 +154,6 @@ def _merged_tomograms(sets: list[InputSet], found: Findings) -> pd.DataFrame:
     """One table of all tomograms, with the columns that all sets have; pixel sizes must agree."""
     tables = [one.tomograms[one.tomograms.is_new].drop(columns="is_new") for one in sets]
     merged = _common_columns([one.tomograms_file for one in sets], tables, found)
-    smallest, largest = merged[PIXEL].min(), merged[PIXEL].max()
-    if largest > smallest * (1 + SAME_PIXEL):
-        sizes = "; ".join(f"{one.tomograms_file}: {some(one.tomograms[PIXEL].unique())} Å" for one in sets)
-        found.problems.append(
-            f"The tilt series differ in pixel size ({sizes}); rescale them or average them apart."
-        )
-    elif largest > smallest:
-        found.warnings.append(
-            f"The tilt series differ a little in pixel size, {smallest:g} to {largest:g} Å."
-        )
     return merged
 
 
