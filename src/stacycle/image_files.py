@@ -70,6 +70,9 @@ class Fault(NamedTuple):
     format: str = ""
 
 
+NOT_THERE = Fault("is missing or no MRC file", "paths start at the project folder")
+
+
 class ImageFile(NamedTuple):
     """What is known of a file of images: its header if it is an MRC file, and why RELION cannot use it if so."""
 
@@ -210,12 +213,14 @@ def _look_unsigned(rows: np.ndarray) -> bool:
 # An image in a file
 
 
-def fault_of_format(name: ImageName, file: ImageFile) -> Fault | None:
+def fault_of_format(name: ImageName, file: ImageFile | None) -> Fault | None:
     """Why RELION does not read this image from this file, with the format by which it could if only that is wrong."""
+    if file is None:
+        return NOT_THERE
     if file.fault:
         return file.fault
     if file.header is None:
-        return Fault("is no MRC file", "convert it to MRC, or correct the path")
+        return NOT_THERE
     reader = reader_of(name)
     if reader == "stack" or (reader == "map" and name.number is None):
         if name.number is None and file.header.sections > 1:

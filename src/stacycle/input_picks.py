@@ -137,8 +137,8 @@ def _check_positions(
     values = table[given].to_numpy(float)
     if len(table) > 1 and values.min() >= 0 and values.max() <= 1:
         found.problems.append(
-            f"{path}: {some(given)} are all between 0 and 1: fractions of the tomogram, as WarpTools' template matching "
-            "writes them; multiply them by rlnTomoSizeX/Y/Z, and call them rlnCoordinateX/Y/Z."
+            f"{path}: {some(given)} are all between 0 and 1: fractions of the tomogram, as WarpTools' template "
+            "matching writes them; multiply them by rlnTomoSizeX/Y/Z, and call them rlnCoordinateX/Y/Z."
         )
         return
     if given == CORNER:

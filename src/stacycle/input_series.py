@@ -74,7 +74,7 @@ def read_series(tomogram: Any, found: Findings) -> Series | None:
     files = {file: image_files.look(file) for file in dict.fromkeys(image.file for image in images)}
     found.files.update(files)
     pixel = getattr(tomogram, PIXEL)
-    linked = _check_images(path, images, files, pixel, found)
+    linked = _check_images(wanted, path, images, files, pixel, found)
     if any(image_files.renamed(one, one.file) != name for one, name in zip(images, table[NAME], strict=True)):
         oddities.append("images have their format behind their names")
     if linked:
@@ -120,7 +120,12 @@ def _right_from_elsewhere(path: str) -> str:
 
 
 def _check_images(
-    path: str, images: list[ImageName], files: Mapping[str, ImageFile | None], pixel: float, found: Findings
+    series: str,
+    path: str,
+    images: list[ImageName],
+    files: Mapping[str, ImageFile | None],
+    pixel: float,
+    found: Findings,
 ) -> frozenset[str]:
     """Tell what is wrong with a tilt series' images, a sentence per kind of fault; returns the files to be linked."""
     faults: dict[tuple[str, str], list[str]] = {}
@@ -138,9 +143,6 @@ def _check_images(
         if fault := image_files.fault_of_name(image):
             tell(file, fault.fault, fault.cure)
             continue
-        if known is None:
-            tell(file, "is missing", "paths start at the project folder")
-            continue
         if fault := image_files.fault_of_format(image, known):
             if not fault.format:
                 tell(file, fault.fault, fault.cure)
@@ -148,8 +150,10 @@ def _check_images(
             linked.add(file)
         number = 1 if image.number is None else image.number
         if (other := first.setdefault((os.path.realpath(file), number), row)) != row:
-            tell(file, f"{number} stands there twice, in rows {other} and {row}", "remove one of the two rows")
-        if header := known.header:
+            tell(
+                file, f"{number} stands there twice, in rows {other} and {row}", "remove one of the two rows"
+            )
+        if known and (header := known.header):
             if known.size < header.bytes:
                 tell(file, f"is cut short, {known.size} of {header.bytes} bytes", "copy it again")
             if header.shape != shape:
@@ -161,12 +165,14 @@ def _check_images(
                 tell(file, said, "correct the wrong one")
     for (said, cure), listed in faults.items():
         more = f" (and {len(listed) - 1} more)" if len(listed) > 1 else ""
-        found.doubts.append(Doubt(True, f"image {said}", path, "", f"image {listed[0]}{more} {said}", cure))
+        found.doubts.append(
+            Doubt(True, f"image {said}", path, series, f"image {listed[0]}{more} {said}", cure)
+        )
     unset = [name for name, known in files.items() if known and known.header and known.header.pixel in (0, 1)]
     if unset and pixel != 1:
         said = "has no pixel size in its header"
         cure = f"{pixel:g} Å is taken from the STAR file"
-        found.doubts.append(Doubt(False, said, path, "", f"image {unset[0]} {said}", cure))
+        found.doubts.append(Doubt(False, said, path, series, f"image {unset[0]} {said}", cure))
     return frozenset(linked)
 
 
@@ -223,8 +229,8 @@ def refuse_same_images(series: Mapping[str, Series], files: Mapping[str, str], f
             stacks = (series[one].images[0].file for one in (other, name))
             what = f"images with the same pixels, {' and '.join(stacks)}"
         found.problems.append(
-            f"{other} and {name} have {what}, in {files[other]} and {files[name]}: every particle would be there twice, "
-            "in both half maps; correct one, or give its tomogram once."
+            f"{other} and {name} have {what}, in {files[other]} and {files[name]}: every particle would be there "
+            "twice, in both half maps; correct one, or give its tomogram once."
         )
     if (more := len(pairs) - _MOST_PAIRS) > 0:
         found.problems.append(f"... and {more} more pairs of tilt series have the same images.")

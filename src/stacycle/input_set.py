@@ -47,7 +47,8 @@ def read_set(number: int, entry: Mapping[str, str], found: Findings) -> InputSet
     one.tomograms = _read_table(one.tomograms_file, _check_format, found)
     if not one.tomograms.empty:
         _check_tomograms(one, found)
-    tomograms_are_good = len(found.problems) == before
+    doubts = plausible.check_tomograms(one.tomograms_file, one.tomograms)
+    tomograms_are_good = len(found.problems) == before and not any(doubt.refused for doubt in doubts)
     known = list(one.tomograms["rlnTomoName"]) if "rlnTomoName" in one.tomograms else []
     one.particles = _read_table(
         one.particles_file, lambda path, table: input_picks.check_format(path, table, known), found
@@ -61,10 +62,11 @@ def read_set(number: int, entry: Mapping[str, str], found: Findings) -> InputSet
         read = {str(row.rlnTomoName): read_series(row, found) for row in one.tomograms.itertuples()}
         one.series = {name: series for name, series in read.items() if series}
         shapes = {name: series.shape for name, series in one.series.items()}
-        found.doubts += plausible.check_tomograms(one.tomograms_file, one.tomograms, shapes)
+        doubts = plausible.check_tomograms(one.tomograms_file, one.tomograms, shapes)
         _check_stacks(one, found)
         one.tomograms = one.tomograms.drop(columns=[OLD_STACK, _OLD_COUNT], errors="ignore")
-    return one if len(found.problems) == before else None
+    found.doubts += doubts
+    return one if tomograms_are_good and len(found.problems) == before else None
 
 
 def tilt_series_of(tomograms: str | Path) -> list[str]:
@@ -193,7 +195,7 @@ def _check_stacks(one: InputSet, found: Findings) -> None:
         wanted = os.path.realpath(file_of(str(stack)))
         if other := [image.file for image in images if os.path.realpath(image.file) != wanted]:
             found.problems.append(
-                f"{one.tomograms_file}: {OLD_STACK} of {name} is {stack}, but its tilt series names {other[0]}; remove the "
-                "column, or correct it."
+                f"{one.tomograms_file}: {OLD_STACK} of {name} is {stack}, but its tilt series names {other[0]}; remove "
+                "the column, or correct it."
             )
             return

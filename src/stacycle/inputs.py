@@ -244,8 +244,8 @@ def _each_once(particles: pd.DataFrame, tomograms: pd.DataFrame, found: Findings
     if gone := int((~stays).sum()):
         by = "first" if score(particles) is None else "better"
         found.warnings.append(
-            f"{gone} of {len(particles)} particles are left out, for they lie within {distance:.3g} Å of another; of each "
-            f"pair the {by} one is kept; all pairs are in {DUPLICATES}."
+            f"{gone} of {len(particles)} particles are left out, for they lie within {distance:.3g} Å of another, and "
+            f"of each pair the {by} one is kept; all pairs are in {DUPLICATES}."
         )
     return particles[stays].reset_index(drop=True)
 

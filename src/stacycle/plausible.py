@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from stacycle.maps import SAME_PIXEL
 if TYPE_CHECKING:
     import pandas as pd
 
-Table: TypeAlias = "Mapping[str, Any] | pd.DataFrame"  # a column of numbers (or of their text) by its label
+    Table = Mapping[str, Any] | pd.DataFrame  # a column of numbers (or of their text) by its label
 Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
@@ -102,7 +102,8 @@ def told(doubts: Iterable[Doubt]) -> tuple[list[str], list[str]]:
         kinds.setdefault((doubt.refused, doubt.kind), []).append(doubt)
     sentences: tuple[list[str], list[str]] = ([], [])
     for (refused, _), alike in kinds.items():
-        first, others = alike[0], [doubt.name or doubt.file for doubt in alike[1:]]
+        first = alike[0]
+        others = dict.fromkeys(doubt.name or doubt.file for doubt in alike if doubt.name != first.name)
         where = f"{first.file}: " if first.file else ""
         more = f" (and so in {len(others)} more: {some(others)})" if others else ""
         sentences[not refused].append(f"{where}{first.fault}{more}; {first.cure}.")
@@ -166,8 +167,10 @@ def check_series(
     known = {label: values for label in _OF_TILTS if (values := _numbers(table, label)) is not None}
     series = _Series(name, file, known)
     size = (shape[1] * pixel, shape[0] * pixel) if shape and pixel and min(shape) > 0 else None
-    found = [*_ranges(series), *_angles(series), *_shifts(series, size), *_defocus(series)]
-    return [*found, *_exposures(series)]
+    impossible = list(_ranges(series))
+    seen = {doubt.kind.replace("impossible", "far") for doubt in impossible} - {f"far {x}" for x in _DEFOCUS}
+    others = [*_angles(series), *_shifts(series, size), *_defocus(series), *_exposures(series)]
+    return [*impossible, *(doubt for doubt in others if doubt.kind not in seen)]
 
 
 @dataclass(frozen=True)
@@ -197,11 +200,15 @@ class _Series:
 
 def _ranges(series: _Series) -> Iterable[Doubt]:
     """Values of tilts that cannot be, or are unlikely."""
+    told: dict[str, Mask] = {}
     for label, values in series.numbers.items():
         possible = POSSIBLE.get(label)
         if possible is None:  # shifts
             continue
         if (bad := possible.excludes(values)).any():
+            if label == _DEFOCUS[1] and np.array_equal(bad, told.get(_DEFOCUS[0], [])):
+                continue  # of both defocus values together, one is told
+            told[label] = bad
             fault = f"{_outside(label, values, bad, possible)} (tilt series {series.name})"
             yield series.doubt(f"impossible {label}", fault, _CORRECT_TILTS, refused=True)
         if label in _LIKELY and (odd := _LIKELY[label].excludes(values) & ~bad).any():

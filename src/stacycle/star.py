@@ -1,8 +1,8 @@
 """STAR files as RELION 5 reads and writes them: tables in, tables out, every name still text.
 
-One parser for all: what it takes, RELION reads the same way. RELION 5.0.1 skips blank lines and comments above a table's
-first row, but ends the table at a blank line, silently, and fails at a comment, between rows; it refuses the line ends
-of Windows, and does not mind a byte-order mark. Whoever rewrites a file may ask for its `oddities` instead.
+One parser for all: what it takes, RELION reads the same way. RELION 5.0.1 skips blank lines and comments above a
+table's first row; between rows it ends the table at a blank line, silently, and fails at a comment. It refuses the
+line ends of Windows, and does not mind a byte-order mark. Whoever rewrites a file may ask for its `oddities` instead.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Tables = dict[str, "pd.DataFrame"]
 _TEXT_LABEL = re.compile(
     r"Name(Even|Odd|NoDW)?$|File2?$|(Reference|Ctf|Original)Image$|Tomogram(Half[12])?$|SymmetryGroup$"
 )
-# A value with blanks in it stands in quotes, which end where a blank follows; at a # that begins a value, the line ends.
+# A value with blanks in it stands in quotes, which end where a blank follows; a # that begins a value ends the line.
 _WORD = re.compile(r"""(?<!\S)(?:"((?:[^"]|"(?=\S))*)"(?!\S)|'((?:[^']|'(?=\S))*)'(?!\S)|(#.*)|(\S+))""")
 _BLANK, _COMMENT = "blank", "a comment"
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -61,8 +61,8 @@ def read(
 
     A simple block (label and value per line) is a one-row frame with `attrs["simple"]`; `write` keeps it one.
     Names, paths and lists such as `[1,0,1]` stay strings; everything else becomes a number where it can.
-    `required` lists columns that tables must have. UserError if the file is missing, empty or damaged. If `oddities` are
-    asked for, what RELION would not read but a person would is read and told there: "has a comment in row 5".
+    `required` lists columns that tables must have. UserError if the file is missing, empty or damaged. If `oddities`
+    are asked for, what RELION would not read but a person would is read and told there: "row 5 is a comment".
     """
     found = {name: _frame(path, name, one) for name, one in _tables(path, _text(path, oddities), oddities)}
     if not found:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from stacycle import maps, plausible, star
+from stacycle import image_files, maps, plausible, star
 from stacycle.command import Command
 from stacycle.errors import ProgramError, UserError, some
 from stacycle.labels import (
@@ -314,10 +314,10 @@ def _check_tomograms(files: Inputs) -> None:
     path, table = files.tomograms_file, files.tomograms
     _check_once(path, table, "rlnTomoName")
     _check_numbers(path, table, TOMOGRAM)
-    plausible.check_possible(path, table)
     for row, hand in enumerate(table.get("rlnTomoHand", []), 1):
         if abs(float(hand)) != 1:
             raise UserError(f"{path}: rlnTomoHand is {hand} in row {row}, not 1 or -1; correct it.")
+    plausible.check_possible(path, table)
     for file, tilts in files.series.values():
         _check_once(file, tilts, "rlnMicrographName")
         _check_numbers(file, tilts, ["rlnTomoXTilt", *TILT, "rlnCtfScalefactor"])
@@ -331,12 +331,12 @@ def _check_tilt_images(files: Inputs) -> None:
         file, tilts = files.series[tomogram]
         sizes = set()
         for name in tilts["rlnMicrographName"]:
-            number, _, image = name.rpartition("@")
+            number, image, _ = image_files.parse_image_name(name)
             if image not in headers:
                 headers[image] = maps.header(image, exact=False)
             found = headers[image]
             sizes.add((found.nx, found.ny))
-            if number and not (number.isdigit() and 1 <= int(number) <= found.sections):
+            if number is not None and not 1 <= number <= found.sections:
                 raise UserError(
                     f"{file}: there is no {name}, for {image} has {found.sections} tilts; correct it."
                 )

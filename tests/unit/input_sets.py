@@ -25,16 +25,18 @@ def write_set(
         images = folder / f"{name}.mrcs"
         images.parent.mkdir(parents=True, exist_ok=True)
         mrcfile.write(images, np.zeros((tilts, *image), np.int8), voxel_size=pixel, overwrite=True)
+        angles = np.linspace(-60, 60, tilts)
+        order = np.argsort(np.argsort(np.abs(angles + 0.1)))  # of acquisition, dose-symmetric
         series = pd.DataFrame(
             {
                 "rlnMicrographName": [f"{i + 1}@{images}" for i in range(tilts)],
-                "rlnMicrographPreExposure": 3.0 * np.arange(tilts),
+                "rlnMicrographPreExposure": 3.0 * order,
                 "rlnTomoXTilt": 0.0,
-                "rlnTomoYTilt": np.linspace(-60, 60, tilts),
+                "rlnTomoYTilt": angles,
                 "rlnTomoZRot": 85.0,
-                "rlnTomoXShiftAngst": 0.0,
+                "rlnTomoXShiftAngst": np.sin(angles),
                 "rlnTomoYShiftAngst": 0.0,
-                "rlnDefocusU": 3e4,
+                "rlnDefocusU": 3e4 + angles,
                 "rlnDefocusV": 3e4,
                 "rlnDefocusAngle": 0.0,
             }

@@ -1,8 +1,7 @@
 """Inputs as people really have them: formats, oddities and mistakes, each one change to a sound set.
 
-The sound set is the one that RELION 5.0.1's reference data were made of: two tilt series, 64 picks. docs/inputs.md has
-a row for each; the sources are public bug reports (RELION's, pytom-match-pick's, AreTomo's, Warp's, mrcfile's) and files
-of their kind.
+The sound set is the one that RELION 5.0.1's reference data were made of: two tilt series, 64 picks. docs/faults.md has
+a row for each; the sources are public bug reports of RELION, pytom-match-pick, AreTomo, Warp and mrcfile, and their kin.
 """
 
 from __future__ import annotations
@@ -40,7 +39,6 @@ class Strange:
     same_as: Make | None = None
     sets: Sequence[dict[str, str]] = SETS
     duplicates: str = "refuse"
-    relion: str = ""  # what RELION 5.0.1 does with it
 
 
 # ------------------------------------------------------------ making and changing sets
@@ -116,7 +114,7 @@ def rows(path: str, change: Callable[[list[str]], list[str]]) -> Make:
 
 
 def put(path: str, label: str, value: Any, which: Sequence[int] | None = None) -> Make:
-    """Values of a column replaced, in these rows (from 1), or in all; a function of the old value, or of row and value."""
+    """Values of a column replaced, in these rows (from 1), or in all; `value` may be a function of old value and row."""
 
     def change(project: Path) -> None:
         column = int(re.search(rf"^_{label} #(\d+)", (project / path).read_text(), re.MULTILINE)[1]) - 1
@@ -264,7 +262,12 @@ def four_bit(width: int) -> Make:
         for name in NAMES:
             path = project / f"set1/tilt_series/{name}.mrcs"
             old = path.read_bytes()
-            pixels = np.frombuffer(old[1024:], np.float32).reshape(21, 320, 320)[:, :, :width].astype(np.uint8).ravel()
+            pixels = (
+                np.frombuffer(old[1024:], np.float32)
+                .reshape(21, 320, 320)[:, :, :width]
+                .astype(np.uint8)
+                .ravel()
+            )
             pixels = np.append(pixels, np.zeros(len(pixels) % 2, np.uint8))
             head = bytearray(old[:1024])
             struct.pack_into("<i", head, 0, width)

@@ -22,9 +22,9 @@ IMOD = 1146047817
 def fault_of(name: str) -> Fault | None:
     """What is wrong with an image of this name, as preflight asks it."""
     parsed = parse_image_name(name)
-    file = image_files.look(parsed.file)
-    assert file is not None
-    return image_files.fault_of_name(parsed) or image_files.fault_of_format(parsed, file)
+    return image_files.fault_of_name(parsed) or image_files.fault_of_format(
+        parsed, image_files.look(parsed.file)
+    )
 
 
 def write(path: Path, data: np.ndarray | None = None, order: str = "<", **words: float) -> str:
@@ -177,8 +177,8 @@ def test_a_stack_without_a_number_is_refused(tmp_path):
         (b"\xfd7zXZ\0\0\4", "is compressed (xz)"),
         (b"\x28\xb5\x2f\xfd", "is compressed (zstd)"),
         (b"\0\0\0\3\0\2\0\0\0\0\0\1", "is a Digital Micrograph file, not an MRC one"),
-        (b"_rlnTomoName", "is no MRC file"),
-        (b"", "is no MRC file"),
+        (b"_rlnTomoName", "is missing or no MRC file"),
+        (b"", "is missing or no MRC file"),
     ],
 )
 def test_files_of_other_formats_are_told_by_what_they_are(tmp_path, start, fault):
@@ -189,6 +189,7 @@ def test_files_of_other_formats_are_told_by_what_they_are(tmp_path, start, fault
 
 def test_a_file_that_is_not_there_is_none(tmp_path):
     assert image_files.look(str(tmp_path / "none.mrcs")) is None
+    assert fault_of(f"1@{tmp_path}/none.mrcs").fault == "is missing or no MRC file"
     assert image_files.look("a\0b") is None
 
 

@@ -149,6 +149,20 @@ def test_relions_own_tilt_series_refined_or_not_raise_no_doubt(path, name):
     assert plausible.told(doubts) == ([], [])
 
 
+def test_a_value_that_cannot_be_is_not_told_as_a_strange_one_too():
+    assert told(put("rlnTomoYTilt", [6], 1e24)(series()))[1] == []
+    assert told(put("rlnMicrographPreExposure", [6], 1e24)(series()))[1] == []
+
+
+def test_tilts_without_a_defocus_are_told_by_one_column_of_two():
+    both = put("rlnDefocusU", [6], 0.0)(put("rlnDefocusV", [6], 0.0)(series()))
+    assert [one.split()[1] for one in told(both)[0]] == ["rlnDefocusU"]
+    assert [one.split()[1] for one in told(put("rlnDefocusV", [7], 0.0)(both))[0]] == [
+        "rlnDefocusU",
+        "rlnDefocusV",
+    ]
+
+
 def test_a_series_of_three_tilts_is_not_judged_by_its_own():
     table = series(np.array([-60.0, 0, 60]), rlnTomoXShiftAngst=0.0, rlnTomoYShiftAngst=0.0, rlnDefocusU=3e4)
     assert told(table) == ([], [])
