@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import tempfile
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -50,12 +51,23 @@ SET_FILES = {
 # ---------------------------------------------------------------- STAR files
 
 
+# Comments and blank lines before a label, which RELION skips and the parser does not.
+_AMONG_LABELS = re.compile(r"^([ \t]*(?:loop_|_).*\n)(?:[ \t]*(?:#.*)?\n)+(?=[ \t]*_)", re.MULTILINE)
+
+
 def read_star(path: str | Path) -> dict[str, Any]:
     """All tables of a STAR file by name, loops as DataFrame and lists as dict. Raises EngineError."""
     if not Path(path).is_file():
         raise EngineError(f"{path} does not exist.")
     try:
-        return starfile.read(path, always_dict=True, parse_as_string=STRINGS)
+        text = Path(path).read_text(encoding="utf-8")
+        plain = _AMONG_LABELS.sub(r"\1", text.removeprefix("\ufeff"))
+        if plain == text:
+            return starfile.read(path, always_dict=True, parse_as_string=STRINGS)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".star") as copy:
+            copy.write(plain)
+            copy.flush()
+            return starfile.read(copy.name, always_dict=True, parse_as_string=STRINGS)
     except Exception as error:  # the parser's own errors are many and wordless
         raise EngineError(f"{path} cannot be read as a STAR file: {error}") from None
 

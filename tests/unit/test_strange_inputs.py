@@ -63,9 +63,10 @@ def average(sets: Sequence[dict[str, str]] = SETS, duplicates: str = "refuse") -
         Path(f"results/{folder}").mkdir()
         command = Command.of(argv)
         verify.before(command)
-        with contextlib.redirect_stdout(io.StringIO()) as said:
+        with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO())) as said:
             assert engine.main(argv) == 0
-        verify.after(command, [], said.getvalue().splitlines())
+        said.seek(0)
+        verify.after(command, [], said.read().splitlines())
     return np.array(maps.voxels("results/average/merged.mrc"), np.float64)
 
 
@@ -141,7 +142,7 @@ def main() -> None:
                 with laid_out(root / f"{taken}{number}", one.make):
                     _, said = looked_at(one)
                 cells = [one.name, " ".join(said) or "–"]
-                cells += [correlation(one, root / f"{number} average", plain)] if taken else []
+                cells += [correlation(one, root / f"average{number}", plain)] if taken else []
                 print("|", " | ".join(cells), "|")
             print()
 
