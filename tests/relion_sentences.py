@@ -256,15 +256,19 @@ def report(sentences: Sequence[Sentence]) -> Iterator[str]:
     for kind, (explained, of) in counts.items():
         if kind == INTERNAL:
             continue
-        yield f"{kind:24}{explained:9}{of:7}{f'{explained / of:8.0%}' if of else ''}"
+        yield f"{kind:24}{explained:9}{of:7}{_share(explained, of)}"
     internal = counts.pop(INTERNAL)
     explained, of = (sum(numbers) for numbers in zip(*counts.values(), strict=True))
-    yield f"{'all of these':24}{explained:9}{of:7}{explained / of:8.0%}"
+    yield f"{'all of these':24}{explained:9}{of:7}{_share(explained, of)}"
     yield f"{internal[1]} more are checks of RELION's own code; {internal[0]} of them explained."
     why = Counter(sentence.by for sentence in sentences if sentence.kind == UNREACHABLE)
     yield f"{sum(why.values())} that none can reach: " + ", ".join(
         f"{reason} ({of})" for reason, of in why.most_common()
     )
+
+
+def _share(explained: int, of: int) -> str:
+    return f"{explained / of:8.0%}" if of else ""
 
 
 def from_source(relion: Path, known: Sequence[Sentence]) -> tuple[list[Sentence], list[str]]:

@@ -346,7 +346,7 @@ FAULTS = (
         "Ask for a GPU of its own in the profile, one MPI rank per GPU, and see with `nvidia-smi` who uses it.",
     ),
     Fault(
-        r"invalid device function|device kernel image is invalid|invalid PTX|invalid resource handle"
+        r"no kernel image is available|invalid device function|device kernel image is invalid|invalid PTX|invalid resource handle"
         r"|named symbol not found|\(error-code (?:98|200|209|218|500)\)",
         "This RELION was not built for the kind of GPU that the job was given{where}.",
         "Run on a GPU of the kind that it was built for, or build RELION with that kind's CUDA_ARCH.",
