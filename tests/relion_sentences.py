@@ -18,6 +18,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from stacycle.diagnose import Diagnosis, explain
@@ -95,13 +96,18 @@ class Sentence:
         ]
 
     def diagnosis(self) -> Diagnosis:
-        return explain(PROGRAMS.get(self.by, "relion_refine"), 1, self.log())
+        return _diagnosis(self)
 
     @property
     def explained(self) -> bool:
         """Whether its cause is known, and is more than that something broke."""
         vague = any(re.search(fault.sign, "\n".join(self.log())) for fault in VAGUE)
         return self.diagnosis().known and not vague
+
+
+@cache
+def _diagnosis(sentence: Sentence) -> Diagnosis:
+    return explain(PROGRAMS[sentence.by], 1, sentence.log())
 
 
 def table() -> list[Sentence]:
@@ -112,8 +118,8 @@ def table() -> list[Sentence]:
 
 def count(sentences: Sequence[Sentence]) -> dict[str, tuple[int, int]]:
     """For each kind how many sentences are explained, and of how many."""
-    of = Counter(sentence.kind for sentence in sentences)
-    explained = Counter(sentence.kind for sentence in sentences if sentence.explained)
+    of = Counter(sentence.kind for sentence in sentences if sentence.kind != UNREACHABLE)
+    explained = Counter(sentence.kind for sentence in sentences if sentence.kind in of and sentence.explained)
     return {kind: (explained[kind], of[kind]) for kind in KINDS}
 
 

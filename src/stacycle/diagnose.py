@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 from stacycle.known_faults import CRASHES, ENDINGS, FAULTS, OUTSIDE, UNMET, VAGUE, WARNINGS, Fault
 
 LONGEST_LINE = 500  # characters of a line that are looked at; STAR rows can be far longer
+FIRST_LINES, NEWEST_LINES = 500, 3000  # of a longer log that are searched
 LINES_BEFORE = 25  # of a sentence, in which the system may have said what led to it
 LAST_LINES = 5  # in which a warning may be why a program failed
 LINES_OF_SENTENCE = 12  # RELION's longest ones say what matters in the first
@@ -33,7 +34,11 @@ STOPS = re.compile(
     r"|Number of coarse translations larger than"
     r"|Something went wrong in the external Python call)"
 )
-AFTER_SENTENCE = re.compile(r"^(?:=== Backtrace|in: |-----|MPI_ABORT was invoked|terminate called)")
+WHAT = re.compile(r"^\s*what\(\):\s+(\S.*)")
+AFTER_SENTENCE = re.compile(
+    r"^(?:={3,}|-{5,}|\*{3}|in: |MPI_ABORT was invoked|terminate called"
+    r"|(?:slurmstepd|srun|mpirun|mpiexec)\b|\[\S+:\d+\])"
+)
 SOURCE = re.compile(r"^in: (?:\S*/)?(?P<file>[^/\s]+), line (?P<line>\d+)")
 # What a program did last: the words of its log, most telling first on a line, and how to call it.
 PHASES = tuple(
@@ -132,7 +137,10 @@ def first_sentence(lines: Sequence[str]) -> Sentence | None:
             if first < end and lines[first].strip() != "ERROR:":
                 return Sentence(_one_sentence(lines[first:end]), max(0, number - 1), end)
         elif said.startswith("ERROR: ") or STOPS.search(said):
-            return Sentence(said.removeprefix("ERROR: "), max(0, number - 1), _end(lines, number))
+            return Sentence(said.removeprefix("ERROR: "), max(0, number - 1), number + 1)
+    for number, line in enumerate(lines):  # C++'s own, which nothing in the program caught
+        if found := WHAT.match(line):
+            return Sentence(found[1], max(0, number - 1), number + 1)
     return None
 
 
@@ -141,11 +149,11 @@ class _Log:
 
     def __init__(self, program: str, lines: Sequence[str], signal: int | None) -> None:
         self.program, self.lines, self.signal = program, lines, signal
-        self.text = "\n".join(lines)
+        self.text = _text(lines)
 
     def of_sentence(self, sentence: Sentence) -> Diagnosis:
         """The cause of RELION's own sentence; that sentence itself if no table knows it."""
-        head = "\n".join(self.lines[: sentence.end])
+        head = _text(self.lines[: sentence.end])
         near = "\n".join(self.lines[max(0, sentence.start - LINES_BEFORE) : sentence.end])
         words = "\n".join(self.lines[sentence.start : sentence.end])
         return (
@@ -213,6 +221,13 @@ def _words(fault: Fault, text: str, head: str) -> dict[str, str] | None:
         return None
     groups = found.groupdict() | (details[-1].groupdict() if details else {})
     return {name.rstrip("0123456789"): word.strip() for name, word in groups.items() if word}
+
+
+def _text(lines: Sequence[str]) -> str:
+    """The lines as one text; of a very long log only what a program says first, and what it said last."""
+    if len(lines) > FIRST_LINES + NEWEST_LINES:
+        lines = [*lines[:FIRST_LINES], *lines[-NEWEST_LINES:]]
+    return "\n".join(lines)
 
 
 def _end(lines: Sequence[str], start: int) -> int:

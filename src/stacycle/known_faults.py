@@ -188,6 +188,32 @@ OUTSIDE = (
 
 UNMET = (
     Fault(
+        r"Host key verification failed|ssh: connect to host|unable to reliably start one or more daemons"
+        r"|ORTE does not know how to route|orted: command not found|prted: command not found",
+        "MPI could not start its ranks on another node.",
+        "Keep the job on one node (`nodes: 1` in the profile), or start it with the batch system's launcher (srun); "
+        "ask who runs the cluster how MPI is started across nodes.",
+    ),
+    Fault(
+        r"would result in binding more processes than|not enough processors to bind",
+        "MPI was asked to bind more ranks to cores than the job has cores.",
+        "Ask for as many cores as ranks times threads, or start with `--bind-to none`.",
+        RELION + "386",
+    ),
+    Fault(
+        r"More processors requested than permitted|Requested node configuration is not available"
+        r"|Unable to create step for job[^\n]*(?:nodes are busy|More processors)",
+        "SLURM refused to start as many ranks as were asked for: the job was given fewer tasks, or its cores are "
+        "taken.",
+        "Ask for as many tasks as the rule starts ranks, and for threads with `cpus_per_task`.",
+    ),
+    Fault(
+        r"libgomp: Thread creation failed|pthread_create[^\n]*(?:failed|unavailable)|OMP: Error #3[45]"
+        r"|fork[^\n]*: Resource temporarily unavailable",
+        "A thread or process could not be started{where}: your limit of processes on this machine is used up.",
+        "Use fewer ranks and threads, end what you left running there, or raise the limit (`ulimit -u`).",
+    ),
+    Fault(
         r"(?:^|\s)(?P<what>\S+): error while loading shared libraries: (?P<library>[^\s:]+)",
         "{what} could not start: it was built with {library}, which is not found.",
         "Load the modules (MPI, CUDA, compiler) that RELION was built with; `ldd` on the program names all "
@@ -215,7 +241,8 @@ UNMET = (
         r"\b(?P<what>(?:relion|mpi|srun|python|conda|module|apptainer|singularity)[\w.]*): (?:command "
         r")?not found"
         r"|execvp error on file (?P<what2>\S+)"
-        r"|No such file or directory: '(?P<what3>(?:\S*/)?(?:relion_|mpi)\w+)'|Executable: (?P<what4>\S+)",
+        r"|No such file or directory: '(?P<what3>(?:\S*/)?(?:relion_|mpi)\w+)'|Executable: (?P<what4>\S+)"
+        r"|execve\(\): (?P<what5>\S+): No such file",
         "The program {what} is not there on the node where the job ran.",
         "Load RELION and its MPI before Snakemake starts or in the profile, and look with `which` on that "
         "node.",
@@ -232,7 +259,7 @@ UNMET = (
         "Load RELION before Snakemake starts or in the profile, and look with `which` on every node.",
     ),
     Fault(
-        r"not enough slots available[^\n]*?satisfy the (?P<ranks>\d+)",
+        r"not enough slots available[\s\S]{0,80}?satisfy the (?P<ranks>\d+)",
         "MPI was asked to start {ranks} ranks, more than there are cores for.",
         "Ask for as many tasks as the rule starts ranks, or start fewer; on one machine, `--oversubscribe` "
         "of mpirun lets ranks share cores.",
@@ -346,7 +373,8 @@ FAULTS = (
         "Ask for a GPU of its own in the profile, one MPI rank per GPU, and see with `nvidia-smi` who uses it.",
     ),
     Fault(
-        r"no kernel image is available|invalid device function|device kernel image is invalid|invalid PTX|invalid resource handle"
+        r"no kernel image is available|invalid device function|device kernel image is invalid|invalid PTX"
+        r"|invalid resource handle"
         r"|named symbol not found|\(error-code (?:98|200|209|218|500)\)",
         "This RELION was not built for the kind of GPU that the job was given{where}.",
         "Run on a GPU of the kind that it was built for, or build RELION with that kind's CUDA_ARCH.",
@@ -1246,7 +1274,8 @@ VAGUE = (
         RELION + "1042",
     ),
     Fault(
-        r"Encountered an MPI-related error",
+        r"Encountered an MPI-related error|Fatal error in (?:internal_|P)?MPI_|An error occurred in MPI_|PMIX ERROR"
+        r"|UCX +ERROR|got completion with error|(?:mlx|hfi|psm)\w*:[^\n]*error",
         "An MPI rank could not reach another{where}: that one had ended before, or the network failed.",
         "Look in the log for what the other rank said first; if there is nothing, start again: the run continues.",
         retry="continue",
@@ -1311,7 +1340,7 @@ ENDINGS = (
         signal=25,
     ),
     Fault(
-        r"exited on signal 9\b|KILLED BY SIGNAL: 9|\bKilled\b",
+        r"exited on signal 9\b|KILLED BY SIGNAL: 9|EXIT CODE: (?:9|137)\b|\bKilled\b",
         "{program} was killed from outside{where}: nearly always because the machine or the job ran out of "
         "memory.",
         _FEWER_RANKS,
@@ -1337,7 +1366,7 @@ CRASHES = (
         signal=4,
     ),
     Fault(
-        r"exited on signal 11\b|\(signal 11\)|Signal: Segmentation fault|Segmentation fault",
+        r"exited on signal 11\b|EXIT CODE: (?:11|139)\b|\(signal 11\)|Signal: Segmentation fault|Segmentation fault",
         "{program} crashed{where} (segmentation fault). Known reasons: particles that are seen in no tilt, "
         "more MPI ranks than the particles fill, too little memory.",
         "Run `snakemake preflight`, which looks for such particles; then try 3 MPI ranks and more memory.",

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import string
+import time
 from pathlib import Path
 
 import pytest
@@ -621,7 +622,7 @@ NOISE = [
     "terminate called after throwing an instance of 'RelionError'",
     "*** Error in `relion_refine_mpi': double free or corruption (!prev): 0x01 ***",
     "[gpu5:137016] Signal: Segmentation fault (11)",
-    *ABORT.split("\n"),
+    ABORT.split("\n")[0],
     "mpirun noticed that process rank 2 with PID 0 on node a exited on signal 9 (Killed).",
     "slurmstepd: error: *** STEP 71.0 ON n5 CANCELLED AT 2026-11-22T10:00:00 ***",
     "[n1][[1,1],2][btl_tcp_frag.c:241] mca_btl_tcp_frag_recv: readv failed: Connection timed out (110)",
@@ -659,6 +660,10 @@ def test_a_symptom_never_hides_what_relion_said(noise: str, status: int) -> None
     alone = explain("relion_refine_mpi", 1, RANK)
     assert explain("relion_refine_mpi", status, [*RANK, noise]) == alone
     assert explain("relion_refine_mpi", status, [*RANK, *NOISE]) == alone
+    assert explain("relion_refine_mpi", status, [*RANK[:-1], noise]) == alone  # built without backtraces
+    assert (
+        "the moon is full" in explain("relion_refine_mpi", status, ["ERROR: the moon is full", noise]).cause
+    )
 
 
 def test_the_first_sentence_is_the_cause_and_later_ones_came_of_it() -> None:
@@ -793,6 +798,53 @@ def test_a_warning_of_a_healthy_run_is_not_why_a_program_failed_long_after() -> 
     assert "Ghostscript" in explain("relion_postprocess", 1, ["a", gs]).cause
     assert "said nothing" not in explain("relion_postprocess", 1, [gs, *"abcdefgh"]).cause
     assert explain("relion_postprocess", 1, [gs, *"abcdefgh"]).kind == "unknown"
+
+
+def test_an_exception_that_nothing_caught_is_told_in_its_own_words() -> None:
+    said = [
+        "terminate called after throwing an instance of 'std::length_error'",
+        "  what():  vector::_M_default_append",
+    ]
+    found = explain("relion_refine", 134, [" Expectation iteration 3 of 25", *said, "Signal: Aborted (6)"])
+    assert found.cause.startswith(
+        "vector::_M_default_append. relion_refine said so while it did the expectation of it"
+    )
+    assert explain("relion_refine", 134, [*RANK, *said]).cause.startswith("the moon is full")
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        (
+            "slurmstepd: error: execve(): relion_refine_mpi: No such file or directory",
+            "relion_refine_mpi is not there",
+        ),
+        ("Host key verification failed.", "on another node"),
+        ("libgomp: Thread creation failed: Resource temporarily unavailable", "limit of processes"),
+        (
+            "srun: error: Unable to create step for job 7: More processors requested than permitted",
+            "SLURM refused",
+        ),
+        ("Bind to: CORE would result in binding more processes than cpus on a resource", "bind more ranks"),
+        ("=   KILLED BY SIGNAL: 9 (Killed)", "killed from outside"),
+        ("=   EXIT CODE: 139", "segmentation fault"),
+        ("[n1:1] *** An error occurred in MPI_Bcast", "could not reach another"),
+    ],
+)
+def test_what_mpi_and_the_batch_system_say_is_explained(said: str, cause: str) -> None:
+    found = explain("relion_refine_mpi", 1, ["a", said])
+    assert cause in found.cause
+
+
+def test_a_very_long_log_is_searched_in_no_time() -> None:
+    lines = [
+        f" CurrentResolution= {number} Angstroms, and more words of a usual line" for number in range(50_000)
+    ]
+    before = time.process_time()
+    assert explain("relion_refine", 1, lines).kind == "unknown"
+    assert "the moon is full" in explain("relion_refine", 1, [*lines, *RANK]).cause
+    assert "killed" in explain("relion_refine", 1, [*lines, "Killed"]).cause
+    assert time.process_time() - before < 5
 
 
 def test_no_particles_is_a_fault_although_relion_exits_0() -> None:
