@@ -137,7 +137,7 @@ def first_sentence(lines: Sequence[str]) -> Sentence | None:
             if first < end and lines[first].strip() != "ERROR:":
                 return Sentence(_one_sentence(lines[first:end]), max(0, number - 1), end)
         elif said.startswith("ERROR: ") or STOPS.search(said):
-            return Sentence(said.removeprefix("ERROR: "), max(0, number - 1), number + 1)
+            return Sentence(said.removeprefix("ERROR: "), number, number + 1)
     for number, line in enumerate(lines):  # C++'s own, which nothing in the program caught
         if found := WHAT.match(line):
             return Sentence(found[1], max(0, number - 1), number + 1)
@@ -161,7 +161,6 @@ class _Log:
             or self.find(UNMET, head)
             or self.find(FAULTS, words, head)
             or (self.find(VAGUE, words, head) and self.of_ending())
-            or _from_outside(self.by_signal(ENDINGS, ""))
             or _unknown(sentence.words, self.told(sentence))
         )
 
