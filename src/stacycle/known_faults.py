@@ -567,7 +567,7 @@ FAULTS = (
         "Convert the image to MRC, and name the MRC file.",
     ),
     Fault(
-        r"Image number (?P<number>\d+) exceeds stack size (?P<size>\d+) of image (?P<file>[^\n]*_stack2d[^\n]*)",
+        r"Image number (?P<number>\d+) exceeds stack size (?P<size>\d+) of image (?:\d+@)?(?P<file>[^\n]*_stack2d[^\n]*)",
         "The particle's stack {file} holds {size} images, but image {number} was asked for: stack and STAR file do "
         "not belong together, or the stack was overwritten or cut short.",
         "Extract the particles again and use the STAR file that this makes.",
@@ -764,10 +764,11 @@ FAULTS = (
         RELION + "688",
     ),
     Fault(
-        r"Image number (?P<number>\d+) exceeds stack size (?P<size>\d+) of image (?P<file>[^\n]+)",
+        r"Image number (?P<number>\d+) exceeds stack size (?P<size>\d+) of image (?:\d+@)?(?P<file>[^\n]+)",
         "The stack {file} holds {size} images, but image {number} was asked for: stack and STAR file do "
         "not belong together, or the stack was overwritten or cut short.",
-        "Extract the particles again and use the STAR file that this makes.",
+        "Compare it with the STAR file that names it (rlnMicrographName of tilt series, rlnImageName of particles), and "
+        "take the stack with which that was made.",
         RELION + "273",
     ),
     Fault(
@@ -998,6 +999,13 @@ FAULTS = (
         r"no particles found that belong to any of the defined tomograms",
         "Not one particle belongs to a tomogram of tomograms.star.",
         "Compare rlnTomoName in both files letter by letter.",
+    ),
+    Fault(
+        r"Label (?P<label>rln\w+) not present in (?P<table>\S+)",
+        "The table {table} of a STAR file lacks the column {label}, which RELION needs.",
+        "Use the STAR file that the step before wrote, unchanged; a tilt series' columns come from its import, alignment "
+        "and CTF estimation.",
+        RELION + "1053",
     ),
     Fault(
         r"Label (?P<label>rln\w+) not present|\((?P<label2>rln\w+)\) (?:is )?missing from"

@@ -749,6 +749,21 @@ def test_cudas_own_words_are_the_cause_and_not_that_a_function_failed(
             "ends in .mrc;",
             "[.]mrcs",
         ),
+        (
+            "Label rlnTomoYTilt not present in TS_01",
+            "table TS_01 of a STAR file lacks the column rlnTomoYTilt",
+            "import",
+        ),
+        (
+            "readMRC: Image number 40 exceeds stack size 39 of image 40@set1/ts/TS_01.mrcs",
+            "stack set1/ts/TS_01.mrcs holds 39 images",
+            "rlnMicrographName",
+        ),
+        (
+            "readMRC: Image number 40 exceeds stack size 39 of image 40@e/TS_01/7_stack2d.mrcs",
+            "particle's stack e/TS_01/7_stack2d.mrcs holds 39 images",
+            "Extract the particles again",
+        ),
         ("prior on psi is zero!", "rounded to 0", "continues from its last"),
         (
             "could not read data from t/TS_1.star. Does the table have the correct name: data_TS_1?",
