@@ -767,7 +767,8 @@ FAULTS = (
         r"Image number (?P<number>\d+) exceeds stack size (?P<size>\d+) of image (?:\d+@)?(?P<file>[^\n]+)",
         "The stack {file} holds {size} images, but image {number} was asked for: stack and STAR file do "
         "not belong together, or the stack was overwritten or cut short.",
-        "Compare it with the STAR file that names it (rlnMicrographName of tilt series, rlnImageName of particles), and "
+        "Compare it with the STAR file that names it (rlnMicrographName of tilt series, rlnImageName of particles), "
+        "and "
         "take the stack with which that was made.",
         RELION + "273",
     ),
@@ -1003,7 +1004,8 @@ FAULTS = (
     Fault(
         r"Label (?P<label>rln\w+) not present in (?P<table>\S+)",
         "The table {table} of a STAR file lacks the column {label}, which RELION needs.",
-        "Use the STAR file that the step before wrote, unchanged; a tilt series' columns come from its import, alignment "
+        "Use the STAR file that the step before wrote, unchanged; a tilt series' columns come from its import, "
+        "alignment "
         "and CTF estimation.",
         RELION + "1053",
     ),
