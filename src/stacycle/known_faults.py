@@ -567,7 +567,8 @@ FAULTS = (
         "Convert the image to MRC, and name the MRC file.",
     ),
     Fault(
-        r"Image number (?P<number>\d+) exceeds stack size (?P<size>\d+) of image (?:\d+@)?(?P<file>[^\n]*_stack2d[^\n]*)",
+        r"Image number (?P<number>\d+) exceeds stack size (?P<size>\d+) of image "
+        r"(?:\d+@)?(?P<file>[^\n]*_stack2d[^\n]*)",
         "The particle's stack {file} holds {size} images, but image {number} was asked for: stack and STAR file do "
         "not belong together, or the stack was overwritten or cut short.",
         "Extract the particles again and use the STAR file that this makes.",
