@@ -6,6 +6,7 @@ import io
 import json
 import re
 import string
+import time
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stacycle import __main__ as cli
-from stacycle import diagnose
+from stacycle import known_faults
 from stacycle.diagnose import explain
 from stacycle.job import clean_lines
 
 DATA = Path(__file__).parents[1] / "golden" / "data"
 FAILURES = DATA / "failures"
-TABLES = (*diagnose.OUTSIDE, *diagnose.FAULTS, *diagnose.ENDINGS, *diagnose.CRASHES, *diagnose.WARNINGS)
+MORE_FAILURES = DATA / "more_failures"
+TABLES = (
+    *known_faults.OUTSIDE,
+    *known_faults.UNMET,
+    *known_faults.FAULTS,
+    *known_faults.VAGUE,
+    *known_faults.ENDINGS,
+    *known_faults.CRASHES,
+    *known_faults.WARNINGS,
+)
 
 # RELION 5.0.1's own failures: what the cause must say, what the cure must say, the retry.
 GOLDEN = {
@@ -61,6 +71,26 @@ GOLDEN = {
     "truncated_subtomogram": ("no fault", "cut short before a program starts", None),
     "unknown_flag": ("does not know the option --lowpas ", "spelling", None),
     "zero_sum_of_weights": ("particle 272 at all in iteration 5 of 10", "Search more widely", None),
+}
+
+# RELION 5.0.1's failures of stages beside the tutorial's: what the cause must say; None where the log shows no error.
+MORE_GOLDEN = {
+    "align_symmetry_missing_model": "ini_k2/run_it051_model.star does not exist",
+    "bin_below_one": None,
+    "continue_multibody": "angular sampling is not the one that it has now",
+    "global_search_without_firstiter_cc": None,
+    "initial_model_mpi": "runs on one only",
+    "locres_mask_mismatch": "mask and the maps do not have the same box",
+    "multibody_final_optimiser": "end of a refinement .* half sets are joined",
+    "only_do_unfinished_truncated_temp": None,
+    "optimisation_set_missing_file": None,
+    "python_import_without_environment": "Python that this RELION was built to use",
+    "revert_into_missing_folder": None,
+    "subtract_other_particles": "no tomograms' STAR file was given",
+    "subtract_stack2d_silent": None,
+    "subtract_stack2d_then_refine": "fewer images than .* tilts",
+    "tomogram_unknown_name": "TS_99 was asked for",
+    "unknown_symmetry": "does not know the symmetry X9",
 }
 
 # Faults that golden has not: status, log lines as RELION, MPI, CUDA and batch systems write them; cause, retry.
@@ -445,7 +475,7 @@ OTHERS = [
 
 
 def golden(name: str) -> tuple[str, int, list[str]]:
-    folder = FAILURES / name
+    folder = (FAILURES if name in GOLDEN else MORE_FAILURES) / name
     program = re.search(r"relion_\w+", (folder / "command").read_text())[0]
     with open(folder / "log", newline="") as log:
         return program, int((folder / "exit_code").read_text()), list(clean_lines(log))
@@ -481,8 +511,22 @@ def test_the_log_alone_is_enough(name: str) -> None:
         assert alone.cause.removeprefix("The program") == known.cause.removeprefix(program)
 
 
+def test_failures_of_further_stages_are_explained_if_their_logs_show_an_error() -> None:
+    assert set(MORE_GOLDEN) == {folder.name for folder in MORE_FAILURES.iterdir()}
+    for name, cause in MORE_GOLDEN.items():
+        found = explain(*golden(name))
+        if cause is None:
+            assert found.kind in ("none", "warning"), name
+        else:
+            assert found.kind == "fault", name
+            assert re.search(cause, found.cause), found.cause
+
+
 def test_different_failures_have_different_sentences() -> None:
-    causes = [explain(*golden(name)).cause for name in GOLDEN]
+    causes = [
+        explain(*golden(name)).cause
+        for name in [*GOLDEN, *(name for name in MORE_GOLDEN if MORE_GOLDEN[name])]
+    ]
     assert len(set(causes)) == len(causes)
 
 
@@ -503,6 +547,8 @@ def test_a_healthy_log_is_no_failure(name: str) -> None:
         lines = list(clean_lines(log))
     assert explain("relion_refine", 0, lines).kind in ("none", "warning")
     assert explain("", None, lines).kind in ("none", "warning")
+    failed = explain("relion_refine", 1, [*lines, *"abcdefgh"])
+    assert failed.kind == "unknown", failed.cause  # nothing that a healthy log says is the cause of a failure
 
 
 def test_the_cause_is_told_and_not_what_came_of_it() -> None:
@@ -554,12 +600,269 @@ def test_an_error_that_relion_got_over_by_itself_is_not_the_cause() -> None:
 
 def test_an_unknown_fault_is_told_in_relions_own_words() -> None:
     found = explain(
-        "relion_refine", 1, ["in: a.cpp, line 3", "ERROR: ", "ERROR: the moon is full", "=== Backtrace  ==="]
+        "relion_refine",
+        1,
+        ["in: src/a.cpp, line 3", "ERROR: ", "ERROR: the moon is full", "=== Backtrace  ==="],
     )
-    assert (found.cause, found.known, found.retry) == ("the moon is full.", False, None)
+    told = "the moon is full. relion_refine said so (a.cpp, line 3)."
+    assert (found.cause, found.known, found.retry) == (told, False, None)
     assert "search" in found.cure
     assert "last words were: a | b | c" in explain("relion_refine", 3, ["0", "a", "b", "c"]).cause
     assert "said nothing" in explain("relion_refine", 3, []).cause
+
+
+RANK = [
+    "in: /opt/relion/src/ml_optimiser.cpp, line 8130",
+    "ERROR: ",
+    "the moon is full",
+    "=== Backtrace  ===",
+]
+READING = " Running CPU instructions in double precision."
+NOISE = [
+    "terminate called after throwing an instance of 'RelionError'",
+    "*** Error in `relion_refine_mpi': double free or corruption (!prev): 0x01 ***",
+    "[gpu5:137016] Signal: Segmentation fault (11)",
+    ABORT.split("\n")[0],
+    "mpirun noticed that process rank 2 with PID 0 on node a exited on signal 9 (Killed).",
+    "slurmstepd: error: *** STEP 71.0 ON n5 CANCELLED AT 2026-11-22T10:00:00 ***",
+    "[n1][[1,1],2][btl_tcp_frag.c:241] mca_btl_tcp_frag_recv: readv failed: Connection timed out (110)",
+]
+
+
+@pytest.mark.parametrize(
+    ("before", "phase"),
+    [
+        ([], ""),
+        ([READING], " while it read its inputs"),
+        (
+            [READING, " Estimating initial noise spectra from at most 10 particles "],
+            " while it estimated the noise",
+        ),
+        ([READING, " Expectation iteration 3 of 25"], " while it did the expectation of iteration 3 of 25"),
+        (
+            [" Expectation iteration 3 of 25", " Maximization..."],
+            " while it did the maximisation of iteration 3 of 25",
+        ),
+        ([" + Initialising:", " + Tomogram 2 / 7: "], " while it worked on tomogram 2 / 7"),
+        ([" + Tomogram 7 / 7: ", " + Writing output data"], " while it wrote its results"),
+    ],
+)
+def test_a_sentence_that_no_table_knows_is_told_with_program_and_phase(before: list[str], phase: str) -> None:
+    found = explain("relion_refine_mpi", 1, [*before, *RANK])
+    assert found.cause.startswith(f"the moon is full. relion_refine_mpi said so{phase}")
+    assert found.cause.endswith("(ml_optimiser.cpp, line 8130).")
+    assert found.kind == "unknown"
+
+
+@pytest.mark.parametrize(
+    "status", [1, 134, 137, 139, 143, -6, -9, -11, -15]
+)  # srun gives that of the ranks it ended
+@pytest.mark.parametrize("noise", NOISE)
+def test_a_symptom_never_hides_what_relion_said(noise: str, status: int) -> None:
+    alone = explain("relion_refine_mpi", 1, RANK)
+    assert explain("relion_refine_mpi", status, [*RANK, noise]) == alone
+    assert explain("relion_refine_mpi", status, [*RANK, *NOISE]) == alone
+    assert explain("relion_refine_mpi", status, [*RANK[:-1], noise]) == alone  # built without backtraces
+    assert (
+        "the moon is full" in explain("relion_refine_mpi", status, ["ERROR: the moon is full", noise]).cause
+    )
+
+
+def test_the_first_sentence_is_the_cause_and_later_ones_came_of_it() -> None:
+    later = ["ERROR:", "Cannot read file a.mrc It does not exist"]
+    assert "the moon" in explain("relion_refine_mpi", 1, [*RANK, *later]).cause
+    assert "a.mrc" in explain("relion_refine_mpi", 1, [*later, *RANK]).cause
+
+
+def test_a_reference_that_is_no_number_is_not_taken_for_a_crash() -> None:
+    said = [" part_id= 17", "in: src/ml_optimiser.cpp, line 8131", "ERROR: "]
+    said += [
+        "ERROR: zero non-zero weights were encountered...",
+        "=== Backtrace  ===",
+        "corrupted size vs. prev_size",
+    ]
+    found = explain("relion_refine_mpi", 134, said)
+    assert re.search("particle 17 .*nan", found.cause)
+    assert found.retry is None
+
+
+def test_what_says_only_that_something_broke_is_looked_past() -> None:
+    mpi = [
+        "  1: MPI_ERR_PROC_FAILED",
+        "ERROR: ",
+        "Encountered an MPI-related error, see above. Now exiting...",
+    ]
+    assert "could not reach another" in explain("relion_refine_mpi", 1, mpi).cause
+    assert (
+        "nan"
+        in explain("relion_refine_mpi", 1, [*mpi, "ERROR: ", "zero non-zero weights were encountered"]).cause
+    )
+    assert "memory" in explain("relion_refine_mpi", 1, [*mpi, NOISE[-3]]).cause
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        (
+            "the provided PTX was compiled with an unsupported toolchain. in a.cpp at line 209 (error-code 222)",
+            "driver is older",
+        ),
+        (
+            "CUDA driver version is insufficient for CUDA runtime version in a.cpp at line 1 (error-code 35)",
+            "driver is older",
+        ),
+        (
+            "all CUDA-capable devices are busy or unavailable in a.cu at line 1 (error-code 46)",
+            "taken by another",
+        ),
+        ("invalid device function in a.cu at line 1 (error-code 98)", "not built for the kind"),
+        (
+            "no kernel image is available for execution on the device in a.cu at line 1 (error-code 209)",
+            "not built for the kind",
+        ),
+        ("system not yet initialized in a.cu at line 1 (error-code 802)", "does not answer"),
+        ("the launch timed out and was terminated in a.cu at line 1 (error-code 702)", "too long"),
+        ("uncorrectable ECC error encountered in a.cu at line 1 (error-code 214)", "hardware failed"),
+        ("too many resources requested for launch in a.cu at line 1 (error-code 701)", "more at once"),
+        ("the moon is full in a.cu at line 1 (error-code 12345)", "software says: the moon is full"),
+    ],
+)
+@pytest.mark.parametrize("said", ["ERROR: ", "KERNEL_ERROR: "])
+def test_cudas_own_words_are_the_cause_and_not_that_a_function_failed(
+    said: str, words: str, cause: str
+) -> None:
+    found = explain("relion_refine_mpi", 1, [said + words, *CUDA_TAIL.split("\n")])
+    assert re.search(cause, found.cause), found.cause
+    assert found.known
+
+
+@pytest.mark.parametrize(
+    ("sentence", "cause", "cure"),
+    [
+        (
+            "Invalid Spider file:  1@set1/tilt_series/TS_01.ali",
+            "set1/tilt_series/TS_01.ali .*SPIDER",
+            "[.]mrcs",
+        ),
+        (
+            "Image::read ERROR: stacks of images in MRC-format should have extension .mrcs",
+            "ends in .mrc;",
+            "[.]mrcs",
+        ),
+        (
+            "Label rlnTomoYTilt not present in TS_01",
+            "table TS_01 of a STAR file lacks the column rlnTomoYTilt",
+            "import",
+        ),
+        (
+            "readMRC: Image number 40 exceeds stack size 39 of image 40@set1/ts/TS_01.mrcs",
+            "stack set1/ts/TS_01.mrcs holds 39 images",
+            "rlnMicrographName",
+        ),
+        (
+            "readMRC: Image number 40 exceeds stack size 39 of image 40@e/TS_01/7_stack2d.mrcs",
+            "particle's stack e/TS_01/7_stack2d.mrcs holds 39 images",
+            "Extract the particles again",
+        ),
+        ("prior on psi is zero!", "rounded to 0", "continues from its last"),
+        (
+            "could not read data from t/TS_1.star. Does the table have the correct name: data_TS_1?",
+            "data_TS_1,",
+            "data_TS_1",
+        ),
+        (
+            "NewStackHelper::writeAsStack: unable to write o/1.mrcs - empty stack.",
+            "o/1.mrcs is seen in no tilt",
+            "max_dose",
+        ),
+        (
+            "ReferenceMap: r/post.star does not contain a value for rlnFourierShellCorrelationTrue",
+            "r/post.star lacks",
+            "mask",
+        ),
+        (
+            "Reference map is too big: 400 pixels instead of 384",
+            "box of 400 px, more than the box of 384",
+            "estimation_box",
+        ),
+        ("ZIO::makeOutputDir: unable to create directory: o/", "folder o/ could not be made", "quota"),
+        (
+            "No tomograms file was found in the optimisation-set file o/o.star nor specified",
+            "o/o.star names no tom",
+            "inputs",
+        ),
+        ("ERROR: cannot execute: rm -rf /scratch/relion_volatile/", "rm -rf /scratch", "engine: {scratch"),
+        (
+            "x: bad trajectory lengths; expected 41 frames, found 39",
+            "have 39 tilts, but the tilt series has 41",
+            "none",
+        ),
+    ],
+)
+def test_a_check_of_relions_gets_its_own_cause_and_cure(sentence: str, cause: str, cure: str) -> None:
+    found = explain("relion_refine", 1, ["in: src/a.cpp, line 3", "ERROR: ", sentence, "=== Backtrace  ==="])
+    assert re.search(cause, found.cause), found.cause
+    assert re.search(cure, found.cure), found.cure
+
+
+def test_a_warning_of_a_healthy_run_is_not_why_a_program_failed_long_after() -> None:
+    gs = "sh: 1: gs: not found"
+    assert "Ghostscript" in explain("relion_postprocess", 1, ["a", gs]).cause
+    assert "said nothing" not in explain("relion_postprocess", 1, [gs, *"abcdefgh"]).cause
+    assert explain("relion_postprocess", 1, [gs, *"abcdefgh"]).kind == "unknown"
+
+
+def test_an_exception_that_nothing_caught_is_told_in_its_own_words() -> None:
+    said = [
+        "terminate called after throwing an instance of 'std::length_error'",
+        "  what():  vector::_M_default_append",
+    ]
+    found = explain("relion_refine", 134, [" Expectation iteration 3 of 25", *said, "Signal: Aborted (6)"])
+    assert found.cause.startswith(
+        "vector::_M_default_append. relion_refine said so while it did the expectation of it"
+    )
+    assert explain("relion_refine", 134, [*RANK, *said]).cause.startswith("the moon is full")
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        (
+            "slurmstepd: error: execve(): relion_refine_mpi: No such file or directory",
+            "relion_refine_mpi is not there",
+        ),
+        ("Host key verification failed.", "on another node"),
+        ("libgomp: Thread creation failed: Resource temporarily unavailable", "limit of processes"),
+        (
+            "srun: error: Unable to create step for job 7: More processors requested than permitted",
+            "SLURM refused",
+        ),
+        ("Bind to: CORE would result in binding more processes than cpus on a resource", "bind more ranks"),
+        ("=   KILLED BY SIGNAL: 9 (Killed)", "killed from outside"),
+        ("=   EXIT CODE: 139", "segmentation fault"),
+        ("[n1:1] *** An error occurred in MPI_Bcast", "could not reach another"),
+    ],
+)
+def test_what_mpi_and_the_batch_system_say_is_explained(said: str, cause: str) -> None:
+    found = explain("relion_refine_mpi", 1, ["a", said])
+    assert cause in found.cause
+
+
+def test_a_very_long_log_is_searched_in_no_time() -> None:
+    lines = [
+        f" CurrentResolution= {number} Angstroms, and more words of a usual line" for number in range(50_000)
+    ]
+    before = time.process_time()
+    assert explain("relion_refine", 1, lines).kind == "unknown"
+    assert "the moon is full" in explain("relion_refine", 1, [*lines, *RANK]).cause
+    assert "killed" in explain("relion_refine", 1, [*lines, "Killed"]).cause
+    assert time.process_time() - before < 5
+
+
+def test_no_particles_is_a_fault_although_relion_exits_0() -> None:
+    said = ["The input STAR file a/b.star does not contain any particles! Exiting..."]
+    found = explain("relion_refine", 0, said)
+    assert (found.kind, "no particle in a/b.star" in found.cause) == ("fault", True)
 
 
 def test_the_sentences_of_every_fault_can_be_filled() -> None:
