@@ -26,6 +26,7 @@ from stacycle.plausible import Doubt
 NAME = "rlnMicrographName"
 # RELION 4's; where it is given, RELION 5 takes this stack, whatever rlnMicrographName says.
 OLD_STACK = "rlnTomoTiltSeriesName"
+_OPTIONAL = ("rlnTomoXTilt", "rlnCtfScalefactor", "rlnPhaseShift", "rlnTomoNominalStageTiltAngle")
 _PROJECTIONS = [f"rlnTomoProj{axis}" for axis in "XYZW"]  # likewise, instead of angles and shifts
 SAME_PIXEL = 0.01  # relative difference up to which the pixel size of a header is taken for the STAR file's
 _SAMPLE = 4096  # bytes of an image that are compared
@@ -69,14 +70,16 @@ def read_series(tomogram: Any, found: Findings) -> Series | None:
     except UserError as error:
         found.problems.append(f"{error}{_right_from_elsewhere(path)} (tilt series of {wanted})")
         return None
-    make_numeric(table, [*TILT, *({"rlnTomoXTilt"} & set(table))], path, found)
-    images = [image_files.parse_image_name(image) for image in table[NAME]]
+    make_numeric(table, [label for label in (*TILT, *_OPTIONAL) if label in table], path, found)
+    given = [image_files.parse_image_name(image) for image in table[NAME]]
+    plain = [image_files.renamed(image, image.file) for image in given]
+    if plain != list(table[NAME]):
+        oddities.append("images have their format behind their names")
+    images = [image_files.parse_image_name(image) for image in plain]
     files = {file: image_files.look(file) for file in dict.fromkeys(image.file for image in images)}
     found.files.update(files)
     pixel = getattr(tomogram, PIXEL)
     linked = _check_images(wanted, path, images, files, pixel, found)
-    if any(image_files.renamed(one, one.file) != name for one, name in zip(images, table[NAME], strict=True)):
-        oddities.append("images have their format behind their names")
     if linked:
         oddities.append(f"images are linked as .{STACK}, by which RELION reads them")
     for oddity in oddities:

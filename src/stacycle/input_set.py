@@ -181,7 +181,7 @@ def _check_optics(path: str, table: pd.DataFrame, found: Findings) -> None:
         for label in ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast"):
             if len(values := of_group[label].unique()) > 1:
                 found.problems.append(
-                    f"{path}: the tomograms of optics group {group} have {label} {some(values)}, of which RELION takes "
+                    f"{path}: the tomograms of optics group {group} have {label} {some(map('{:g}'.format, values))}, of which RELION takes "
                     "the first for all; correct it, or give them groups of their own (rlnOpticsGroupName)."
                 )
 

@@ -235,7 +235,9 @@ def byte_swapped(project: Path) -> None:
         head = bytearray(ints)
         head[machine] = old[208:212] + stamp
         head[224:] = old[224:1024]
-        path.write_bytes(bytes(head) + np.frombuffer(old[1024:], f"<f{4}").byteswap().tobytes())
+        path.write_bytes(
+            bytes(head) + np.frombuffer(old[1024:], "<u2").byteswap().tobytes()
+        )  # of half precision
 
 
 def unsigned(stamp: bool) -> Make:
