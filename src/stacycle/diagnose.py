@@ -398,7 +398,7 @@ FAULTS = (
         r"Cannot read file (?P<file>[^\n]+_(?:stack2d|data|weights)\.mrcs?) It does not exist",
         "The extracted particle {file} does not exist: the particles' STAR file names an image that is not "
         "there.",
-        "Extract the particles again (`snakemake --forcerun` of that extraction), or use the STAR file "
+        "Extract the particles again (`stacycle redo results/ROUND/extract`), or use the STAR file "
         "that belongs to the images.",
     ),
     Fault(

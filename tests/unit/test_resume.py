@@ -138,8 +138,8 @@ def test_another_argument_moves_all_old_files_aside_the_deleted_ones_too(program
     Path("job/run_it025_data.star").write_text("old")
     Path("job/map.mrc").unlink()
     tool(engine, "--b", "96")
-    assert Path("job.previous/run_it025_data.star").read_text() == "old"
-    assert Path("job.previous/map.mrc").read_text() == "made by run 1"
+    assert Path("job.previous1/run_it025_data.star").read_text() == "old"
+    assert Path("job.previous1/map.mrc").read_text() == "made by run 1"
     assert sorted(path.name for path in Path("job").iterdir()) == [
         *(".lock", ".made", "job.json", "map.mrc", "run.out")
     ]
@@ -387,7 +387,7 @@ def test_only_more_iterations_go_on_where_the_others_ended_and_their_files_stay(
     assert len(continued()) == 2
     run_align(3, 2)  # another T
     assert continued() == [None]
-    assert Path("job.previous/run_it003_data.star").exists()
+    assert Path("job.previous1/run_it003_data.star").exists()
 
 
 @pytest.mark.slow
