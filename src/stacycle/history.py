@@ -1,7 +1,7 @@
-"""Earlier results of a job: moved aside, numbered, the newest few kept, and taken back when they are asked for again.
+"""Earlier results of a job: moved aside, numbered, the newest few kept, and taken back when asked for again.
 
-Beside a job's folder `refine3d` lie `refine3d.previous1`, `refine3d.previous2` and so on, the highest number the newest,
-each with its record; and `refine3d.failed`, what was there when a run had not ended well. All can be deleted.
+Beside a job's folder `refine3d` lie `refine3d.previous1`, `refine3d.previous2` and so on, the newest with the highest
+number, each with its record; and `refine3d.failed`, what a run left that had not ended well. All can be deleted.
 """
 
 from __future__ import annotations

@@ -158,6 +158,8 @@ class _Job:
         verify.before(self.command)  # not of what is kept: its input may have been tidied away since
         if plan.aside:
             self._move_aside(plan)
+        elif plan.why:
+            self.say(f"{plan.why}.")
         self.record |= {
             "command": shlex.join(self.command.argv),
             "engine": self.engine["kind"],
@@ -369,6 +371,27 @@ def failure(folder: str | Path) -> str:
 def read_record(folder: str | Path) -> dict[str, Any]:
     """The record of the job in `folder`; empty if there is none, or it is damaged."""
     return read_json(Path(folder) / JOB_FILE)
+
+
+def versions(results: str | Path) -> list[str]:
+    """The versions of the programs that made the results of a project: `5.0.1, commit 73f0a3`."""
+    told = (
+        read_record(path.parent).get("relion") or {}
+        for path in Path(results).rglob(JOB_FILE)
+        if not history.is_aside(path)
+    )
+    found = (filter(None, (one.get("version"), one.get("commit"))) for one in told)
+    return sorted({", commit ".join(one) for one in found} - {""})
+
+
+def audit(results: str | Path) -> list[tuple[str, str]]:
+    """The files of a project's results that are not what a program made: each one's path, and a sentence."""
+    found = []
+    for path in sorted(Path(results).rglob(JOB_FILE)):
+        record = {} if history.is_aside(path) else read_record(path.parent)
+        if record.get("ended_well"):
+            found += made.replaced(path.parent, record)
+    return [(path, f"{path}: is not what the program made; {lineage.cure(path)}") for path in found]
 
 
 def relaxed(command: Command, retry: str) -> Command:

@@ -26,7 +26,8 @@ FORGOTTEN = {
     *("--j", "--pool", "--gpu", "--scratch_dir", "--dont_combine_weights_via_disc", "--preread_images"),
 }
 # The tomography programs go on with the tomograms that are not done: those without a certain file, of which they only
-# ask whether it exists. So it goes if it, or a file beside it that is read with it, is not whole.
+# ask whether it exists. So it goes if it, or a file beside it that is read with it, is not whole. RELION's
+# reconstruct_particle does all of them again, whatever it is told; the embedded engine's does not.
 DONE: dict[
     str, tuple[str, dict[str, str]]
 ] = {  # program: that file, and the others with the flags that ask for them
@@ -100,6 +101,9 @@ def plan(
         return Plan("fresh", argv, "what was made here was not right", aside=aside)
     if command.kind == "relion_refine":
         return _continue_refinement(command)
+    if command.kind == "relion_tomo_reconstruct_particle" and fingerprint["engine"] == "relion":
+        why = f"{command.program} begins anew: RELION cannot go on with the tomograms that are left"
+        return Plan("fresh", argv, why, remove=list(folder.glob("temp/*.mrc")))
     if command.kind in DONE:
         return Plan(
             "continue",
@@ -217,7 +221,10 @@ def _is_whole_map(path: str | Path) -> bool:
 
 
 def cut_off(command: Command, folder: Path) -> list[Path]:
-    """The files by which a tomography program would take something for done that is not."""
+    """The files by which a tomography program would take something for done that is not.
+
+    RELION believes a file that was cut off while it was written: it ends well, with a defocus of 0 for all tilts.
+    """
     sign, others = DONE[command.kind]
     beside = [other for other, flag in others.items() if not flag or flag in command.flags]
     found = set()
@@ -239,13 +246,28 @@ def _star(path: Path, pattern: Path) -> str:
 
 def _is_whole(path: Path) -> bool:
     if path.suffix != ".star":
-        return _is_whole_map(path)
+        return _is_whole_map(path) and (path.suffix != ".mrcs" or not _ends_in_zeros(path))
     text = _whole(path)
-    if text is None:
+    if text is None or not _tells_something(text):
         return False
     particles = re.search(r"^_rlnParticleNumber\s+(\d+)", text, re.MULTILINE)  # each has a table
     more = int(particles[1]) if particles else "_rlnTomoRelativeLuminance" in text
     return text.count("\ndata_") == 1 + more
+
+
+def _tells_something(text: str) -> bool:
+    """Whether the rows of a STAR file's tables hold anything but 0, which no fit finds for all tilts."""
+    rows = (line for line in text.splitlines() if not line.startswith(("_", "#", "data_", "loop_")))
+    return any(set(row) & set("123456789") for row in rows)
+
+
+def _ends_in_zeros(stack: Path) -> bool:
+    """Whether the last image of a stack is empty along its middle, as of a file whose end was never written."""
+    found = maps.header(stack)
+    row = found.nx * int(found.voxel[-1])
+    with open(stack, "rb") as file:
+        file.seek(-row * (found.ny - found.ny // 2), os.SEEK_END)
+        return not any(file.read(row))
 
 
 # ---------------------------------------------------------------- helpers
