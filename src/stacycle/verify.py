@@ -616,7 +616,10 @@ def _check_motion(made: Inputs) -> None:
     shifts = dict(star.blocks(made.trajectories_file))
     names = _by_tomogram(made.particles, "rlnTomoParticleName")
     for tomogram, particles in names.items():
-        rows = (shifts.get(name, "").rpartition("_rln")[2].partition("\n")[2].split() for name in particles)
+        rows = (
+            shifts.get(name, "").rpartition("_rln")[2].partition("\n")[2].partition("#")[0].split()
+            for name in particles
+        )
         if all(map(_is_zero, rows)):
             raise UserError(
                 f"{made.trajectories_file}: no particle of {tomogram} moves at all; run it again."
