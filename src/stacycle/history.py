@@ -6,6 +6,7 @@ number, each with its record; and `refine3d.failed`, what a run left that had no
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -54,8 +55,22 @@ def move_aside(folder: Path, suffix: str, spare: Path | None = None) -> Path:
     for path in [*left_over(folder), folder / RECORD]:
         if path.exists():
             path.rename(aside / path.name)
-    for old in [path for path in entries(folder)[MOST:] if path != spare]:
-        shutil.rmtree(old, ignore_errors=True)
+    _remove_old(folder, spare)
+    return aside
+
+
+def copy_aside(folder: Path) -> Path:
+    """As `move_aside`, for a finished refinement that goes on: its files stay as well, as links that take no space."""
+    aside = _next(folder)
+    for path in left_over(folder):
+        if path.is_dir():
+            shutil.copytree(path, aside / path.name, copy_function=_link, dirs_exist_ok=True)
+        else:
+            aside.mkdir(exist_ok=True)
+            (aside / path.name).unlink(missing_ok=True)
+            _link(path, aside / path.name)
+    shutil.copyfile(folder / RECORD, aside / RECORD)
+    _remove_old(folder)
     return aside
 
 
@@ -78,6 +93,22 @@ def finish(folder: Path) -> None:
         path.rename(folder / path.name)
     write_json(folder / RECORD, record, durable=True)
     shutil.rmtree(entry, ignore_errors=True)
+
+
+def _remove_old(folder: Path, spare: Path | None = None) -> None:
+    for old in entries(folder)[MOST:]:
+        if old != spare:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _link(path: str | Path, copy: str | Path) -> None:
+    """A hard link where they work, and to what is not written to; else a copy."""
+    try:
+        if Path(path).suffix == ".out":  # programs append to it
+            raise OSError
+        os.link(path, copy)
+    except OSError:
+        shutil.copyfile(path, copy)
 
 
 def _next(folder: Path) -> Path:

@@ -160,6 +160,9 @@ class _Job:
             self._move_aside(plan)
         elif plan.why:
             self.say(f"{plan.why}.")
+        elif plan.action == "continue" and self.record.get("ended_well"):
+            made.put_back(self.folder, self.record)
+            self.say(f"what was finished here stays in {history.copy_aside(self.folder)}")
         self.record |= {
             "command": shlex.join(self.command.argv),
             "engine": self.engine["kind"],

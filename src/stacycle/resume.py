@@ -88,13 +88,15 @@ def plan(
     grown = _iterations_grew(record["fingerprint"], fingerprint)
     if grown:
         changed.remove("--iter")
+    earlier = _earlier(folder, fingerprint, makes, versions) if changed or grown else None
     if changed:
         verb = "has" if len(changed) == 1 else "have"
-        earlier = _earlier(folder, fingerprint, makes, versions)
         return Plan("fresh", argv, f"{', '.join(changed)} {verb} changed", aside=aside, earlier=earlier)
     if record.get("ended_well") and (altered := made.altered(folder, record)):
         verb = "is" if len(altered) == 1 else "are"
         return Plan("fresh", argv, f"{some(altered, 3)} {verb} not what the program made", aside=aside)
+    if earlier is not None:
+        return Plan("fresh", argv, "--iter has changed", aside=aside, earlier=earlier)
     if record.get("ended_well") and not grown and made.is_there(folder, record, makes):
         return Plan("keep", argv, f"nothing has changed since this finished on {_date(record)}")
     if not record.get("ended_well") and _last_run(record).get("exit_status") == 0:
