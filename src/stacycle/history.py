@@ -44,7 +44,7 @@ def left_over(folder: Path) -> list[Path]:
 def move_aside(folder: Path, suffix: str, spare: Path | None = None) -> Path:
     """Move what lies in a job folder to a folder beside it; `previous` ones are numbered, a `failed` one is replaced.
 
-    The record goes last, so that a move that was cut off goes on. The oldest of too many go, but not `spare`.
+    The record goes last, so that `mend` knows a move that was cut off. The oldest of too many go, but not `spare`.
     """
     if suffix == FAILED:
         aside = folder.with_name(f"{folder.name}.{FAILED}")
@@ -67,7 +67,6 @@ def copy_aside(folder: Path) -> Path:
             shutil.copytree(path, aside / path.name, copy_function=_link, dirs_exist_ok=True)
         else:
             aside.mkdir(exist_ok=True)
-            (aside / path.name).unlink(missing_ok=True)
             _link(path, aside / path.name)
     shutil.copyfile(folder / RECORD, aside / RECORD)
     _remove_old(folder)
@@ -77,15 +76,21 @@ def copy_aside(folder: Path) -> Path:
 def take_back(folder: Path, entry: Path) -> None:
     """Move earlier results back into a job's folder, from which all has been moved aside.
 
-    If it is cut off, `finish` goes on with it.
+    If it is cut off, `mend` goes on with it.
     """
     write_json(folder / RECORD, read_json(entry / RECORD) | {_TAKING: entry.name}, durable=True)
-    finish(folder)
+    mend(folder)
 
 
-def finish(folder: Path) -> None:
-    """Go on taking back what a run that was killed had begun to take back."""
+def mend(folder: Path) -> None:
+    """Go on taking back what a run that was killed had begun to take back, and undo a move that it had begun."""
     record = read_json(folder / RECORD)
+    newest = next(iter(entries(folder)), None)
+    if record and newest is not None and not (newest / RECORD).exists():
+        for path in newest.iterdir():
+            if not (folder / path.name).exists():
+                path.rename(folder / path.name)
+        shutil.rmtree(newest, ignore_errors=True)
     if _TAKING not in record:
         return
     entry = folder.with_name(record.pop(_TAKING))
@@ -112,9 +117,7 @@ def _link(path: str | Path, copy: str | Path) -> None:
 
 
 def _next(folder: Path) -> Path:
-    """The folder for the next earlier result: the newest one if its move was cut off, else a new one."""
+    """The folder for the next earlier result."""
     newest = next(iter(entries(folder)), None)
-    if newest is not None and not (newest / RECORD).exists():
-        return newest
     number = int(newest.name.rpartition(PREVIOUS)[2] or 0) if newest is not None else 0
     return folder.with_name(f"{folder.name}.{PREVIOUS}{number + 1}")

@@ -139,7 +139,7 @@ class _Job:
     record: dict[str, Any] = field(default_factory=dict)
 
     def run(self) -> None:
-        history.finish(self.folder)
+        history.mend(self.folder)
         self.record = read_record(self.folder)
         version = software.version(self.engine)
         digests = fingerprint.Digests(self.record.get("digests"))

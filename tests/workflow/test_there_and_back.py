@@ -83,6 +83,7 @@ class Here:
     def __init__(self, folder: Path) -> None:
         self.folder, self.programs = folder, 0
         self.done: dict[tuple[str, ...], Any] = {}
+        self.planned: dict[str, list[Any]] = {}
         self.config: dict[str, Any] = {
             "inputs": [{**write_inputs(folder, "set", particles=12), "name": "one"}],
             "particle": {"diameter": 120},
@@ -93,8 +94,11 @@ class Here:
     def run(self, changed: dict[str, Any]) -> int:
         """Run all that is due by a config; returns how many programs ran."""
         before = self.programs
-        for one in self.jobs(changed):
-            self.do(one, changed)
+        text = json.dumps(changed)
+        if text not in self.planned:
+            self.planned[text] = self.jobs(changed)
+        for one in self.planned[text]:
+            self.do(one)
         return self.programs - before
 
     def jobs(self, changed: dict[str, Any]) -> list[Any]:
@@ -117,7 +121,8 @@ class Here:
             workflow._build_dag()
             return [one for level in workflow.dag.toposorted() for one in level if one.rule.script]
 
-    def do(self, one: Any, changed: dict[str, Any]) -> None:
+    def do(self, one: Any) -> None:
+        """Do a job, if it is due."""
         outputs = tuple(map(str, one.output))
         if self.seen(one) == self.done.get(outputs) and all(map(os.path.exists, outputs)):
             return
