@@ -197,7 +197,7 @@ class _Job:
 
     def _keep(self, plan: resume.Plan, digests: fingerprint.Digests, version: str) -> resume.Plan:
         """Put back what is kept, and say so. If it is not the state that was recorded, the plan to run it anew."""
-        made.put_back(self.folder, self.record)
+        made.put_back(self.folder, self.record, as_new=True)
         if faults := lineage.altered(self.folder):
             why = f"{some(faults, 3)} {'is' if len(faults) == 1 else 'are'} not what was recorded"
             return resume.Plan("fresh", self.command.argv, why, aside=history.PREVIOUS)

@@ -25,19 +25,22 @@ NAMED = (
     *(f"rlnTomo{kind}File" for kind in ("Particles", "Tomograms", "Trajectories")),
 )
 # The iterations that a decision may choose from. Those of an auto-refinement nothing reads: they are large, too.
-ITERATIONS = re.compile(r"run_it\d{3,}_(data|model|class\d{3})\.(star|mrc)")
+# Their tables are linked, as Snakemake deletes those of the last iteration that is asked for now. Maps may be tidied.
+TABLES = re.compile(r"run_it\d{3,}_\w+\.star")
+MAPS = re.compile(r"run_it\d{3,}_class\d{3}\.mrc")
 
 
 def remember(folder: Path, makes: Sequence[str | Path]) -> dict[str, Any]:
     """Link the files that a program made, and describe what it left, for the job's record:
 
-    - `made`: name -> size (bytes) and digest of each of `makes`; none where links do not work;
-    - `beside`: name -> digest of the other files in the folder that count: those that tables name, and iterations;
+    - `made`: name -> size (bytes) and digest of each of `makes`, and of the tables of earlier iterations; none where
+      links do not work;
+    - `beside`: name -> digest of the other files in the folder that count: those that tables name, and class maps;
     - `stacks`: digest of the names and sizes of particles' images, which are too many to be read.
     """
     shutil.rmtree(folder / LINKS, ignore_errors=True)
     made: dict[str, dict[str, Any]] = {}
-    for path in map(Path, makes):
+    for path in dict.fromkeys([*map(Path, makes), *_iterations(folder, makes, TABLES)]):
         name = os.path.relpath(path, folder)
         link = folder / LINKS / name
         try:
@@ -48,8 +51,7 @@ def remember(folder: Path, makes: Sequence[str | Path]) -> dict[str, Any]:
         made[name] = {"size": path.stat().st_size, "digest": content.digest(path)}
     tables = [folder / name for name in made]
     others = {name for name in _named(folder, tables) if (folder / name).is_file()}
-    if not any(name.startswith("run_half") or name == "run_data.star" for name in made):
-        others |= {path.name for path in folder.glob("run_it*") if ITERATIONS.fullmatch(path.name)}
+    others |= {path.name for path in _iterations(folder, makes, MAPS)}
     beside = {name: content.digest(folder / name) for name in sorted(others - made.keys())}
     return {"made": made, "beside": beside, "stacks": _sizes(folder, tables)}
 
@@ -98,15 +100,23 @@ def replaced(folder: Path, record: dict[str, Any]) -> list[str]:
     return sorted({*altered(folder, record), *(str(folder / name) for name in names)})
 
 
-def put_back(folder: Path, record: dict[str, Any]) -> None:
-    """Put back the files that are linked, as new as if they had just been made."""
+def put_back(folder: Path, record: dict[str, Any], as_new: bool = False) -> None:
+    """Put back the files that are linked, if need be `as_new`: as if they had just been made."""
     for name in record.get("made", {}):
         path, link = folder / name, folder / LINKS / name
         if link.exists():
             if not (path.exists() and path.samefile(link)):
                 path.unlink(missing_ok=True)
                 os.link(link, path)
-            os.utime(path)
+            if as_new:
+                os.utime(path)
+
+
+def _iterations(folder: Path, makes: Sequence[str | Path], kind: re.Pattern) -> list[Path]:
+    """The files of a kind of the iterations of a run that ends with one, in order."""
+    if not any(TABLES.fullmatch(Path(path).name) for path in makes):
+        return []
+    return sorted(path for path in folder.glob("run_it*") if kind.fullmatch(path.name))
 
 
 def _is(path: Path, known: int | dict[str, Any]) -> bool:

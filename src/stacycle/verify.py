@@ -584,7 +584,7 @@ def _check_defocus(task: Task, path: str, before: Columns, after: Columns) -> No
     search = max(
         abs(float(flags.get("--d0") or -DEFOCUS_SEARCH)), abs(float(flags.get("--d1") or DEFOCUS_SEARCH))
     )
-    most = MOST_OF_SEARCH * search
+    most = max(MOST_OF_SEARCH * search, DEFOCUS_SEARCH)
     for label in ("rlnDefocusU", "rlnDefocusV"):
         for row, (old, new) in enumerate(
             zip(map(float, before[label]), map(float, after[label]), strict=True), 1

@@ -538,7 +538,12 @@ def test_only_more_iterations_go_on_where_the_others_ended_and_their_files_stay(
     assert len(continued()) == 2
     run_align(3, 2)  # another T
     assert continued() == [None]
-    assert Path("job.previous1/run_it003_data.star").exists()
+    assert Path("job.previous2/run_it003_data.star").exists()
+    run_align(2)
+    assert continued() == [None]
+    run_align(3)
+    assert continued() == [None, 2]  # both are taken back
+    assert stamp(3) > before
 
 
 @pytest.mark.slow

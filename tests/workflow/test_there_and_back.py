@@ -47,6 +47,15 @@ ROUND = {
 }
 ROUNDS = {**dict.fromkeys(("bin4", "bin2", "bin1")), "only": ROUND}
 NAMES = {"rounds": "only", "ctfrefine": "regularised", "polish": "motion"}  # what stands for NAME in a key
+# Values that make sense for the data, by a key's last name.
+FITTING = {
+    "diameter": 130,
+    "threshold": 0.005,
+    "crop": 20,
+    "estimation_box": 128,
+    "search_range": 3000,
+    "classes": [3, 5],
+}
 # Other values, of which the first that the config allows is taken. Few of them change what a step makes.
 VALUES = [
     *(
@@ -203,6 +212,8 @@ def turned(base: dict[str, Any], key: tuple[str, ...], value: Any) -> dict[str, 
         at = at.setdefault(name, {})
         at = at[0] if isinstance(at, list) else at
     at[key[-1]] = value
+    if key[-1] == "container_args":  # which the config refuses without an image
+        changed["engine"]["container"] = "relion.sif"
     return changed
 
 
@@ -217,7 +228,7 @@ def another(base: dict[str, Any], key: tuple[str, ...], schema: dict[str, Any]) 
     for name in named(key):
         now = now[0] if isinstance(now, list) else now
         now = now.get(name) if isinstance(now, dict) else now
-    for value in VALUES:
+    for value in [*([FITTING[key[-1]]] if key[-1] in FITTING else []), *VALUES]:
         same_kind = value == now and isinstance(value, bool) == isinstance(now, bool)
         if same_kind or not jsonschema.Draft202012Validator(schema).is_valid(value):
             continue
