@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import json
 import os
 import runpy
@@ -176,6 +177,8 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
     for name in ("particles.star", "tomograms.star"):
         (project.folder / "elsewhere" / name).write_bytes((project.folder / "set" / name).read_bytes())
     with pytest.MonkeyPatch.context() as patch, contextlib.chdir(project.folder):
+        read = functools.cache(config._read)  # the schema, a hundred times
+        patch.setattr(config, "_read", lambda path: copy.deepcopy(read(path)))
         patch.setattr(job, "resolve", lambda _, argv: list(argv))
         patch.setattr(job._Job, "_watch", lambda self, *words: project.watch(self, *words))
         patch.setattr("stacycle.software.check", lambda *_: "RELION 5.0.1")
@@ -218,7 +221,7 @@ def turned(base: dict[str, Any], key: tuple[str, ...], value: Any) -> dict[str, 
 
 
 def whole(given: dict[str, Any]) -> dict[str, Any]:
-    return config.validate(overlay(yaml.safe_load(config.DEFAULT.read_text()), given))
+    return config.validate(overlay(config._read(config.DEFAULT), given))
 
 
 def another(base: dict[str, Any], key: tuple[str, ...], schema: dict[str, Any]) -> dict[str, Any]:
