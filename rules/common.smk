@@ -1,5 +1,9 @@
 """What the rules of several steps share. Each function answers one question about the config."""
 
+from functools import cache
+
+from stacycle import software
+
 # One run per value: named in the folder, not in the settings of a run.
 SWEPT = ("T", "classes")
 # Used by the decision, not by the runs.
@@ -26,9 +30,16 @@ def given_inputs():
     return given
 
 
+@cache
 def engine_kind():
-    """RELION or the embedded engine: a change of it makes other results, so every program's rule tracks it."""
-    return config["engine"]["kind"]
+    """RELION or the embedded engine, and the version if a new one is a reason to redo what is there.
+
+    A change of it makes other results, so every program's rule tracks it.
+    """
+    kind = config["engine"]["kind"]
+    if config["engine"]["new_version"] == "keep":
+        return kind
+    return f"{kind} {software.version(config['engine'])}".strip()
 
 
 def queue(step):

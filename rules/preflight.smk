@@ -1,6 +1,8 @@
 """Preflight: is all there that the run needs? By hand (`snakemake preflight`), and before the first job of every run."""
 
-from stacycle import preflight
+import sys
+
+from stacycle import preflight, redo
 
 
 # Before any job starts and any output is deleted: a mistake in an added set costs nothing that is there.
@@ -9,6 +11,7 @@ onstart:
         raise WorkflowError(
             "--jobs is for queues: give a run on this machine --cores alone."
         )
+    redo.note_command(sys.argv[1:], workflow.workdir_init)
     report = preflight.run(
         config,
         recipe,

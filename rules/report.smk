@@ -34,7 +34,7 @@ rule report:
         rounds=recipe.summary(),
         rungs=recipe.rungs(),
         notes=recipe.notes(),
-        engine=engine_kind(),
+        engine=config["engine"]["kind"],
     message:
         "Write the report"
     script:

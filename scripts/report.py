@@ -10,6 +10,7 @@ with job.task(snakemake.log[0], "report") as say:
         rungs=snakemake.params.rungs,
         notes=snakemake.params.notes,
         engine=snakemake.params.engine,
+        versions=job.versions("results"),
         **{name: snakemake.input.get(name) for name in files},
     )
     rungs = report.ladder(inputs)

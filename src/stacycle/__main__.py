@@ -24,12 +24,18 @@ CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `stacycle`. Returns the exit status: 2 for a usage mistake, which is told in a sentence."""
-    arguments = _parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    more = words.index("--") if "--" in words and words[0] == "redo" else len(words)
+    arguments = _parser().parse_args(words[:more])
+    arguments.options = words[more + 1 :]
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         return arguments.run(arguments)
     except UserError as error:
         print(f"stacycle: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"stacycle: {error.filename}: {error.strerror}; mend that, then try again.", file=sys.stderr)
         return 2
 
 
@@ -53,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     command = add(audit, "whether all results of a project belong together")
     command.add_argument("project", metavar="PROJECT", nargs="?", default=".", help="default: this folder")
+    command = add(redo, "make a result anew, whatever was kept")
+    command.add_argument("paths", metavar="PATH", nargs="+", help="a file of results/, or a job's folder")
+    command.epilog = "More options for Snakemake can follow after --."
     command = add(adopt, "declare that a state which was made elsewhere belongs together")
     command.add_argument("set", metavar="OPTIMISATION_SET", help="an optimisation_set.star in the project")
     return parser
@@ -83,12 +92,24 @@ def diagnose(arguments: argparse.Namespace) -> int:
 def audit(arguments: argparse.Namespace) -> int:
     """Check the lineage of a project's results: that each step was made of the particles, tomograms and maps that are
     there, and that no particle was lost or ever changed its half set. The exit status is 1 if there is a fault."""
-    from stacycle import lineage
+    from stacycle import job, lineage
 
     with contextlib.chdir(_folder(arguments.project)):
         faults = lineage.audit("results")
+        faults += [fault for path, fault in job.audit("results") if not any(path in told for told in faults)]
     print("\n".join(faults) or "All results belong together; no particle was lost, or changed its half set.")
     return 1 if faults else 0
+
+
+def redo(arguments: argparse.Namespace) -> int:
+    """Make a result anew: its program, or its decision, runs again, whatever is the same.
+
+    What was there is kept beside it. Snakemake is called as in the last run, for this result alone; what hangs on it
+    follows in the next run. The exit status is Snakemake's.
+    """
+    from stacycle import redo as again
+
+    return again.run(arguments.paths, arguments.options)
 
 
 def adopt(arguments: argparse.Namespace) -> int:

@@ -1,8 +1,10 @@
 """What a program's result depends on: the program, its arguments, and what its input files hold.
 
 Two runs with the same fingerprint make the same result (but for the order of sums in threads). Contents count, not
-paths and times, so that a file which was made again with the same content starts nothing anew. Only images that are too
-large to read are known by path, size and time.
+paths and times, so that a file which was made again with the same content starts nothing anew; of a map the date in
+its labels does not count either. Only images that are too large to read are known by path, size and time.
+
+The version of the programs is part of it, but another version makes a difference only if `engine.new_version` says so.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from stacycle import star
+from stacycle import content, star
 from stacycle.command import Command
 from stacycle.image_files import file_of
 from stacycle.labels import SERIES
@@ -26,6 +28,7 @@ NEUTRAL = {
     *("--dont_combine_weights_via_disc", "--no_parallel_disc_io", "--theme", "--pipeline_control"),
     *("--continue", "--only_do_unfinished"),
 }
+CONTENT = "content"  # of what digests are taken, as a job's record says; earlier versions took all bytes
 LARGE = 1 << 20  # bytes; digests of larger files are remembered
 
 Fingerprint = dict[str, Any]
@@ -33,20 +36,23 @@ Known = dict[str, list]  # path -> size, mtime in ns, digest
 
 
 class Digests:
-    """Digests of files' contents; of a large file that is as `known` from before, without reading it again."""
+    """Digests of files' contents; of a large file that is as `known` from before, without reading it again.
 
-    def __init__(self, known: Known | None = None) -> None:
+    With `by_bytes` they are those of earlier versions, for which a date in a map's label made another file.
+    """
+
+    def __init__(self, known: Known | None = None, by_bytes: bool = False) -> None:
         self._before, self.known = known or {}, Known()
+        self._digest = content.of_bytes if by_bytes else content.digest
 
     def of(self, path: str | Path) -> str:
         """The digest of a file's content; a word for one that is not there."""
         try:
-            with open(path, "rb") as file:
-                stat = os.fstat(file.fileno())
-                seen = [stat.st_size, stat.st_mtime_ns]
-                *before, digest = self._before.get(str(path), [None])
-                if before != seen:
-                    digest = hashlib.file_digest(file, "sha256").hexdigest()[:32]
+            stat = os.stat(path)
+            seen = [stat.st_size, stat.st_mtime_ns]
+            *before, digest = self._before.get(str(path), [None])
+            if before != seen:
+                digest = self._digest(path)[:32]
         except OSError:
             return "missing"
         if stat.st_size >= LARGE:
@@ -54,8 +60,11 @@ class Digests:
         return digest
 
 
-def take(command: Command, folder: str | Path, engine: str, digests: Digests) -> Fingerprint:
-    """The fingerprint of a command whose job folder is `folder`; `engine` is its kind (`engine.kind`)."""
+def take(
+    command: Command, folder: str | Path, engine: str, digests: Digests, version: str = ""
+) -> Fingerprint:
+    """The fingerprint of a command whose job folder is `folder`; `engine` is its kind (`engine.kind`), `version` that
+    of its programs, empty if they do not tell."""
     inputs = command.inputs()
     arguments = {
         flag: values for flag, values in command.flags.items() if flag not in NEUTRAL and flag not in inputs
@@ -75,18 +84,26 @@ def take(command: Command, folder: str | Path, engine: str, digests: Digests) ->
     return {
         "program": command.kind,
         "engine": engine,
+        "version": version,
         "arguments": dict(sorted(arguments.items())),
         "inputs": contents,
     }
 
 
-def changes(before: Fingerprint, now: Fingerprint) -> list[str]:
-    """What differs between two fingerprints: flags, `particles` and the like."""
+def changes(before: Fingerprint, now: Fingerprint, versions: bool = False) -> list[str]:
+    """What differs between two fingerprints: flags, `particles` and the like; the version only if `versions` count."""
     found = [key for key in ("program", "engine") if before.get(key) != now[key]]
+    if versions and other_version(before, now):
+        found.append("version")
     for part in ("arguments", "inputs"):
         old, new = before.get(part, {}), now[part]
         found += [key for key in {**old, **new} if old.get(key) != new.get(key) and key not in found]
     return found
+
+
+def other_version(before: Fingerprint, now: Fingerprint) -> bool:
+    """Whether the programs are of another version by now; not if one of the two is not known."""
+    return bool(before.get("version") and now.get("version")) and before["version"] != now["version"]
 
 
 def _state_file(role: str, path: str, command: Command, digests: Digests) -> list[str]:

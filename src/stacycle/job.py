@@ -7,7 +7,6 @@ clean lines, the terminal sees one line per iteration or tomogram, and what shou
 from __future__ import annotations
 
 import ctypes
-import json
 import math
 import os
 import re
@@ -26,16 +25,27 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-from stacycle import __version__, diagnose, fingerprint, lineage, relion, resume, verify
+from stacycle import (
+    __version__,
+    diagnose,
+    fingerprint,
+    history,
+    lineage,
+    made,
+    relion,
+    resume,
+    software,
+    verify,
+)
 from stacycle.command import Command
-from stacycle.errors import ProgramError, UserError
+from stacycle.errors import ProgramError, UserError, some
 from stacycle.gpus import Held, hold
 from stacycle.lock import Lock, held
 from stacycle.names import is_shell_safe
 from stacycle.software import resolve
-from stacycle.whole import write_json
+from stacycle.whole import read_json, write_json
 
-JOB_FILE = "job.json"
+JOB_FILE = history.RECORD
 OUTPUT_FILE = "run.out"  # all that the program said; Snakemake deletes a job's log when it starts it again
 POLL = 0.05  # s
 GRACE = 20.0  # s for a program to end when it is asked to, before it is killed; SLURM allows 30
@@ -129,38 +139,86 @@ class _Job:
     record: dict[str, Any] = field(default_factory=dict)
 
     def run(self) -> None:
+        history.mend(self.folder)
         self.record = read_record(self.folder)
+        version = software.version(self.engine)
         digests = fingerprint.Digests(self.record.get("digests"))
-        prints = fingerprint.take(self.command, self.folder, self.engine["kind"], digests)
-        plan = resume.plan(self.command, self.folder, self.record, prints, self.makes)
+        prints = self._fingerprint(digests, version)
+        plan = self._plan(prints)
+        if plan.earlier is not None:
+            self._move_aside(plan)
+            history.take_back(self.folder, plan.earlier)
+            self.say(f"what was made when all was as it is now is taken back from {plan.earlier}")
+            self.record = read_record(self.folder)
+            plan = self._plan(prints)
         if plan.action == "keep":
-            resume.restore(self.folder, self.record)
-            self._record_lineage()
-            self.say(f"{plan.why}: kept; delete {self.folder / JOB_FILE} to run it anew.")
-            self.record["digests"] = digests.known
-            self._write()
+            plan = self._keep(plan, digests, version)
+        if plan.action == "keep":
             return
         verify.before(self.command)  # not of what is kept: its input may have been tidied away since
         if plan.aside:
-            resume.restore(self.folder, self.record)
-            aside = resume.move_aside(self.folder, plan.aside)
-            self.say(f"{plan.why}: what was here is now in {aside}")
-            self.record = {}
+            self._move_aside(plan)
+        elif plan.why:
+            self.say(f"{plan.why}.")
+        elif plan.action == "continue" and self.record.get("ended_well"):
+            made.put_back(self.folder, self.record)
+            self.say(f"what was finished here stays in {history.copy_aside(self.folder)}")
         self.record |= {
             "command": shlex.join(self.command.argv),
             "engine": self.engine["kind"],
+            "relion": software.version_and_commit(version),
             "stacycle": __version__,
+            "makes": [os.path.relpath(path, self.folder) for path in self.makes],
             "fingerprint": prints,
+            "digests_of": fingerprint.CONTENT,
             "digests": digests.known,
             "ended_well": False,
         }
-        for key in ("cause", "made"):
+        for key in ("cause", "made", "beside", "stacks", resume.REDO):
             self.record.pop(key, None)
-        shutil.rmtree(self.folder / resume.MADE, ignore_errors=True)
+        shutil.rmtree(self.folder / made.LINKS, ignore_errors=True)
         retry = None
         while retry := self._start(plan, retry):
             self.command = relaxed(self.command, retry)
-            plan = resume.plan(self.command, self.folder, self.record, prints, self.makes)
+            plan = self._plan(prints)
+
+    def _fingerprint(self, digests: fingerprint.Digests, version: str) -> fingerprint.Fingerprint:
+        return fingerprint.take(self.command, self.folder, self.engine["kind"], digests, version)
+
+    def _plan(self, prints: fingerprint.Fingerprint) -> resume.Plan:
+        """What to do. A finished result whose fingerprint is an earlier version's is compared in that version's way."""
+        if self.record.get("ended_well") and self.record.get("digests_of") != fingerprint.CONTENT:
+            by_bytes = fingerprint.Digests(by_bytes=True)
+            before = self._fingerprint(by_bytes, prints["version"])
+            if not fingerprint.changes(self.record.get("fingerprint", {}), before):
+                prints = before
+        versions = self.engine.get("new_version") == "redo"
+        return resume.plan(self.command, self.folder, self.record, prints, self.makes, versions)
+
+    def _keep(self, plan: resume.Plan, digests: fingerprint.Digests, version: str) -> resume.Plan:
+        """Put back what is kept, and say so. If it is not the state that was recorded, the plan to run it anew."""
+        made.put_back(self.folder, self.record, as_new=True)
+        if faults := lineage.altered(self.folder):
+            why = f"{some(faults, 3)} {'is' if len(faults) == 1 else 'are'} not what was recorded"
+            return resume.Plan("fresh", self.command.argv, why, aside=history.PREVIOUS)
+        if not (self.folder / lineage.STATE_FILE).exists():
+            self._record_lineage()
+        self.say(f"{plan.why}: kept; `stacycle redo {self.folder}` makes it anew.")
+        if fingerprint.other_version(self.record["fingerprint"], {"version": version}):
+            self.say(
+                f"WARNING: it was made by version {self.record['fingerprint']['version']}, and {version} is here now; "
+                "set engine.new_version to redo to have such results made anew."
+            )
+        self.record["digests"] = digests.known
+        self._write()
+        return plan
+
+    def _move_aside(self, plan: resume.Plan) -> None:
+        assert plan.aside is not None
+        made.put_back(self.folder, self.record)
+        aside = history.move_aside(self.folder, plan.aside, spare=plan.earlier)
+        self.say(f"{plan.why}: what was here is now in {aside}")
+        self.record = {}
 
     def _start(self, plan: resume.Plan, retry: str | None) -> str | None:
         """Run the program once. Returns how it is to be tried again, if it failed in a way that this may cure.
@@ -194,7 +252,7 @@ class _Job:
                 raise kind(f"{self.command.program} {how}: {diagnosis}")
             verify.after(self.command, self.makes, lines)
             self._record_lineage()
-            self.record |= {"ended_well": True, "made": resume.link_made(self.folder, self.makes)}
+            self.record |= {"ended_well": True, **made.remember(self.folder, self.makes)}
             return None
         except UserError as error:
             self.record["cause"] = run["cause"] = str(error)
@@ -297,7 +355,7 @@ def may_fail(
             Path(path).unlink(missing_ok=True)  # it may be a hard link
             Path(path).touch()
         say(
-            f"FAILED: {error} The sweep goes on without this variant (snakemake --forcerun {makes[0]} tries it again)."
+            f"FAILED: {error} The sweep goes on without this variant (`stacycle redo {makes[0]}` tries it again)."
         )
 
 
@@ -315,11 +373,28 @@ def failure(folder: str | Path) -> str:
 
 def read_record(folder: str | Path) -> dict[str, Any]:
     """The record of the job in `folder`; empty if there is none, or it is damaged."""
-    try:
-        record = json.loads((Path(folder) / JOB_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
+    return read_json(Path(folder) / JOB_FILE)
+
+
+def versions(results: str | Path) -> list[str]:
+    """The versions of the programs that made the results of a project: `5.0.1, commit 73f0a3`."""
+    told = (
+        read_record(path.parent).get("relion") or {}
+        for path in Path(results).rglob(JOB_FILE)
+        if not history.is_aside(path)
+    )
+    found = (filter(None, (one.get("version"), one.get("commit"))) for one in told)
+    return sorted({", commit ".join(one) for one in found} - {""})
+
+
+def audit(results: str | Path) -> list[tuple[str, str]]:
+    """The files of a project's results that are not what a program made: each one's path, and a sentence."""
+    found = []
+    for path in sorted(Path(results).rglob(JOB_FILE)):
+        record = {} if history.is_aside(path) else read_record(path.parent)
+        if record.get("ended_well"):
+            found += made.replaced(path.parent, record)
+    return [(path, f"{path}: is not what the program made; {lineage.cure(path)}") for path in found]
 
 
 def relaxed(command: Command, retry: str) -> Command:

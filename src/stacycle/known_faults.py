@@ -51,8 +51,8 @@ _AGAIN_FROM_BEFORE = (
     "Start the run again: it continues from its last whole iteration. If the same comes back, delete that "
     "iteration's files (run_it..) in the job's folder, so that it goes on from the one before."
 )
-_ANEW = "Delete the job's folder, or `snakemake --forcerun` that step, so that it begins anew."
-_EXTRACT = "Extract the particles again (`snakemake --forcerun` of that extraction)."
+_ANEW = "Make it anew: `stacycle redo` with the job's folder."
+_EXTRACT = "Extract the particles again (`stacycle redo results/ROUND/extract`)."
 _STACK_NAME = (
     "Give the stacks a name that ends in .mrcs (a link will do: `ln -s TS_01.ali TS_01.mrcs`), and correct it in the "
     "tilt series' STAR files (rlnMicrographName) or in tomograms.star (rlnTomoTiltSeriesName)."
@@ -726,7 +726,7 @@ FAULTS = (
         r"Cannot read file (?P<file>[^\n]+_(?:stack2d|data|weights)\.mrcs?) It does not exist",
         "The extracted particle {file} does not exist: the particles' STAR file names an image that is not "
         "there.",
-        "Extract the particles again (`snakemake --forcerun` of that extraction), or use the STAR file "
+        "Extract the particles again (`stacycle redo results/ROUND/extract`), or use the STAR file "
         "that belongs to the images.",
     ),
     Fault(

@@ -22,21 +22,20 @@ import gc
 import hashlib
 import json
 import math
+import os
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
-from stacycle import star
+from stacycle import content, history, star
 from stacycle.command import Command
 from stacycle.errors import ProgramError, UserError
 from stacycle.labels import CENTRED, ORIGINS, PIXEL, SERIES, TURNS
 from stacycle.recipe import STATE_FILE
-from stacycle.resume import MOVED_ASIDE
 from stacycle.star import KINDS, OptimisationSet
 from stacycle.whole import write_json
 
@@ -70,7 +69,6 @@ NEAR = 4.0
 # More pairs than FEW, and than MANY of the particles, with one in each half set make the FSC worthless.
 FEW, MANY = 5, 0.01
 HALVES = ("half1", "half2")
-LARGE = 1_000_000  # bytes: files for which it is worth remembering the digest
 CELLS = 1 << 24  # in a row, more than any tomogram has
 SLACK = 2.0  # seconds between a file's time and that of the job's record
 
@@ -100,7 +98,7 @@ def _check_references(named: str, state: Record, halves: Sequence[str], fsc: str
     if fsc:
         known = _made(fsc)
         measured = known.get("half_maps") or known["maps"]
-        if not {_digest(path) for path in halves} <= set(measured.values()):
+        if not all(any(_holds(path, one) for one in measured.values()) for path in halves):
             raise UserError(
                 f"{fsc} is not the FSC of {halves[0]} and {halves[1]}, though of the same state; post-process these "
                 "half maps, and give that postprocess.star."
@@ -123,13 +121,13 @@ def _same_state(named: str, state: Record, maps: Sequence[str]) -> None:
 def _made(path: str | Path) -> Record:
     """The record of what a map or FSC was made of. UserError if there is none, or the file is not what it was."""
     path = Path(path)
-    digest, known = _digest(path), record_of(path.parent)
+    known = record_of(path.parent)
     if known is None or path.name not in known["maps"]:
         raise UserError(
             f"{path}: no {STATE_FILE} beside it tells which particles and tomograms it was made of; if it is the "
-            "workflow's, delete it and run Snakemake again, else give one that the workflow made."
+            f"workflow's, {cure(path)}; else give one that the workflow made."
         )
-    if known["maps"][path.name] != digest:
+    if not _holds(path, known["maps"][path.name]):
         raise UserError(_changed(path))
     return known
 
@@ -201,7 +199,7 @@ def _named(record: Record, kind: str, other: Record) -> str:
 def _changed(path: str | Path, more: str = "") -> str:
     return (
         f"{path}{more} is not what it was when it was recorded ({Path(path).parent}/{STATE_FILE}), so what was made of "
-        f"it is of other data; make it again: snakemake --forcerun {path}"
+        f"it is of other data; {cure(path)}"
     )
 
 
@@ -248,9 +246,7 @@ def write(
     if start is not None:
         begun = record_of(Path(start))
         if begun is None:
-            raise UserError(
-                f"{start}: no {STATE_FILE} tells what it was made of; make it again with snakemake --forcerun."
-            )
+            raise UserError(f"{start}: no {STATE_FILE} tells what it was made of; {cure(start)}")
         known["parent"] = {"id": begun["id"], "path": str(start)}
         _must_be_as_before(known, begun, UNCHANGED["relion_refine"], str(folder))
         _counted(known, begun["particles"][0], dropped or {}, moved=False)
@@ -273,7 +269,7 @@ def origin(folder: str | Path) -> Path:
     """The folder of the state that a run in `folder` started from."""
     known = record_of(Path(folder))
     if known is None or known["parent"] is None:
-        raise UserError(f"{folder}: no {STATE_FILE} tells what the run started from; run it again.")
+        raise UserError(f"{folder}: no {STATE_FILE} tells what the run started from; {cure(folder)}")
     return Path(known["parent"]["path"])
 
 
@@ -288,7 +284,7 @@ def record_of(folder: Path) -> Record | None:
             return known
     except (ValueError, TypeError):
         pass
-    raise UserError(f"{path}: is damaged; delete it and make it again: snakemake --forcerun with this path.")
+    raise UserError(f"{path}: is damaged; {cure(path)}")
 
 
 def _of_older_version(folder: Path) -> Record | None:
@@ -396,26 +392,23 @@ def _series(tomograms: str) -> list[str]:
 
 
 def _digest(path: str | Path) -> str:
-    """SHA-256 of a file, of a STAR file without the comments at its top, where some programs write the time."""
+    """Digest of what a file holds (`content.digest`)."""
+    with _readable(path):
+        return content.digest(path)
+
+
+def _holds(path: str | Path, recorded: str) -> bool:
+    """Whether a file holds what it held when this digest was recorded."""
+    with _readable(path):
+        return content.holds(path, recorded)
+
+
+@contextmanager
+def _readable(path: str | Path) -> Iterator[None]:
     try:
-        stat = Path(path).stat()
-        if stat.st_size < LARGE:
-            return _content.__wrapped__(str(path), 0, 0)
-        return _content(str(path), stat.st_size, stat.st_mtime_ns)
+        yield
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path.") from None
-
-
-@lru_cache
-def _content(path: str, size: int, changed: int) -> str:
-    """Digest of a file, remembered as long as its size and time of change stay."""
-    with open(path, "rb") as file:
-        total = hashlib.sha256()
-        if path.endswith(".star"):
-            while (line := file.readline()).startswith(b"#") or line.isspace():
-                pass
-            total.update(line)
-        return hashlib.file_digest(file, lambda: total).hexdigest()
 
 
 def _sha256(data: bytes) -> str:
@@ -596,8 +589,26 @@ def audit(results: str | Path) -> list[str]:
     was, that particles add up, and that none is new, lost without a reason, or in another half set.
     """
     found = sorted(path.parent for path in Path(results).rglob(STATE_FILE))
-    found = [folder for folder in found if not any(part.endswith(MOVED_ASIDE) for part in folder.parts)]
-    return [fault for folder in found for fault in _faults_of_folder(folder)]
+    return [fault for folder in found if not history.is_aside(folder) for fault in _faults_of_folder(folder)]
+
+
+def altered(folder: Path) -> list[str]:
+    """The files of the state in a folder, and its maps, that are not what was recorded; none if nothing was.
+
+    UserError for a record that is damaged, or a file that is missing.
+    """
+    if not (folder / STATE_FILE).exists() or (known := record_of(folder)) is None:
+        return []
+    now = identity(OptimisationSet(*(known[kind] and known[kind][0] for kind in KINDS)))
+    own = Path(os.path.normpath(folder))
+    found = [
+        known[kind][0]
+        for kind in KINDS
+        if known[kind] and known[kind][1] != now[kind][1] and own in Path(known[kind][0]).parents
+    ]
+    return found + [
+        str(folder / name) for name, digest in known["maps"].items() if not _holds(folder / name, digest)
+    ]
 
 
 def _faults_of_folder(folder: Path) -> Iterator[str]:
@@ -609,15 +620,20 @@ def _faults_of_folder(folder: Path) -> Iterator[str]:
             return
         now = identity(OptimisationSet(*(known[kind] and known[kind][0] for kind in KINDS)))
         if kind := _difference(known, now):
-            yield f"{where}: the {kind} {known[kind][0]} are not what they were."
+            yield f"{where}: the {kind} {known[kind][0]} are not what they were; {cure(known[kind][0])}"
         elif known["id"] != now["id"]:
-            yield f"{where}: its id is not that of its files."
+            yield f"{where}: its id is not that of its files; {cure(where)}"
         for name, digest in known["maps"].items():
-            if _digest(folder / name) != digest:
-                yield f"{where}: {name} is not what it was."
+            if not _holds(folder / name, digest):
+                yield f"{where}: {name} is not what it was; {cure(folder / name)}"
         yield from _faults_of_parent(where, known)
     except (UserError, ValueError) as error:
         yield f"{where}: {error}"
+
+
+def cure(path: str | Path) -> str:
+    """What to do about a result that is not what it was."""
+    return f"make it again: stacycle redo {path}"
 
 
 def _faults_of_parent(where: Path, known: Record) -> Iterator[str]:
@@ -625,7 +641,8 @@ def _faults_of_parent(where: Path, known: Record) -> Iterator[str]:
         return
     parent = record_of(Path(known["parent"]["path"]))
     if parent is None or parent["id"] != known["parent"]["id"]:
-        yield f"{where}: {known['parent']['path']}, which it was made of, is not the state that it was."
+        before = known["parent"]["path"]
+        yield f"{where}: {before}, which it was made of, is not the state that it was; {cure(where.parent)}"
     elif counts := known.get("counts"):
         old, new = (_particles(one["particles"][0]) for one in (parent, known))
         if (counts["in"], counts["out"]) != (_rows(old), _rows(new)):

@@ -68,13 +68,15 @@ class Inputs:
     """The files of a project that the page is made of, each `results/ROUND/STEP/...`; any may be missing.
 
     `rounds` is `Recipe.summary()`, `rungs` is `Recipe.rungs()`, `notes` is `Recipe.notes()`; `engine` is the
-    config's `engine.kind`. What cannot be read is noted in `missing` while the page is made.
+    config's `engine.kind`, `versions` those of the programs that made the results, `job.versions()`. What cannot be
+    read is noted in `missing` while the page is made.
     """
 
     rounds: Sequence[dict[str, Any]] = ()
     rungs: Sequence[dict[str, Any]] = ()
     notes: Sequence[str] = ()
     engine: str = ""
+    versions: Sequence[str] = ()
     preflight: str | None = None
     particles: Sequence[str] = ()
     decisions: Sequence[str] = ()
@@ -248,7 +250,9 @@ def _headline(inputs: Inputs, rungs: pd.DataFrame, facts: dict[str, Any]) -> str
             ("Tomograms", str(len(tomograms)), f"{tilts} tilt images, {facts['pixel_size']:.4g} Å/px")
         )
     if inputs.engine:
-        cards.append(("Engine", *_ENGINES.get(inputs.engine, (inputs.engine, ""))))
+        name, more = _ENGINES.get(inputs.engine, (inputs.engine, ""))
+        versions = f" · made by {' and '.join(inputs.versions)}" if inputs.versions else ""
+        cards.append(("Engine", name, more + versions))
     shown = "".join(
         f'<div class="card"><span>{_text(name)}</span><b>{_text(value)}</b><small>{_text(more)}</small></div>'
         for name, value, more in cards

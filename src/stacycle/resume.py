@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from stacycle import fingerprint as prints
-from stacycle import maps, star
+from stacycle import history, made, maps, star
 from stacycle.command import Command
-from stacycle.errors import UserError
+from stacycle.errors import UserError, some
 from stacycle.fingerprint import Fingerprint
-from stacycle.labels import SERIES
-from stacycle.lock import LOCK_FILE
+from stacycle.whole import read_json
 
 # These relion_refine does not remember (it does T, diameter, masks, limits, samplings, seed and symmetry).
 FORGOTTEN = {
@@ -28,7 +26,8 @@ FORGOTTEN = {
     *("--j", "--pool", "--gpu", "--scratch_dir", "--dont_combine_weights_via_disc", "--preread_images"),
 }
 # The tomography programs go on with the tomograms that are not done: those without a certain file, of which they only
-# ask whether it exists. So it goes if it, or a file beside it that is read with it, is not whole.
+# ask whether it exists. So it goes if it, or a file beside it that is read with it, is not whole. RELION's
+# reconstruct_particle does all of them again, whatever it is told; the embedded engine's does not.
 DONE: dict[
     str, tuple[str, dict[str, str]]
 ] = {  # program: that file, and the others with the flags that ask for them
@@ -44,9 +43,7 @@ DONE: dict[
         {"temp/*_positions.star": "", "temp/*_motion.star": "--motion"},
     ),
 }
-MOVED_ASIDE = (".previous", ".failed")  # what the folders of superseded runs end with
-MADE = ".made"  # hard links to the files that Snakemake deletes before it runs a job again
-NAMES = ("rlnImageName", "rlnReferenceImage", SERIES)
+REDO = "redo"  # in a record: what is there is to be made anew, whatever is the same
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,8 @@ class Plan:
     """`action` is keep, continue or fresh; `argv` is what to run, `why` a sentence.
 
     `start` is the iteration or the thing that is gone on from. Before, `remove` is to be deleted; and the folder's
-    files are to be moved to the folder with the suffix `aside` (`previous` or `failed`), if any is given.
+    files are to be moved to the folder with the suffix `aside` (`previous` or `failed`), if any is given. What is asked
+    for was made before and lies in `earlier`, if any is given.
     """
 
     action: str
@@ -63,6 +61,7 @@ class Plan:
     start: int | str | None = None
     remove: list[Path] = field(default_factory=list)
     aside: str | None = None
+    earlier: Path | None = None
 
 
 def plan(
@@ -71,27 +70,42 @@ def plan(
     record: dict[str, Any],
     fingerprint: Fingerprint,
     makes: Sequence[str | Path] = (),
+    versions: bool = False,
 ) -> Plan:
-    """What to do, given the record that an earlier run left in `folder` (empty if none), and the fingerprint of now."""
+    """What to do, given the record that an earlier run left in `folder` (empty if none), and the fingerprint of now.
+
+    A result of another version of the programs is another one if `versions` count.
+    """
     argv = command.argv
-    aside = "previous" if record.get("ended_well") else "failed"
-    if not left_over(folder):
+    aside = history.PREVIOUS if record.get("ended_well") else history.FAILED
+    if not history.left_over(folder):
         return Plan("fresh", argv)
+    if REDO in record:
+        return Plan("fresh", argv, "it is to be made anew", aside=aside)
     if "fingerprint" not in record:
         return Plan("fresh", argv, "it is not known how the files here were made", aside=aside)
-    changed = prints.changes(record["fingerprint"], fingerprint)
+    changed = prints.changes(record["fingerprint"], fingerprint, versions)
     grown = _iterations_grew(record["fingerprint"], fingerprint)
     if grown:
         changed.remove("--iter")
+    earlier = _earlier(folder, fingerprint, makes, versions) if changed or grown else None
     if changed:
         verb = "has" if len(changed) == 1 else "have"
-        return Plan("fresh", argv, f"{', '.join(changed)} {verb} changed", aside=aside)
-    if record.get("ended_well") and not grown and can_restore(folder, record, makes):
+        return Plan("fresh", argv, f"{', '.join(changed)} {verb} changed", aside=aside, earlier=earlier)
+    if record.get("ended_well") and (altered := made.altered(folder, record)):
+        verb = "is" if len(altered) == 1 else "are"
+        return Plan("fresh", argv, f"{some(altered, 3)} {verb} not what the program made", aside=aside)
+    if earlier is not None:
+        return Plan("fresh", argv, "--iter has changed", aside=aside, earlier=earlier)
+    if record.get("ended_well") and not grown and made.is_there(folder, record, makes):
         return Plan("keep", argv, f"nothing has changed since this finished on {_date(record)}")
     if not record.get("ended_well") and _last_run(record).get("exit_status") == 0:
         return Plan("fresh", argv, "what was made here was not right", aside=aside)
     if command.kind == "relion_refine":
         return _continue_refinement(command)
+    if command.kind == "relion_tomo_reconstruct_particle" and fingerprint["engine"] == "relion":
+        why = f"{command.program} begins anew: RELION cannot go on with the tomograms that are left"
+        return Plan("fresh", argv, why, remove=list(folder.glob("temp/*.mrc")))
     if command.kind in DONE:
         return Plan(
             "continue",
@@ -100,6 +114,23 @@ def plan(
             remove=cut_off(command, folder),
         )
     return Plan("fresh", argv)
+
+
+def _earlier(
+    folder: Path, fingerprint: Fingerprint, makes: Sequence[str | Path], versions: bool
+) -> Path | None:
+    """The newest of the job's earlier results that is what is asked for now, and whole."""
+    for entry in history.entries(folder):
+        record = read_json(entry / history.RECORD)
+        if (
+            record.get("ended_well")
+            and not record.keys() & {REDO}
+            and not prints.changes(record.get("fingerprint", {}), fingerprint, versions)
+            and made.is_there(folder, record, makes, entry)
+            and not made.altered(folder, record, entry)
+        ):
+            return entry
+    return None
 
 
 def _continue_refinement(command: Command) -> Plan:
@@ -132,11 +163,6 @@ def _last_iterations(folder: Path) -> set[int]:
 
 
 # ---------------------------------------------------------------- what is there
-
-
-def left_over(folder: Path) -> list[Path]:
-    """What lies in a job folder, but for its lock and its record."""
-    return [path for path in folder.iterdir() if path.name not in (LOCK_FILE, "job.json")]
 
 
 def iterations(root: str) -> dict[int, list[Path]]:
@@ -197,7 +223,10 @@ def _is_whole_map(path: str | Path) -> bool:
 
 
 def cut_off(command: Command, folder: Path) -> list[Path]:
-    """The files by which a tomography program would take something for done that is not."""
+    """The files by which a tomography program would take something for done that is not.
+
+    RELION believes a file that was cut off while it was written: it ends well, with a defocus of 0 for all tilts.
+    """
     sign, others = DONE[command.kind]
     beside = [other for other, flag in others.items() if not flag or flag in command.flags]
     found = set()
@@ -219,75 +248,28 @@ def _star(path: Path, pattern: Path) -> str:
 
 def _is_whole(path: Path) -> bool:
     if path.suffix != ".star":
-        return _is_whole_map(path)
+        return _is_whole_map(path) and (path.suffix != ".mrcs" or not _ends_in_zeros(path))
     text = _whole(path)
-    if text is None:
+    if text is None or not _tells_something(text):
         return False
     particles = re.search(r"^_rlnParticleNumber\s+(\d+)", text, re.MULTILINE)  # each has a table
     more = int(particles[1]) if particles else "_rlnTomoRelativeLuminance" in text
     return text.count("\ndata_") == 1 + more
 
 
-# ---------------------------------------------------------------- putting back, moving aside
+def _tells_something(text: str) -> bool:
+    """Whether the rows of a STAR file's tables hold anything but 0, which no fit finds for all tilts."""
+    rows = (line for line in text.splitlines() if not line.startswith(("_", "#", "data_", "loop_")))
+    return any(set(row) & set("123456789") for row in rows)
 
 
-def link_made(folder: Path, makes: Sequence[str | Path]) -> dict[str, int]:
-    """Hard links in the job folder to the files that a program made: name -> size; none where links do not work."""
-    shutil.rmtree(folder / MADE, ignore_errors=True)
-    sizes: dict[str, int] = {}
-    for path in map(Path, makes):
-        name = os.path.relpath(path, folder)
-        link = folder / MADE / name
-        try:
-            link.parent.mkdir(parents=True, exist_ok=True)
-            os.link(path, link)
-        except OSError:
-            return {}
-        sizes[name] = path.stat().st_size
-    return sizes
-
-
-def can_restore(folder: Path, record: dict[str, Any], makes: Sequence[str | Path]) -> bool:
-    """Whether all of `makes` are linked, still have the size that they had, and what they name is there as well."""
-    made = record.get("made", {})
-    links = {name: folder / MADE / name for name in made}
-    return (
-        {os.path.relpath(path, folder) for path in makes} <= made.keys()
-        and all(link.is_file() and link.stat().st_size == made[name] for name, link in links.items())
-        and all(os.path.exists(path) for path in _beside(folder, links))
-    )
-
-
-def _beside(folder: Path, links: dict[str, Path]) -> Iterator[str]:
-    """Other files in the job folder that the linked STAR files name: stacks, class maps, tilt series."""
-    tables = [link for link in links.values() if link.suffix == ".star"]
-    named = {
-        name.rpartition("@")[2] for table in tables for label in NAMES for name in star.column(table, label)
-    }
-    for path in map(os.path.normpath, named):
-        if path.startswith(os.path.normpath(folder) + os.sep) and os.path.relpath(path, folder) not in links:
-            yield path
-
-
-def restore(folder: Path, record: dict[str, Any]) -> None:
-    """Put back the files that are linked, as new as if they had just been made."""
-    for name in record.get("made", {}):
-        path, link = folder / name, folder / MADE / name
-        if link.exists() and not (path.exists() and path.samefile(link)):
-            path.unlink(missing_ok=True)
-            os.link(link, path)
-            os.utime(path)
-
-
-def move_aside(folder: Path, suffix: str) -> Path:
-    """Move what lies in a job folder to `folder.SUFFIX`, replacing what was there. The record goes last."""
-    aside = folder.with_name(f"{folder.name}.{suffix}")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
-    for path in [*left_over(folder), folder / "job.json"]:
-        if path.exists():
-            path.rename(aside / path.name)
-    return aside
+def _ends_in_zeros(stack: Path) -> bool:
+    """Whether the last image of a stack is empty along its middle, as of a file whose end was never written."""
+    found = maps.header(stack)
+    row = found.nx * int(found.voxel[-1])
+    with open(stack, "rb") as file:
+        file.seek(-row * (found.ny - found.ny // 2), os.SEEK_END)
+        return not any(file.read(row))
 
 
 # ---------------------------------------------------------------- helpers

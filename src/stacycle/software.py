@@ -97,6 +97,26 @@ def check(engine: Mapping[str, Any], programs: Sequence[str] = PROGRAMS) -> str:
     return f"RELION {version}"
 
 
+def version(engine: Mapping[str, Any]) -> str:
+    """The version of the programs that run: `5.0.1-commit-73f0a3`, or `embedded engine 0.1.0`; "" if they do not tell.
+
+    Not looked at is whether they are all there, and recent enough (see `check`).
+    """
+    if engine["kind"] == "embedded":
+        return f"embedded engine {__version__}"
+    try:
+        path = _find(engine, PROGRAMS[:1]).get(PROGRAMS[0])
+        return _version(engine, path)[0] if path else ""
+    except UserError:
+        return ""
+
+
+def version_and_commit(told: str) -> dict[str, str | None]:
+    """A version that `version` told, and apart from it the commit that it was built from, if it says so."""
+    number, _, commit = told.partition("-commit-")
+    return {"version": number or None, "commit": commit or None}
+
+
 def files(engine: Mapping[str, Any], programs: Sequence[str]) -> list[str]:
     """The files that a change of the software would change: programs, image, or the embedded engine's modules.
 

@@ -16,10 +16,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from stacycle import disk
+from stacycle import disk, history
 from stacycle.errors import UserError
 from stacycle.recipe import Recipe, variants
-from stacycle.resume import MOVED_ASIDE
 from stacycle.whole import write_json
 
 NOTE = "removed.json"
@@ -137,13 +136,13 @@ def explain_missing(path: str | Path) -> str:
         left = sorted({int(one.name[6:9]) for one in _there(folder, kind)})
         instead = f", or choose an iteration whose maps are there ({', '.join(map(str, left))})"
     return (
-        f"{path} was removed when its round was finished, as the config's keep.{kind} asks; to have it again, delete "
-        f"the folder {folder} and run snakemake --forcerun {again}{instead}."
+        f"{path} was removed when its round was finished, as the config's keep.{kind} asks; to have it again: "
+        f"stacycle redo {again}{instead}."
     )
 
 
 def _removal(recipe: Recipe, round_: str, folder: Path, kind: str) -> Removal:
-    aside = folder.name.endswith(MOVED_ASIDE)
+    aside = history.is_aside(folder)
     files = _there(folder, kind)
     if kind == "stacks" and not aside and round_ == list(recipe.rounds)[-1]:
         files = []

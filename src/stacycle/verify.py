@@ -38,6 +38,10 @@ Columns = dict[str, list[str]]
 
 _POSE = [*ANGLES, *TURNS, *ORIGINS]
 _ABOVE_0 = {"rlnVoltage", PIXEL, "rlnImagePixelSize", *SIZE}
+# What a program fits for each tilt.
+_FITTED = [*TILT[:-1], "rlnCtfScalefactor"]
+DEFOCUS_SEARCH = 3000.0  # Å: relion_tomo_refine_ctf's default of --d0 and --d1
+MOST_OF_SEARCH = 3.0  # times as far as was searched, the fit after the search does not go
 # The FSC that counts: without a mask there is only the second.
 _FSC = ["rlnFourierShellCorrelationCorrected", "rlnFourierShellCorrelationUnmaskedMaps"]
 # What a program says that means a fault, though its exit status is 0, and what to do.
@@ -572,6 +576,82 @@ def _check_tilts_refined(task: Task) -> None:
     for name, (_, tilts) in made.series.items():
         if tilts["rlnMicrographName"] != files.series[name][1]["rlnMicrographName"]:
             raise UserError(f"{made.tomograms_file}: the tilts of {name} are not those it had; run it again.")
+        _check_not_forgotten(made.series[name][0], files.series[name][1], tilts)
+        if task.command.kind == "relion_tomo_refine_ctf":
+            _check_defocus(task, made.series[name][0], files.series[name][1], tilts)
+    _check_particles_moved(files, made)
+    if "--motion" in task.command.flags:
+        _check_motion(made)
+
+
+def _check_not_forgotten(path: str, before: Columns, after: Columns) -> None:
+    """UserError if a column of a tilt series is 0 for all tilts, which it was not: of a file that was cut off."""
+    for label in [*_FITTED, "rlnTomoXTilt"]:
+        if label in before and label in after and _is_zero(after[label]) and not _is_zero(before[label]):
+            raise UserError(
+                f"{path}: {label} is 0 for all tilts, as of a temporary file that was cut off; run it again."
+            )
+
+
+def _check_defocus(task: Task, path: str, before: Columns, after: Columns) -> None:
+    """UserError if the defocus of a tilt (Å) is one that no refinement finds: 0, or far outside of the search."""
+    flags = task.command
+    search = max(
+        abs(float(flags.get("--d0") or -DEFOCUS_SEARCH)), abs(float(flags.get("--d1") or DEFOCUS_SEARCH))
+    )
+    most = max(MOST_OF_SEARCH * search, DEFOCUS_SEARCH)
+    for label in ("rlnDefocusU", "rlnDefocusV"):
+        for row, (old, new) in enumerate(
+            zip(map(float, before[label]), map(float, after[label]), strict=True), 1
+        ):
+            if (new == 0 != old) or abs(new - old) > most:
+                raise UserError(
+                    f"{path}: {label} is {new:g} Å in row {row}, and was {old:g}, which no refinement makes of it; "
+                    "run it again."
+                )
+
+
+def _check_particles_moved(files: Inputs, made: Inputs) -> None:
+    """UserError if all particles of a tomogram sit in its very centre, but did not before."""
+    if made.particles_file == files.particles_file:
+        return
+    for label in CENTRED:
+        before, after = (_by_tomogram(one.particles, label) for one in (files, made))
+        for name, values in after.items():
+            if _is_zero(values) and not _is_zero(before.get(name, ["0"])):
+                raise UserError(
+                    f"{made.particles_file}: {label} is 0 for all particles of {name}; run it again."
+                )
+
+
+def _check_motion(made: Inputs) -> None:
+    """UserError if no particle of a tomogram moves at all, though its motion was fitted."""
+    if not made.trajectories_file:
+        return
+    shifts = dict(star.blocks(made.trajectories_file))
+    names = _by_tomogram(made.particles, "rlnTomoParticleName")
+    for tomogram, particles in names.items():
+        rows = (
+            shifts.get(name, "").rpartition("_rln")[2].partition("\n")[2].partition("#")[0].split()
+            for name in particles
+        )
+        if all(map(_is_zero, rows)):
+            raise UserError(
+                f"{made.trajectories_file}: no particle of {tomogram} moves at all; run it again."
+            )
+
+
+def _by_tomogram(particles: Columns, label: str) -> Columns:
+    """The values of a column by the tomogram of the particles; none without that column."""
+    found: Columns = {}
+    for name, value in zip(particles["rlnTomoName"], particles.get(label, []), strict=False):
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def _is_zero(values: Iterable[str]) -> bool:
+    """Whether all of these are numbers, and 0."""
+    return all(_is_sound(value, -math.inf) and float(value) == 0 for value in values)
 
 
 def _check_once(path: str, table: Columns, label: str) -> None:

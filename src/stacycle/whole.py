@@ -24,3 +24,12 @@ def write_text(path: str | Path, text: str, durable: bool = False) -> None:
 def write_json(path: str | Path, value: Any, durable: bool = False) -> None:
     """Write a value that JSON can hold."""
     write_text(path, json.dumps(value, indent=1) + "\n", durable)
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """The object that a JSON file holds; empty if there is none, or it is damaged."""
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -48,6 +48,17 @@ def test_a_job_leaves_a_record_of_its_command_and_how_it_ended(tmp_path, relion,
     assert record["runs"][-1]["exit_status"] == 0
 
 
+def test_the_versions_that_made_a_projects_results_are_told_but_not_of_earlier_results(tmp_path) -> None:
+    for folder, version, commit in (
+        *(("a", "5.0.1", "73f0a3"), ("b", "5.0.0", None), ("c", None, None)),
+        ("d.previous1", "4.0", None),
+    ):
+        (tmp_path / folder).mkdir()
+        record = {"relion": {"version": version, "commit": commit}}
+        (tmp_path / folder / "job.json").write_text(json.dumps(record))
+    assert job.versions(tmp_path) == ["5.0.0", "5.0.1, commit 73f0a3"]
+
+
 def test_a_failing_program_is_told_with_its_status_and_last_words(tmp_path, relion, say) -> None:
     engine = relion(
         "relion_tool", "echo 'ERROR: '; echo 'Cannot read file a.mrc It does not exist' >&2; exit 3"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import io
@@ -138,8 +139,8 @@ def test_another_argument_moves_all_old_files_aside_the_deleted_ones_too(program
     Path("job/run_it025_data.star").write_text("old")
     Path("job/map.mrc").unlink()
     tool(engine, "--b", "96")
-    assert Path("job.previous/run_it025_data.star").read_text() == "old"
-    assert Path("job.previous/map.mrc").read_text() == "made by run 1"
+    assert Path("job.previous1/run_it025_data.star").read_text() == "old"
+    assert Path("job.previous1/map.mrc").read_text() == "made by run 1"
     assert sorted(path.name for path in Path("job").iterdir()) == [
         *(".lock", ".made", "job.json", "map.mrc", "run.out")
     ]
@@ -226,6 +227,156 @@ def test_all_that_a_program_says_in_all_its_runs_is_in_run_out(program) -> None:
     assert "run 1" in said
     assert "run 2" in said
     assert said.count("$ ") == 2
+
+
+# ---------------------------------------------------------------- edited, made anew, taken back
+
+
+def edit_in_place(path: str, text: str = "edited by hand") -> None:
+    """As a program does that opens a file for writing, and sets its time back."""
+    times = os.stat(path)
+    with open(path, "r+") as file:
+        file.write(text)
+        file.truncate()
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+@pytest.mark.parametrize("deleted", [True, False], ids=["deleted by Snakemake", "still there"])
+def test_what_was_edited_in_place_is_made_again_and_what_it_was_edited_to_is_kept(program, deleted, capsys):
+    engine = program()
+    tool(engine)
+    edit_in_place("job/map.mrc", "made by run 9")  # as long as before
+    if deleted:
+        Path("job/map.mrc").unlink()
+    tool(engine)
+    assert times_run() == 2
+    assert Path("job/map.mrc").read_text() == "made by run 2"
+    assert Path("job.previous1/map.mrc").read_text() == "made by run 9"
+    assert (
+        "job/map.mrc is not what the program made: what was here is now in job.previous1"
+        in capsys.readouterr().err
+    )
+    tool(engine)
+    assert times_run() == 2
+
+
+def test_what_was_replaced_by_another_file_is_put_back_without_a_run(program) -> None:
+    tool(program())
+    Path("other").write_text("something else")
+    os.replace("other", "job/map.mrc")
+    assert [path for path, _ in job.audit(".")] == ["job/map.mrc"]
+    tool(program())
+    assert times_run() == 1
+    assert Path("job/map.mrc").read_text() == "made by run 1"
+    assert job.audit(".") == []
+
+
+def test_a_file_beside_the_declared_ones_that_they_name_was_edited_too(program) -> None:
+    table = "data_\n\nloop_\n_rlnReferenceImage #1\njob/class.mrc\n"
+    script = f"(out / 'map.star').write_text({table!r}); (out / 'class.mrc').write_text('a class'); {MAKE}"
+    makes = ["job/map.mrc", "job/map.star"]
+    for text in ("a class", "a claim", "a class"):
+        if Path("job/class.mrc").exists():
+            edit_in_place("job/class.mrc", text)
+        job.run(["relion_tool", "--o", "job/"], "job", engine=program(script), makes=makes, say=say())
+    assert times_run() == 2
+    assert Path("job/class.mrc").read_text() == "a class"
+
+
+def test_the_date_in_the_label_of_a_map_is_no_edit_and_no_other_input(program) -> None:
+    engine = program(f"import shutil; shutil.copy({str(GOLDEN / 'average/merged.mrc')!r}, out / 'map.mrc')")
+    shutil.copy(GOLDEN / "average/merged.mrc", "a.mrc")
+    tool(engine, "--i", "a.mrc")
+    for path in ("a.mrc", "job/map.mrc"):
+        with open(path, "r+b") as file:
+            file.seek(224)
+            file.write(b"Relion 30-Nov-26  23:59:59".ljust(80))
+            file.seek(1000)
+            file.write(b"\7")
+    tool(engine, "--i", "a.mrc")
+    assert times_run() == 1
+    assert job.audit(".") == []
+    for at, path in ((40, "a.mrc"), (1024 + 4096, "job/map.mrc")):  # the cell, a voxel
+        with open(path, "r+b") as file:
+            file.seek(at)
+            file.write(b"\1\2\3\104")
+        tool(engine, "--i", "a.mrc")
+    assert times_run() == 3
+
+
+def test_an_earlier_result_is_taken_back_however_often_and_only_if_it_is_whole(program) -> None:
+    for box in ("64", "96", "128", "64", "96"):
+        tool(program(), "--b", box)
+        Path("job/map.mrc").unlink()
+    assert times_run() == 3
+    tool(program(), "--b", "128")
+    assert Path("job/map.mrc").read_text() == "made by run 3"
+    assert time.time() - os.stat("job/map.mrc").st_mtime < 60
+    for aside in Path().glob("job.previous*"):
+        edit_in_place(str(aside / "map.mrc"))
+    tool(program(), "--b", "64")
+    assert times_run() == 4
+
+
+def test_of_earlier_results_the_newest_few_stay(program) -> None:
+    for box in range(8):
+        tool(program(), "--b", str(box))
+    assert sorted(path.name for path in Path().glob("job.*")) == [f"job.previous{n}" for n in range(3, 8)]
+    tool(program(), "--b", "2")  # the oldest that is left
+    assert times_run() == 8
+
+
+def test_a_move_that_was_cut_off_goes_on_wherever_it_was(program, monkeypatch) -> None:
+    """Aside or back: after each file that was moved, the runner is killed."""
+    script = "(out / 'a').touch(); (out / 'b').touch(); " + MAKE
+    for steps in range(12):
+        shutil.rmtree("job", ignore_errors=True)
+        for aside in Path().glob("job.*"):
+            shutil.rmtree(aside)
+        Path("ran").unlink(missing_ok=True)
+        for box in ("64", "96"):
+            tool(program(script), "--b", box)
+        rename, left = Path.rename, [steps]
+
+        def killed(path: Path, to: Path, rename=rename, left=left) -> Path:
+            if left[0] == 0:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            return rename(path, to)
+
+        with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+            patch.setattr(Path, "rename", killed)
+            tool(program(script), "--b", "64")
+        tool(program(script), "--b", "64")
+        tool(program(script), "--b", "96")
+        assert (steps, times_run()) == (steps, 2)
+        assert Path("job/map.mrc").read_text() == "made by run 2"
+        assert Path("job/a").exists()
+        assert len(list(Path().glob("job.*"))) == 1
+
+
+def test_what_is_marked_to_be_made_anew_is_not_kept_and_not_taken_back(program) -> None:
+    for box in ("64", "96"):
+        tool(program(), "--b", box)
+    Path("job/job.json").write_text(json.dumps(record() | {resume.REDO: True}))
+    with pytest.raises(ProgramError):
+        tool(program("sys.exit(3)"), "--b", "96")  # cut off
+    tool(program(), "--b", "96")
+    assert times_run() == 4
+    assert resume.REDO not in record()
+    tool(program(), "--b", "96")
+    assert times_run() == 4
+
+
+def test_a_state_that_is_not_what_was_recorded_is_not_recorded_anew(program, monkeypatch, capsys) -> None:
+    tool(program())
+    monkeypatch.setattr(lineage, "record", lambda *_: pytest.fail("was recorded anew"))
+    monkeypatch.setattr(lineage, "altered", lambda folder: [f"{folder}/particles.star"])
+    Path("job/state.json").touch()
+    with pytest.raises(pytest.fail.Exception):  # by the run that follows
+        tool(program())
+    assert times_run() == 2
+    assert "job/particles.star is not what was recorded" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- one program per folder; ends that come from outside
@@ -387,7 +538,12 @@ def test_only_more_iterations_go_on_where_the_others_ended_and_their_files_stay(
     assert len(continued()) == 2
     run_align(3, 2)  # another T
     assert continued() == [None]
-    assert Path("job.previous/run_it003_data.star").exists()
+    assert Path("job.previous2/run_it003_data.star").exists()
+    run_align(2)
+    assert continued() == [None]
+    run_align(3)
+    assert continued() == [None, 2]  # both are taken back
+    assert stamp(3) > before
 
 
 @pytest.mark.slow

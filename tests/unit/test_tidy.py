@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stacycle import config, disk, resume, runs, tidy
+from stacycle import config, disk, history, resume, runs, tidy
 from stacycle.decisions import Decision, class3d_iteration, write_decision
 from stacycle.errors import UserError
 from stacycle.recipe import Recipe
@@ -265,9 +265,9 @@ def test_of_a_run_that_was_moved_aside_the_last_complete_iteration_stays(recipe:
 
 
 def test_the_last_rounds_stacks_stay_but_not_those_of_an_extraction_moved_aside(recipe: Recipe) -> None:
-    shutil.copytree("results/bin2/extract", "results/bin2/extract.previous")
+    shutil.copytree("results/bin2/extract", "results/bin2/extract.previous2")
     gone = {path for path in tidied(recipe) if "bin2/extract" in path}
-    assert gone == {f"results/bin2/extract.previous/Subtomograms/TS_01/{n}_stack2d.mrcs" for n in (1, 2)}
+    assert gone == {f"results/bin2/extract.previous2/Subtomograms/TS_01/{n}_stack2d.mrcs" for n in (1, 2)}
 
 
 def test_a_run_that_the_config_no_longer_names_is_left_alone(recipe: Recipe) -> None:
@@ -294,17 +294,16 @@ def test_a_removed_stack_is_explained_with_the_command_that_makes_it_again(recip
     assert said.startswith(
         f"{path} was removed when its round was finished, as the config's keep.stacks asks; "
     )
-    assert "delete the folder results/bin4/extract" in said
-    assert "snakemake --forcerun results/bin4/extract/particles.star" in said
+    assert said.endswith("to have it again: stacycle redo results/bin4/extract/particles.star.")
 
 
 def test_a_removed_map_is_explained_with_the_iterations_that_still_have_theirs(recipe: Recipe) -> None:
     tidied(recipe)
     said = tidy.explain_missing(f"{T1}/run_it002_class001.mrc")
     assert "keep.iterations" in said
-    assert f"delete the folder {T1} and run snakemake --forcerun {T1}/run_it005_data.star" in said
+    assert f"stacycle redo {T1}/run_it005_data.star" in said
     assert "choose an iteration whose maps are there (1, 4, 5)" in said
-    assert tidy.explain_missing(min(REFINED)).endswith(f"snakemake --forcerun {REFINE}/run_data.star.")
+    assert tidy.explain_missing(min(REFINED)).endswith(f"stacycle redo {REFINE}/run_data.star.")
 
 
 def test_a_file_that_cannot_be_removed_is_told_in_a_sentence(
@@ -331,5 +330,5 @@ def test_only_what_was_removed_here_is_explained(recipe: Recipe) -> None:
 
 def test_a_folder_that_was_made_again_has_nothing_to_explain(recipe: Recipe) -> None:
     tidied(recipe)
-    resume.move_aside(Path(T1), "previous")
+    history.move_aside(Path(T1), "previous")
     assert tidy.explain_missing(f"{T1}/run_it002_class001.mrc") == ""

@@ -116,7 +116,7 @@ def options(argv: list[str]) -> dict[str, str]:
 
 
 def subtomo(flags: dict[str, str]) -> None:
-    out, box, binning = flags["--o"], int(flags["--b"]), float(flags["--bin"])
+    out, box, binning = flags["--o"], int(flags.get("--crop", flags["--b"])), float(flags["--bin"])
     particles = read(flags["--p"])
     particles = particles["particles"] if isinstance(particles, dict) else particles
     tomograms = read(flags["--t"]).set_index("rlnTomoName")
@@ -235,11 +235,13 @@ def refine(flags: dict[str, str]) -> None:
 def class3d(flags: dict, particles: pd.DataFrame, optics: pd.DataFrame, files: tuple, box: int, pixel: float):
     """Iterations 0 to --iter of the tutorial's alignment (K = 1) or its classification."""
     tau, count = float(flags["--tau2_fudge"]), int(flags["--K"])
-    final = final_classes(len(particles), tau) if count > 1 else np.ones(len(particles), int)
+    final = final_classes(len(particles), tau).clip(max=count) if count > 1 else np.ones(len(particles), int)
     for iteration in range(int(flags["--iter"]) + 1):
         start = f"{flags['--o']}_it{iteration:03d}"
         classes = (
-            CLASSES if count > 1 else CLASSES.loc[[5]].assign(share=1.0, resolution=RESOLUTION[iteration])
+            CLASSES[:count]
+            if count > 1
+            else CLASSES.loc[[5]].assign(share=1.0, resolution=RESOLUTION[iteration])
         )
         names = [f"{start}_class{k:03d}.mrc" for k in range(1, count + 1)]
         for k, (name, resolution) in enumerate(zip(names, classes["resolution"], strict=True), 1):

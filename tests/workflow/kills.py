@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stacycle import history
+
 ROOT = Path(__file__).parents[2]
 PROGRAM = "-m staengine"
 RUNNER = ".snakemake/scripts/"
@@ -155,7 +157,7 @@ def job_records(results: Path) -> dict[str, dict]:
     return {
         str(path.parent.relative_to(results)): json.loads(path.read_text())
         for path in sorted(results.rglob("job.json"))
-        if not path.parent.name.endswith((".previous", ".failed"))
+        if not history.is_aside(path.parent)
     }
 
 

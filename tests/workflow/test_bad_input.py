@@ -240,7 +240,7 @@ def test_a_threshold_that_makes_an_empty_mask_is_refused_with_a_better_one(workp
 def test_a_program_that_fails_is_told_with_its_own_words_and_leaves_the_last_good_run(
     workplace: Workplace,
 ) -> None:
-    stacks = workplace.folder / "results/bin4/extract.previous/Subtomograms"
+    stacks = workplace.folder / "results/bin4/extract.previous1/Subtomograms"
     plans = [
         (
             {"exit": 1, "says": MPI_ABORT},
