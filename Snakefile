@@ -9,7 +9,16 @@ from snakemake.utils import min_version
 from stacycle import compute
 from stacycle.config import refuse_keys_twice, validate
 from stacycle.errors import UserError
-from stacycle.recipe import DECISIONS, INPUTS, STATE_FILE, SWEEPS, Recipe, variants
+from stacycle.recipe import (
+    DECIDED,
+    DECISIONS,
+    INPUTS,
+    STATE_FILE,
+    SWEEPS,
+    SWEPT,
+    Recipe,
+    variants,
+)
 from stacycle.inputs import tilt_series_of
 
 min_version("9.16")

@@ -1,9 +1,5 @@
 """What the rules of several steps share. Each function answers one question about the config."""
 
-# One run per value: named in the folder, not in the settings of a run.
-SWEPT = ("T", "classes")
-# Used by the decision, not by the runs.
-DECIDED = ("iteration", "variant")
 SHOWN_DECISIONS = (*DECISIONS, "mask")
 
 for note in recipe.notes():

@@ -115,11 +115,10 @@ def run(
     machine's GPUs. Nothing is looked at, and no table written, if no rule reads the data or runs a program.
     """
     remembered = Remembered(MEMORY)
-    used: dict[str, set[str]] = {}
-    for _, command in setup_check.commands(recipe, config, asked):
-        used.setdefault(command.program, set()).update(command.flags)
+    used = setup_check.flags(recipe, config, asked)
     if "inputs" in asked:  # which all that follows hangs on
-        used |= {program: set() for program in setup_check.programs(recipe, config) if program not in used}
+        whole = setup_check.programs(recipe, config, asked)
+        used |= {program: set() for program in whole if program not in used}
     if not used and "inputs" not in asked:
         return Report([])
     rows = list(_check_config(config, configfiles))
