@@ -7,8 +7,9 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 from stacycle import compute
-from stacycle.config import refuse_keys_twice, validate
+from stacycle.config import for_module, refuse_keys_twice, validate
 from stacycle.errors import UserError
+from stacycle.names import prepended
 from stacycle.recipe import (
     DECIDED,
     DECISIONS,
@@ -23,15 +24,18 @@ from stacycle.inputs import tilt_series_of
 
 min_version("9.16")
 
+HERE = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
 # The scripts find the library whichever environment runs them (--software-deployment-method conda).
-os.environ.update(PYTHONPATH=str(Path(workflow.basedir) / "src"))
+os.environ.update(PYTHONPATH=prepended(HERE / "src", os.environ.get("PYTHONPATH")))
 
 
 # The tutorial; a project's own --configfile is laid over it, key by key.
-configfile: Path(workflow.basedir) / "config/config.yaml"
+configfile: HERE / "config/config.yaml"
 
 
 try:
+    if workflow.modifier.is_module:
+        config = for_module(config, workflow.modifier.path_modifier.prefix)
     for configfile in workflow.configfiles:
         refuse_keys_twice(configfile)
     validate(config)

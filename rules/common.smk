@@ -1,5 +1,7 @@
 """What the rules of several steps share. Each function answers one question about the config."""
 
+# What the rules are called where the workflow is imported: use rule * from stacycle as sta_*.
+RENAMED = workflow.modifier.modify_rulename("*")
 SHOWN_DECISIONS = (*DECISIONS, "mask")
 
 for note in recipe.notes():

@@ -2,9 +2,10 @@
 
 from stacycle import command_lines, job
 
-wildcards = snakemake.wildcards
+folder = command_lines.folder_of(snakemake)
 gpus = command_lines.layout_of(snakemake).gpus
+engine = snakemake.config["engine"]
 
-with job.task(snakemake.log[0], f"{wildcards.round}/{snakemake.rule} {wildcards.variant}") as say:
-    argv, folder = command_lines.of_job("class3d", snakemake), command_lines.folder_of(snakemake)
-    job.run(argv, folder, engine=snakemake.config["engine"], makes=snakemake.output, say=say, gpus=gpus)
+with job.task(snakemake.log[0], " ".join(["/".join(folder.parts[1:-1]), folder.name])) as say:
+    argv = command_lines.of_job("class3d", snakemake, engine)
+    job.run(argv, folder, engine=engine, makes=snakemake.output, say=say, gpus=gpus)

@@ -4,11 +4,12 @@ from stacycle import command_lines, job
 
 folder = command_lines.folder_of(snakemake)
 is_variant = snakemake.wildcards.get("variant") is not None
+engine = snakemake.config["engine"]
 
 with (
     job.task(snakemake.log[0], "/".join(folder.parts[1:])) as say,
     job.may_fail(folder, snakemake.output, say, allowed=is_variant),
 ):
     job.need(snakemake.input)
-    argv = command_lines.of_job("cycle_reconstruct", snakemake)
-    job.run(argv, folder, engine=snakemake.config["engine"], makes=snakemake.output, say=say)
+    argv = command_lines.of_job("cycle_reconstruct", snakemake, engine)
+    job.run(argv, folder, engine=engine, makes=snakemake.output, say=say)

@@ -3,10 +3,11 @@
 from stacycle import command_lines, job
 
 folder = command_lines.folder_of(snakemake)
+engine = snakemake.config["engine"]
 
 with (
     job.task(snakemake.log[0], "/".join(folder.parts[1:])) as say,
     job.may_fail(folder, snakemake.output, say),
 ):
-    argv = command_lines.of_job("cycle_variant", snakemake)
-    job.run(argv, folder, engine=snakemake.config["engine"], makes=snakemake.output, say=say)
+    argv = command_lines.of_job("cycle_variant", snakemake, engine)
+    job.run(argv, folder, engine=engine, makes=snakemake.output, say=say)

@@ -2,9 +2,11 @@
 
 from stacycle import command_lines, job, star
 
+engine = snakemake.config["engine"]
+
 with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/extract") as say:
-    argv, folder = command_lines.of_job("extract", snakemake), command_lines.folder_of(snakemake)
-    job.run(argv, folder, engine=snakemake.config["engine"], makes=snakemake.output, say=say)
+    argv, folder = command_lines.of_job("extract", snakemake, engine), command_lines.folder_of(snakemake)
+    job.run(argv, folder, engine=engine, makes=snakemake.output, say=say)
     state = star.read_optimisation_set(snakemake.input.state[0])
     before, after = (
         len(star.read(path)["particles"]) for path in (state.particles, snakemake.output.particles)

@@ -2,6 +2,8 @@
 
 from stacycle import command_lines, job
 
+engine = snakemake.config["engine"]
+
 with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/reconstruct") as say:
-    argv, folder = command_lines.of_job("reconstruct", snakemake), command_lines.folder_of(snakemake)
-    job.run(argv, folder, engine=snakemake.config["engine"], makes=snakemake.output, say=say)
+    argv, folder = command_lines.of_job("reconstruct", snakemake, engine), command_lines.folder_of(snakemake)
+    job.run(argv, folder, engine=engine, makes=snakemake.output, say=say)

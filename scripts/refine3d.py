@@ -3,7 +3,8 @@
 from stacycle import command_lines, job
 
 gpus = command_lines.layout_of(snakemake, halves=True).gpus
+engine = snakemake.config["engine"]
 
 with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/refine3d") as say:
-    argv, folder = command_lines.of_job("refine3d", snakemake), command_lines.folder_of(snakemake)
-    job.run(argv, folder, engine=snakemake.config["engine"], makes=snakemake.output, say=say, gpus=gpus)
+    argv, folder = command_lines.of_job("refine3d", snakemake, engine), command_lines.folder_of(snakemake)
+    job.run(argv, folder, engine=engine, makes=snakemake.output, say=say, gpus=gpus)

@@ -162,13 +162,14 @@ def sweep_variant(
 # ---------------------------------------------------------------- of a job, from its files
 
 
-def of_job(script: str, job: Any) -> list[str]:
+def of_job(script: str, job: Any, engine: Settings) -> list[str]:
     """The command line of a job of Snakemake's (as its script or the DAG has it), from the files that are there.
 
-    `script` is the name of the script that runs it, without .py: a rule may have another name where it is imported.
+    `script` is the name of the script that runs it, without .py: a rule may have another name where it is imported;
+    `engine` is the config's section.
     UserError if a file that it follows from cannot be read, or no value follows from it.
     """
-    return _OF_SCRIPT[script](job)
+    return _OF_SCRIPT[script](job, engine)
 
 
 def runs_program(script: str) -> bool:
@@ -204,7 +205,7 @@ def mask_decision(job: Any) -> tuple[Decision, dict[str, Any]]:
     return decision, settings
 
 
-def _extract(job: Any) -> list[str]:
+def _extract(job: Any, _: Settings) -> list[str]:
     from stacycle import star
     from stacycle.state import series_pixel
 
@@ -215,7 +216,7 @@ def _extract(job: Any) -> list[str]:
     return extract(files, folder_of(job), box, params.binning, params.settings, job.threads)
 
 
-def _reconstruct(job: Any) -> list[str]:
+def _reconstruct(job: Any, _: Settings) -> list[str]:
     from stacycle.state import read_state
 
     params, state = job.params, read_state(job.input.state[0])
@@ -224,7 +225,7 @@ def _reconstruct(job: Any) -> list[str]:
     )
 
 
-def _cycle_reconstruct(job: Any) -> list[str]:
+def _cycle_reconstruct(job: Any, _: Settings) -> list[str]:
     from stacycle.state import read_state
 
     params, state = job.params, read_state(job.input.state[0])
@@ -232,11 +233,11 @@ def _cycle_reconstruct(job: Any) -> list[str]:
     return reconstruct(state.path, folder_of(job), box, 1, params.symmetry, params.settings, job.threads)
 
 
-def _classify(job: Any) -> list[str]:
+def _classify(job: Any, engine: Settings) -> list[str]:
     from stacycle.job import scratch_folder
     from stacycle.state import read_state, settle
 
-    params, engine, state = job.params, _engine(job), read_state(job.input.state[0])
+    params, state = job.params, read_state(job.input.state[0])
     return classify(
         _step(job),
         state.path,
@@ -251,17 +252,17 @@ def _classify(job: Any) -> list[str]:
     )
 
 
-def _mask(job: Any) -> list[str]:
+def _mask(job: Any, _: Settings) -> list[str]:
     decision, settings = mask_decision(job)
     threshold = decision.choice["threshold"]
     return mask(job.input.map, job.output.mask, threshold, settings, job.threads)
 
 
-def _refine3d(job: Any) -> list[str]:
+def _refine3d(job: Any, engine: Settings) -> list[str]:
     from stacycle.job import scratch_folder
     from stacycle.state import read_state, settle
 
-    params, engine, state = job.params, _engine(job), read_state(job.input.state[0])
+    params, state = job.params, read_state(job.input.state[0])
     return refine3d(
         state.files,
         str(job.input.reference),
@@ -275,11 +276,11 @@ def _refine3d(job: Any) -> list[str]:
     )
 
 
-def _postprocess(job: Any) -> list[str]:
+def _postprocess(job: Any, _: Settings) -> list[str]:
     return postprocess(job.input.half_maps[0], _listed(job.input.mask), folder_of(job), job.params.settings)
 
 
-def _sweep_variant(job: Any) -> list[str]:
+def _sweep_variant(job: Any, _: Settings) -> list[str]:
     from stacycle import maps
 
     params, files = job.params, job.input
@@ -296,7 +297,7 @@ def _sweep_variant(job: Any) -> list[str]:
     )
 
 
-_OF_SCRIPT: Mapping[str, Callable[[Any], list[str]]] = {
+_OF_SCRIPT: Mapping[str, Callable[[Any, Settings], list[str]]] = {
     "extract": _extract,
     "reconstruct": _reconstruct,
     "class3d": _classify,
@@ -316,11 +317,6 @@ def layout_of(job: Any, halves: bool = False) -> Layout:
 def _step(job: Any) -> str:
     """The step, or sweep, that a job makes one variant of."""
     return folder_of(job).parent.name
-
-
-def _engine(job: Any) -> Settings:
-    config = getattr(job, "config", None)
-    return (job.rule.workflow.config if config is None else config)["engine"]
 
 
 def _listed(files: Any) -> list[str]:

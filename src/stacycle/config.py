@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
 import re
@@ -46,6 +47,19 @@ def validate(config: dict[str, Any]) -> dict[str, Any]:
         _fill(settings, of_a_round["properties"])
     _refuse([problem for name, settings in rounds.items() for problem in _wrong_choices(name, settings)])
     return config
+
+
+def for_module(config: dict[str, Any], prefix: str | None) -> dict[str, Any]:
+    """The config of a workflow that imports this one, laid over the default; the importer's own stays as it is.
+
+    UserError for a `prefix` of all paths: STAR files name others by their paths from the project folder.
+    """
+    if prefix:
+        raise UserError(
+            "module: leave out prefix, as files name each other by their paths from the folder that Snakemake runs in; "
+            "give stacycle a folder of its own with --directory."
+        )
+    return copy.deepcopy(_laid_over(_read(DEFAULT), config))
 
 
 def table() -> str:

@@ -78,15 +78,18 @@ class Report:
             writer.writerows([row.level, row.checked, row.found, row.todo] for row in self.rows)
 
 
-def asked_by(whose: Iterable[Any]) -> Asked:
-    """What Snakemake's rules, or the rules of its jobs, ask for as the profile has it: rule -> GPUs, MPI ranks."""
-    return {getattr(one, "rule", one).name: _asked(one) for one in whose}
+def asked_by(whose: Iterable[Any], renamed: str = "*") -> Asked:
+    """What Snakemake's rules, or the rules of its jobs, ask for as the profile has it: rule -> GPUs, MPI ranks.
+
+    `renamed` is what a rule * is called where the workflow is imported.
+    """
+    named = ((names.own(getattr(one, "rule", one).name, renamed), one) for one in whose)
+    return {name: _asked(name, one) for name, one in named}
 
 
-def _asked(one: Any) -> dict[str, Any]:
+def _asked(name: str, one: Any) -> dict[str, Any]:
     resources = {name: _plain(value) for name, value in one.resources.items()}
-    halves = getattr(one, "rule", one).name == compute.TWO_HALVES
-    layout = compute.layout(resources, cores=1, halves=halves)
+    layout = compute.layout(resources, cores=1, halves=name == compute.TWO_HALVES)
     return {"gpu": layout.gpus, "ranks": layout.ranks, "launcher": layout.launcher}
 
 
