@@ -7,7 +7,8 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 from stacycle import compute
-from stacycle.config import for_module, refuse_keys_twice, validate
+from stacycle.config import for_module, notes, validate
+from stacycle.config_text import give_types
 from stacycle.errors import UserError
 from stacycle.names import prepended
 from stacycle.recipe import (
@@ -34,11 +35,11 @@ configfile: HERE / "config/config.yaml"
 
 
 try:
-    if workflow.modifier.is_module:
+    if workflow.modifier.is_main_snakefile():
+        give_types(config, workflow.config_settings.config)
+    else:
         config = for_module(config, workflow.modifier.path_modifier.prefix)
-    for configfile in workflow.configfiles:
-        refuse_keys_twice(configfile)
-    validate(config)
+    validate(config, workflow.configfiles)
     recipe = Recipe.from_config(config)
     site = compute.site_of(workflow)
 except UserError as error:

@@ -4,7 +4,8 @@
 RENAMED = workflow.modifier.modify_rulename("*")
 SHOWN_DECISIONS = (*DECISIONS, "mask")
 
-for note in recipe.notes():
+NOTES = [*recipe.notes(), *notes(config)]
+for note in NOTES:
     logger.warning(note)
 
 

@@ -48,9 +48,18 @@ _FAULTS = {
 }
 _UNITS = r"(å|a|å²|angstroms?|ångströms?|nm|px|pix|pixels?|°|deg|degrees?|e/å²|e/å\^2)"
 _NUMBER = re.compile(rf"([-+]?(?:\d[\d ',_]*)?\.?[\d ',_.]*\d\.?(?:e[-+]?\d+)?)\s*{_UNITS}?", re.IGNORECASE)
-_MINUS = str.maketrans("−–—", "---")  # noqa: RUF001
+_MINUS = str.maketrans("−–—", "---")
 _OCTAL, _SIXTIES = re.compile(r"[-+]?0[0-7_]+"), re.compile(r"[-+]?\d[\d_]*(:[0-5]?\d)+(\.[\d_]*)?")
-_WORDS = {"y": True, "yes": True, "true": True, "on": True, "n": False, "no": False, "false": False, "off": False}
+_WORDS = {
+    "y": True,
+    "yes": True,
+    "true": True,
+    "on": True,
+    "n": False,
+    "no": False,
+    "false": False,
+    "off": False,
+}
 _NOTHING = ("none", "null", "nil", "~", "")
 
 Valid = Callable[[Any], bool]
@@ -81,9 +90,9 @@ def _text(path: str | Path) -> str:
     except UnicodeDecodeError as error:
         before = data[: error.start].decode("utf-8", errors="replace")
         column = len(before) - before.rfind("\n")
-        said = f"a character is not in UTF-8 (byte 0x{data[error.start]:02x}); save the file as UTF-8"
+        said = f"byte 0x{data[error.start]:02x} is no character; save the file as UTF-8"
         line = before.count("\n") + 1
-        raise UserError(_at(path, data.decode("latin-1"), line, column, said)) from None
+        raise UserError(_at(path, "UTF-8", data.decode("latin-1"), line, column, said)) from None
 
 
 def _parsed(path: str | Path, text: str) -> Any:
@@ -114,11 +123,11 @@ def _fault(path: str | Path, text: str, error: yaml.YAMLError) -> str:
         if found := re.search(pattern, problem):
             said = words.format(*found.groups(""), context=context.line + 1 if context else line)
             break
-    return _at(path, text, line, column, f"is not valid YAML: {said}")
+    return _at(path, "valid YAML", text, line, column, said)
 
 
-def _at(path: str | Path, text: str, line: int, column: int, said: str) -> str:
-    """A sentence with the place, then the line and a caret under the column."""
+def _at(path: str | Path, what: str, text: str, line: int, column: int, said: str) -> str:
+    """A sentence that says where a file is not `what` it should be, then the line and a caret under the column."""
     lines = text.splitlines()
     if line > len(lines):  # the fault is that the file ends
         line, column = max(1, len(lines)), len(lines[-1]) + 1 if lines else 1
@@ -126,7 +135,8 @@ def _at(path: str | Path, text: str, line: int, column: int, said: str) -> str:
     start = max(0, column - 1 - _WIDEST // 2) if len(shown) > _WIDEST else 0
     end = "" if said.endswith("?") else "."
     caret = " " * (column - 1 - start) + "^"
-    return f"{path}, line {line}, column {column}: {said}{end}\n  {shown[start : start + _WIDEST]}\n  {caret}"
+    told = f"{path}: is not {what} in line {line}, column {column}: {said}{end}"
+    return f"{told}\n  {shown[start : start + _WIDEST]}\n  {caret}"
 
 
 def explain_to_snakemake() -> None:
@@ -142,7 +152,8 @@ def explain_to_snakemake() -> None:
             return load(path)
         except (WorkflowError, ValueError, OSError, RecursionError):
             try:
-                read(path)
+                if read(path) == {}:  # all of it is comments
+                    return {}
             except UserError as told:
                 raise WorkflowError(str(told)) from None
             raise
@@ -261,10 +272,22 @@ def _misread(value: Any, places: Places, keys: tuple) -> Iterator[str]:
         yield f"{key}: {raw} is not a finite number; write one, or null where the key allows it{place or ''}."
     elif isinstance(value, int | float) and place and place.plain and not isinstance(value, bool):
         raw = place.raw
-        if _OCTAL.fullmatch(raw) and int(raw.replace("_", ""), 8) == value:
-            yield f"{key}: YAML reads {raw} as the octal number {value}; write {int(raw, 10)}, or {value}{place}."
+        if _OCTAL.fullmatch(raw) and int(raw, 10) != value:
+            yield (
+                f"{key}: YAML reads {raw} as the octal number {value}; write {int(raw, 10)}, or {value}, or put a name "
+                f"in quotes{place}."
+            )
         elif _SIXTIES.fullmatch(raw):
             yield f"{key}: YAML reads {raw} as {value:g}, counted in sixties; write a plain number{place}."
+
+
+def numbered(config: Any, places: Places, keys: tuple = ()) -> Iterator[str]:
+    """Names that YAML made numbers of, in a config whose keys are known to be right otherwise."""
+    for name, inner in config.items() if isinstance(config, Mapping) else ():
+        if isinstance(name, int):
+            where = places.keys.get((*keys, str(name)), "")
+            yield f'{".".join(keys)}: YAML reads the name {name} as a number; put it in quotes: "{name}"{where}.'
+        yield from numbered(inner, places, (*keys, str(name)))
 
 
 def _key_as_written(name: Any, places: Places, keys: tuple) -> str:
@@ -289,6 +312,25 @@ def _made(value: Any) -> str:
     return value.isoformat() if isinstance(value, datetime.date) else str(value)
 
 
+def give_types(config: Any, given: Any) -> Any:
+    """The config with the values that came by --config as YAML reads them: Snakemake makes text of all within { }.
+
+    `given` is what Snakemake made of the command line.
+    """
+    if isinstance(given, Mapping):
+        for key, inner in given.items():
+            config[key] = give_types(config[key], inner)
+        return config
+    if isinstance(given, list | tuple):
+        return [give_types(one, one) for one in given]
+    if not isinstance(given, str):
+        return config
+    try:
+        return yaml.safe_load(given)
+    except yaml.YAMLError:
+        return given
+
+
 # ---------------------------------------------------------------- what was meant
 
 
@@ -298,19 +340,20 @@ def hint(value: Any, place: Place | None, valid: Valid, schema: Mapping[str, Any
     "; YAML reads 2.6e2 as text: write 260"; empty if no meaning is known.
     """
     raw = place.raw if place and place.raw else value if isinstance(value, str) else ""
+    read = _as_read(value, raw, place)
     for meant, written in _meanings(value, raw, valid, schema):
         if valid(meant):
-            return f"; {_as_read(value, raw, place)}write {written}"
-    return ""
+            return f"; {read + ': ' if read and not isinstance(meant, str) else ''}write {written}"
+    return "" if isinstance(value, str) or not read else f"; {read}"
 
 
 def _as_read(value: Any, raw: str, place: Place | None) -> str:
-    if isinstance(value, str) and raw:
+    if isinstance(value, str) and raw and raw.isprintable():
         if place and place.quoted:
-            return f'YAML reads "{raw}" as text, for its quotes: '
-        return f"YAML reads {raw} as text: " if any(c.isdigit() for c in raw) else ""
-    if place and place.plain and raw != _made(value) and not isinstance(value, list):
-        return f"YAML reads {raw or 'nothing'} as {_made(value)}: "
+            return f'YAML reads "{raw}" as text, for its quotes'
+        return f"YAML reads {raw} as text" if any(c.isdigit() for c in raw) else ""
+    if place and place.plain and raw != _made(value) and raw.isprintable() and not isinstance(value, list):
+        return f"YAML reads {raw or 'no value'} as {_made(value)}"
     return ""
 
 
@@ -347,7 +390,9 @@ def _meanings(value: Any, raw: str, valid: Valid, schema: Mapping[str, Any]) -> 
 
 def _item(one: Any, valid: Valid, schema: Mapping[str, Any]) -> Any:
     """What an item of a list may mean; itself, if it is right in a list."""
-    meanings = [one, *(meant for meant, _ in _meanings(one, "", valid, schema))] if isinstance(one, str) else [one]
+    meanings = (
+        [one, *(meant for meant, _ in _meanings(one, "", valid, schema))] if isinstance(one, str) else [one]
+    )
     if isinstance(one, float) and one.is_integer():
         meanings.append(int(one))
     return next((meant for meant in meanings if valid([meant])), one)
@@ -361,7 +406,10 @@ def _numbers(text: str, schema: Mapping[str, Any]) -> Iterator[int | float]:
     found = _NUMBER.fullmatch(plain)
     if not found:
         return
-    digits = re.sub(r"[ '_]", "", found[1])
+    grouped = re.split(r"[ '_]", found[1])
+    if any(len(re.match(r"\d*", group)[0]) != 3 for group in grouped[1:]):  # type: ignore[index]
+        return  # several numbers
+    digits = "".join(grouped)
     if "," in digits and "." in digits:
         digits = digits.replace(*((",", "") if digits.rfind(",") < digits.rfind(".") else (".", "")))
     if re.fullmatch(r"[-+]?\d{1,3}(,\d{3}){2,}", digits) or digits.count(",") > 1:
@@ -379,7 +427,9 @@ def _numbers(text: str, schema: Mapping[str, Any]) -> Iterator[int | float]:
 def _choices(schema: Mapping[str, Any]) -> list[str]:
     """The words that a schema allows."""
     parts = [schema, *schema.get("anyOf", [])]
-    return [one for part in parts for one in [*part.get("enum", []), part.get("const")] if isinstance(one, str)]
+    return [
+        one for part in parts for one in [*part.get("enum", []), part.get("const")] if isinstance(one, str)
+    ]
 
 
 def _shown(value: Any) -> str:

@@ -119,6 +119,8 @@ def _dag(workflow: Any, target: str) -> Any:
             forceall=workflow.dag_settings.forceall,
             forcerules=rules,
             forcefiles=files | more,
+            priorityfiles=set(),
+            priorityrules=set(),
             ignore_incomplete=True,
         )
         await dag.init()
