@@ -223,16 +223,9 @@ def _wrong_classes(name: str, settings: dict[str, Any]) -> Iterator[str]:
 
 def _effect(sweep: str, chosen: dict[str, Any]) -> list[str]:
     """What a variant asks of its program: settings that do nothing beside others are not among it."""
-    files = {
-        "state": "",
-        "half_maps": ["", ""],
-        "mask": "",
-        "postprocess": "",
-        "out": "",
-        "box": 0,
-        "threads": 1,
-    }
-    return {"ctfrefine": relion.refine_ctf, "polish": relion.polish}[sweep](**files, **chosen)
+    against: dict[str, Any] = {"state": "", "half_maps": ["", ""], "mask": "", "postprocess": "", "out": ""}
+    build: Callable[..., list[str]] = relion.refine_ctf if sweep == "ctfrefine" else relion.polish
+    return build(**against, box=0, threads=1, **chosen)
 
 
 def _wrong_cycle(where: str, settings: dict[str, Any]) -> Iterator[str]:
