@@ -1,9 +1,12 @@
 """Reconstruct the average at the particles' poses, with the box and binning of their images."""
 
 from stacycle import command_lines, job
+from stacycle.decisions.extent import check_diameter
 
 engine = snakemake.config["engine"]
 
 with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/reconstruct") as say:
     argv, folder = command_lines.of_job("reconstruct", snakemake, engine), command_lines.folder_of(snakemake)
     job.run(argv, folder, engine=engine, makes=snakemake.output, say=say)
+    if warning := check_diameter(snakemake.output.map, snakemake.config["particle"]["diameter"]):
+        say(f"Warning: {warning}")

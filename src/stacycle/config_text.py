@@ -43,7 +43,7 @@ _FAULTS = {
     r"found unknown escape character '?(.*?)'?$": "\\{0} means nothing within double quotes; write it in single quotes",
     r"found unhashable key|unacceptable key": "a key stands in brackets; put it in quotes",
     r"special characters are not allowed|unacceptable character": "there is a control character; take it out",
-    r"expected a single document": "a second document begins with ---; keep one",
+    r"another document": "a second document begins with ---; keep one",
     r"expected the node content": "a value is missing here; write one, or null",
 }
 _UNITS = r"(å|a|å²|angstroms?|ångströms?|nm|px|pix|pixels?|°|deg|degrees?|e/å²|e/å\^2)"
@@ -112,6 +112,8 @@ def _parsed(path: str | Path, text: str) -> Any:
 def _fault(path: str | Path, text: str, error: yaml.YAMLError) -> str:
     mark, context = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
     problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)
+    if "unexpected end of stream" in problem or "unexpected document" in problem:
+        mark = context or mark  # where the quote opens
     if mark is None:
         position = getattr(error, "position", 0)
         before = text[:position]

@@ -152,15 +152,13 @@ def _fate(
     job: Any, engine: Mapping[str, Any], before: Sequence[str], all_new: bool
 ) -> tuple[str, int | str | None]:
     """What comes of a job, given what comes of those before it that are run (`all_new`: these are all)."""
-    if not all(Path(file).exists() for file in job.input):
-        return RUNS, None
     script = Path(str(job.rule.script or "")).stem
     if not command_lines.runs_program(script):
         # A decision among runs of which some are as they were may be what it was.
         changed = {RUNS, GOES_ON} & set(before) if all_new else set()
         there = all(Path(file).exists() for file in job.output)
         return (OPEN if there and not changed else RUNS), None
-    if {RUNS, GOES_ON} & set(before):
+    if {RUNS, GOES_ON} & set(before) or not all(Path(file).exists() for file in job.input):
         return RUNS, None
     fate, start = _by_itself(script, job, engine)
     return (OPEN, None) if fate == KEPT and OPEN in before else (fate, start)

@@ -1,0 +1,89 @@
+"""Whether the average is as large as the config says the particle is."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+
+from stacycle import maps
+from stacycle.decisions.mask import SHARE, SIGMAS, coarser, distance, low_pass, otsu_level, solvent_level
+from stacycle.whole import write_json
+
+NOTE = "extent.json"
+LARGER = 1.05  # x the diameter: a box that follows from a diameter too small cuts the average off, so little is left
+SMALLER = 0.55  # x the diameter: an average's weak ends drown in noise
+COARSE = 12  # the box's width over the low-pass filter: a sixth of a particle that fills half of the box
+_WITHIN = 0.95  # x the box's radius: farther out a reconstruction is tapered
+_SOLVENT = 0.85
+_ONE_PIECE = 0.5  # of what is above the threshold: less is noise
+_OF_RADII = 99  # percent: a voxel that sticks out does not count
+
+
+def check_diameter(average: str | Path, diameter: float) -> str:
+    """A sentence if an average is of another size than the config's diameter (Å), else ""; noted beside the map."""
+    found = maps.header(average)
+    size = extent(np.asarray(maps.voxels(average), np.float32), found.pixel)
+    told = wrong_diameter(diameter, size, found.nx * found.pixel)
+    numbers = {"diameter": diameter, "extent": size if math.isfinite(size) else None, "warning": told}
+    write_json(Path(average).with_name(NOTE), numbers)
+    return told
+
+
+def noted(average: str | Path) -> str:
+    """The sentence that was noted beside an average; "" if there is none."""
+    try:
+        return str(json.loads(Path(average).with_name(NOTE).read_text())["warning"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def extent(density: np.ndarray, pixel_size: float) -> float:
+    """The longest extent in Å of the particle in an average (n, n, n); nan if it does not stand out of the noise.
+
+    Twice the distance, from its own centre, within which 99 % of its voxels lie: the largest piece above the solvent's
+    noise of the map, low-passed to a twelfth of the box.
+    """
+    from scipy import ndimage
+
+    width = len(density) * pixel_size
+    coarse = max(2.5 * pixel_size, width / COARSE)
+    smooth, pixel = coarser(low_pass(density, pixel_size, coarse), pixel_size, coarse)
+    from_centre = distance(len(smooth)) * pixel
+    values = smooth[from_centre < _SOLVENT * width / 2]
+    solvent, noise = solvent_level(values)
+    level = float(values[values > otsu_level(values)].mean())
+    threshold = max(solvent + SIGMAS * noise, solvent + SHARE * (level - solvent))
+    above = (smooth > threshold) & (from_centre < _WITHIN * width / 2)
+    pieces, count = ndimage.label(above)
+    if not count:
+        return math.nan
+    sizes = np.bincount(pieces.ravel())[1:]
+    if sizes.max() < _ONE_PIECE * sizes.sum():
+        return math.nan
+    voxels = np.argwhere(pieces == 1 + int(np.argmax(sizes))) * pixel
+    distances = np.linalg.norm(voxels - voxels.mean(axis=0), axis=1)
+    found = 2 * float(np.percentile(distances, _OF_RADII))
+    return found if found > coarse else math.nan
+
+
+def wrong_diameter(diameter: float, found: float, box: float) -> str:
+    """A sentence if an average's extent (Å; nan: not known) in a box (Å) does not fit the config's diameter; or ""."""
+    if found > LARGER * diameter:
+        least = "at least " if found > 0.5 * box else ""
+        return (
+            f"particle.diameter is {diameter:g} Å but the average extends to {least}{_rounded(found)} Å: give the "
+            "longest extent of the particle, unless that is a membrane or a neighbour; the box follows from it."
+        )
+    if found < SMALLER * diameter:
+        return (
+            f"particle.diameter is {diameter:g} Å but the average extends to {_rounded(found)} Å only: give the "
+            "longest extent of the particle, unless parts of it are too weak to be seen yet; boxes and masks follow from it."
+        )
+    return ""
+
+
+def _rounded(length: float) -> int:
+    return 10 * round(length / 10)
