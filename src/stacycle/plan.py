@@ -129,9 +129,7 @@ def _dag(workflow: Any, target: str) -> Any:
 
     async def whole() -> Any:
         dag = await build(set())
-        cut_off = {
-            file for job in dag.jobs if await workflow.persistence.incomplete(job) for file in job.output
-        }
+        cut_off = set(await dag.incomplete_files())
         return await build(cut_off) if cut_off else dag
 
     # In a thread of its own, for Snakemake's event loop runs in this one.

@@ -41,7 +41,7 @@ def mask_threshold(
             f"{key}: the map has no positive density inside {diameter:.0f} Å, so no mask can be made; is it "
             "empty, or is its contrast inverted?"
         )
-    solvent, noise = solvent_level(values)
+    solvent, noise = _solvent(values)
     split = otsu_level(values)
     level = float(values[values > split].mean())
     options = {
@@ -123,7 +123,7 @@ def distance(n: int) -> np.ndarray:
     return np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis[None, None] ** 2)
 
 
-def solvent_level(values: np.ndarray) -> tuple[float, float]:
+def _solvent(values: np.ndarray) -> tuple[float, float]:
     """Level and standard deviation of the solvent: the half-sample mode, and the spread below it."""
     ordered = np.sort(values)
     part = ordered
