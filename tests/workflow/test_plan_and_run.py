@@ -111,7 +111,7 @@ def test_after_a_whole_run_all_is_done_and_nothing_is_left(finished: Finished) -
     [
         (bin4(postprocess={"bfactor": -150}), {"postprocess"}),
         (bin4(mask={"extend": 5}), {"mask", "refine3d", "postprocess"}),
-        (bin4(class3d={"classes": [6, 5]}), {"class3d"}),
+        (bin4(class3d={"T": [1, 2]}), {"class3d"}),
     ],
 )
 def test_after_a_changed_key_that_is_planned_which_then_runs(
@@ -119,7 +119,7 @@ def test_after_a_changed_key_that_is_planned_which_then_runs(
 ) -> None:
     plan = finished.plan(change=change)
     assert plan.runs == runs
-    assert finished.run(change=change) == runs
+    assert runs <= finished.run(change=change) <= runs | plan.open
     assert finished.plan(change=change).not_done == set()
     finished.run()  # as it was
 
