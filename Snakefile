@@ -7,25 +7,39 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 from stacycle import compute
-from stacycle.config import refuse_keys_twice, validate
+from stacycle.config import for_module, notes, validate
+from stacycle.config_text import give_types
 from stacycle.errors import UserError
-from stacycle.recipe import DECISIONS, INPUTS, STATE_FILE, SWEEPS, Recipe, variants
+from stacycle.names import prepended
+from stacycle.recipe import (
+    DECIDED,
+    DECISIONS,
+    INPUTS,
+    STATE_FILE,
+    SWEEPS,
+    SWEPT,
+    Recipe,
+    variants,
+)
 from stacycle.inputs import tilt_series_of
 
 min_version("9.16")
 
+HERE = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
 # The scripts find the library whichever environment runs them (--software-deployment-method conda).
-os.environ.update(PYTHONPATH=str(Path(workflow.basedir) / "src"))
+os.environ.update(PYTHONPATH=prepended(HERE / "src", os.environ.get("PYTHONPATH")))
 
 
 # The tutorial; a project's own --configfile is laid over it, key by key.
-configfile: Path(workflow.basedir) / "config/config.yaml"
+configfile: HERE / "config/config.yaml"
 
 
 try:
-    for configfile in workflow.configfiles:
-        refuse_keys_twice(configfile)
-    validate(config)
+    if workflow.modifier.is_main_snakefile():
+        give_types(config, workflow.config_settings.config)
+    else:
+        config = for_module(config, workflow.modifier.path_modifier.prefix)
+    validate(config, workflow.configfiles)
     recipe = Recipe.from_config(config)
     site = compute.site_of(workflow)
 except UserError as error:

@@ -4,13 +4,12 @@ from functools import cache
 
 from stacycle import software
 
-# One run per value: named in the folder, not in the settings of a run.
-SWEPT = ("T", "classes")
-# Used by the decision, not by the runs.
-DECIDED = ("iteration", "variant")
+# What the rules are called where the workflow is imported: use rule * from stacycle as sta_*.
+RENAMED = workflow.modifier.modify_rulename("*")
 SHOWN_DECISIONS = (*DECISIONS, "mask")
 
-for note in recipe.notes():
+NOTES = [*recipe.notes(), *notes(config)]
+for note in NOTES:
     logger.warning(note)
 
 

@@ -12,7 +12,10 @@ rule plan:
     conda:
         "../envs/conda.yaml"
     params:
-        jobs=lambda wc: [asdict(job) for job in plan.jobs(workflow, recipe)],
+        jobs=lambda wc: [
+            asdict(job)
+            for job in plan.jobs(workflow, recipe, config["engine"], RENAMED)
+        ],
         limits=lambda wc: asdict(plan.limits(workflow)),
     message:
         "Plan the run"

@@ -15,7 +15,7 @@ onstart:
     report = preflight.run(
         config,
         recipe,
-        preflight.asked_by(workflow.dag.needrun_jobs()),
+        preflight.asked_by(workflow.dag.needrun_jobs(), RENAMED),
         configfiles=workflow.configfiles,
         local=workflow.local_exec,
         limit=site.limit,
@@ -34,7 +34,7 @@ rule preflight:
     conda:
         "../envs/conda.yaml"
     params:
-        asked=lambda wc: preflight.asked_by(workflow.rules),
+        asked=lambda wc: preflight.asked_by(workflow.rules, RENAMED),
         configfiles=[str(path) for path in workflow.configfiles],
         local=lambda wc: workflow.local_exec,
         limit=site.limit,

@@ -33,7 +33,7 @@ rule report:
     params:
         rounds=recipe.summary(),
         rungs=recipe.rungs(),
-        notes=recipe.notes(),
+        notes=NOTES,
         engine=config["engine"]["kind"],
     message:
         "Write the report"

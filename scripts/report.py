@@ -2,7 +2,17 @@
 
 from stacycle import job, report
 
-files = ("preflight", "particles", "decisions", "montages", "masks", "refined", "postprocess", "maps")
+files = (
+    "preflight",
+    "particles",
+    "averages",
+    "decisions",
+    "montages",
+    "masks",
+    "refined",
+    "postprocess",
+    "maps",
+)
 
 with job.task(snakemake.log[0], "report") as say:
     inputs = report.Inputs(

@@ -23,6 +23,8 @@ from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
+from stacycle.config_text import explain_to_snakemake
+
 __all__ = ["Executor", "ExecutorSettings", "common_settings", "job_name"]
 
 PREFIX = "sta"
@@ -33,6 +35,9 @@ ENDED = {"COMPLETED", "BOOT_FAIL", "CANCELLED", "DEADLINE", "FAILED", "OUT_OF_ME
 LOOKS = 3  # that do not find a job, until it counts as lost
 PATIENCE = 60  # s for an answer of squeue or sacct
 name: ContextVar[str] = ContextVar("name", default=PREFIX)  # of the job that a thread submits
+
+# Snakemake looks for its executors before it reads a config file: the one chance to say what is wrong in the file.
+explain_to_snakemake()
 
 
 class Executor(SlurmExecutor):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jsonschema
-import yaml
 
+from stacycle import relion
+from stacycle.config_text import Places, hint, misread, numbered, read
 from stacycle.errors import UserError
 from stacycle.recipe import SWEEPS, variants
 
@@ -23,21 +25,24 @@ def load(default: str | Path, *overlays: str | Path) -> dict[str, Any]:
     """The default config with each overlay laid over it, validated; UserError for a file that is not YAML."""
     config: dict[str, Any] = {}
     for path in (default, *overlays):
-        config = _laid_over(config, _read(path))
-    return validate(config)
+        config = _laid_over(config, read(path))
+    return validate(config, overlays)
 
 
-def validate(config: dict[str, Any]) -> dict[str, Any]:
+def validate(config: dict[str, Any], configfiles: Sequence[str | Path] = ()) -> dict[str, Any]:
     """Check a whole config, in place: rounds set to null go, what a round's steps leave out gets its default.
 
     The default's rounds come first, in its order, whatever the order in which an overlay names them.
-    UserError with one sentence per mistake, each naming the key with dots.
+    UserError with one sentence per mistake, each naming the key with dots, and where it stands in the `configfiles`.
     """
-    schema = _read(SCHEMA)
-    _refuse(_schema_problems(config, schema))
+    schema = read(SCHEMA)
+    places = Places([path for path in configfiles if Path(path).resolve() != DEFAULT.resolve()])
+    _refuse(list(misread(config, places)))
+    _refuse(_schema_problems(config, schema, places))
+    _refuse(list(numbered(config, places)))
     _refuse(list(_wrong_engine(config["engine"])))
     config["keep"] = _filled(config.get("keep"), schema["properties"]["keep"])
-    order = [*_read(DEFAULT)["rounds"], *config["rounds"]]
+    order = [*read(DEFAULT)["rounds"], *config["rounds"]]
     given = {name: settings for name, settings in config["rounds"].items() if settings is not None}
     rounds = config["rounds"] = {name: given[name] for name in dict.fromkeys(order) if name in given}
     _refuse([] if rounds else ["rounds: all are null; leave at least one round in the config."])
@@ -48,11 +53,77 @@ def validate(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
+def for_module(config: dict[str, Any], prefix: str | None) -> dict[str, Any]:
+    """The config of a workflow that imports this one, laid over the default; the importer's own stays as it is.
+
+    UserError for a `prefix` of all paths: STAR files name others by their paths from the project folder.
+    """
+    if prefix:
+        raise UserError(
+            "module: leave out prefix, as files name each other by their paths from the folder that Snakemake runs in; "
+            "give stacycle a folder of its own with --directory."
+        )
+    return copy.deepcopy(_laid_over(read(DEFAULT), config))
+
+
+def notes(config: dict[str, Any]) -> list[str]:
+    """What a validated config says without effect, or against itself though it could be meant: a sentence each."""
+    default, diameter = read(DEFAULT)["rounds"], config["particle"]["diameter"]
+    (of_a_round,) = read(SCHEMA)["properties"]["rounds"]["patternProperties"].values()
+    known = of_a_round["properties"]["steps"]["items"]["enum"]
+    autob_lowres = of_a_round["properties"]["postprocess"]["properties"]["autob_lowres"]["default"]
+    return [
+        note
+        for name, settings in config["rounds"].items()
+        for note in [
+            *_without_step(name, settings, default.get(name) or {}, known),
+            *_without_effect(name, settings, diameter, autob_lowres),
+        ]
+    ]
+
+
+def _without_step(
+    name: str, settings: dict[str, Any], default: dict[str, Any], known: Iterable[str]
+) -> Iterator[str]:
+    """Settings of steps that a round has not; the default's own do not count."""
+    for step in known:
+        if step in settings and step not in settings["steps"] and settings[step] != default.get(step):
+            yield (
+                f"rounds.{name}.{step}: has no effect, as {step} is not among the round's steps; add it to "
+                f"rounds.{name}.steps, or leave the settings out."
+            )
+
+
+def _without_effect(
+    name: str, settings: dict[str, Any], diameter: float, autob_lowres: float
+) -> Iterator[str]:
+    """What has no effect beside other settings of the round, or cuts into the particle; a default is not meant."""
+    steps = settings["steps"]
+    sharpened: dict[str, Any] = {"postprocess": settings["postprocess"]} if "postprocess" in steps else {}
+    if "cycle" in steps:
+        sharpened["cycle.postprocess"] = settings["cycle"]["postprocess"]
+    for where, chosen in sharpened.items():
+        if chosen["bfactor"] != "auto" and chosen["autob_lowres"] != autob_lowres:
+            yield (
+                f"rounds.{name}.{where}.autob_lowres: has no effect beside a bfactor of {chosen['bfactor']:g} Å²; it "
+                "belongs to bfactor: auto."
+            )
+    if "mask" in steps and not {"refine3d", "postprocess"} & set(steps[steps.index("mask") :]):
+        yield f"rounds.{name}.steps: the mask is used by no step after it; put mask before refine3d or postprocess."
+    for step in ("align", "class3d", "refine3d"):
+        wide: Any = settings[step]["mask_diameter"] if step in steps else "auto"
+        if wide != "auto" and wide < diameter:
+            yield (
+                f"rounds.{name}.{step}.mask_diameter: {wide:g} Å cuts into a particle of {diameter:g} Å "
+                "(particle.diameter); give more, or auto."
+            )
+
+
 def table() -> str:
     """Every key with its default and meaning as a Markdown table, for config/README.md."""
     rows = [
         f"| `{key}` | {_shown(node['default']) if 'default' in node else ''} | {node['description']} |"
-        for key, node in _leaves(_read(SCHEMA), "")
+        for key, node in _leaves(read(SCHEMA), "")
     ]
     return "\n".join(["| key | default | meaning |", "|---|---|---|", *rows])
 
@@ -60,20 +131,6 @@ def table() -> str:
 def _refuse(problems: list[str]) -> None:
     if problems:
         raise UserError("\n".join(problems))
-
-
-def _read(path: str | Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(Path(path).read_text())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path.") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path}: is not valid YAML{where} ({getattr(error, 'problem', error)}).") from None
-    if not isinstance(content or {}, dict):
-        raise UserError(f"{path}: must hold `key: value` lines.")
-    return content or {}
 
 
 def _laid_over(base: Any, overlay: Any) -> Any:
@@ -109,7 +166,7 @@ def _filled(value: Any, schema: dict[str, Any]) -> Any:
 
 def _wrong_engine(engine: dict[str, Any]) -> Iterator[str]:
     """What excludes each other in the section `engine`."""
-    for key in ("modules", "container"):
+    for key in ("bin", "modules", "container"):
         if engine[key] is not None and engine["kind"] == "embedded":
             yield f"engine.{key}: the embedded engine needs none; set engine.kind to relion, or leave it out."
     if engine["modules"] is not None and engine["container"] is not None:
@@ -132,8 +189,43 @@ def _wrong_choices(name: str, settings: dict[str, Any]) -> Iterator[str]:
                 f"{where}.iteration: {chosen['iteration']} comes after the last, {chosen['iterations']}; "
                 "choose an earlier one or raise iterations."
             )
+    for step in {"align", "refine3d"} & set(settings["steps"]):
+        where, chosen = f"rounds.{name}.{step}", settings[step]
+        if chosen["offset_step"] > chosen["offset_range"]:
+            yield (
+                f"{where}.offset_step: {chosen['offset_step']:g} px leads out of the range of "
+                f"{chosen['offset_range']:g} px that is searched; give a smaller one, or raise offset_range."
+            )
+    if "extract" in settings["steps"]:
+        crop, box = settings["extract"]["crop"], settings["box"]
+        if crop and box != "auto" and crop > box:
+            yield (
+                f"rounds.{name}.extract.crop: {crop} px is more than the box of {box}; give at most that, or null."
+            )
+    if {"class3d", "select"} <= set(settings["steps"]):
+        yield from _wrong_classes(name, settings)
     if "cycle" in settings["steps"]:
         yield from _wrong_cycle(f"rounds.{name}.cycle", settings["cycle"])
+
+
+def _wrong_classes(name: str, settings: dict[str, Any]) -> Iterator[str]:
+    """Classes to keep that no run of the classification has which can be chosen."""
+    runs, classes = variants(settings["class3d"]), settings["select"]["classes"]
+    if classes == "auto" or (chosen := settings["class3d"]["variant"]) not in ("auto", *runs):
+        return
+    most = int(max(K for run, (_, K) in runs.items() if chosen in ("auto", run)))
+    if wrong := [number for number in classes if number > most]:
+        yield (
+            f"rounds.{name}.select.classes: there is no class {', '.join(map(str, wrong))}, as class3d makes {most}; "
+            f"name some of 1 to {most}, or auto."
+        )
+
+
+def _effect(sweep: str, chosen: dict[str, Any]) -> list[str]:
+    """What a variant asks of its program: settings that do nothing beside others are not among it."""
+    against: dict[str, Any] = {"state": "", "half_maps": ["", ""], "mask": "", "postprocess": "", "out": ""}
+    build: Callable[..., list[str]] = relion.refine_ctf if sweep == "ctfrefine" else relion.polish
+    return build(**against, box=0, threads=1, **chosen)
 
 
 def _wrong_cycle(where: str, settings: dict[str, Any]) -> Iterator[str]:
@@ -141,11 +233,14 @@ def _wrong_cycle(where: str, settings: dict[str, Any]) -> Iterator[str]:
     for sweep in SWEEPS:
         seen: dict[str, str] = {}
         for variant, chosen in (settings[sweep] or {}).items():
-            what = json.dumps(chosen, sort_keys=True)
+            what = " ".join(_effect(sweep, chosen))
             if variant in ("before", "auto"):
                 yield f"{where}.{sweep}.{variant}: the name has a meaning of its own; give the variant another."
             if what in seen:
-                yield f"{where}.{sweep}: {variant} is the same as {seen[what]}; change one, or leave it out with null."
+                yield (
+                    f"{where}.{sweep}: {variant} is the same as {seen[what]} in all that has an effect; change one, or "
+                    "leave it out with null."
+                )
             if sweep == "ctfrefine" and not chosen["defocus"] and not chosen["scale"]:
                 yield f"{where}.{sweep}.{variant}: refines neither defocus nor scale; turn one on, or leave it out."
             seen.setdefault(what, variant)
@@ -160,42 +255,43 @@ def _wrong_cycle(where: str, settings: dict[str, Any]) -> Iterator[str]:
 
 def refuse_keys_twice(path: str | Path) -> None:
     """UserError for a key that stands twice in one block of a YAML file: YAML would silently take the last."""
-    tree = yaml.compose(Path(path).read_text())
-    _refuse([f"{path}: {key} stands there twice; keep one of the two." for key in _keys_twice(tree, "")])
+    Places([path])
 
 
-def _keys_twice(node: yaml.Node | None, prefix: str) -> Iterator[str]:
-    if isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            yield from _keys_twice(item, prefix)
-    if isinstance(node, yaml.MappingNode):
-        seen = set()
-        for key, value in node.value:
-            if key.value in seen:
-                yield f"{prefix}{key.value}"
-            seen.add(key.value)
-            yield from _keys_twice(value, f"{prefix}{key.value}.")
-
-
-def _schema_problems(config: dict[str, Any], schema: dict[str, Any]) -> list[str]:
+def _schema_problems(config: dict[str, Any], schema: dict[str, Any], places: Places) -> list[str]:
     as_json = json.loads(json.dumps(config, default=str))  # YAML knows more kinds of keys and values
-    errors = jsonschema.Draft202012Validator(schema).iter_errors(as_json)
-    return [sentence for error in sorted(errors, key=lambda e: e.json_path) for sentence in _sentences(error)]
+    errors = _Validator(schema).iter_errors(as_json)
+    return [
+        sentence
+        for error in sorted(errors, key=lambda e: e.json_path)
+        for sentence in _sentences(error, places)
+    ]
 
 
-def _sentences(error: jsonschema.ValidationError) -> Iterator[str]:
-    parts = [part + 1 if isinstance(part, int) else part for part in error.absolute_path]
+# 25.0 is no whole number: it would be one in a file's name.
+_Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    ),
+)
+
+
+def _sentences(error: jsonschema.ValidationError, places: Places) -> Iterator[str]:
+    keys = tuple(error.absolute_path)
+    parts = [part + 1 if isinstance(part, int) else part for part in keys]
     schema: dict[str, Any] = error.schema  # type: ignore[assignment]
+    instance: Any = error.instance
     if error.validator == "additionalProperties":
         known = schema.get("properties", {})
-        for key in sorted(_unknown(error.instance, schema)):
+        for key in sorted(_unknown(instance, schema)):
             close = difflib.get_close_matches(key, known, n=1)
-            hint = (
+            advice = _split_key(key, instance[key], known) or (
                 f"did you mean {close[0]}?"
                 if close
                 else f"known here: {', '.join(known) or 'names in letters'}."
             )
-            yield f"{_dotted(*parts, key)}: unknown key; {hint}"
+            yield f"{_dotted(*parts, key)}: unknown key; {advice}{places.where(*keys, key)}"
     elif error.validator == "minProperties":
         yield f"{_dotted(*parts)}: is empty; give at least one setting, or leave it out with null."
     elif error.validator == "required":
@@ -203,7 +299,29 @@ def _sentences(error: jsonschema.ValidationError) -> Iterator[str]:
         yield f"{_dotted(*parts, key)}: missing; give {_expected(schema['properties'][key])}."
     else:
         meaning = f" ({schema['description'].rstrip('.')})" if "description" in schema else ""
-        yield f"{_dotted(*parts)}: {_shown(error.instance)} is not {_expected(schema)}{meaning}."
+        told = f"{_dotted(*parts)}: {_shown(instance)} is not {_expected(schema)}{meaning}"
+        meant = _missing_colon(instance, schema) or hint(
+            instance, places.values.get(keys), _Validator(schema).is_valid, schema
+        )
+        yield f"{told}{meant}{places.where(*keys)}."
+
+
+def _split_key(key: str, value: Any, known: Iterable[str]) -> str:
+    """What to do about a key that is one only because of a comma or a missing blank; empty for any other."""
+    name, colon, rest = key.partition(":")
+    if colon and name in known and value is None:
+        return f"put a blank after the colon: {name}: {rest.strip()}."
+    if key.isdigit() and value is None:
+        return "it comes after a comma; write a number with a decimal point."
+    return ""
+
+
+def _missing_colon(value: Any, schema: dict[str, Any]) -> str:
+    """What to do about text that would be a key and its value with a colon and a blank; empty for any other."""
+    found = re.fullmatch(r"(\w+)\s*[:=]?\s*(\S.*)", value) if isinstance(value, str) else None
+    if found and found[1] in schema.get("properties", {}):
+        return f"; write it as {found[1]}: {found[2]}"
+    return ""
 
 
 def _unknown(instance: Any, schema: dict[str, Any]) -> list[str]:

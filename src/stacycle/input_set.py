@@ -182,8 +182,8 @@ def _check_optics(path: str, table: pd.DataFrame, found: Findings) -> None:
             if len(values := of_group[label].unique()) > 1:
                 seen = some(map("{:g}".format, values))
                 found.problems.append(
-                    f"{path}: the tomograms of optics group {group} have {label} {seen}, of which RELION takes the first "
-                    "for all; correct it, or give them groups of their own (rlnOpticsGroupName)."
+                    f"{path}: the tomograms of optics group {group} have {label} {seen}, of which RELION takes the "
+                    "first for all; correct it, or give them groups of their own (rlnOpticsGroupName)."
                 )
 
 

@@ -8,7 +8,9 @@ and CTF refinement and polishing write each tilt series under its old path in th
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 
 LONGEST = 150  # characters; file systems take 255, of which RELION and a set's name in front use some
 _DEEPEST = 20  # folders in a path that RELION looks for a job's folder in
@@ -64,3 +66,17 @@ def has_no_controls(text: str) -> bool:
 def written_again_as(path: str) -> str:
     """The path below its own folder under which RELION writes a tilt series anew: without a job's folder in front."""
     return _RELION_JOB.sub("", path)
+
+
+def prepended(folder: str | Path, paths: str | None) -> str:
+    """A search path, such as PYTHONPATH, with a folder before all others, once."""
+    others = [path for path in (paths or "").split(os.pathsep) if path and path != str(folder)]
+    return os.pathsep.join([str(folder), *others])
+
+
+def own(rule: str, renamed: str) -> str:
+    """The workflow's own name of a rule, if where it is imported the rule * is called `renamed` (sta_*)."""
+    before, star, after = renamed.partition("*")
+    if not star:
+        return rule
+    return rule.removeprefix(before).removesuffix(after)

@@ -1,25 +1,35 @@
 """The plan before the run: the jobs of a whole run, where each goes and what it may take. Nothing is run.
 
-The jobs are found by following the rules back from the final target, and what each asks for is evaluated by Snakemake
-itself, so that the plan cannot differ from the run. (The DAG of `snakemake plan` holds no other job than `plan`.)
+The jobs are found by following the rules back from the final target, what each asks for is evaluated by Snakemake
+itself, and which of them would run is what its own DAG of that target says, so that the plan cannot differ from the
+run. (The DAG of `snakemake plan` holds no other job than `plan`.) A job that would run may find that its result is
+there already, or go on where it was cut off: that is asked of `resume`, as the job will ask.
 """
 
 from __future__ import annotations
 
+import asyncio
+import os
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from stacycle import compute, disk, preflight
+from stacycle import command_lines, compute, disk, fingerprint, names, preflight, resume
+from stacycle.command import Command
 from stacycle.errors import UserError
+from stacycle.job import read_record
 from stacycle.recipe import Recipe
 from stacycle.remembered import Remembered
 
 HERE = "here"
+# What comes of a job that Snakemake runs: its program runs, from the beginning or where it was cut off; or it finds the
+# result there as it would be made; or that hangs on a decision that is made anew before it.
+RUNS, GOES_ON, KEPT, OPEN = "runs", "goes on", "kept", "open"
 _HEAD = (
     ["", "", "", "", "", "", "ranks x", "", "wall"],
     ["round", "step", "jobs", "done", "where", "GPUs", "threads", "memory", "time"],
@@ -35,7 +45,8 @@ class Job:
 
     `where` is its queue, or HERE. It has `cores` in all, and `threads` for each of `ranks` that computes; `memory` in
     MB and `minutes` are None if no limit is known. `short`: a decision or a report, made in seconds beside Snakemake.
-    `done`: all its files are there.
+    `done`: Snakemake would not run it. Of one that it would run, `fate` is what comes of that (RUNS, ...), and `start`
+    what it goes on from; `name` is its folder's.
     """
 
     rule: str
@@ -49,6 +60,9 @@ class Job:
     minutes: int | None = None
     short: bool = False
     done: bool = False
+    fate: str = RUNS
+    start: int | str | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,14 +79,104 @@ class Limits:
 # ---------------------------------------------------------------- what Snakemake's rules say
 
 
-def jobs(workflow: Any, recipe: Recipe) -> list[Job]:
-    """All jobs of a run in which nothing is done yet, round by round, each after what it needs.
+def jobs(workflow: Any, recipe: Recipe, engine: Mapping[str, Any], renamed: str = "*") -> list[Job]:
+    """All jobs of a whole run, done or not, round by round, each after what it needs.
 
-    `workflow` is Snakemake's, when all rules are known.
+    `workflow` is Snakemake's, when all rules are known, `engine` the config's section; `renamed` is what a rule * is
+    called where it is imported.
     """
-    rounds = ["", *recipe.rounds]
-    found = [_job(workflow, *one) for one in _followed(workflow) if one[0].output]
+    rounds, target = ["", *recipe.rounds], renamed.replace("*", "all")
+    fates = _fates(_dag(workflow, target), engine)
+    found = [
+        _job(workflow, *one, renamed, fates.get(_key(one[0].name, one[1])))
+        for one in _followed(workflow, target)
+        if one[0].output
+    ]
     return sorted(found, key=lambda job: rounds.index(job.round))
+
+
+def _key(rule: str, wildcards: Mapping[str, str]) -> _Key:
+    return rule, tuple(sorted(wildcards.items()))
+
+
+def _dag(workflow: Any, target: str) -> Any:
+    """Snakemake's DAG of a run to the target with the options that it was called with.
+
+    What was cut off runs again, with --rerun-incomplete or without (then a run asks for it).
+    """
+    from snakemake.dag import DAG  # which can only be imported where Snakemake is
+
+    forced = workflow.dag_settings.forcerun
+    rules = {workflow.get_rule(name) for name in forced if workflow.is_rule(name)}
+    files = {os.path.relpath(name) for name in forced if not workflow.is_rule(name)}
+
+    async def build(more: set[str]) -> Any:
+        dag = DAG(
+            workflow,
+            workflow.rules,
+            targetfiles=set(),
+            targetrules={workflow.get_rule(target)},
+            forceall=workflow.dag_settings.forceall,
+            forcerules=rules,
+            forcefiles=files | more,
+            priorityfiles=set(),
+            priorityrules=set(),
+            ignore_incomplete=True,
+        )
+        await dag.init()
+        await dag.update_checkpoint_dependencies()
+        return dag
+
+    async def whole() -> Any:
+        dag = await build(set())
+        cut_off = set(await dag.incomplete_files())
+        return await build(cut_off) if cut_off else dag
+
+    # In a thread of its own, for Snakemake's event loop runs in this one.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, whole()).result()
+
+
+def _fates(dag: Any, engine: Mapping[str, Any]) -> dict[_Key, tuple[str, int | str | None]]:
+    """What comes of each job that the DAG would run, and what it goes on from."""
+    found: dict[Any, tuple[str, int | str | None]] = {}
+    for job in (job for level in dag.toposorted() for job in level if dag.needrun(job)):
+        before = [found[one][0] for one in dag.dependencies[job] if one in found]
+        found[job] = _fate(job, engine, before, all_new=len(before) == len(dag.dependencies[job]))
+    return {_key(job.rule.name, job.wildcards_dict): fate for job, fate in found.items()}
+
+
+def _fate(
+    job: Any, engine: Mapping[str, Any], before: Sequence[str], all_new: bool
+) -> tuple[str, int | str | None]:
+    """What comes of a job, given what comes of those before it that are run (`all_new`: these are all)."""
+    script = Path(str(job.rule.script or "")).stem
+    if not command_lines.runs_program(script):
+        # A decision among runs of which some are as they were may be what it was.
+        changed = {RUNS, GOES_ON} & set(before) if all_new else set()
+        there = all(Path(file).exists() for file in job.output)
+        return (OPEN if there and not changed else RUNS), None
+    if {RUNS, GOES_ON} & set(before) or not all(Path(file).exists() for file in job.input):
+        return RUNS, None
+    fate, start = _by_itself(script, job, engine)
+    return (OPEN, None) if fate == KEPT and OPEN in before else (fate, start)
+
+
+def _by_itself(script: str, job: Any, engine: Mapping[str, Any]) -> tuple[str, int | str | None]:
+    """What comes of a job that runs a program, if its inputs stay as they are."""
+    folder = command_lines.folder_of(job)
+    if not folder.is_dir():
+        return RUNS, None
+    try:
+        command = Command.of(command_lines.of_job(script, job, engine))
+        record = read_record(folder)
+        digests = fingerprint.Digests(record.get("digests"))
+        prints = fingerprint.take(command, folder, engine["kind"], digests)
+        makes = [job.output.mask] if script == "mask" else job.output
+        found = resume.plan(command, folder, record, prints, makes)
+    except UserError:  # the run will say it
+        return RUNS, None
+    return {"keep": KEPT, "continue": GOES_ON, "fresh": RUNS}[found.action], found.start
 
 
 def limits(workflow: Any) -> Limits:
@@ -82,19 +186,19 @@ def limits(workflow: Any) -> Limits:
     return Limits(_scheduler(workflow), numbers.get("_cores"), numbers.get("gpu"), numbers.get("_nodes"))
 
 
-def _followed(workflow: Any) -> list[tuple[Any, dict[str, str], Any]]:
+def _followed(workflow: Any, target: str) -> list[tuple[Any, dict[str, str], Any]]:
     """(rule, wildcards, input files) of the final target and all that it needs, each after what it needs."""
 
     @cache
     def maker(file: str) -> _Key | None:
         for rule in workflow.rules:
             if rule.is_producer(file):
-                return rule.name, tuple(sorted(rule.get_wildcards(file).items()))
+                return _key(rule.name, rule.get_wildcards(file))
         return None
 
     files: dict[_Key, Any] = {}
     needs: dict[_Key, list[_Key]] = {}
-    waiting: list[_Key] = [(workflow.default_target, ())]
+    waiting: list[_Key] = [(target, ())]
     while waiting:
         job = waiting.pop()
         if job not in needs:
@@ -107,18 +211,30 @@ def _followed(workflow: Any) -> list[tuple[Any, dict[str, str], Any]]:
     ]
 
 
-def _job(workflow: Any, rule: Any, wildcards: dict[str, str], files: Any) -> Job:
+def _job(
+    workflow: Any,
+    rule: Any,
+    wildcards: dict[str, str],
+    files: Any,
+    renamed: str,
+    fate: tuple[str, int | str | None] | None,
+) -> Job:
+    """A job, as Snakemake will ask for it; `fate` is what comes of it and what it goes on from, None if it is done."""
+    own_name = names.own(rule.name, renamed)
     job = Job(
-        rule=rule.name,
+        rule=own_name,
         round=wildcards.get("round", ""),
         short=rule.name in workflow._localrules,
-        done=all(Path(file).exists() for file in rule.expand_output(wildcards)[0]),
+        done=fate is None,
+        fate=RUNS if fate is None else fate[0],
+        start=fate[1] if fate else None,
+        name="/".join(part for key, part in wildcards.items() if key in ("cycle", "sweep", "variant")),
     )
     if job.short:
         return job
     asked = dict(rule.expand_resources(wildcards, files, 1, skip_evaluation=_UNUSED).items())
     cores, memory, minutes = asked["_cores"], asked.get("mem_mb"), asked.get("runtime")
-    layout = compute.layout(asked, cores, halves=rule.name == compute.TWO_HALVES)
+    layout = compute.layout(asked, cores, halves=own_name == compute.TWO_HALVES)
     return replace(
         job,
         where=HERE if workflow.is_local(rule) else _queue(asked) or _scheduler(workflow),
@@ -188,7 +304,7 @@ def _table(jobs: Sequence[Job]) -> str:
     alike: dict[Job, list[Job]] = {}
     for job in jobs:
         if not job.short:
-            alike.setdefault(replace(job, done=False), []).append(job)
+            alike.setdefault(replace(job, done=False, fate=RUNS, start=None, name=""), []).append(job)
     lines, rounds = [*_HEAD], [""]
     for one, some in alike.items():
         cells = [one.rule, *_counts(some), one.where, str(one.gpus or "-"), f"{one.ranks} x {one.threads}"]
@@ -234,9 +350,10 @@ def _wrapped(text: str, width: int) -> str:
 
 def _sums(jobs: Sequence[Job]) -> Iterator[str]:
     """What is left to do, and the most that it can take."""
-    left = [job for job in jobs if not job.done]
-    if not left:
-        yield "Nothing is left to do: all files are there."
+    started = [job for job in jobs if not job.done]
+    left = [job for job in started if job.fate in (RUNS, GOES_ON) or job.short]
+    if not started:
+        yield "Nothing is left to do."
         return
     long = [job for job in left if not job.short]
     on_gpus = sum(job.gpus > 0 for job in long)
@@ -244,6 +361,7 @@ def _sums(jobs: Sequence[Job]) -> Iterator[str]:
         f"Left to do: {_counted(len(left), 'job')}, {on_gpus} on GPUs, {len(long) - on_gpus} on CPUs, "
         f"{len(left) - len(long)} short here."
     )
+    yield from _fates_told([job for job in started if not job.short])
     timed = [(job, job.minutes / 60) for job in long if job.minutes is not None]
     gpu_hours = sum(job.gpus * hours for job, hours in timed)
     core_hours = sum(job.cores * hours for job, hours in timed)
@@ -255,6 +373,31 @@ def _sums(jobs: Sequence[Job]) -> Iterator[str]:
         yield f"Not counted in these: {_counted(untimed, 'job')} without a wall time."
     if any(job.ranks > 1 for job in long):
         yield "Of a job's MPI ranks one leads the others and computes nothing itself."
+
+
+def _fates_told(started: Sequence[Job]) -> Iterator[str]:
+    """What the jobs that do not begin anew find or go on from."""
+    for job in started:
+        if job.fate == GOES_ON:
+            what = f"iteration {job.start}" if isinstance(job.start, int) else job.start
+            yield f"{_called(job)} goes on from {what}."
+    if kept := [job for job in started if job.fate == KEPT]:
+        yield f"Kept, as nothing has changed in them: {_counted(len(kept), 'job')} ({_listed(kept)})."
+    if still_open := [job for job in started if job.fate == OPEN]:
+        yield (
+            f"Not counted, as they run only if a decision, or the inputs, made anew come out otherwise: "
+            f"{_counted(len(still_open), 'job')} ({_listed(still_open)})."
+        )
+
+
+def _called(job: Job) -> str:
+    return " ".join(part for part in (job.round, job.rule, job.name) if part)
+
+
+def _listed(some: Sequence[Job]) -> str:
+    """Names of steps, each once, the first few."""
+    called = list(dict.fromkeys(f"{job.round} {job.rule}".strip() for job in some))
+    return ", ".join(called[:6]) + (f" and {len(called) - 6} more steps" if len(called) > 6 else "")
 
 
 def _side_by_side(limits: Limits) -> str:
@@ -286,6 +429,6 @@ def _next(limits: Limits) -> str:
         [
             "To change where steps go, in the profile (profiles/README.md has all keys):",
             *(f"  {whose:12}  {key}" for whose, key in keys),
-            "Done: a job's files are there. What exactly would run, and why: snakemake -n.",
+            "Done: it would not run again. Why a job would: snakemake -n.",
         ]
     )

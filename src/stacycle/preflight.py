@@ -21,10 +21,11 @@ from typing import Any
 
 import yaml
 
-from stacycle import compute, disk, lineage, names, setup_check
+from stacycle import compute, disk, geometry, lineage, names, setup_check
 from stacycle.config import DEFAULT
 from stacycle.errors import UserError
 from stacycle.findings import DUPLICATES, Findings
+from stacycle.limits import FEWEST_PER_CLASS
 from stacycle.recipe import Recipe, variants
 from stacycle.remembered import Remembered
 from stacycle.setup_check import FINE, PROBLEM, WARNING, Asked, Row, told
@@ -33,8 +34,8 @@ RESULTS = "results"
 TABLE = f"{RESULTS}/preflight.tsv"
 MEMORY = f"{RESULTS}/.preflight.json"
 FEWEST_TILTS = 10  # a tilt series with fewer was hardly meant
-FEWEST_PER_CLASS = 25  # particles; fewer make no map that tells a class
 FEWEST_PER_HALF = 25  # particles; fewer make no FSC that means anything
+FINER = 0.9  # x Nyquist: less is no rounding
 _MOST_PROBLEMS = 50  # shown at once
 _HEAD = Row("", "checked", "found", "what to do")
 _ORDER = (PROBLEM, WARNING, FINE)
@@ -80,15 +81,18 @@ class Report:
             writer.writerows([row.level, row.checked, row.found, row.todo] for row in self.rows)
 
 
-def asked_by(whose: Iterable[Any]) -> Asked:
-    """What Snakemake's rules, or the rules of its jobs, ask for as the profile has it: rule -> GPUs, MPI ranks."""
-    return {getattr(one, "rule", one).name: _asked(one) for one in whose}
+def asked_by(whose: Iterable[Any], renamed: str = "*") -> Asked:
+    """What Snakemake's rules, or the rules of its jobs, ask for as the profile has it: rule -> GPUs, MPI ranks.
+
+    `renamed` is what a rule * is called where the workflow is imported.
+    """
+    named = ((names.own(getattr(one, "rule", one).name, renamed), one) for one in whose)
+    return {name: _asked(name, one) for name, one in named}
 
 
-def _asked(one: Any) -> dict[str, Any]:
+def _asked(name: str, one: Any) -> dict[str, Any]:
     resources = {name: _plain(value) for name, value in one.resources.items()}
-    halves = getattr(one, "rule", one).name == compute.TWO_HALVES
-    layout = compute.layout(resources, cores=1, halves=halves)
+    layout = compute.layout(resources, cores=1, halves=name == compute.TWO_HALVES)
     return {"gpu": layout.gpus, "ranks": layout.ranks, "launcher": layout.launcher}
 
 
@@ -117,11 +121,10 @@ def run(
     machine's GPUs. Nothing is looked at, and no table written, if no rule reads the data or runs a program.
     """
     remembered = Remembered(MEMORY)
-    used: dict[str, set[str]] = {}
-    for _, command in setup_check.commands(recipe, config, asked):
-        used.setdefault(command.program, set()).update(command.flags)
+    used = setup_check.flags(recipe, config, asked)
     if "inputs" in asked:  # which all that follows hangs on
-        used |= {program: set() for program in setup_check.programs(recipe, config) if program not in used}
+        whole = setup_check.programs(recipe, config, asked)
+        used |= {program: set() for program in whole if program not in used}
     if not used and "inputs" not in asked:
         return Report([])
     rows = list(_check_config(config, configfiles))
@@ -253,6 +256,7 @@ def _check_numbers(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str
     """Tilts and particles enough, and a particle that fits."""
     tomograms, count = facts["tomograms"], facts["particles"]
     fewest = max(FEWEST_TILTS, median(one["tilts"] for one in tomograms) / 2)
+    yield from _check_sizes(config, recipe, facts)
     if few := [one for one in tomograms if one["tilts"] < fewest]:
         listed = ", ".join(f"{one['name']} ({one['tilts']})" for one in few[:4])
         more = f" and {len(few) - 4} more" if len(few) > 4 else ""
@@ -282,6 +286,58 @@ def _check_numbers(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str
             yield Row(
                 PROBLEM, "particles", found, "set particle.duplicates: keep_one, or remove one of each pair"
             )
+
+
+def _check_sizes(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str, Any]) -> Iterator[Row]:
+    """What a round is asked for that images of its pixel size and box cannot give."""
+    series_pixel, diameter = facts["pixel_size"], config["particle"]["diameter"]
+    tilts = max(one["tilts"] for one in facts["tomograms"])
+    for name, round_ in recipe.rounds.items():
+        pixel = series_pixel * round_["binning"]
+        try:
+            box = geometry.box(diameter, pixel) if round_["box"] == "auto" else int(round_["box"])
+        except UserError:  # which is told elsewhere
+            continue
+        yield from _check_box(f"rounds.{name}.box", box, pixel, diameter)
+        for step in round_["steps"]:
+            given, where = recipe.settings(name, step), f"rounds.{name}.{step}"
+            yield from _check_filters(where, given, pixel)
+            mask = given.get("mask_diameter", "auto")
+            if mask != "auto" and mask > box * pixel:
+                found = f"{where}.mask_diameter, {mask:g} Å, is more than the box of {box} px, {box * pixel:.0f} Å"
+                yield Row(WARNING, "config", found, "give less, a larger box, or auto")
+            if step == "extract" and given["min_frames"] > tilts:
+                found = f"{where}.min_frames, {given['min_frames']}, is more than the {tilts} tilts that there are"
+                yield Row(PROBLEM, "config", found, "no particle would be left: lower it")
+            if step == "extract" and (given["crop"] or 0) > box:
+                found = f"{where}.crop, {given['crop']} px, is more than the box of {box} px"
+                yield Row(PROBLEM, "config", found, "give less, or null")
+            if step == "cycle":
+                for part in ("mask", "postprocess"):
+                    yield from _check_filters(f"{where}.{part}", given[part], series_pixel)
+                if given["box"] != "auto":
+                    yield from _check_box(f"{where}.box", given["box"], series_pixel, diameter)
+
+
+def _check_box(where: str, box: int, pixel: float, diameter: float) -> Iterator[Row]:
+    if box * pixel < diameter:
+        found = f"{where}, {box} px of {pixel:g} Å, is smaller than the particle (particle.diameter, {diameter:g} Å)"
+        yield Row(WARNING, "box", found, "give a box of 1.5 to 2 diameters, or auto")
+
+
+def _check_filters(where: str, given: Mapping[str, Any], pixel: float) -> Iterator[Row]:
+    """Low-pass filters and limits that are finer than any detail of the images; RELION's GUI rounds them a little."""
+    finest = geometry.nyquist(pixel)
+    keys = [("lowpass", PROBLEM), ("highres_limit", WARNING)]
+    if given.get("bfactor") == "auto":
+        keys.append(("autob_lowres", PROBLEM))
+    for key, level in keys:
+        value = given.get(key)
+        if isinstance(value, int | float) and value < FINER * finest:
+            found = (
+                f"{where}.{key}, {value:g} Å, is finer than images of {pixel:g} Å/px can show, {finest:.4g} Å"
+            )
+            yield Row(level, "config", found, "give a coarser one" + ", or auto" * (key != "autob_lowres"))
 
 
 def _row_of_counts(count: int, parts: int, kind: str, fewest: int) -> Row:

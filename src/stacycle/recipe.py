@@ -43,6 +43,9 @@ RESOLUTION = {
 }
 # Steps that decide: what follows hangs on the content of their state.
 DECISIONS = ("align", "class3d", "select")
+# Settings of a sweep over T and K: one run per value, named in its folder; and those that the decision alone uses.
+SWEPT = ("T", "classes")
+DECIDED = ("iteration", "variant")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from stacycle import plots, runs, star
-from stacycle.decisions import BEFORE, Decision, read_decision
+from stacycle.decisions import BEFORE, Decision, extent, read_decision
 from stacycle.decisions.cycle import area
 from stacycle.errors import UserError
 
@@ -79,6 +79,7 @@ class Inputs:
     versions: Sequence[str] = ()
     preflight: str | None = None
     particles: Sequence[str] = ()
+    averages: Sequence[str] = ()
     decisions: Sequence[str] = ()
     montages: Sequence[str] = ()
     masks: Sequence[str] = ()
@@ -362,6 +363,7 @@ def _warnings(
 ) -> str:
     said = [("input", warning) for warning in facts.get("warnings", [])]
     said += [("config", note) for note in inputs.notes]
+    said += [(_folder(path), warning) for path in inputs.averages if (warning := extent.noted(path))]
     for path, decision in decisions.items():
         said += [(_folder(path), warning) for warning in decision.warnings]
     coarser = rungs[rungs["note"].str.startswith("coarser").astype(bool)]

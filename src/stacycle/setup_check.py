@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from stacycle import disk, gpus, relion, software
+from stacycle import command_lines, disk, gpus, relion, software
 from stacycle.command import Command
-from stacycle.compute import CPU, KINDS
+from stacycle.compute import CPU, KINDS, TWO_HALVES, Layout
 from stacycle.errors import UserError
 from stacycle.job import scratch_folder
-from stacycle.recipe import SWEEPS, Recipe
+from stacycle.recipe import Recipe
 from stacycle.remembered import Remembered
 
 PROBLEM, WARNING, FINE = "problem", "warning", "fine"
@@ -23,13 +23,6 @@ GPU_BUILDS = ("CUDA", "HIP", "SYCL")
 ON_GPUS = tuple(step for step, kind in KINDS.items() if kind != CPU)
 ON_CPUS = "set gpus_per_job: 0 in the profile (default-resources) to compute on CPUs"
 KEEP_FREE = 10e9  # bytes of the scratch disk that RELION leaves free
-# How a run that was cut off goes on; `--continue` is in no --help, though every RELION has it.
-_RESUMING = {name: ["--only_do_unfinished"] for name in software.PROGRAMS if "_tomo_" in name}
-# What a config's `auto` may become, to see a command line's flags.
-_SOME_VALUE = 30
-_NOT_PASSED = ("T", "classes", "iteration", "variant")
-_AGAINST: dict[str, Callable[..., list[str]]] = {"ctfrefine": relion.refine_ctf, "polish": relion.polish}
-
 Asked = Mapping[str, Mapping[str, Any]]  # what each rule that will run asks for: gpu, ranks, launcher
 
 
@@ -49,79 +42,39 @@ def told(sentence: str, checked: str, level: str = PROBLEM) -> Row:
     return Row(level, checked, found or todo, todo if found else "")
 
 
-def programs(recipe: Recipe, config: Mapping[str, Any]) -> list[str]:
-    """The programs that a whole recipe runs."""
-    return sorted({Command.of(argv).program for _, argv in _command_lines(recipe, config, {})})
+def programs(recipe: Recipe, config: Mapping[str, Any], asked: Asked | None = None) -> list[str]:
+    """The programs that a whole recipe runs, if its rules ask for what `asked` says."""
+    lines = command_lines.of_recipe(recipe, config, _layouts(asked or {}))
+    return sorted({Command.of(argv).program for _, argv in lines})
 
 
 def commands(recipe: Recipe, config: Mapping[str, Any], asked: Asked) -> Iterator[tuple[str, Command]]:
-    """(rule, command line) of all that a recipe can run, by names of files that are not there.
-
-    Only rules of `asked`. Paths, boxes and what is `auto` are made up; the flags are those that will be used.
-    """
-    for rule, argv in _command_lines(recipe, config, asked):
+    """(rule, command line) of all that the rules of `asked` can run, by names of files that are not there."""
+    for rule, argv in command_lines.of_recipe(recipe, config, _layouts(asked)):
         if rule in asked:
-            command = Command.of(argv)
-            command.flags.update({flag: [] for flag in _RESUMING.get(command.program, [])})
-            yield rule, command
+            yield rule, Command.of(argv)
 
 
-def _command_lines(
-    recipe: Recipe, config: Mapping[str, Any], asked: Asked
-) -> Iterator[tuple[str, list[str]]]:
-    symmetry = config["particle"]["symmetry"]
-    maps: dict[str, Any] = {"state": "state", "out": "out", "box": 64, "binning": 1, "threads": 1}
-    maps["symmetry"] = symmetry
-
-    def gpu(rule: str) -> str | None:
-        return "" if asked.get(rule, {}).get("gpu") else None
-
-    for name, step in recipe:
-        given = recipe.settings(name, step)
-        settings = _filled({key: value for key, value in given.items() if key not in _NOT_PASSED})
-        refining: dict[str, Any] = {
-            **{"reference": "map", "mask": "mask", "out": "out/run", "symmetry": symmetry, "threads": 1},
-            **{"pool": 1, "scratch": config["engine"]["scratch"] and "scratch", **settings},
-        }
-        if step == "extract":
-            files: dict[str, Any] = {"particles": "p", "tomograms": "t", "trajectories": "m", "out": "out"}
-            yield step, relion.extract(**files, box=64, binning=1, threads=1, **settings)
-        elif step == "reconstruct":
-            yield step, relion.reconstruct(**maps, **settings)
-        elif step == "align":
-            argv = relion.align(state="state", T=1, gpu=gpu(step), **refining)
-            yield step, relion.with_mpi(argv, asked.get(step, {}).get("ranks", 1))
-        elif step == "class3d":
-            yield step, relion.class3d(state="state", T=1, classes=2, **refining)
-        elif step == "mask":
-            yield step, relion.mask_create(map="map", out="mask", threads=1, **settings)
-        elif step == "refine3d":
-            yield step, relion.refine3d(particles="p", tomograms="t", gpu=gpu(step), **refining)
-        elif step == "postprocess":
-            yield step, _postprocess(given)
-        elif step == "cycle":
-            yield "cycle_reference", relion.reconstruct(**maps, **settings["reconstruct"])
-            mask = _filled(settings["mask"])
-            yield "cycle_mask", relion.mask_create(map="map", out="mask", threads=1, **mask)
-            yield "cycle_postprocess", _postprocess(settings["postprocess"])
-            files = {"state": "state", "half_maps": ["1", "2"], "mask": "mask", "postprocess": "star"}
-            for sweep in SWEEPS:
-                for variant in (settings[sweep] or {}).values():
-                    yield sweep, _AGAINST[sweep](**files, out="out", box=64, threads=1, **variant)
-                    yield "variant_reconstruct", relion.reconstruct(**maps, **settings["reconstruct"])
-                    yield "variant_postprocess", _postprocess(settings["postprocess"])
+def flags(recipe: Recipe, config: Mapping[str, Any], asked: Asked) -> dict[str, set[str]]:
+    """The flags of each program that the rules of `asked` can run, also of one that goes on where it was cut off."""
+    used: dict[str, set[str]] = {}
+    for _, command in commands(recipe, config, asked):
+        resumed = {command_lines.RESUMING} if command.program in command_lines.RESUMED else set()
+        used.setdefault(command.program, set()).update(command.flags, resumed)
+    return used
 
 
-def _filled(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _SOME_VALUE if value == "auto" else value for key, value in settings.items()}
+def _layouts(asked: Asked) -> dict[str, Layout]:
+    """How the jobs of each rule divide what they are given, as far as command lines tell.
 
-
-def _postprocess(settings: Mapping[str, Any]) -> list[str]:
-    bfactor = settings["bfactor"]
-    rest = {key: value for key, value in settings.items() if key != "bfactor"}
-    return relion.postprocess(
-        half_map="half1", mask="mask", out="out", bfactor=None if bfactor == "auto" else bfactor, **rest
-    )
+    Too few ranks for two half sets are `check_mpi`'s affair.
+    """
+    found = {}
+    for rule, ask in asked.items():
+        fewest = relion.FEWEST_WITH_HALVES if rule == TWO_HALVES else 1
+        ranks = max(fewest, ask.get("ranks", 1))
+        found[rule] = Layout(ask.get("gpu", 0), ranks, 1, ask.get("launcher", "mpirun"))
+    return found
 
 
 def check_software(

@@ -231,6 +231,35 @@ def test_a_key_that_stands_twice_is_refused_where_yaml_would_take_the_last(tmp_p
         ),
         (cycle(box=128, estimation_box=96), "estimation_box: 96 px is smaller than the box of 128"),
         (cycle(repeat=0), "cycle.repeat: 0 is not a whole number of at least 1"),
+        (
+            bin4(select={"classes": [2, 7]}),
+            "rounds.bin4.select.classes: there is no class 7, as class3d makes 6; name some of 1 to 6, or auto",
+        ),
+        (
+            bin4(class3d={"classes": [4, 9], "variant": "T1_K4"}, select={"classes": [5]}),
+            "select.classes: there is no class 5, as class3d makes 4",
+        ),
+        (bin4(box=64, extract={"crop": 96}), "rounds.bin4.extract.crop: 96 px is more than the box of 64"),
+        (
+            bin4(align={"offset_step": 3}),
+            "rounds.bin4.align.offset_step: 3 px leads out of the range of 2 px",
+        ),
+        (
+            bin4(refine3d={"offset_range": 0.5}),
+            "rounds.bin4.refine3d.offset_step: 1 px leads out of the range",
+        ),
+        (
+            cycle(polish={"mine": {"motion": False, "sigma_velocity": 0.4}}),
+            "cycle.polish: mine is the same as no_motion in all that has an effect",
+        ),
+        (
+            cycle(ctfrefine={"mine": {"defocus": False, "search_range": 99}}),
+            "cycle.ctfrefine: mine is the same as scale_only in all that has an effect",
+        ),
+        (
+            {"engine": {"kind": "embedded", "bin": "/opt/relion"}},
+            "engine.bin: the embedded engine needs none",
+        ),
         (bin4(align={"iteration": 30}), "rounds.bin4.align.iteration: 30 comes after the last, 25"),
         (
             bin4(class3d={"variant": "T3_K6"}),
@@ -270,3 +299,58 @@ def test_a_file_that_is_not_yaml_is_told_with_its_line(tmp_path):
 def test_validating_twice_changes_nothing(tmp_path):
     once = with_overlay(tmp_path, {"inputs": SETS})
     assert config.validate(copy.deepcopy(once)) == once
+
+
+def test_a_class_that_only_one_run_of_a_sweep_has_can_be_chosen(tmp_path):
+    chosen = {"class3d": {"classes": [4, 9]}, "select": {"classes": [9]}}
+    assert (
+        with_overlay(tmp_path, {"inputs": SETS, **bin4(**chosen)})["rounds"]["bin4"]["select"]
+        == chosen["select"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("overlay", "note"),
+    [
+        (
+            {"rounds": {"bin1": {"align": {"T": [1]}}}},
+            "rounds.bin1.align: has no effect, as align is not among the r",
+        ),
+        (
+            bin4(postprocess={"autob_lowres": 20}),
+            "rounds.bin4.postprocess.autob_lowres: has no effect beside a bfac",
+        ),
+        (
+            cycle(postprocess={"autob_lowres": 20}),
+            "rounds.bin4.cycle.postprocess.autob_lowres: has no effect besid",
+        ),
+        (
+            {"rounds": {"bin1": {"steps": ["extract", "reconstruct", "refine3d", "postprocess", "mask"]}}},
+            "rounds.bin1.steps: the mask is used by no step after it",
+        ),
+        (
+            bin4(refine3d={"mask_diameter": 200}),
+            "rounds.bin4.refine3d.mask_diameter: 200 Å cuts into a particle of",
+        ),
+    ],
+)
+def test_what_has_no_effect_or_cuts_the_particle_is_noted_and_not_refused(tmp_path, overlay, note):
+    (told,) = config.notes(with_overlay(tmp_path, {"inputs": SETS, **overlay}))
+    assert told.startswith(note)
+
+
+def test_the_default_and_the_demo_have_no_notes_even_if_a_step_is_left_out(tmp_path):
+    steps = bin4(steps=["extract", "reconstruct"])
+    for overlay in ({"inputs": SETS}, (CONFIG / "demo.yaml").read_text(), {"inputs": SETS, **steps}):
+        assert config.notes(with_overlay(tmp_path, overlay)) == []
+
+
+def test_an_importers_config_is_laid_over_the_default_and_stays_as_it_is():
+    mine = {"inputs": SETS, "rounds": {"bin4": {"class3d": {"T": [1]}}}}
+    before = copy.deepcopy(mine)
+    whole = config.validate(config.for_module(mine, None))
+    assert mine == before
+    assert whole["rounds"]["bin4"]["class3d"]["T"] == [1]
+    assert whole["particle"]["symmetry"] == "C1"
+    with pytest.raises(UserError, match="module: leave out prefix"):
+        config.for_module(mine, "sta/")

@@ -29,6 +29,7 @@ from stacycle.decisions import (
 from stacycle.decisions.agreement import likeness
 from stacycle.decisions.mask import low_pass
 from stacycle.errors import UserError
+from stacycle.limits import FEWEST_PER_CLASS
 from stacycle.runs import Iteration
 
 DATA = Path(__file__).parent / "data"
@@ -194,6 +195,12 @@ class TestClasses:
         """As seen at T = 0.1: 11 degrees for all classes, junk told by its shifts."""
         decision = choose_classes(table(accuracy_rotations=[11.5, 11.3], accuracy_translations=[9.0, 33.0]))
         assert decision.choice["classes"] == [1]
+
+    def test_a_kept_class_below_preflights_limit_is_warned_of(self):
+        few = FEWEST_PER_CLASS - 1
+        decision = choose_classes(table(n=[few, few + 1]), [1, 2])
+        assert any(f"class 1 ({few}) is kept" in warning for warning in decision.warnings)
+        assert not any("are kept" in warning for warning in decision.warnings)
 
     def test_the_choice_is_generous_as_the_tutorials(self):
         """Four of six classes: a low-resolution one stays, a fragment and a blob go."""

@@ -58,7 +58,7 @@ To change where steps go, in the profile (profiles/README.md has all keys):
   all steps     default-resources: {gpus_per_job: 2}; the queues are there too
   one step      set-threads: {refine3d: 16}
                 set-resources: {refine3d: {mem_mb: 128000, runtime: 48h}}
-Done: a job's files are there. What exactly would run, and why: snakemake -n."""
+Done: it would not run again. Why a job would: snakemake -n."""
 
 
 def told(jobs: list[Job], limits: Limits = SLURM, width: int = 80) -> str:

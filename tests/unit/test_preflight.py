@@ -17,7 +17,8 @@ from input_sets import change, write_set
 from snakemake.resources import Resources
 
 from stacycle import config as configs
-from stacycle import disk, gpus, inputs, preflight, setup_check, software
+from stacycle import disk, gpus, inputs, limits, preflight, setup_check, software
+from stacycle.decisions import classes
 from stacycle.errors import UserError
 from stacycle.recipe import Recipe
 
@@ -237,6 +238,93 @@ def test_the_largest_number_of_classes_counts():
     config = settings()
     config["rounds"]["bin4"]["class3d"] |= {"classes": [2, 40], "T": [1]}
     assert "10 of 400 for each class" in warning(run(config))
+
+
+def test_the_limit_for_a_class_is_the_decisions_own():
+    fewest = limits.FEWEST_PER_CLASS
+    for particles, warned in ((3 * fewest - 1, True), (3 * fewest, False)):  # in each of two tomograms
+        report = run(settings(inputs=[write_set(f"b{particles}", particles=particles, tilts=21)]))
+        rows = [row for row in report.rows if "for each class" in row.found]
+        assert [row.level == preflight.WARNING for row in rows] == [warned]
+    assert classes.FEWEST_PER_CLASS is preflight.FEWEST_PER_CLASS is fewest
+
+
+@pytest.mark.parametrize(
+    ("round_", "told", "level"),
+    [
+        ({"align": {"lowpass": 12}}, "rounds.bin4.align.lowpass, 12 Å, is finer than images of", "problem"),
+        ({"mask": {"lowpass": 5}}, "rounds.bin4.mask.lowpass, 5 Å, is finer than images of", "problem"),
+        (
+            {"cycle": {"mask": {"lowpass": 3}}},
+            "rounds.bin4.cycle.mask.lowpass, 3 Å, is finer than images",
+            "problem",
+        ),
+        (
+            {"class3d": {"highres_limit": 8}},
+            "rounds.bin4.class3d.highres_limit, 8 Å, is finer than im",
+            "warning",
+        ),
+        (
+            {"postprocess": {"bfactor": "auto", "autob_lowres": 10}},
+            "rounds.bin4.postprocess.autob_lowres, 10 Å, is finer than images",
+            "problem",
+        ),
+        (
+            {"extract": {"min_frames": 22}},
+            "rounds.bin4.extract.min_frames, 22, is more than the 21 tilts",
+            "problem",
+        ),
+        ({"extract": {"crop": 200}}, "rounds.bin4.extract.crop, 200 px, is more than the box of", "problem"),
+        (
+            {"refine3d": {"mask_diameter": 900}},
+            "rounds.bin4.refine3d.mask_diameter, 900 Å, is more than",
+            "warning",
+        ),
+        ({"cycle": {"box": 16}}, "rounds.bin4.cycle.box, 16 px of", "warning"),
+    ],
+)
+def test_what_the_pixel_size_and_the_box_contradict_is_told(round_, told, level):
+    config = settings()
+    config["particle"]["diameter"] = 180
+    for step, changes in round_.items():
+        for key, value in changes.items():
+            at = config["rounds"]["bin4"][step]
+            at[key] = at[key] | value if isinstance(value, dict) else value
+    rows = [row for row in run(config).rows if row.found.startswith(told)]
+    assert [row.level for row in rows] == [level]
+
+
+def test_a_filter_rounded_as_relion_rounds_it_is_not_questioned():
+    config = settings()
+    config["particle"]["diameter"] = 180
+    pixel = 4 * disk_pixel(config)
+    config["rounds"]["bin4"]["align"] |= {"lowpass": 2 * pixel * 0.95, "highres_limit": 2 * pixel * 0.95}
+    assert not [row for row in run(config).rows if "finer than images" in row.found]
+
+
+def disk_pixel(config):
+    """The pixel size (Å) of the config's tilt series."""
+    _, facts = preflight.check_data(config["inputs"], preflight.Remembered(preflight.MEMORY))
+    return facts["pixel_size"]
+
+
+def test_class3d_on_several_ranks_is_looked_up_as_the_program_that_will_run():
+    config = settings()
+    asked = ALL_ASK | {"class3d": {"gpu": 0, "ranks": 3}}
+    known = setup_check.commands(Recipe.from_config(config), config, asked)
+    assert {command.program for rule, command in known if rule == "class3d"} == {"relion_refine_mpi"}
+
+
+@pytest.mark.parametrize(
+    ("keep", "moved"), [("auto", True), ("motion", True), ("no_motion", False), ("before", False)]
+)
+def test_trajectories_are_looked_up_in_rounds_that_can_have_some(keep, moved):
+    config = settings()
+    config["rounds"]["bin4"]["cycle"]["keep"]["polish"] = keep
+    del config["rounds"]["bin1"]
+    known = setup_check.commands(Recipe.from_config(config), config, ALL_ASK)
+    refined = ["--trajectories" in command.flags for rule, command in known if rule == "refine3d"]
+    assert refined == [False, moved]
 
 
 def test_tilt_series_with_few_tilts_are_listed():

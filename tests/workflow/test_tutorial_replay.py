@@ -17,10 +17,14 @@ from pathlib import Path
 import fake_relion
 import pandas as pd
 import pytest
-from conftest import ROOT, Project
+import yaml
+from conftest import ROOT, Project, overlay
 from small_inputs import write_inputs
 
-from stacycle import job, star
+from stacycle import command_lines, job, setup_check, star
+from stacycle.command import Command
+from stacycle.config import DEFAULT, validate
+from stacycle.recipe import Recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("replay")]
 
@@ -266,6 +270,18 @@ def test_every_program_ran_as_often_as_the_tutorial_wants_it(replay: Replay) -> 
         "relion_tomo_refine_ctf": 3 + 2 * 1,
         "relion_tomo_align": 2 + 2 * 1,
     }
+
+
+def test_preflight_looks_up_the_programs_and_flags_that_run_and_no_others(replay: Replay) -> None:
+    """All of a whole run: of each sweep's variants, of trajectories that only later rounds have, and of MPI builds."""
+    shown = yaml.safe_load((replay.folder / "config.yaml").read_text())
+    config = validate(overlay(yaml.safe_load(DEFAULT.read_text()), shown))
+    rules = {rule for rule, _ in command_lines.of_recipe(Recipe.from_config(config), config, {})}
+    asked = {rule: {"gpu": int(rule in setup_check.ON_GPUS)} for rule in rules}
+    looked_up = setup_check.commands(Recipe.from_config(config), config, asked)
+    expected = {(command.program, frozenset(command.flags)) for _, command in looked_up}
+    ran = [Command.of(line) for line in replay.commands]
+    assert {(command.program, frozenset(command.flags)) for command in ran} == expected
 
 
 def test_no_flag_is_emitted_that_relion_would_ignore(replay: Replay) -> None:

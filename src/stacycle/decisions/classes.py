@@ -10,6 +10,7 @@ import pandas as pd
 
 from stacycle.decisions.decision import By, Decision, check_override
 from stacycle.errors import UserError
+from stacycle.limits import FEWEST_PER_CLASS
 
 KEEP = 0.35  # quality, of 1
 SMALL = 0.2  # of an even share of the particles; a class as small must be better than KEEP_SMALL
@@ -135,6 +136,12 @@ def _warnings(table: pd.DataFrame) -> list[str]:
         warnings.append(
             "No class is bad, so the classification removed nothing; if there is junk, a smaller T or "
             "better poses may separate it."
+        )
+    if len(few := table[table["kept"] & (table["n"] < FEWEST_PER_CLASS)]):
+        held = ", ".join(f"class {int(k)} ({int(n)})" for k, n in zip(few["class"], few["n"], strict=True))
+        warnings.append(
+            f"Fewer than {FEWEST_PER_CLASS} particles make no map that tells a class, but {held} "
+            f"{'is' if len(few) == 1 else 'are'} kept: look at classes.png, or ask for fewer classes."
         )
     rejected = table.loc[~table["kept"], "n"].sum() / max(1, table["n"].sum())
     if rejected > 0.5:

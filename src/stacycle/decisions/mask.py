@@ -32,7 +32,7 @@ def mask_threshold(
     sphere a quarter wider, the particle's level from Otsu's upper half. UserError if the map is empty or if
     the config's threshold would make an empty mask.
     """
-    smooth, pixel_size = _coarser(low_pass(density, pixel_size, lowpass), pixel_size, lowpass)
+    smooth, pixel_size = coarser(low_pass(density, pixel_size, lowpass), pixel_size, lowpass)
     inside = distance(len(smooth)) * pixel_size <= AROUND * diameter / 2
     values = smooth[inside]
     highest = float(values.max())
@@ -42,7 +42,7 @@ def mask_threshold(
             "empty, or is its contrast inverted?"
         )
     solvent, noise = _solvent(values)
-    split = _otsu(values)
+    split = otsu_level(values)
     level = float(values[values > split].mean())
     options = {
         f"solvent + {SIGMAS:g} sigma": solvent + SIGMAS * noise,
@@ -103,7 +103,7 @@ def low_pass(density: np.ndarray, pixel_size: float, resolution: float) -> np.nd
     return fft.irfftn(fft.rfftn(density.astype(np.float32)) * weight, s=density.shape)
 
 
-def _coarser(smooth: np.ndarray, pixel_size: float, resolution: float) -> tuple[np.ndarray, float]:
+def coarser(smooth: np.ndarray, pixel_size: float, resolution: float) -> tuple[np.ndarray, float]:
     """A low-passed map with no more voxels than it needs, and its pixel size: a bin1 map is searched 40 times."""
     n = len(smooth)
     m = 2 * int(np.ceil(n * pixel_size * OVERSAMPLED / resolution / 2))
@@ -136,7 +136,7 @@ def _solvent(values: np.ndarray) -> tuple[float, float]:
     return mode, float(np.sqrt(np.mean((below - mode) ** 2)))
 
 
-def _otsu(values: np.ndarray, bins: int = 256) -> float:
+def otsu_level(values: np.ndarray, bins: int = 256) -> float:
     """The threshold of largest variance between the two halves of the histogram (Otsu 1979)."""
     counts, edges = np.histogram(values, bins)
     centres = (edges[1:] + edges[:-1]) / 2

@@ -1,0 +1,106 @@
+"""Whether the average is as large as the config says the particle is."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+
+from stacycle import maps
+from stacycle.decisions.mask import SIGMAS, coarser, distance, low_pass, otsu_level
+from stacycle.whole import write_json
+
+NOTE = "extent.json"
+LARGER = 1.2  # x the diameter: soft edges and noise add up to a sixth
+SMALLER = 0.55  # x the diameter: an average's weak ends drown in noise
+COARSE = 12  # the box's width over the low-pass filter: a sixth of a particle that fills half of the box
+_LEVEL = 0.5  # of the particle's level above the solvent is its edge, however blurred
+_SHELLS = (
+    0.3,
+    0.9,
+)  # x the box's radius: solvent is looked for between them; farther out a reconstruction is tapered
+_WITHIN = 0.95  # x the box's radius is looked at
+_ONE_PIECE = 0.5  # of what is above the threshold: less is noise
+_OF_RADII = 99  # percent: a voxel that sticks out does not count
+
+
+def check_diameter(average: str | Path, diameter: float) -> str:
+    """A sentence if an average is of another size than the config's diameter (Å), else ""; noted beside the map."""
+    found = maps.header(average)
+    size = extent(np.asarray(maps.voxels(average), np.float32), found.pixel)
+    told = wrong_diameter(diameter, size, found.nx * found.pixel)
+    numbers = {"diameter": diameter, "extent": size if math.isfinite(size) else None, "warning": told}
+    write_json(Path(average).with_name(NOTE), numbers)
+    return told
+
+
+def noted(average: str | Path) -> str:
+    """The sentence that was noted beside an average; "" if there is none."""
+    try:
+        return str(json.loads(Path(average).with_name(NOTE).read_text())["warning"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def extent(density: np.ndarray, pixel_size: float) -> float:
+    """The longest extent in Å of the particle in an average (n, n, n); nan if it does not stand out of the noise.
+
+    Twice the distance, from its own centre, within which 99 % of its voxels lie: the largest piece that is nearer to
+    the particle's level than to the solvent's, and above its noise, of the map low-passed to a twelfth of the box.
+    """
+    from scipy import ndimage
+
+    width = len(density) * pixel_size
+    coarse = max(2.5 * pixel_size, width / COARSE)
+    smooth, pixel = coarser(low_pass(density, pixel_size, coarse), pixel_size, coarse)
+    radius = distance(len(smooth)) * pixel / (width / 2)
+    solvent, noise = _solvent(smooth, radius, max(2 * pixel / width, 0.05))
+    values = smooth[radius < _SHELLS[1]]
+    level = float(values[values > otsu_level(values)].mean())
+    threshold = max(solvent + SIGMAS * noise, solvent + _LEVEL * (level - solvent))
+    pieces, count = ndimage.label((smooth > threshold) & (radius < _WITHIN))
+    if not count:
+        return math.nan
+    sizes = np.bincount(pieces.ravel())[1:]
+    if sizes.max() < _ONE_PIECE * sizes.sum():
+        return math.nan
+    voxels = np.argwhere(pieces == 1 + int(np.argmax(sizes))) * pixel
+    distances = np.linalg.norm(voxels - voxels.mean(axis=0), axis=1)
+    found = 2 * float(np.percentile(distances, _OF_RADII))
+    return found if found > coarse else math.nan
+
+
+def _solvent(smooth: np.ndarray, radius: np.ndarray, thickness: float) -> tuple[float, float]:
+    """Level and noise of the solvent: the median of the lowest shell, and the spread below it.
+
+    In a box that is too small the particle fills so much that its own level is the most frequent one.
+    """
+    shells = [
+        smooth[(radius >= start) & (radius < start + thickness)]
+        for start in np.arange(_SHELLS[0], _SHELLS[1] - thickness + 1e-6, thickness / 2)
+    ]
+    lowest = min(shells, key=lambda values: float(np.median(values)))
+    level = float(np.median(lowest))
+    return level, float(np.sqrt(np.mean((lowest[lowest <= level] - level) ** 2)))
+
+
+def wrong_diameter(diameter: float, found: float, box: float) -> str:
+    """A sentence if an average's extent (Å; nan: not known) in a box (Å) does not fit the config's diameter; or ""."""
+    if found > LARGER * diameter:
+        least = "at least " if found > 0.5 * box else ""
+        return (
+            f"particle.diameter is {diameter:g} Å but the average extends to {least}{_rounded(found)} Å: give the "
+            "longest extent of the particle, unless that is a membrane or a neighbour; the box follows from it."
+        )
+    if found < SMALLER * diameter:
+        return (
+            f"particle.diameter is {diameter:g} Å but the average extends to {_rounded(found)} Å only: give the "
+            "longest extent of the particle, unless parts of it are too weak to be seen yet; the box follows from it."
+        )
+    return ""
+
+
+def _rounded(length: float) -> int:
+    return 10 * round(length / 10)
