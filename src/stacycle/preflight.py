@@ -178,7 +178,8 @@ def check_data(
         with suppress(OSError):  # what cannot be written there is told elsewhere
             found.write_pairs()
         if merged is None:
-            return [told(sentence, "data") for sentence in found.problems], None
+            warnings = [told(sentence, "data", WARNING) for sentence in found.warnings]
+            return [*(told(sentence, "data") for sentence in found.problems), *warnings], None
         answer = merged.facts
         code = sorted(map(str, Path(__file__).parent.glob("*.py")))  # other checks may find more
         remembered.keep("data", question, answer, [*code, *sorted(found.files)])

@@ -11,13 +11,14 @@ import textwrap
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import yaml
 from input_sets import change, write_set
 from snakemake.resources import Resources
 
 from stacycle import config as configs
-from stacycle import disk, gpus, inputs, limits, preflight, setup_check, software
+from stacycle import disk, gpus, inputs, limits, preflight, setup_check, software, star
 from stacycle.decisions import classes
 from stacycle.errors import UserError
 from stacycle.recipe import Recipe
@@ -209,6 +210,29 @@ def test_a_run_that_needs_neither_data_nor_programs_is_not_held_up_by_them():
 
 
 # ------------------------------------------------------------------ numbers
+
+
+def test_what_is_strange_is_told_beside_what_is_wrong():
+    config = settings()
+    change("a/TS_01.star", lambda table: table.assign(rlnDefocusU=[0.0, 146012.0, *table.rlnDefocusU[2:]]))
+    report = run(config)
+    assert "rlnDefocusU is 0 in row 1" in problem(report)
+    assert any("rlnDefocusU of 2 of 21 tilts of TS_01" in row.found for row in report.of(preflight.WARNING))
+
+
+def test_pairs_that_refine3d_would_refuse_are_a_problem_unless_select_comes_before_it():
+    config = settings()
+    config["rounds"] = {"bin4": config["rounds"]["bin4"]}
+    picks = star.read("a/particles.star")["particles"]
+    near = picks.head(20).assign(rlnCenteredCoordinateXAngst=picks.rlnCenteredCoordinateXAngst + 3)
+    star.write("a/particles.star", {"particles": pd.concat([picks, near])})
+    assert not run(config).of(preflight.PROBLEM), "select keeps one of each"
+    steps = ["extract", "reconstruct", "mask", "refine3d", "postprocess"]
+    config["rounds"]["bin4"] = {**config["rounds"]["bin4"], "steps": steps}
+    assert "picked twice, which refine3d refuses; set particle.duplicates: keep_one" in problem(run(config))
+    assert len(pd.read_csv("results/duplicates.tsv", sep="\t")) >= 20
+    config["particle"] = {**config["particle"], "duplicates": "keep_one"}
+    assert not run(config).of(preflight.PROBLEM)
 
 
 def test_the_tutorials_diameter_is_questioned_if_no_config_of_the_users_gives_one():
