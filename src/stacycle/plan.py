@@ -143,16 +143,23 @@ def _fates(dag: Any, engine: Mapping[str, Any]) -> dict[_Key, tuple[str, int | s
     for job in (job for level in dag.toposorted() for job in level if dag.needrun(job)):
         before = [found[one][0] for one in dag.dependencies[job] if one in found]
         found[job] = _fate(job, engine, before, all_new=len(before) == len(dag.dependencies[job]))
-    return {_key(job.rule.name, job.wildcards_dict): fate for job, fate in found.items()}
+    return {
+        _key(job.rule.name, job.wildcards_dict): fate
+        if command_lines.runs_program(_script(job))
+        else (RUNS, None)
+        for job, fate in found.items()
+    }
 
 
 def _fate(
     job: Any, engine: Mapping[str, Any], before: Sequence[str], all_new: bool
 ) -> tuple[str, int | str | None]:
-    """What comes of a job, given what comes of those before it that are run (`all_new`: these are all)."""
-    script = Path(str(job.rule.script or "")).stem
+    """What comes of a job, given what comes of those before it that are run (`all_new`: these are all).
+
+    Of one that runs no program, as a decision or the inputs, what comes of its result: OPEN, if it may be what it was.
+    """
+    script = _script(job)
     if not command_lines.runs_program(script):
-        # A decision among runs of which some are as they were may be what it was.
         changed = {RUNS, GOES_ON} & set(before) if all_new else set()
         there = all(Path(file).exists() for file in job.output)
         return (OPEN if there and not changed else RUNS), None
@@ -160,6 +167,10 @@ def _fate(
         return RUNS, None
     fate, start = _by_itself(script, job, engine)
     return (OPEN, None) if fate == KEPT and OPEN in before else (fate, start)
+
+
+def _script(job: Any) -> str:
+    return Path(str(job.rule.script or "")).stem
 
 
 def _by_itself(script: str, job: Any, engine: Mapping[str, Any]) -> tuple[str, int | str | None]:
