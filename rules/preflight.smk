@@ -11,11 +11,13 @@ onstart:
         raise WorkflowError(
             "--jobs is for queues: give a run on this machine --cores alone."
         )
-    redo.note_command(sys.argv[1:], workflow.workdir_init)
+    asked = preflight.asked_by(workflow.dag.needrun_jobs(), RENAMED)
+    if set(asked) - {"plan", "preflight"}:
+        redo.note_command(sys.argv[1:], workflow.workdir_init)
     report = preflight.run(
         config,
         recipe,
-        preflight.asked_by(workflow.dag.needrun_jobs(), RENAMED),
+        asked,
         configfiles=workflow.configfiles,
         local=workflow.local_exec,
         limit=site.limit,

@@ -21,7 +21,7 @@ from stacycle.errors import UserError, rows_of, some
 from stacycle.findings import Findings
 from stacycle.image_files import STACK, ImageFile, ImageName
 from stacycle.labels import PIXEL, SERIES, TILT
-from stacycle.plausible import Doubt
+from stacycle.plausible import Doubt, Summary
 
 NAME = "rlnMicrographName"
 # RELION 4's; where it is given, RELION 5 takes this stack, whatever rlnMicrographName says.
@@ -50,6 +50,7 @@ class Series:
     linked: frozenset[str]
     mended: bool
     sample: str
+    summary: Summary  # what it is compared with the others by
 
 
 def read_series(tomogram: Any, found: Findings) -> Series | None:
@@ -86,10 +87,11 @@ def read_series(tomogram: Any, found: Findings) -> Series | None:
         found.mended(oddity, path)
     headers = [file.header for file in files.values() if file and file.header]
     shape = headers[0].shape if headers else (0, 0)
-    found.doubts += plausible.check_series(wanted, path, table, shape, pixel)
-    return Series(
-        table, name, shape, images, linked, bool(oddities), _sample(images[len(images) // 2], files)
-    )
+    numbers = {str(label): table[label].to_numpy() for label in table}
+    found.doubts += plausible.check_series(wanted, path, numbers, shape, pixel)
+    sample = _sample(images[len(images) // 2], files)
+    summary = plausible.summary(wanted, numbers, shape)
+    return Series(table, name, shape, images, linked, bool(oddities), sample, summary)
 
 
 def _check_columns(path: str, table: pd.DataFrame) -> None:
@@ -140,6 +142,7 @@ def _check_images(
             listed.append(file)
 
     shape = next((file.header.shape for file in files.values() if file and file.header), (0, 0))
+    real = {file: os.path.realpath(file) for file in files}
     first: dict[tuple[str, int], int] = {}
     for row, image in enumerate(images, 1):
         file, known = image.file, files[image.file]
@@ -152,7 +155,7 @@ def _check_images(
                 continue
             linked.add(file)
         number = 1 if image.number is None else image.number
-        if (other := first.setdefault((os.path.realpath(file), number), row)) != row:
+        if (other := first.setdefault((real[file], number), row)) != row:
             tell(
                 file, f"{number} stands there twice, in rows {other} and {row}", "remove one of the two rows"
             )
@@ -218,7 +221,8 @@ def refuse_same_images(series: Mapping[str, Series], files: Mapping[str, str], f
     first_with: dict[Any, str] = {}
     pairs: dict[tuple[str, str], list[str]] = {}
     for name, one in series.items():
-        of_one = {(os.path.realpath(image.file), image.number or 1): image.file for image in one.images}
+        real = {file: os.path.realpath(file) for file in {image.file for image in one.images}}
+        of_one = {(real[image.file], image.number or 1): image.file for image in one.images}
         for image, file in of_one.items():
             other = first_with.setdefault(image, name)
             if other != name:

@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from stacycle.input_series import NAME, Series, linked_as, refuse_same_images
 from stacycle.input_set import InputSet, read_set, tilt_series_of
 from stacycle.labels import ANGLES, CENTRED, CORNER, PIXEL, SERIES, SIZE
 from stacycle.names import is_name, is_plain_path, written_again_as
+from stacycle.whole import write_text
 
 __all__ = ["describe", "merge", "read", "tilt_series_of"]
 
@@ -49,13 +51,18 @@ class Merged:
     series: dict[str, Series]
     facts: dict[str, Any]
 
+    @cached_property
+    def _particles(self) -> str:
+        """The particles' file: written to be checked, and to stay."""
+        return star.to_text({"particles": self.particles.drop(columns=["file", "row"])})
+
     def write(self, folder: Path) -> None:
         """Write particles.star (one table: extraction takes the optics groups from the tomograms), tomograms.star,
         optimisation_set.star and, where RELION could not work with a tilt series as it is, a copy of it."""
         tomograms = self.tomograms.copy()
         _copy_series(tomograms, self.series, folder)
         star.write(folder / "tomograms.star", {"global": tomograms})
-        star.write(folder / "particles.star", {"particles": self.particles.drop(columns=["file", "row"])})
+        write_text(folder / "particles.star", self._particles)
         state = star.OptimisationSet(str(folder / "particles.star"), str(folder / "tomograms.star"))
         star.write_optimisation_set(folder / "optimisation_set.star", state)
 
@@ -78,7 +85,7 @@ def read(sets: Sequence[Mapping[str, str]], found: Findings, duplicates: str = "
             for name, x in one.series.items()
         }
         refuse_same_images(series, dict(zip(tomograms.rlnTomoName, tomograms[SERIES], strict=True)), found)
-        summaries = [plausible.summary(name, x.table, x.shape) for name, x in series.items()]
+        summaries = [x.summary._replace(name=name) for name, x in series.items()]
         found.doubts += plausible.check_together(tomograms, summaries)
         particles = _merged_particles(whole, found)
         if duplicates == KEEP_ONE:

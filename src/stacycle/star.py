@@ -140,6 +140,11 @@ def simple(**values: object) -> pd.DataFrame:
 
 def write(path: str | Path, tables: Tables) -> None:
     """Write the tables as RELION 5 does: whole or not at all (by renaming), and the same bytes each time."""
+    write_text(path, to_text(tables))
+
+
+def to_text(tables: Tables) -> str:
+    """What `write` writes."""
     import starfile
 
     blocks = {
@@ -148,7 +153,7 @@ def write(path: str | Path, tables: Tables) -> None:
     }
     text = starfile.to_string(blocks, float_format="%.9g", na_rep="nan")
     body = text.split("\n", 1)[1]  # starfile's first line holds the time of day
-    write_text(path, re.sub(r"^data_", "# version 50001\n\ndata_", body, flags=re.MULTILINE))
+    return re.sub(r"^data_", "# version 50001\n\ndata_", body, flags=re.MULTILINE)
 
 
 @dataclass(frozen=True)

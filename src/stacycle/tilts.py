@@ -97,11 +97,13 @@ def _positions(path: str) -> pd.DataFrame:
     table = star.read(path, {"particles": ["rlnTomoName", "rlnTomoParticleName", *CENTRED]})["particles"]
     position = table[CENTRED].to_numpy(float)
     if set(ORIGINS) <= set(table):
-        origin = table[ORIGINS].to_numpy(float)
+        origin = table[ORIGINS].to_numpy(
+            float, copy=True
+        )  # SciPy's rotations want arrays that can be written
         if set(TURNS) <= set(table):
             from scipy.spatial.transform import Rotation  # seldom needed, and slow to import
 
-            turn = Rotation.from_euler("ZYZ", table[TURNS].to_numpy(float), degrees=True)
+            turn = Rotation.from_euler("ZYZ", table[TURNS].to_numpy(float, copy=True), degrees=True)
             origin = turn.inv().apply(origin)
         position = position - origin
     return pd.DataFrame(position, columns=CENTRED, index=table["rlnTomoParticleName"]).assign(
