@@ -551,3 +551,23 @@ PICKS_CASES = inputs(
 )  # fmt: skip
 
 ALL = [*STAR_FILES, *SAME_IMAGES, *NUMBERS, *IMAGES, *PICKS_CASES]
+
+# Faults that people reported in public, or a fault that other programs were mended for, by a short name.
+REPORTED = {
+    "defocus_missing_or_wild": "numbers: defocus 0 and wild",
+    "excluded_as_identity": "numbers: excluded tilts as identity",
+    "images_of_another_series": "images: those of another series",
+    "list_of_pick_files": "picks: a list of files",
+    "nineteen_pairs_less_than_a_pixel_apart": "picks: nineteen pairs less than a pixel apart",
+    "no_x_tilt": "tilt series: without rlnTomoXTilt",
+    "one_half_set_in_picks": "picks: one half set alone",
+    "pixel_sizes_half_percent_apart": "numbers: pixel sizes half a percent apart",
+    "positions_as_fractions": "picks: positions as fractions",
+    "scipion_mrcs_suffix": "images: .mrc:mrcs, as Scipion names them",
+    "stack_named_mrc": "images: numbered ones in .mrc",
+    "tilt_angle_garbage": "numbers: a tilt angle of 1.6e24",
+    "tilt_commented_out": "tilt series: a tilt commented out",
+    "tilt_series_of_windows": "tilt series: line ends of Windows",
+    "tomograms_of_warp": "tomograms: of WarpTools or RELION 4",
+    "unsigned_bytes": "images: of unsigned bytes, by IMOD's flag",
+}

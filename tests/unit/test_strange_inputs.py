@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from strange_inputs import ACCEPTED, ALL, REFUSED, SETS, Make, Strange, copy_set
+from strange_inputs import ACCEPTED, ALL, REFUSED, REPORTED, SETS, Make, Strange, copy_set
 
 from stacycle import inputs, maps, relion, verify
 from stacycle.command import Command
@@ -105,6 +105,10 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Plain:
 
 def test_there_are_at_least_60_and_each_has_a_name_of_its_own() -> None:
     assert len(ALL) == len(NAMED) >= 60
+
+
+def test_what_people_reported_is_among_them() -> None:
+    assert set(REPORTED.values()) <= set(NAMED)
 
 
 @pytest.mark.parametrize("name", NAMED)
