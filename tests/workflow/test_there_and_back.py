@@ -67,6 +67,7 @@ VALUES = [
         "needed",
         "current",
         "tomogram",
+        "keep_one",
         "C2",
         "before",
         "T1",
@@ -177,8 +178,8 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
     for name in ("particles.star", "tomograms.star"):
         (project.folder / "elsewhere" / name).write_bytes((project.folder / "set" / name).read_bytes())
     with pytest.MonkeyPatch.context() as patch, contextlib.chdir(project.folder):
-        read = functools.cache(config._read)  # the schema, a hundred times
-        patch.setattr(config, "_read", lambda path: copy.deepcopy(read(path)))
+        read = functools.cache(config.read)  # the schema, a hundred times
+        patch.setattr(config, "read", lambda path: copy.deepcopy(read(path)))
         patch.setattr(job, "resolve", lambda _, argv: list(argv))
         patch.setattr(job._Job, "_watch", lambda self, *words: project.watch(self, *words))
         patch.setattr("stacycle.software.check", lambda *_: "RELION 5.0.1")
@@ -221,7 +222,7 @@ def turned(base: dict[str, Any], key: tuple[str, ...], value: Any) -> dict[str, 
 
 
 def whole(given: dict[str, Any]) -> dict[str, Any]:
-    return config.validate(overlay(config._read(config.DEFAULT), given))
+    return config.validate(overlay(config.read(config.DEFAULT), given))
 
 
 def another(base: dict[str, Any], key: tuple[str, ...], schema: dict[str, Any]) -> dict[str, Any]:
