@@ -12,8 +12,6 @@ onstart:
             "--jobs is for queues: give a run on this machine --cores alone."
         )
     asked = preflight.asked_by(workflow.dag.needrun_jobs(), RENAMED)
-    if set(asked) - {"plan", "preflight"}:
-        redo.note_command(sys.argv[1:], workflow.workdir_init)
     report = preflight.run(
         config,
         recipe,
@@ -27,6 +25,8 @@ onstart:
         raise WorkflowError(
             f"Nothing was started: see the problems in {preflight.TABLE}."
         )
+    if set(asked) - {"plan", "preflight"}:
+        redo.note_command(sys.argv[1:], workflow.workdir_init)
 
 
 rule preflight:

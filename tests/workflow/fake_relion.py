@@ -299,7 +299,10 @@ def auto_refine(
 def mask_create(flags: dict[str, str]) -> None:
     with mrcfile.open(flags["--i"]) as file:
         density, pixel = file.data, float(file.voxel_size.x)
-    write_map(flags["--o"], density > float(flags["--ini_threshold"]), pixel)
+    mask = (density > float(flags["--ini_threshold"])).astype(np.float32)
+    edge = [flags.get(flag, "") for flag in ("--extend_inimask", "--width_soft_edge")]
+    mask[0, 0, 0] = zlib.crc32(str(edge).encode()) % 1000 / 2000  # tells masks of other edges apart
+    write_map(flags["--o"], mask, pixel)
 
 
 def postprocess(flags: dict[str, str]) -> None:
@@ -443,7 +446,7 @@ def write_hollow(path: str, shape: tuple, pixel: float, label: str = "", mode: i
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with mrcfile.new_mmap(path, shape, mrc_mode=mode, overwrite=True) as file:
         file.voxel_size = pixel
-        file.data[:, shape[1] // 2, 0] = 1 + zlib.crc32(path.encode()) % 1000
+        file.data[:, shape[1] // 2, 0] = 1 + zlib.crc32(f"{path} {label}".encode()) % 1000
         if label:
             file.add_label(label)
 

@@ -299,7 +299,7 @@ def files_of(folder: Path) -> dict[Path, tuple[int, int]]:
     found = (
         path
         for path in folder.rglob("*")
-        if path.is_file() and path.name not in ("preflight.tsv", ".preflight.json")
+        if path.is_file() and path.name not in ("preflight.tsv", ".preflight.json", "duplicates.tsv")
     )
     return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in found}
 
