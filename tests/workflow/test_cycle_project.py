@@ -137,10 +137,13 @@ def test_a_variant_that_changes_the_outcome_reruns_all_that_follows_and_back_aga
     assert project.decision("polish")["choice"] == {"variant": "no_motion"}
     assert f"--p {POLISH}/no_motion/particles.star" in project.last_command("relion_tomo_subtomo")
     project.set(polish={"no_motion": {"shift_only": False}})
+    before = fake_relion.recorded(project.folder / "relion")
     assert project.run() == changed
+    assert fake_relion.recorded(project.folder / "relion") == before, "earlier results are taken back"
     assert project.decision("polish")["choice"] == {"variant": "motion"}
     assert project.jobs() == []
-    assert f"--mot {POLISH}/motion/motion.star" in project.last_command("relion_tomo_subtomo")
+    extracted = json.loads((project.folder / "results/second/extract/job.json").read_text())
+    assert f"--mot {POLISH}/motion/motion.star" in extracted["command"]
 
 
 def test_another_ctf_refinement_is_polished_anew(project: Cycle) -> None:
