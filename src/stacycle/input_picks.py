@@ -123,7 +123,7 @@ def _check_half_sets(path: str, table: pd.DataFrame, found: Findings) -> None:
         f"{path}: {SUBSET} is left out, for it does not tell two half sets, 1 and 2 "
         f"({some(f'{count} in {half}' for half, count in counts.items())}); refine3d makes new ones."
     )
-    table.drop(columns=SUBSET, inplace=True)
+    del table[SUBSET]
 
 
 def _check_positions(

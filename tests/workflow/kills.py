@@ -26,6 +26,7 @@ from stacycle import history
 ROOT = Path(__file__).parents[2]
 PROGRAM = "-m staengine"
 RUNNER = ".snakemake/scripts/"
+PATIENCE = 10.0  # seconds
 
 
 @dataclass
@@ -78,14 +79,21 @@ def run_with_kills(
 def _kill(
     run: subprocess.Popen, job: str, after: float, chance: random.Random, used: list[str]
 ) -> Kill | None:
-    """Kill something after so many seconds, in the way that was used least; None if the run has ended before."""
+    """Kill something after so many seconds, in the way that was used least; None if the run has ended before.
+
+    What that way needs may still be starting: it is waited for, `PATIENCE` seconds.
+    """
     time.sleep(after)
-    possible = [how for how, needs in NEEDS.items() if _in_session(run.pid, needs)]
-    if run.poll() is not None or not possible:
+    waited = time.monotonic()
+    wanted = min(chance.sample(list(WAYS), len(WAYS)), key=used.count)
+    while run.poll() is None and not _in_session(run.pid, NEEDS[wanted]):
+        if time.monotonic() - waited > PATIENCE:
+            wanted = min(("SIGKILL of Snakemake", "SIGKILL of everything"), key=used.count)
+        time.sleep(0.02)
+    if run.poll() is not None:
         return None
-    how = min(chance.sample(possible, len(possible)), key=used.count)
-    WAYS[how](run.pid)
-    return Kill(job, after, how)
+    WAYS[wanted](run.pid)
+    return Kill(job, after + time.monotonic() - waited, wanted)
 
 
 def _new_kind_of_job(run: subprocess.Popen, log: Path, hit: set[str]) -> str | None:

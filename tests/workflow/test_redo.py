@@ -95,6 +95,11 @@ def test_a_map_that_was_edited_in_place_is_made_again_and_never_recorded_as_genu
     assert project.stacycle("audit", ".").returncode == 0
 
 
+@pytest.mark.parametrize("key", ["bin", "scratch"])
+def test_where_programs_are_and_run_is_no_reason_to_run_them_again(project: Small, key: str) -> None:
+    assert project.jobs({"engine": {key: "/nowhere"}}) == []
+
+
 REDONE = {  # any file of results/ that a rule makes, or a job's folder: the program that makes it
     "results/bin4/reconstruct": "tomo_reconstruct_particle",
     "results/bin4/class3d/T1_K6/run_it001_model.star": "refine",
