@@ -98,6 +98,7 @@ def test_a_map_that_was_edited_in_place_is_made_again_and_never_recorded_as_genu
 @pytest.mark.parametrize("key", ["bin", "scratch"])
 def test_where_programs_are_and_run_is_no_reason_to_run_them_again(project: Small, key: str) -> None:
     assert project.jobs({"engine": {key: "/nowhere"}}) == []
+    assert project.jobs() == []  # and config.yaml is as it was
 
 
 REDONE = {  # any file of results/ that a rule makes, or a job's folder: the program that makes it
