@@ -6,12 +6,11 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
-from stacycle import compute
-from stacycle.config import for_module, notes, validate
-from stacycle.config_text import give_types
+from stacycle.recipe.config import for_module, notes, validate
+from stacycle.recipe.config_text import give_types
 from stacycle.errors import UserError
-from stacycle.names import prepended
-from stacycle.recipe import (
+from stacycle.files.safe_names import prepended
+from stacycle.recipe.rounds import (
     DECIDED,
     DECISIONS,
     INPUTS,
@@ -21,7 +20,8 @@ from stacycle.recipe import (
     Recipe,
     variants,
 )
-from stacycle.inputs import tilt_series_of
+from stacycle.inputs.merge import tilt_series_of
+from stacycle.resources import site as resources_site
 
 min_version("9.16")
 
@@ -41,7 +41,7 @@ try:
         config = for_module(config, workflow.modifier.path_modifier.prefix)
     validate(config, workflow.configfiles)
     recipe = Recipe.from_config(config)
-    site = compute.site_of(workflow)
+    site = resources_site.site_of(workflow)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 

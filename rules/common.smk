@@ -2,7 +2,8 @@
 
 from functools import cache
 
-from stacycle import software
+from stacycle.programs import software
+from stacycle.resources import site as resources_site
 
 # What the rules are called where the workflow is imported: use rule * from stacycle as sta_*.
 RENAMED = workflow.modifier.modify_rulename("*")
@@ -42,9 +43,9 @@ def engine_kind():
 
 
 def queue(step):
-    """Resources of a rule: where the jobs of a step go, by its kind of work (stacycle.compute.KINDS)."""
+    """Resources of a rule: where the jobs of a step go, by its kind of work (stacycle.resources.site.KINDS)."""
     found, most = site.resources(step), site.gpus(step)
-    if most and compute.gpus(found) == 0:
+    if most and resources_site.gpus(found) == 0:
         found["gpu"] = most if most == 1 else lambda wc: gpus_of(step, wc)
     return found
 

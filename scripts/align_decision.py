@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from stacycle import choose, job
-from stacycle.decisions import write_decision
+from stacycle.decisions import apply, write_decision
+from stacycle.jobs import job
 
 params = snakemake.params
 folder = Path(snakemake.output.decision).parent
 
 with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/align") as say:
     key = f"rounds.{snakemake.wildcards.round}.align"
-    chosen = choose.alignment(
+    chosen = apply.alignment(
         folder,
         params.sweep,
         params.iteration,
@@ -19,5 +19,5 @@ with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/align") as say:
         sampling=params.sampling,
     )
     say(str(chosen.decision))
-    choose.go_on_from(chosen, folder, reference=chosen.classes["map"].iloc[0])
+    apply.go_on_from(chosen, folder, reference=chosen.classes["map"].iloc[0])
     write_decision(snakemake.output.decision, chosen.decision)

@@ -1,6 +1,7 @@
 """Class3D: one variant of an alignment to one reference, or of a classification without alignment."""
 
-from stacycle import command_lines, job
+from stacycle.jobs import job
+from stacycle.steps import command_lines
 
 folder = command_lines.folder_of(snakemake)
 gpus = command_lines.layout_of(snakemake).gpus

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from stacycle import choose, job
-from stacycle.decisions import write_decision
-from stacycle.state import lowpass
+from stacycle.decisions import apply, write_decision
+from stacycle.jobs import job
+from stacycle.recipe.auto import lowpass
 
 params = snakemake.params
 folder = Path(snakemake.output.decision).parent
 
 with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/class3d") as say:
-    chosen = choose.classification(
+    chosen = apply.classification(
         folder,
         params.sweep,
         params.iteration,
@@ -21,6 +21,6 @@ with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/class3d") as say:
         lowpass=lowpass(params.lowpass, snakemake.input.resolution),
     )
     say(str(chosen.decision))
-    choose.go_on_from(chosen, folder)
+    apply.go_on_from(chosen, folder)
     chosen.classes.to_csv(snakemake.output.classes, sep="\t", index=False)
     write_decision(snakemake.output.decision, chosen.decision)

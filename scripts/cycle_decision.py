@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from stacycle import cycle, job
-from stacycle.decisions import write_decision
-from stacycle.recipe import Start
+from stacycle.decisions import apply_cycle, write_decision
+from stacycle.jobs import job
+from stacycle.recipe.rounds import Start
 
 files, params = snakemake.input, snakemake.params
 folder = Path(snakemake.output.decision).parent
@@ -13,7 +13,7 @@ before = Start(
 )
 
 with job.task(snakemake.log[0], "/".join(folder.parts[1:])) as say:
-    decision = cycle.decide(folder, before, params.variants, params.keep, params.key)
+    decision = apply_cycle.decide(folder, before, params.variants, params.keep, params.key)
     say(str(decision))
-    cycle.keep(decision, folder, before)
+    apply_cycle.keep(decision, folder, before)
     write_decision(snakemake.output.decision, decision)

@@ -1,6 +1,7 @@
 """Reconstruct the half maps of a cycle at bin 1, of the state that it starts from or of one variant."""
 
-from stacycle import command_lines, job
+from stacycle.jobs import job
+from stacycle.steps import command_lines
 
 folder = command_lines.folder_of(snakemake)
 is_variant = snakemake.wildcards.get("variant") is not None

@@ -1,6 +1,7 @@
 """One variant of a cycle's sweep: CTF refinement or polishing of the tilt series, against half maps and their FSC."""
 
-from stacycle import command_lines, job
+from stacycle.jobs import job
+from stacycle.steps import command_lines
 
 folder = command_lines.folder_of(snakemake)
 engine = snakemake.config["engine"]

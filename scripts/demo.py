@@ -17,10 +17,12 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from stacycle import config, plots, runs, star
-from stacycle.recipe import Recipe
-from staengine import truth
-from staengine.tomo import ParticleSet, load_tomograms
+from stacycle.files import relion_output, star
+from stacycle.recipe import config
+from stacycle.recipe.rounds import Recipe
+from stacycle.report import figures
+from staengine.simulation import truth
+from staengine.tilt_series.tomo import ParticleSet, load_tomograms
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "demo"
@@ -127,10 +129,10 @@ def draw_pictures() -> None:
     pictures = ROOT / "docs/images"
     results = DEMO / "results"
     shutil.copyfile(results / "bin4/select/classes.png", pictures / "classes.png")
-    plots.fsc_figure(runs.fsc(results / "bin1/postprocess/postprocess.star"), pictures / "fsc.png")
-    plots.slices_figure(results / "bin1/postprocess/postprocess.mrc", pictures / "map.png")
+    figures.fsc_figure(relion_output.fsc(results / "bin1/postprocess/postprocess.star"), pictures / "fsc.png")
+    figures.slices_figure(results / "bin1/postprocess/postprocess.mrc", pictures / "map.png")
     ladder = pd.read_csv(results / "ladder.tsv", sep="\t").fillna({"kept": ""})
-    plots.ladder_figure(ladder, pictures / "ladder.png")
+    figures.ladder_figure(ladder, pictures / "ladder.png")
 
 
 def main() -> None:

@@ -1,6 +1,8 @@
 """Extract subtomograms as 2D stacks."""
 
-from stacycle import command_lines, job, star
+from stacycle.files import star
+from stacycle.jobs import job
+from stacycle.steps import command_lines
 
 engine = snakemake.config["engine"]
 

@@ -1,7 +1,8 @@
 """Create a mask: find the threshold in the map, then let mask_create filter, cut, extend and soften."""
 
-from stacycle import command_lines, job
 from stacycle.decisions import write_decision
+from stacycle.jobs import job
+from stacycle.steps import command_lines
 
 files, folder = snakemake.output, command_lines.folder_of(snakemake)
 

@@ -2,8 +2,9 @@
 
 import shutil
 
-from stacycle import job, plan
-from stacycle.recipe import Recipe
+from stacycle.jobs import job
+from stacycle.preflight import plan
+from stacycle.recipe.rounds import Recipe
 
 config, params = snakemake.config, snakemake.params
 

@@ -1,6 +1,7 @@
 """Post-process: the resolution by masked FSC, and a sharpened map; of a round, of a cycle or of one variant."""
 
-from stacycle import command_lines, job
+from stacycle.jobs import job
+from stacycle.steps import command_lines
 
 folder = command_lines.folder_of(snakemake)
 is_variant = snakemake.wildcards.get("variant") is not None

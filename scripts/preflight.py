@@ -1,7 +1,8 @@
 """Preflight: one table of what was checked, and exit status 1 if there is a problem."""
 
-from stacycle import job, preflight
-from stacycle.recipe import Recipe
+from stacycle.jobs import job
+from stacycle.preflight import preflight
+from stacycle.recipe.rounds import Recipe
 
 config, params = snakemake.config, snakemake.params
 

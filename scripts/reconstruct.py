@@ -1,7 +1,8 @@
 """Reconstruct the average at the particles' poses, with the box and binning of their images."""
 
-from stacycle import command_lines, job
 from stacycle.decisions.extent import check_diameter
+from stacycle.jobs import job
+from stacycle.steps import command_lines
 
 engine = snakemake.config["engine"]
 

@@ -1,6 +1,7 @@
 """Refine3D: two independent half sets, on several MPI ranks."""
 
-from stacycle import command_lines, job
+from stacycle.jobs import job
+from stacycle.steps import command_lines
 
 gpus = command_lines.layout_of(snakemake, halves=True).gpus
 engine = snakemake.config["engine"]

@@ -1,6 +1,7 @@
 """The ladder of resolutions, and one page with every choice, curve and picture."""
 
-from stacycle import job, report
+from stacycle.jobs import job
+from stacycle.report import page
 
 files = (
     "preflight",
@@ -15,7 +16,7 @@ files = (
 )
 
 with job.task(snakemake.log[0], "report") as say:
-    inputs = report.Inputs(
+    inputs = page.Inputs(
         rounds=snakemake.params.rounds,
         rungs=snakemake.params.rungs,
         notes=snakemake.params.notes,
@@ -23,7 +24,7 @@ with job.task(snakemake.log[0], "report") as say:
         versions=job.versions("results"),
         **{name: snakemake.input.get(name) for name in files},
     )
-    rungs = report.ladder(inputs)
-    report.write_ladder(snakemake.output.ladder, rungs)
-    report.write_report(snakemake.output.html, inputs, rungs)
+    rungs = page.ladder(inputs)
+    page.write_ladder(snakemake.output.ladder, rungs)
+    page.write_report(snakemake.output.html, inputs, rungs)
     say(f"look at {snakemake.output.html}")

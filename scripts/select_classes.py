@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from stacycle import choose, job, star
-from stacycle.decisions import choose_classes, write_decision
+from stacycle.decisions import apply, choose_classes, write_decision
+from stacycle.files import star
+from stacycle.jobs import job
 
 folder = Path(snakemake.output.decision).parent
 
@@ -14,8 +15,8 @@ with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/select") as say:
     key = f"rounds.{snakemake.wildcards.round}.select.classes"
     decision = choose_classes(classes, snakemake.params.classes, key)
     say(str(decision))
-    particles = choose.keep_classes(star.read(snakemake.input.particles), decision.choice["classes"])
-    for note in choose.write_state(
+    particles = apply.keep_classes(star.read(snakemake.input.particles), decision.choice["classes"])
+    for note in apply.write_state(
         particles,
         star.read_optimisation_set(snakemake.input.state),
         folder,

@@ -6,8 +6,8 @@ import argparse
 import os
 import sys
 
-from stacycle import wall_time
 from stacycle.errors import UserError
+from stacycle.report import wall_time
 
 
 def main() -> None:

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from stacycle.diagnose import Diagnosis, explain
-from stacycle.known_faults import VAGUE
+from stacycle.diagnosis.explain import Diagnosis, explain
+from stacycle.diagnosis.known_faults import VAGUE
 
 TABLE = Path(__file__).with_suffix(".tsv")
 KINDS = (

@@ -40,8 +40,9 @@ sys.path.insert(0, str(Path(__file__).parent / "workflow"))
 
 import small_inputs
 
-from stacycle import config, geometry, wall_time
-from stacycle.recipe import Recipe
+from stacycle.recipe import config, geometry
+from stacycle.recipe.rounds import Recipe
+from stacycle.report import wall_time
 
 ROOT = Path(__file__).parents[1]
 TIMES = Path(__file__).parent / "dag/data/demo_times.tsv"

@@ -23,7 +23,7 @@ from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
-from stacycle.config_text import explain_to_snakemake
+from stacycle.recipe.config_text import explain_to_snakemake
 
 __all__ = ["Executor", "ExecutorSettings", "common_settings", "job_name"]
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import yaml
 
-from stacycle.compute import NUMBERS, OF_GPU_JOBS
 from stacycle.errors import UserError
+from stacycle.resources.site import NUMBERS, OF_GPU_JOBS
 
 SLURM = Path(__file__).parents[2] / "profiles/slurm/profile.yaml"
 LSF = "lsf"

@@ -149,7 +149,7 @@ def test_a_mistake_in_the_config_is_one_sentence_and_a_failure(
 
 
 def test_the_demo_config_is_valid() -> None:
-    from stacycle.config import load
+    from stacycle.recipe.config import load
 
     config = load(ROOT / "config/config.yaml", ROOT / "config/demo.yaml")
     assert config["engine"]["kind"] == "embedded"

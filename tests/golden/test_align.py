@@ -8,8 +8,11 @@ import pandas as pd
 import pytest
 
 from staengine import __main__ as engine
-from staengine import align, maps, prediction, tomo, truth
-from staengine.tilt_series_files import rewrite_tilt_series
+from staengine.numerics import maps
+from staengine.programs import align
+from staengine.simulation import truth
+from staengine.tilt_series import prediction, tomo
+from staengine.tilt_series.rewrite import rewrite_tilt_series
 
 GOLDEN = Path(__file__).parent / "data"
 PROGRAM = "relion_tomo_align"

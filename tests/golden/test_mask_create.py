@@ -5,7 +5,7 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 
-from staengine import mask_create
+from staengine.programs import mask_create
 
 GOLDEN = Path(__file__).parent / "data"
 

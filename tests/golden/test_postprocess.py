@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import starfile
 
-from staengine import postprocess, tomo
 from staengine.errors import EngineError
+from staengine.programs import postprocess
+from staengine.tilt_series import tomo
 
 GOLDEN = Path(__file__).parent / "data"
 FSC = "rlnFourierShellCorrelation"

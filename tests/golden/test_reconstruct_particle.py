@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from staengine import __main__ as engine
-from staengine import fourier, reconstruct_particle, tomo
 from staengine.errors import AbortError
+from staengine.numerics import fourier
+from staengine.programs import reconstruct_particle
+from staengine.tilt_series import tomo
 
 GOLDEN = Path(__file__).parent / "data"
 PROGRAM = "relion_tomo_reconstruct_particle"

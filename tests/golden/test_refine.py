@@ -9,9 +9,11 @@ import mrcfile
 import numpy as np
 import pytest
 
-from staengine import fourier, refine, refine_mpi, tomo
-from staengine.refine_options import FLAGS
-from staengine.truth import pose_error, read_truth
+from staengine.numerics import fourier
+from staengine.programs import refine, refine_mpi
+from staengine.refinement.options import FLAGS
+from staengine.simulation.truth import pose_error, read_truth
+from staengine.tilt_series import tomo
 
 GOLDEN = Path(__file__).parent / "data"
 

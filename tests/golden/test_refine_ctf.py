@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from staengine import __main__ as engine
-from staengine import maps, tomo, truth
+from staengine.numerics import maps
+from staengine.simulation import truth
+from staengine.tilt_series import tomo
 
 GOLDEN = Path(__file__).parent / "data"
 PROGRAM = "relion_tomo_refine_ctf"

@@ -9,7 +9,7 @@ import pytest
 import starfile
 
 from staengine import __main__ as engine
-from staengine import tomo
+from staengine.tilt_series import tomo
 
 GOLDEN = Path(__file__).parent / "data"
 PROGRAM = "relion_tomo_subtomo"

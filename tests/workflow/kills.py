@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stacycle import history
+from stacycle.jobs import history
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = "-m staengine"

@@ -9,7 +9,7 @@ import mrcfile
 import numpy as np
 import pandas as pd
 
-from stacycle import star
+from stacycle.files import star
 
 PIXEL = 1.91
 SIZE = (960, 928, 300)  # of the tomogram, px; its first two are the images' too

@@ -21,8 +21,9 @@ import pytest
 from conftest import Project
 from small_inputs import write_inputs
 
-from stacycle import job, star
 from stacycle.errors import UserError
+from stacycle.files import star
+from stacycle.jobs import job
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("bad input")]
 

@@ -17,7 +17,7 @@ import pytest
 from conftest import Project, overlay
 from small_inputs import write_inputs
 
-from stacycle import star
+from stacycle.files import star
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cycle")]
 

@@ -20,7 +20,7 @@ import pytest
 from conftest import Project
 from small_inputs import write_inputs
 
-from stacycle import maps
+from stacycle.files import mrc
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("redo")]
 
@@ -68,7 +68,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Small:
 def edit(path: Path) -> None:
     """Write into a map, as a viewer or a script would, and hide it from whoever looks at the time."""
     times = path.stat()
-    found = maps.header(path)
+    found = mrc.header(path)
     values = np.memmap(path, found.voxel, "r+", found.start)
     values[:100] += 1
     values.flush()
@@ -76,12 +76,12 @@ def edit(path: Path) -> None:
 
 
 def same(path: Path, voxels: np.ndarray) -> bool:
-    return bool((maps.voxels(path) == voxels).all())
+    return bool((mrc.voxels(path) == voxels).all())
 
 
 def test_a_map_that_was_edited_in_place_is_made_again_and_never_recorded_as_genuine(project: Small) -> None:
     average = project.folder / AVERAGE
-    genuine = np.array(maps.voxels(average))
+    genuine = np.array(mrc.voxels(average))
     edit(average)
     told = project.stacycle("audit", ".")
     assert told.returncode == 1

@@ -31,8 +31,11 @@ from snakemake.api import SnakemakeApi
 from snakemake.io import is_flagged
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
 
-from stacycle import config, content, job, lineage
 from stacycle.errors import UserError
+from stacycle.files import content
+from stacycle.jobs import job
+from stacycle.provenance import lineage
+from stacycle.recipe import config
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("there and back")]
 
@@ -182,8 +185,8 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
         patch.setattr(config, "read", lambda path: copy.deepcopy(read(path)))
         patch.setattr(job, "resolve", lambda _, argv: list(argv))
         patch.setattr(job._Job, "_watch", lambda self, *words: project.watch(self, *words))
-        patch.setattr("stacycle.software.check", lambda *_: "RELION 5.0.1")
-        patch.setattr("stacycle.software.version", lambda engine: "5.0.1-commit-73f0a3")
+        patch.setattr("stacycle.programs.software.check", lambda *_: "RELION 5.0.1")
+        patch.setattr("stacycle.programs.software.version", lambda engine: "5.0.1-commit-73f0a3")
         assert project.run(project.config) > 10
         yield project
 

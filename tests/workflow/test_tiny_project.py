@@ -12,8 +12,10 @@ import kills
 import pytest
 from conftest import TINY, Project
 
-from stacycle import config, disk, lineage, preflight
-from stacycle.recipe import Recipe
+from stacycle.preflight import disk, preflight
+from stacycle.provenance import lineage
+from stacycle.recipe import config
+from stacycle.recipe.rounds import Recipe
 
 pytestmark = pytest.mark.slow
 
@@ -167,7 +169,7 @@ def test_where_scratch_is_is_no_reason_to_run_programs_again(finished: Project) 
 
 
 def test_two_sets_with_the_same_names_are_merged_with_unique_ones(finished: Project) -> None:
-    from stacycle import star
+    from stacycle.files import star
 
     tomograms = star.read(finished.folder / "results/inputs/tomograms.star")["global"]
     assert tomograms["rlnTomoName"].is_unique

@@ -21,10 +21,13 @@ import yaml
 from conftest import ROOT, Project, overlay
 from small_inputs import write_inputs
 
-from stacycle import command_lines, job, setup_check, star
-from stacycle.command import Command
-from stacycle.config import DEFAULT, validate
-from stacycle.recipe import Recipe
+from stacycle.files import star
+from stacycle.jobs import job
+from stacycle.preflight import environment
+from stacycle.programs.command import Command
+from stacycle.recipe.config import DEFAULT, validate
+from stacycle.recipe.rounds import Recipe
+from stacycle.steps import command_lines
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("replay")]
 
@@ -277,8 +280,8 @@ def test_preflight_looks_up_the_programs_and_flags_that_run_and_no_others(replay
     shown = yaml.safe_load((replay.folder / "config.yaml").read_text())
     config = validate(overlay(yaml.safe_load(DEFAULT.read_text()), shown))
     rules = {rule for rule, _ in command_lines.of_recipe(Recipe.from_config(config), config, {})}
-    asked = {rule: {"gpu": int(rule in setup_check.ON_GPUS)} for rule in rules}
-    looked_up = setup_check.commands(Recipe.from_config(config), config, asked)
+    asked = {rule: {"gpu": int(rule in environment.ON_GPUS)} for rule in rules}
+    looked_up = environment.commands(Recipe.from_config(config), config, asked)
     expected = {(command.program, frozenset(command.flags)) for _, command in looked_up}
     ran = [Command.of(line) for line in replay.commands]
     assert {(command.program, frozenset(command.flags)) for command in ran} == expected

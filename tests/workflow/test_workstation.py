@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from stacycle import gpus
+from stacycle.resources import gpus
 
 pytestmark = pytest.mark.slow
 

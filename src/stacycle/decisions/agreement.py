@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stacycle import maps, runs
 from stacycle.decisions.mask import distance, low_pass
 from stacycle.errors import UserError
+from stacycle.files import mrc, relion_output
 
 
 def with_agreement(
@@ -32,7 +32,7 @@ def with_agreement(
                 f"{path}: has a box of {len(density)} px, the consensus {consensus} one of {len(reference)}."
             )
         correlations.append(_pearson(low_pass(density, pixel_size, lowpass)[inside], filtered))
-        strengths.append(likeness(density, reference, *runs.ssnr(path)))
+        strengths.append(likeness(density, reference, *relion_output.ssnr(path)))
     strongest = max([*strengths, 1e-12])
     return classes.assign(correlation=correlations, likeness=[s / strongest for s in strengths])
 
@@ -87,4 +87,4 @@ def _pearson(a: np.ndarray, b: np.ndarray) -> float:
 
 def _read(path: str | Path) -> tuple[np.ndarray, float]:
     """Map and pixel size (Å)."""
-    return np.asarray(maps.voxels(path), np.float32), maps.header(path).pixel
+    return np.asarray(mrc.voxels(path), np.float32), mrc.header(path).pixel

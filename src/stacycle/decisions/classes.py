@@ -10,7 +10,7 @@ import pandas as pd
 
 from stacycle.decisions.decision import By, Decision, check_override
 from stacycle.errors import UserError
-from stacycle.limits import FEWEST_PER_CLASS
+from stacycle.recipe.limits import FEWEST_PER_CLASS
 
 KEEP = 0.35  # quality, of 1
 SMALL = 0.2  # of an even share of the particles; a class as small must be better than KEEP_SMALL

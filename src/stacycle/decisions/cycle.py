@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stacycle.decisions.decision import By, Decision, check_override
 from stacycle.errors import UserError
-from stacycle.runs import PostProcess
+from stacycle.files.relion_output import PostProcess
 
 BEFORE = "before"  # name of the state that the sweep started from
 EQUAL = 1  # shell: resolutions that are no farther apart are equal

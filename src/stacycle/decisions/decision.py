@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from stacycle.errors import UserError
-from stacycle.whole import write_text
+from stacycle.files.atomic import write_text
 
 By = Literal["rule", "config"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from stacycle import maps
 from stacycle.decisions.mask import SIGMAS, coarser, distance, low_pass, otsu_level
-from stacycle.whole import write_json
+from stacycle.files import mrc
+from stacycle.files.atomic import write_json
 
 NOTE = "extent.json"
 LARGER = 1.2  # x the diameter: soft edges and noise add up to a sixth
@@ -28,8 +28,8 @@ _OF_RADII = 99  # percent: a voxel that sticks out does not count
 
 def check_diameter(average: str | Path, diameter: float) -> str:
     """A sentence if an average is of another size than the config's diameter (Å), else ""; noted beside the map."""
-    found = maps.header(average)
-    size = extent(np.asarray(maps.voxels(average), np.float32), found.pixel)
+    found = mrc.header(average)
+    size = extent(np.asarray(mrc.voxels(average), np.float32), found.pixel)
     told = wrong_diameter(diameter, size, found.nx * found.pixel)
     numbers = {"diameter": diameter, "extent": size if math.isfinite(size) else None, "warning": told}
     write_json(Path(average).with_name(NOTE), numbers)

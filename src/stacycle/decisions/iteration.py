@@ -14,7 +14,7 @@ import pandas as pd
 
 from stacycle.decisions.decision import By, Decision, check_override
 from stacycle.errors import UserError
-from stacycle.runs import Iteration
+from stacycle.files.relion_output import Iteration
 
 HELD = 3  # iterations in a row that a resolution must hold; one good iteration may be chance
 LEVEL = 5  # iterations in a row whose upper quartile is a level of changing classes

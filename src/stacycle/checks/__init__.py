@@ -1,0 +1,1 @@
+"""Checks of what goes into a program and of what comes out."""

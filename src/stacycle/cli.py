@@ -1,0 +1,185 @@
+"""The command `stacycle`: what a person asks about a project by hand, beside Snakemake."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from stacycle.errors import UserError
+
+MOST_BYTES = 1_000_000  # of a log's end that are read
+LAST_LINES = 10
+# What job.run writes above the output of each start of a program, in run.out and in a rule's log.
+START = re.compile(r"(?:# \S+ )?\$ (?P<command>.*)")
+# Colours and other codes that a terminal would obey; carriage returns and line ends are left.
+CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `stacycle`. Returns the exit status: 2 for a usage mistake, which is told in a sentence."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    more = words.index("--") if "--" in words and words[0] == "redo" else len(words)
+    arguments = _parser().parse_args(words[:more])
+    arguments.options = words[more + 1 :]
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        return arguments.run(arguments)
+    except UserError as error:
+        print(f"stacycle: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"stacycle: {error.filename}: {error.strerror}; mend that, then try again.", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="stacycle", description="Subtomogram averaging with RELION 5 in Snakemake."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(run: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(run.__name__, help=help, description=run.__doc__)
+        command.set_defaults(run=run)
+        return command
+
+    command = add(diagnose, "why a program failed, from its log")
+    command.add_argument(
+        "log", metavar="LOG", help="a log, a job's folder (its run.out), or - for standard input"
+    )
+    command.add_argument(
+        "--exit-code", type=int, metavar="N", help="the exit status (default: the job's, if known)"
+    )
+    command = add(audit, "whether all results of a project belong together")
+    command.add_argument("project", metavar="PROJECT", nargs="?", default=".", help="default: this folder")
+    command = add(redo, "make a result anew, whatever was kept")
+    command.add_argument("paths", metavar="PATH", nargs="+", help="a file of results/, or a job's folder")
+    command.epilog = "More options for Snakemake can follow after --."
+    command = add(adopt, "declare that a state which was made elsewhere belongs together")
+    command.add_argument("set", metavar="OPTIMISATION_SET", help="an optimisation_set.star in the project")
+    return parser
+
+
+def diagnose(arguments: argparse.Namespace) -> int:
+    """Say why the program that wrote LOG failed, and what to do.
+
+    The exit status is 0 if something was explained, 1 if the log shows a failure that cannot be explained.
+    """
+    from stacycle.diagnosis.explain import explain
+
+    path = Path(arguments.log)
+    record = {} if arguments.log == "-" else _record(path if path.is_dir() else path.parent)
+    lines = last_run(_lines(_end(path) if arguments.log != "-" else sys.stdin.buffer.read()[-MOST_BYTES:]))
+    status = _exit_status(record) if arguments.exit_code is None else arguments.exit_code
+    if not lines and status is None:
+        raise UserError(f"{arguments.log} is empty, and no exit status is known; give it with --exit-code.")
+    found = explain(_program(lines, record), status, lines)
+    print(f"{'Warning' if found.kind == 'warning' else 'Cause'}: {found.cause}\nCure: {found.cure}")
+    if found.link:
+        print(f"Known: {found.link}")
+    if lines:
+        print("\n".join(["Last lines of the log:", *(f"  {line}" for line in lines[-LAST_LINES:])]))
+    return 0 if found.known else 1
+
+
+def audit(arguments: argparse.Namespace) -> int:
+    """Check the lineage of a project's results: that each step was made of the particles, tomograms and maps that are
+    there, and that no particle was lost or ever changed its half set. The exit status is 1 if there is a fault."""
+    from stacycle.jobs import job
+    from stacycle.provenance import lineage
+
+    with contextlib.chdir(_folder(arguments.project)):
+        faults = lineage.audit("results")
+        faults += [fault for path, fault in job.audit("results") if not any(path in told for told in faults)]
+    print("\n".join(faults) or "All results belong together; no particle was lost, or changed its half set.")
+    return 1 if faults else 0
+
+
+def redo(arguments: argparse.Namespace) -> int:
+    """Make a result anew: its program, or its decision, runs again, whatever is the same.
+
+    What was there is kept beside it. Snakemake is called as in the last run, for this result alone; what hangs on it
+    follows in the next run. The exit status is Snakemake's.
+    """
+    from stacycle.jobs import redo as again
+
+    return again.run(arguments.paths, arguments.options)
+
+
+def adopt(arguments: argparse.Namespace) -> int:
+    """Record that the particles, tomograms and trajectories of an optimisation set belong together.
+
+    What the workflow makes is recorded by itself; this is for a state that was brought from elsewhere.
+    """
+    from stacycle.provenance import lineage
+
+    known = lineage.adopt(arguments.set)
+    print(f"{arguments.set}: recorded as a state, {known['id'][:12]}.")
+    return 0
+
+
+def _folder(path: str) -> str:
+    if not (Path(path) / "results").is_dir():
+        raise UserError(f"{path}: has no folder results; give the folder of a project.")
+    return path
+
+
+def last_run(lines: Sequence[str]) -> list[str]:
+    """The lines of the last start of a program, if a log holds several, from the line with its command on."""
+    starts = [number for number, line in enumerate(lines) if START.fullmatch(line)]
+    return list(lines[starts[-1] if starts else 0 :])
+
+
+def _end(path: Path) -> bytes:
+    """The last bytes of a log, or of a job folder's. UserError if it cannot be read."""
+    if path.is_dir():
+        path = path / "run.out"
+        if not path.exists():
+            if not _record(path.parent):
+                raise UserError(f"{path.parent} is not a job's folder: it has neither run.out nor job.json.")
+            return b""
+    try:
+        with open(path, "rb") as log:
+            log.seek(max(0, path.stat().st_size - MOST_BYTES))
+            return log.read(MOST_BYTES)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _lines(text: bytes) -> list[str]:
+    """The clean lines of a log. UserError if it is no text."""
+    from stacycle.jobs.job import clean_lines
+
+    if text.count(0) > len(text) / 2 or len(CONTROL.findall(text[:10_000].decode("latin-1"))) > 1000:
+        raise UserError("that is not a log but a binary file; give the text that the program wrote.")
+    return list(clean_lines(io.StringIO(CONTROL.sub("", text.decode(errors="replace")))))
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    """The job's record, if it is there and whole."""
+    try:
+        record = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _exit_status(record: dict[str, Any]) -> int | None:
+    """The exit status of the job's last run; None if it has none, as when it was killed with its runner."""
+    runs = record.get("runs") or [record]
+    status = runs[-1].get("exit_status")
+    return status if isinstance(status, int) else None
+
+
+def _program(lines: Sequence[str], record: dict[str, Any]) -> str:
+    """The program of RELION's that was run; empty if neither log nor record names it."""
+    start = START.fullmatch(lines[0]) if lines else None
+    found = re.search(r"\brelion_\w+", start["command"] if start else str(record.get("command", "")))
+    return found[0] if found else ""

@@ -1,0 +1,205 @@
+"""From the runs of a sweep to one decision, and from a decision to the files that the next step starts from."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import nan
+from pathlib import Path
+
+import pandas as pd
+
+from stacycle import cleanup
+from stacycle.decisions import (
+    Alignment,
+    Decision,
+    Variant,
+    align_iteration,
+    align_variant,
+    class3d_iteration,
+    class3d_variant,
+    combine,
+    with_agreement,
+)
+from stacycle.decisions.iteration import Choice
+from stacycle.errors import UserError
+from stacycle.files import relion_output, star
+from stacycle.files.star_labels import PIXEL
+from stacycle.provenance import lineage
+
+Sweep = Mapping[str, Sequence[float]]  # folder name -> [T, K]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The run that a decision took: its folder, iteration and class table, and the decision itself."""
+
+    folder: Path
+    iteration: int
+    classes: pd.DataFrame
+    decision: Decision
+
+
+def alignment(
+    folder: str | Path,
+    sweep: Sweep,
+    iteration: Choice,
+    variant: str,
+    key: str,
+    *,
+    sampling: float,
+) -> Chosen:
+    """The iteration of each K = 1 run under `folder`, then the run; `key` names the config's section.
+
+    Warns if `sampling` (degrees) is more than twice as coarse as the accuracy that RELION estimates: picks that are
+    better than the sampling come out worse, as they do in golden/ (7.5 degrees: from 3.4 to 7.4).
+    """
+    folder = Path(folder)
+    first = {
+        name: align_iteration(
+            relion_output.iterations(folder / name, maps=False), iteration, f"{key}.iteration"
+        )
+        for name in sweep
+    }
+    tables = {name: _with_maps(relion_output.classes(folder / name, _number(first[name]))) for name in sweep}
+    candidates = [
+        Alignment(
+            name,
+            T,
+            relion_output.resolution_at_unit_T(folder / name, _number(first[name])),
+            tables[name]["accuracy_rotations"].iloc[0],
+        )
+        for name, (T, _) in sweep.items()
+    ]
+    second = align_variant(candidates, variant, f"{key}.variant")
+    chosen = _chosen(folder, "Alignment", first, second, tables)
+    accuracy = chosen.classes["accuracy_rotations"].iloc[0]
+    if sampling > 2 * accuracy:
+        chosen.decision.warnings.append(
+            f"The sampling of {sampling:g} degrees is coarse: these images tell angles to {accuracy:.1f}. Picks that "
+            f"were good to that are worse now, until refine3d samples finer; lower {key}.sampling if so."
+        )
+    return chosen
+
+
+def classification(
+    folder: str | Path,
+    sweep: Sweep,
+    iteration: Choice,
+    variant: str,
+    key: str,
+    *,
+    consensus: str,
+    diameter: float,
+    lowpass: float,
+) -> Chosen:
+    """The iteration of each run under `folder`, then the run that separates best.
+
+    The classes are compared with the `consensus` map that they started from, within `diameter` and to `lowpass` (Å).
+    """
+    folder = Path(folder)
+    first, tables = {}, {}
+    for name in sweep:
+        run = relion_output.iterations(folder / name, maps=False)
+        unlike = relion_output.unlike_last(folder / name, [it.number for it in run if it.number > 1])
+        first[name] = class3d_iteration(run, iteration, f"{key}.iteration", unlike)
+        table = _with_maps(relion_output.classes(folder / name, _number(first[name])))
+        tables[name] = with_agreement(table, consensus, diameter, lowpass)
+    candidates = [
+        Variant(name, T, tables[name], relion_output.moved(folder / name, _number(first[name])))
+        for name, (T, _) in sweep.items()
+    ]
+    second = class3d_variant(candidates, variant, f"{key}.variant")
+    return _chosen(folder, "Classification", first, second, tables)
+
+
+def _with_maps(classes: pd.DataFrame) -> pd.DataFrame:
+    """The classes, whose maps are there. UserError if they were tidied away."""
+    if gone := next(filter(None, map(cleanup.explain_missing, classes["map"])), ""):
+        raise UserError(gone)
+    return classes
+
+
+def write_state(
+    particles: star.Tables,
+    tomograms: star.OptimisationSet,
+    folder: str | Path,
+    reference: str | Path | None = None,
+    resolution: float = nan,
+) -> list[str]:
+    """Write the state of selected particles: of those that are one by their position now only the first.
+
+    `tomograms` is the state that they were selected from. Returns what is worth telling.
+    """
+    rows = particles["particles"]
+    once = each_once(particles)
+    dropped = {
+        "in classes that were not selected": len(star.read(tomograms.particles)["particles"]) - len(rows),
+        "picked twice": len(rows) - len(once["particles"]),
+    }
+    dropped = {reason: number for reason, number in dropped.items() if number}
+    _go_on(once, tomograms, folder, Path(tomograms.particles).parent, reference, resolution, dropped)
+    return [f"{number} particles dropped: {reason}" for reason, number in dropped.items()]
+
+
+def each_once(particles: star.Tables) -> star.Tables:
+    """The particles without those that lie, by now, where an earlier one does: the same one, picked twice."""
+    rows = particles["particles"]
+    distance = lineage.NEAR * particles["optics"][PIXEL].max()
+    twice = lineage.picked_twice({str(label): list(rows[label]) for label in rows}, distance)
+    return {**particles, "particles": rows.drop(index=rows.index[twice]).reset_index(drop=True)}
+
+
+def go_on_from(chosen: Chosen, folder: str | Path, reference: str | Path | None = None) -> None:
+    """Give the chosen iteration's particles, state and `reference` map their stable names in `folder`."""
+    at = f"run_it{chosen.iteration:03d}_"
+    _go_on(
+        star.read(chosen.folder / f"{at}data.star"),
+        star.read_optimisation_set(chosen.folder / f"{at}optimisation_set.star"),
+        folder,
+        lineage.origin(chosen.folder),  # the run's own state is that of its last iteration
+        reference,
+        chosen.decision.numbers.get("resolution", nan),
+    )
+
+
+def _go_on(
+    particles: star.Tables,
+    tomograms: star.OptimisationSet,
+    folder: str | Path,
+    start: Path,
+    reference: str | Path | None,
+    resolution: float,
+    dropped: Mapping[str, int] | None = None,
+) -> None:
+    """Write what the next step starts from: `particles.star`, the optimisation set that joins it to the tomograms it
+    came with, `reference.mrc` if there is one, and `state.json`. `start` is the folder of the state before."""
+    path = Path(folder) / "particles.star"
+    star.write(path, particles)
+    state = star.OptimisationSet(str(path), tomograms.tomograms, tomograms.trajectories)
+    star.write_optimisation_set(path.with_name("optimisation_set.star"), state)
+    maps = []
+    if reference is not None:
+        shutil.copyfile(reference, path.with_name("reference.mrc"))
+        maps = ["reference.mrc"]
+    lineage.write(folder, start, maps, resolution, dropped)
+
+
+def keep_classes(particles: star.Tables, classes: Sequence[int]) -> star.Tables:
+    """The particles of these classes; the tables general and optics stay as they are."""
+    rows = particles["particles"]
+    kept = rows[rows["rlnClassNumber"].astype(int).isin(classes)].reset_index(drop=True)
+    return {**particles, "particles": kept}
+
+
+def _chosen(
+    folder: Path, question: str, first: dict[str, Decision], second: Decision, tables: dict[str, pd.DataFrame]
+) -> Chosen:
+    name = second.choice["variant"]
+    decision = combine(question, [second, first[name]])
+    return Chosen(folder / name, _number(first[name]), tables[name], decision)
+
+
+def _number(decision: Decision) -> int:
+    return decision.choice["iteration"]

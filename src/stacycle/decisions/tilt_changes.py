@@ -1,0 +1,160 @@
+"""What a CTF refinement or a polishing changed in the tilt series and the particles, to see whether it is plausible."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from stacycle.errors import UserError
+from stacycle.files import star
+from stacycle.files.star_labels import CENTRED, ORIGINS, SERIES, SHIFT, TURNS
+
+FAR = 6.0  # robust standard deviations from its neighbours: such a tilt is told
+STEPS = {"defocus": 50.0, "shift": 0.5}  # Å; the smallest deviation that is taken for one
+NEIGHBOURS = 2  # tilts on either side
+ROUNDING = 1e-3  # of numbers written in different formats: no change
+
+_ANGLES = ["rlnTomoXTilt", "rlnTomoYTilt", "rlnTomoZRot"]
+
+
+def changes(before: star.OptimisationSet, after: star.OptimisationSet) -> dict[str, float]:
+    """How much the state changed, over all tilt series; only what changed at all is named.
+
+    Å: `defocus_mean`, `defocus_rms`, `defocus_largest`, `astigmatism_rms` (change of U - V), `shift_rms` and
+    `shift_largest` (about each series' mean: a common shift moves the tomogram), `particle_rms` (about each
+    tomogram's mean), `motion_largest` (of trajectories that are new). Degrees: `angle_largest`. Numbers:
+    `scale_min`, `scale_max` (after), `defocus_outliers` and `shift_outliers` (tilts whose change is far from
+    that of their neighbours). UserError if tilt series, tilts or particles are not the same ones.
+    """
+    pairs = _series(before.tomograms, after.tomograms)
+    found = _defocus(pairs) | _scale(pairs) | _alignment(pairs)
+    if after.particles != before.particles:
+        found |= {"particle_rms": _particle_move(before.particles, after.particles)}
+    if after.trajectories and after.trajectories != before.trajectories:
+        found |= {"motion_largest": _largest_motion(after.trajectories)}
+    return {name: value for name, value in found.items() if abs(value) > ROUNDING}
+
+
+def _defocus(pairs: list[tuple[pd.DataFrame, pd.DataFrame]]) -> dict[str, float]:
+    changed = [_moved(pair, ["rlnDefocusU", "rlnDefocusV"]) for pair in pairs]
+    mean = np.concatenate([change.mean(axis=1) for change in changed])
+    return {
+        "defocus_mean": float(mean.mean()),
+        "defocus_rms": _rms(mean),
+        "defocus_largest": float(np.abs(mean).max()),
+        "astigmatism_rms": _rms(np.concatenate([change[:, 0] - change[:, 1] for change in changed])),
+        "defocus_outliers": sum(_outliers(change.mean(axis=1), "defocus") for change in changed),
+    }
+
+
+def _scale(pairs: list[tuple[pd.DataFrame, pd.DataFrame]]) -> dict[str, float]:
+    column = "rlnCtfScalefactor"
+    if not all(column in after for _, after in pairs):
+        return {}
+    scale = np.concatenate([after[column].to_numpy(float) for _, after in pairs])
+    old = np.concatenate([before.get(column, pd.Series(1.0, before.index)) for before, _ in pairs])
+    if np.abs(scale - old).max() <= ROUNDING:
+        return {}
+    return {"scale_min": float(scale.min()), "scale_max": float(scale.max())}
+
+
+def _alignment(pairs: list[tuple[pd.DataFrame, pd.DataFrame]]) -> dict[str, float]:
+    moved = [_about_mean(_moved(pair, SHIFT)) for pair in pairs]
+    sizes = np.linalg.norm(np.concatenate(moved), axis=1)
+    return {
+        "shift_rms": _rms(sizes),
+        "shift_largest": float(sizes.max()),
+        "angle_largest": float(max(np.abs(_moved(pair, _ANGLES)).max() for pair in pairs)),
+        "shift_outliers": sum(_outliers(move, "shift") for move in moved),
+    }
+
+
+def _outliers(change: NDArray, kind: str) -> int:
+    """Tilts (rows, in the order of their angles) whose change is far from the median of their neighbours'."""
+    change = change.reshape(len(change), -1)
+    far = np.empty(len(change))
+    for row in range(len(change)):
+        near = [i for i in range(row - NEIGHBOURS, row + NEIGHBOURS + 1) if 0 <= i < len(change) and i != row]
+        far[row] = np.linalg.norm(change[row] - np.median(change[near], axis=0)) if near else 0.0
+    return int((far > FAR * max(1.4826 * np.median(far), STEPS[kind])).sum())
+
+
+def _particle_move(before: str, after: str) -> float:
+    """Å rms, about the mean of each tomogram."""
+    old, new = _positions(before), _positions(after)
+    if set(old.index) != set(new.index):
+        raise UserError(f"{after}: does not hold the particles of {before}; they cannot be compared.")
+    moves = new[CENTRED] - old[CENTRED]
+    about_mean = moves - moves.groupby(new["rlnTomoName"]).transform("mean")
+    return _rms(np.linalg.norm(about_mean.to_numpy(), axis=1))
+
+
+def _positions(path: str) -> pd.DataFrame:
+    """Tomogram and refined position (Å) of each particle, by its name: coordinate - A_subtomogram · origin."""
+    table = star.read(path, {"particles": ["rlnTomoName", "rlnTomoParticleName", *CENTRED]})["particles"]
+    position = table[CENTRED].to_numpy(float)
+    if set(ORIGINS) <= set(table):
+        origin = table[ORIGINS].to_numpy(
+            float, copy=True
+        )  # SciPy's rotations want arrays that can be written
+        if set(TURNS) <= set(table):
+            from scipy.spatial.transform import Rotation  # seldom needed, and slow to import
+
+            turn = Rotation.from_euler("ZYZ", table[TURNS].to_numpy(float, copy=True), degrees=True)
+            origin = turn.inv().apply(origin)
+        position = position - origin
+    return pd.DataFrame(position, columns=CENTRED, index=table["rlnTomoParticleName"]).assign(
+        rlnTomoName=table["rlnTomoName"].to_numpy()
+    )
+
+
+def _largest_motion(path: str) -> float:
+    """Å; the file has a table of three columns per particle, too many of them for a general parser."""
+    try:
+        rows = [line.split() for line in Path(path).read_text().splitlines()]
+        motion = np.array([row for row in rows if len(row) == 3 and not row[0].startswith("#")], float)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as trajectories ({error}).") from None
+    return float(np.linalg.norm(motion, axis=1).max(initial=0.0)) if motion.size else 0.0
+
+
+def _series(before: str, after: str) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Each tilt series before and after, rows in the order of tilt angles."""
+    old, new = _tomograms(before), _tomograms(after)
+    if old.keys() != new.keys():
+        raise UserError(f"{after}: does not hold the tilt series of {before}; they cannot be compared.")
+    pairs = []
+    for name, path in new.items():
+        first, second = _tilts(old[name], name), _tilts(path, name)
+        if set(first.index) != set(second.index):
+            raise UserError(f"{path}: does not hold the tilts of {old[name]}; they cannot be compared.")
+        first = first.sort_values("rlnTomoYTilt", kind="stable")
+        pairs.append((first, second.loc[first.index]))
+    return pairs
+
+
+def _tomograms(path: str) -> dict[str, str]:
+    """The STAR file of each tilt series, by its name."""
+    columns = ["rlnTomoName", SERIES]
+    table = star.read(path, {"global": columns})["global"]
+    return dict(zip(*(table[column] for column in columns), strict=True))
+
+
+def _tilts(path: str, name: str) -> pd.DataFrame:
+    columns = ["rlnMicrographName", *_ANGLES, *SHIFT, "rlnDefocusU", "rlnDefocusV"]
+    return star.read(path, {name: columns})[name].set_index("rlnMicrographName")
+
+
+def _moved(pair: tuple[pd.DataFrame, pd.DataFrame], columns: list[str]) -> NDArray:
+    return pair[1][columns].to_numpy(float) - pair[0][columns].to_numpy(float)
+
+
+def _about_mean(values: NDArray) -> NDArray:
+    return values - values.mean(axis=0)
+
+
+def _rms(values: NDArray) -> float:
+    return float(np.sqrt(np.mean(values**2)))

@@ -1,0 +1,1 @@
+"""Diagnosis: why a program failed, and what to do."""

@@ -1,0 +1,266 @@
+"""What a `relion_refine` or `relion_postprocess` run left in its folder, as numbers.
+
+RELION writes numbers that are not numbers: a resolution of `inf` (no shell reaches SSNR 1), a completeness of
+`-nan`, changes of `9.999999e+06` or `999` (not measured yet). They come back as `inf` and `nan`; nothing else
+is hidden.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, nan
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from stacycle.errors import UserError
+from stacycle.files import star
+
+_NOT_MEASURED = 999.0  # what RELION starts from, for changes of poses and for accuracies
+_NUMBER = r"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|inf|nan)"
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """One finished iteration. Å and degrees; `changed_classes` is a fraction of the particles.
+
+    A resolution may be `inf`. Changes and accuracies are `nan` where RELION had not measured them; changes of
+    classes are so at iterations 0 and 1, where there is nothing to compare with.
+    """
+
+    number: int
+    resolution: float
+    changed_classes: float
+    changed_orientations: float
+    changed_offsets: float
+    accuracy_rotations: float
+    accuracy_translations: float
+    log_likelihood: float
+    pmax: float
+
+
+def iterations(folder: str | Path, maps: bool = True) -> list[Iteration]:
+    """The complete iterations of a run, in order; of an auto-refine run too, where the halves are averaged.
+
+    Complete means optimiser, data, model(s) and, if `maps`, every class map: an interrupted run leaves some
+    out.
+    """
+    numbers = sorted(
+        int(path.name[6:9]) for path in Path(folder).glob("run_it[0-9][0-9][0-9]_optimiser.star")
+    )
+    return [_iteration(Path(folder), number) for number in numbers if _complete(Path(folder), number, maps)]
+
+
+def classes(folder: str | Path, iteration: int) -> pd.DataFrame:
+    """The classes of one iteration, one row each, for K classes of n particles.
+
+    Columns: `class`, `n`, `fraction` (of particles, by their best class), `resolution` (Å, may be inf),
+    `accuracy_rotations` (degrees), `accuracy_translations` (Å), `completeness` (of Fourier space, 0..1, may
+    be nan), `pmax` and `loglik` (means over the class's particles; nan if it has none), `map` (path).
+    """
+    folder = Path(folder)
+    table = _model(folder, iteration)["model_classes"].reset_index(drop=True)
+    found = assignments(folder, iteration)
+    number = pd.Series(np.arange(1, len(table) + 1), name="class")
+    members = found.groupby("class")
+    n = members.size().reindex(number, fill_value=0)
+    return pd.DataFrame(
+        {
+            "class": number,
+            "n": n.to_numpy(),
+            "fraction": n.to_numpy() / max(1, len(found)),
+            "resolution": _column(table, "rlnEstimatedResolution"),
+            "accuracy_rotations": _measured(_column(table, "rlnAccuracyRotations")),
+            "accuracy_translations": _measured(_column(table, "rlnAccuracyTranslationsAngst")),
+            "completeness": _column(table, "rlnOverallFourierCompleteness"),
+            "pmax": members["pmax"].mean().reindex(number).to_numpy(),
+            "loglik": members["loglik"].mean().reindex(number).to_numpy(),
+            "map": [str(folder / Path(str(name)).name) for name in table["rlnReferenceImage"]],
+        }
+    )
+
+
+def assignments(folder: str | Path, iteration: int) -> pd.DataFrame:
+    """Each particle's `particle` (name), `class`, `pmax` and `loglik`, in the order of the data file."""
+    path = Path(folder) / f"run_it{iteration:03d}_data.star"
+    table = star.read(path, {"particles": ["rlnClassNumber"]})["particles"]
+    names = next(
+        (table[label] for label in ("rlnTomoParticleName", "rlnImageName") if label in table), table.index
+    )
+    return pd.DataFrame(
+        {
+            "particle": np.asarray(names).astype(str),
+            "class": table["rlnClassNumber"].astype(int).to_numpy(),
+            "pmax": _column(table, "rlnMaxValueProbDistribution"),
+            "loglik": _column(table, "rlnLogLikeliContribution"),
+        }
+    )
+
+
+def moved(folder: str | Path, iteration: int, since: int = 2) -> float:
+    """Fraction of the particles whose class at `iteration` is not that at `since`; nan if either is missing.
+
+    Classes start from random subsets, and iteration 2 is the first to show them (after `--firstiter_cc`). Few
+    particles with a large T stay where chance put them: each is a good part of its own class average.
+    """
+    paths = [Path(folder) / f"run_it{number:03d}_data.star" for number in (since, iteration)]
+    if not all(path.exists() for path in paths):
+        return nan
+    first, last = (
+        assignments(folder, number).set_index("particle")["class"] for number in (since, iteration)
+    )
+    return float((first.reindex(last.index) != last).mean())
+
+
+def unlike_last(folder: str | Path, numbers: Sequence[int]) -> dict[int, float]:
+    """For each of these iterations, the fraction of particles whose class is not that of the last of them."""
+    if not numbers:
+        return {}
+    by_number = {number: assignments(folder, number).set_index("particle")["class"] for number in numbers}
+    last = by_number[max(numbers)]
+    return {number: float((found.reindex(last.index) != last).mean()) for number, found in by_number.items()}
+
+
+def ssnr(class_map: str | Path) -> tuple[np.ndarray, float]:
+    """SSNR by shell (T is a factor of it) of the class whose map is `run_itNNN_classKKK.mrc`, and its T."""
+    found = re.fullmatch(r"run_it(\d{3})_class(\d{3})\.mrc", Path(class_map).name)
+    if not found:
+        raise UserError(f"{class_map}: is not a class map of a run (run_itNNN_classKKK.mrc).")
+    model = _model(Path(class_map).parent, int(found[1]))
+    table = star.table(class_map, model, f"model_class_{int(found[2])}", ["rlnSsnrMap"])
+    return _column(table, "rlnSsnrMap"), _value(model["model_general"], "rlnTau2FudgeFactor")
+
+
+def resolution_at_unit_T(folder: str | Path, iteration: int) -> float:
+    """Resolution (Å) at which SSNR / T of class 1 falls below 1, between shells; inf if it never exceeds 1.
+
+    RELION's own resolution is where SSNR, which has T as a factor, falls below 1: it says more of T than of
+    the data. This one still does, a little: a larger T damps the map less.
+    """
+    model = _model(folder, iteration)
+    table = model["model_class_1"]
+    signal = _column(table, "rlnSsnrMap")[1:] / _value(model["model_general"], "rlnTau2FudgeFactor")
+    frequency = _column(table, "rlnResolution")[1:]
+    below = np.flatnonzero(signal < 1)
+    if not len(below):
+        return float(1 / frequency[-1])
+    last = below[0]
+    if last == 0:
+        return inf
+    high, low = np.log(signal[last - 1]), np.log(max(signal[last], 1e-30))
+    return float(1 / (frequency[last - 1] + (frequency[last] - frequency[last - 1]) * high / (high - low)))
+
+
+@dataclass(frozen=True)
+class PostProcess:
+    """What `postprocess.star` says: resolutions in Å, and the four curves of `fsc`."""
+
+    resolution: float
+    nyquist: float
+    randomised_from: float
+    bfactor: float
+    fsc: pd.DataFrame
+
+    @property
+    def at_nyquist(self) -> bool:
+        """Whether the data end before the signal does."""
+        return bool(self.resolution <= self.nyquist * 1.001)
+
+
+_CURVES = {
+    "unmasked": "rlnFourierShellCorrelationUnmaskedMaps",
+    "masked": "rlnFourierShellCorrelationMaskedMaps",
+    "randomised": "rlnCorrectedFourierShellCorrelationPhaseRandomizedMaskedMaps",
+    "corrected": "rlnFourierShellCorrelationCorrected",
+}
+
+
+def fsc(path: str | Path) -> PostProcess:
+    """Read a `postprocess.star`; `fsc` has `frequency` (1/Å), `resolution` (Å) and the curves of the file."""
+    tables = star.read(
+        path, {"general": ["rlnFinalResolution"], "fsc": ["rlnResolution", "rlnAngstromResolution"]}
+    )
+    general, table = tables["general"], tables["fsc"]
+    curves = pd.DataFrame({"frequency": table["rlnResolution"], "resolution": table["rlnAngstromResolution"]})
+    for name, label in _CURVES.items():
+        if label in table:
+            curves[name] = _column(table, label)
+    return PostProcess(
+        resolution=_value(general, "rlnFinalResolution"),
+        nyquist=float(curves["resolution"].iloc[-1]),
+        randomised_from=_value(general, "rlnRandomiseFrom"),
+        bfactor=_value(general, "rlnBfactorUsedForSharpening"),
+        fsc=curves.astype(float),
+    )
+
+
+def half_names(folder: Path, number: int) -> list[str]:
+    """`["half1_", "half2_"]` of an auto-refine run with independent halves, else `[""]`."""
+    return ["half1_", "half2_"] if (folder / f"run_it{number:03d}_half1_model.star").exists() else [""]
+
+
+def _model(folder: str | Path, iteration: int) -> star.Tables:
+    path = Path(folder) / f"run_it{iteration:03d}_model.star"
+    return star.read(path, {"model_general": [], "model_classes": ["rlnReferenceImage"]})
+
+
+def _complete(folder: Path, number: int, maps: bool) -> bool:
+    start = f"run_it{number:03d}_"
+    halves = half_names(folder, number)
+    if not all(
+        (folder / f"{start}{name}").exists() for name in ["data.star", *(f"{h}model.star" for h in halves)]
+    ):
+        return False
+    if not maps:
+        return True
+    count = int(_numbers(folder / f"{start}{halves[0]}model.star", "model_general")["rlnNrClasses"])
+    return all((folder / f"{start}{h}class{k:03d}.mrc").exists() for h in halves for k in range(1, count + 1))
+
+
+def _iteration(folder: Path, number: int) -> Iteration:
+    start = f"run_it{number:03d}_"
+    optimiser = _numbers(folder / f"{start}optimiser.star", "optimiser_general")
+    halves = [
+        _numbers(folder / f"{start}{half}model.star", "model_general") for half in half_names(folder, number)
+    ]
+    changed = optimiser.get("rlnChangesOptimalClasses", nan)
+    return Iteration(
+        number=number,
+        resolution=_mean(halves, "rlnCurrentResolution"),
+        changed_classes=changed if number > 1 and 0 <= changed <= 1 else nan,
+        changed_orientations=float(_measured(optimiser.get("rlnChangesOptimalOrientations", nan))),
+        changed_offsets=float(_measured(optimiser.get("rlnChangesOptimalOffsets", nan))),
+        accuracy_rotations=float(_measured(optimiser.get("rlnOverallAccuracyRotations", nan))),
+        accuracy_translations=float(_measured(optimiser.get("rlnOverallAccuracyTranslationsAngst", nan))),
+        log_likelihood=_mean(halves, "rlnLogLikelihood") * len(halves),
+        pmax=_mean(halves, "rlnAveragePmax"),
+    )
+
+
+def _numbers(path: Path, block: str) -> dict[str, float]:
+    """The numbers of a simple block; only that block is parsed, for a model file holds many spectra."""
+    found = re.search(rf"^data_{block}\s(.*?)(?=^data_|\Z)", path.read_text(errors="replace"), re.M | re.S)
+    if not found:
+        raise UserError(f"{path}: has no table data_{block}; was it cut short?")
+    pairs = re.findall(r"^_(\S+)\s+(\S+)", found[1], re.M)
+    return {label: float(value) for label, value in pairs if re.fullmatch(_NUMBER, value)}
+
+
+def _mean(blocks: list[dict[str, float]], label: str) -> float:
+    return float(np.mean([block.get(label, nan) for block in blocks]))
+
+
+def _column(table: pd.DataFrame, label: str) -> np.ndarray:
+    """A column as floats, `nan` throughout if the table has none."""
+    return table[label].astype(float).to_numpy() if label in table else np.full(len(table), nan)
+
+
+def _value(table: pd.DataFrame, label: str) -> float:
+    return float(table[label].iloc[0]) if label in table else nan
+
+
+def _measured(value: float | np.ndarray) -> np.ndarray:
+    return np.where(np.asarray(value) >= _NOT_MEASURED, nan, value)

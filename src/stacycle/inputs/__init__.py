@@ -1,0 +1,1 @@
+"""Inputs: sets of tomograms and picks, read, checked and merged."""

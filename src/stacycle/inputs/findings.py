@@ -1,0 +1,52 @@
+"""What was found in the inputs: what is wrong, what is worth knowing, what was mended; a sentence each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stacycle.checks.plausible import Doubt, told
+from stacycle.errors import some
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DUPLICATES = "results/duplicates.tsv"
+
+
+@dataclass
+class Findings:
+    """`problems` keep anything from running; `files` are those that were looked at."""
+
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    files: set[str] = field(default_factory=set)
+    doubts: list[Doubt] = field(default_factory=list)  # about numbers
+    pairs: pd.DataFrame | None = None  # of particles picked twice, as DUPLICATES has them
+    _mended: dict[str, list[str]] = field(default_factory=dict)
+
+    def mended(self, what: str, file: str) -> None:
+        """Note that the copy of a file under results/inputs is without something, such as comments between rows."""
+        files = self._mended.setdefault(what, [])
+        if file not in files:
+            files.append(file)
+
+    def tell(self) -> None:
+        """Make sentences of what was mended and of doubts, one for all that have the same."""
+        for what, files in self._mended.items():
+            self.warnings.append(f"Mended in the copy under results/inputs: {what}: {some(files, 2)}.")
+        problems, warnings = told(self.doubts)
+        self.problems += problems
+        self.warnings += warnings
+        self._mended.clear()
+        self.doubts.clear()
+
+    def write_pairs(self) -> None:
+        """Write the particles picked twice to the file DUPLICATES, or remove it if there are none."""
+        path = Path(DUPLICATES)
+        if self.pairs is None or self.pairs.empty:
+            path.unlink(missing_ok=True)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.pairs.to_csv(path, sep="\t", index=False)

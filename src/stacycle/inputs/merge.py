@@ -1,0 +1,345 @@
+"""Inputs: one or several sets of tomograms and picks, merged into one with unique names.
+
+The tutorial fuses the picks and tomograms of two gain references by hand. Here a tomogram or optics group
+whose name an earlier set has gets its set's name in front; a tomogram that two sets share stays one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.spatial.transform import Rotation
+
+from stacycle.checks import plausible, verify
+from stacycle.errors import UserError, some
+from stacycle.files import star
+from stacycle.files.atomic import write_text
+from stacycle.files.safe_names import is_name, is_plain_path, written_again_as
+from stacycle.files.star_labels import ANGLES, CENTRED, CORNER, PIXEL, SERIES, SIZE
+from stacycle.inputs.findings import DUPLICATES, Findings
+from stacycle.inputs.picks import SCORES, SHIFTS, near_pairs, one_of_each, score
+from stacycle.inputs.series import NAME, Series, linked_as, refuse_same_images
+from stacycle.inputs.set import InputSet, read_set, tilt_series_of
+from stacycle.provenance import lineage
+
+__all__ = ["describe", "merge", "read", "tilt_series_of"]
+
+# These belong to images extracted, or classes made, before; RELION writes them anew.
+_OF_OLD_IMAGES = {
+    *CORNER,
+    *("rlnDetectorPixelSize", "rlnOpticsGroup", "rlnOpticsGroupName", "rlnImageName", "rlnTomoVisibleFrames"),
+    *("rlnGroupNumber", "rlnClassNumber", "rlnNormCorrection", "rlnLogLikeliContribution"),
+    *("rlnMaxValueProbDistribution", "rlnNrOfSignificantSamples"),
+}
+_MOST_PROBLEMS = 50  # sentences told at once
+KEEP_ONE = "keep_one"  # of particles picked twice: particle.duplicates
+
+
+@dataclass
+class Merged:
+    """Sets that were found sound, as one: tables, tilt series by tomogram, and the facts about them."""
+
+    tomograms: pd.DataFrame
+    particles: pd.DataFrame
+    series: dict[str, Series]
+    facts: dict[str, Any]
+
+    @cached_property
+    def _particles(self) -> str:
+        """The particles' file: written to be checked, and to stay."""
+        return star.to_text({"particles": self.particles.drop(columns=["file", "row"])})
+
+    def write(self, folder: Path) -> None:
+        """Write particles.star (one table: extraction takes the optics groups from the tomograms), tomograms.star,
+        optimisation_set.star and, where RELION could not work with a tilt series as it is, a copy of it."""
+        tomograms = self.tomograms.copy()
+        _copy_series(tomograms, self.series, folder)
+        star.write(folder / "tomograms.star", {"global": tomograms})
+        write_text(folder / "particles.star", self._particles)
+        state = star.OptimisationSet(str(folder / "particles.star"), str(folder / "tomograms.star"))
+        star.write_optimisation_set(folder / "optimisation_set.star", state)
+
+
+def read(sets: Sequence[Mapping[str, str]], found: Findings, duplicates: str = "refuse") -> Merged | None:
+    """Read and check the sets and merge them, writing nothing; None if there is any problem, told in `found`.
+
+    Each set is {tomograms, particles, name?}, with paths from the project folder. `duplicates` is what to do with
+    particles that were picked twice: refuse, or keep_one. What is found sound, no job refuses: the checks that they
+    make before their programs start are made here as well.
+    """
+    one_by_one = [read_set(number, entry, found) for number, entry in enumerate(sets, 1)]
+    pairs = 0
+    if whole := [one for one in one_by_one if one]:
+        renamed = _make_names_unique(whole, found)
+        tomograms = _merged_tomograms(whole, found)
+        series = {
+            new.get(name, name): x
+            for one, new in zip(whole, renamed, strict=True)
+            for name, x in one.series.items()
+        }
+        refuse_same_images(series, dict(zip(tomograms.rlnTomoName, tomograms[SERIES], strict=True)), found)
+        summaries = [x.summary._replace(name=name) for name, x in series.items()]
+        found.doubts += plausible.check_together(tomograms, summaries)
+        particles = _merged_particles(whole, found)
+        if duplicates == KEEP_ONE:
+            particles = _each_once(particles, tomograms, found)
+        else:
+            pairs = _look_for_duplicates(particles, tomograms, found)
+    found.tell()
+    if found.problems:
+        return None
+    facts = {
+        "particles": len(particles),
+        "pixel_size": float(tomograms[PIXEL].median()),
+        "near_pairs": pairs,
+        "sets": [_facts_of_set(one, new) for one, new in zip(whole, renamed, strict=True)],
+        "tomograms": _facts_of_tomograms(tomograms, particles, series, found),
+        "warnings": found.warnings,
+    }
+    merged = Merged(tomograms, particles.drop(columns=_OF_OLD_IMAGES & set(particles)), series, facts)
+    _check_as_a_job_does(merged, found)
+    return None if found.problems else merged
+
+
+def merge(
+    sets: Sequence[Mapping[str, str]], out_dir: str | Path, engine: str = "", duplicates: str = "refuse"
+) -> dict[str, Any]:
+    """Check the sets and merge them into `out_dir` (`Merged.write`); returns the facts that preflight.json has, too.
+
+    `engine` is the software's name and version, for the record. UserError with a sentence per problem.
+    """
+    out_dir, found = Path(out_dir), Findings()
+    merged = read(sets, found, duplicates)
+    found.write_pairs()
+    if merged is None:
+        more = len(found.problems) - _MOST_PROBLEMS
+        told = found.problems[:_MOST_PROBLEMS] + [f"... and {more} more problems."] * (more > 0)
+        raise UserError("\n".join(told))
+    facts = {"engine": engine, **merged.facts}
+    merged.write(out_dir)
+    lineage.write(out_dir)
+    (out_dir / "preflight.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    return facts
+
+
+def _check_as_a_job_does(merged: Merged, found: Findings) -> None:
+    """The checks that each job makes before its program starts, on what will be written."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            merged.write(Path(folder))
+            verify.check_state(star.read_optimisation_set(Path(folder) / "optimisation_set.star"))
+        except UserError as error:
+            found.problems.append(str(error).replace(f"{folder}/", "results/inputs/"))
+
+
+def describe(facts: Mapping[str, Any]) -> str:
+    """The facts in a few lines for the log."""
+    tilts = sorted({one["tilts"] for one in facts["tomograms"]})
+    summary = (
+        f"{facts['particles']} particles in {len(facts['tomograms'])} tomograms of {len(facts['sets'])} "
+        f"set{'s' * (len(facts['sets']) > 1)}; {facts['pixel_size']:g} Å/px; "
+        f"{tilts[0]}{f' to {tilts[-1]}' * (len(tilts) > 1)} tilts"
+    )
+    renamed = [f"{old} -> {new}" for one in facts["sets"] for old, new in one["renamed"].items()]
+    lines = [f"Renamed, as another set has the name: {some(renamed)}"] if renamed else []
+    return "\n".join([summary, *lines, *(f"Warning: {warning}" for warning in facts["warnings"])])
+
+
+def _make_names_unique(sets: list[InputSet], found: Findings) -> list[dict[str, str]]:
+    """Rename tomograms and optics groups that clash with earlier sets; old -> new tomogram names by set."""
+    series_of: dict[str, str] = {}
+    groups: set[str] = set()
+    renamed = []
+    for one in sets:
+        table = one.tomograms
+        if "rlnOpticsGroupName" not in table:
+            table["rlnOpticsGroupName"] = table.rlnTomoName  # as RELION takes it
+        known, file = table.rlnTomoName.map(series_of), table[SERIES].map(os.path.realpath)
+        table["is_new"] = known.ne(file)  # not a tomogram that both sets have
+        names = {name: f"{one.label}_{name}" for name in table.rlnTomoName[known.notna() & table.is_new]}
+        own = set(table.rlnOpticsGroupName[table.is_new])
+        table["rlnOpticsGroupName"] = table.rlnOpticsGroupName.replace(
+            {x: f"{one.label}_{x}" for x in own & groups}
+        )
+        for frame in (table, one.particles):
+            frame["rlnTomoName"] = frame.rlnTomoName.replace(names)
+        if taken := [name for name in table.rlnTomoName[table.is_new] if name in series_of]:
+            found.problems.append(
+                f"{one.tomograms_file}: {some(taken)} is a tomogram of another set, too; give this set "
+                "a name of its own in the config (inputs: name)."
+            )
+        groups |= set(table.rlnOpticsGroupName)
+        series_of |= dict(zip(table.rlnTomoName, file, strict=True))
+        renamed.append(names)
+    return renamed
+
+
+def _merged_tomograms(sets: list[InputSet], found: Findings) -> pd.DataFrame:
+    """One table of all tomograms, with the columns that all sets have."""
+    tables = [one.tomograms[one.tomograms.is_new].drop(columns="is_new") for one in sets]
+    return _common_columns([one.tomograms_file for one in sets], tables, found)
+
+
+def _merged_particles(sets: list[InputSet], found: Findings) -> pd.DataFrame:
+    """One table of all particles, with the columns that all sets have or that mean zero where absent."""
+    tables = [
+        one.particles.drop(columns=list((_OF_OLD_IMAGES - {*SCORES}) & set(one.particles))) for one in sets
+    ]
+    shifts = [column for column in SHIFTS if any(column in table for table in tables)]
+    for table in tables:
+        table[[column for column in shifts if column not in table]] = 0.0
+        if "rlnTomoParticleName" in table:
+            number = table.rlnTomoParticleName.str.split("/").str[-1]
+            table["rlnTomoParticleName"] = table.rlnTomoName + "/" + number
+    merged = _common_columns([one.particles_file for one in sets], tables, found)
+    if "rlnTomoParticleName" in merged and (fault := _fault_of_names(merged.rlnTomoParticleName)):
+        merged = merged.drop(columns="rlnTomoParticleName")
+        found.warnings.append(
+            f"Particle names (rlnTomoParticleName) are not {fault}; extraction will give new ones."
+        )
+    first = ["rlnTomoName", *CENTRED, *ANGLES]
+    return merged[[*first, *(column for column in merged if column not in first)]]
+
+
+def _fault_of_names(particles: pd.Series) -> str:
+    """What names of particles, TOMOGRAM/NUMBER, are not; RELION gives them to a shell."""
+    if particles.duplicated().any():
+        return "unique"
+    return "" if all(is_name(part) for name in particles for part in name.split("/")) else "fit for files"
+
+
+def _common_columns(files: list[str], tables: list[pd.DataFrame], found: Findings) -> pd.DataFrame:
+    merged = pd.concat(tables, join="inner", ignore_index=True)
+    for file, table in zip(files, tables, strict=True):
+        if extra := [str(column) for column in table if column not in merged]:
+            found.warnings.append(f"{file}: {', '.join(extra)} left out, as not all sets have it.")
+    return merged
+
+
+def _look_for_duplicates(particles: pd.DataFrame, tomograms: pd.DataFrame, found: Findings) -> int:
+    """Two rows less than a pixel apart are one particle, which in both halves would feign resolution: a problem.
+
+    Returns how many pairs are so near that steps further on take them for one particle (`lineage.NEAR`).
+    """
+    pixel = tomograms[PIXEL].max()
+    pairs = near_pairs(particles, lineage.NEAR * pixel)
+    found.pairs = _described(pairs, particles)
+    if same := int((pairs["distance"] < pixel).sum()):
+        rows = particles.iloc[list(pairs.loc[pairs["distance"] < pixel, ["first", "second"]].iloc[0])]
+        first = " and ".join(f"{row.file} row {row.row}" for row in rows.itertuples())
+        of_all = f" (the first of {same} such pairs)" if same > 1 else ""
+        found.problems.append(
+            f"{first}{of_all} are the same particle, less than a pixel apart; remove one of each (all pairs are in "
+            f"{DUPLICATES}), or set particle.duplicates: {KEEP_ONE}."
+        )
+    return len(pairs)
+
+
+def _each_once(particles: pd.DataFrame, tomograms: pd.DataFrame, found: Findings) -> pd.DataFrame:
+    """The particles without those that lie where a better one, or an earlier one, does."""
+    distance = lineage.NEAR * tomograms[PIXEL].max()
+    pairs = near_pairs(particles, distance)
+    stays = one_of_each(particles, pairs)
+    found.pairs = _described(pairs, particles, stays)
+    if gone := int((~stays).sum()):
+        by = "first" if score(particles) is None else "better"
+        found.warnings.append(
+            f"{gone} of {len(particles)} particles are left out, for they lie within {distance:.3g} Å of another, and "
+            f"of each pair the {by} one is kept; all pairs are in {DUPLICATES}."
+        )
+    return particles[stays].reset_index(drop=True)
+
+
+def _described(pairs: pd.DataFrame, particles: pd.DataFrame, stays: np.ndarray | None = None) -> pd.DataFrame:
+    """The pairs for a person to read: file and row of both, how far apart (Å), their scores, which one is kept."""
+    table = pd.DataFrame({"tomogram": particles["rlnTomoName"].iloc[pairs["first"]].to_numpy()})
+    table["distance"] = pairs["distance"].round(3)
+    scores = score(particles)
+    for which in ("first", "second"):
+        rows = particles.iloc[pairs[which]]
+        table[f"{which}_file"], table[f"{which}_row"] = rows["file"].to_numpy(), rows["row"].to_numpy()
+        if scores is not None:
+            table[f"{which}_score"] = scores.iloc[pairs[which]].to_numpy()
+        if stays is not None:
+            table[f"{which}_is_kept"] = stays[pairs[which]]
+    return table
+
+
+def _copy_series(tomograms: pd.DataFrame, series: Mapping[str, Series], out_dir: Path) -> None:
+    """Copy to `out_dir` the tilt series that RELION could not read as they are or write again by their path."""
+    taken: set[str] = set()
+    for index, name, path in zip(tomograms.index, tomograms.rlnTomoName, tomograms[SERIES], strict=True):
+        again = written_again_as(path)
+        one = series[name]
+        if one.mended or one.name != name or not is_plain_path(path) or again in taken:
+            copy = out_dir / "tilt_series" / f"{name}.star"
+            star.write(copy, {name: one.table.assign(**{NAME: linked_as(one, name, copy.parent)})})
+            tomograms.loc[index, SERIES] = str(copy)
+        taken.add(again)
+
+
+def _facts_of_set(one: InputSet, renamed: dict[str, str]) -> dict[str, Any]:
+    return {
+        "tomograms_file": one.tomograms_file,
+        "particles_file": one.particles_file,
+        "tomograms": len(one.tomograms),
+        "particles": len(one.particles),
+        "renamed": renamed,
+    }
+
+
+def _facts_of_tomograms(
+    tomograms: pd.DataFrame, particles: pd.DataFrame, series: Mapping[str, Series], found: Findings
+) -> list[dict[str, Any]]:
+    positions = {
+        str(name): table[CENTRED].to_numpy(float) for name, table in particles.groupby("rlnTomoName")
+    }
+    facts, unseen = [], {}
+    for row in tomograms.to_dict("records"):
+        name = row["rlnTomoName"]
+        visible = _visible_tilts(positions.get(name, np.zeros((0, 3))), row[PIXEL], series[name])
+        if count := int((visible == 0).sum()):
+            unseen[name] = count
+        facts.append(
+            {
+                "name": name,
+                "optics_group": row["rlnOpticsGroupName"],
+                "particles": len(visible),
+                "tilts": len(series[name].table),
+                "visible_tilts": float(np.median(visible)) if len(visible) else None,
+                "pixel_size": row[PIXEL],
+                "size": [int(row[column]) for column in SIZE],
+            }
+        )
+    if empty := [one["name"] for one in facts if not one["particles"]]:
+        found.warnings.append(f"No particles in {len(empty)} of {len(facts)} tomograms: {some(empty)}.")
+    if unseen:
+        found.warnings.append(
+            f"In no tilt image, so that extraction leaves them out: {sum(unseen.values())} of {len(particles)} "
+            f"particles ({some(f'{count} in {name}' for name, count in unseen.items())})."
+        )
+    return facts
+
+
+def _visible_tilts(positions: np.ndarray, pixel: float, series: Series) -> np.ndarray:
+    """In how many tilt images each particle's centre lies; `positions` (n, 3): Å from the tomogram's centre.
+
+    A position p is seen at Rz(ZRot) Ry(YTilt) Rx(XTilt) p + shift, in Å from the middle of the image.
+    """
+    table = series.table
+    x_tilt = table.rlnTomoXTilt if "rlnTomoXTilt" in table else 0 * table.rlnTomoYTilt
+    angles = np.column_stack([table.rlnTomoZRot, table.rlnTomoYTilt, x_tilt])
+    turns = Rotation.from_euler("ZYX", angles, degrees=True).as_matrix()
+    seen = np.einsum("tij,nj->tni", turns[:, :2], positions)
+    seen += table[["rlnTomoXShiftAngst", "rlnTomoYShiftAngst"]].to_numpy(float)[:, None]
+    half = np.array(series.shape[::-1]) / 2 * pixel
+    return (np.abs(seen) < half).all(axis=2).sum(axis=0)

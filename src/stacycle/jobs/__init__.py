@@ -1,0 +1,1 @@
+"""Jobs: one program run in its own folder, kept, continued or made anew."""

@@ -1,0 +1,187 @@
+"""Making a result anew, whatever was kept: `stacycle redo PATH`.
+
+Each run of the workflow notes how it was called; a redo calls Snakemake in the same way, for that result alone. Before,
+the job's record is marked, so that the job does not keep what is there, and for Snakemake the result is made older than
+what it was made of: if a redo is cut off, the next run goes on with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from stacycle.errors import UserError
+from stacycle.files.atomic import read_json, write_json
+from stacycle.jobs import history
+from stacycle.jobs.resume import REDO
+from stacycle.recipe.config import CONFIG
+from stacycle.resources.lock import held
+
+RESULTS = "results"
+COMMAND = f"{RESULTS}/.snakemake_command.json"  # how the last run of the workflow was called
+SNAKEFILE = CONFIG.parent / "Snakefile"
+# Of a folder without a program, the file that the rule which made all the others is known by.
+DECIDED = ("decision.json", "preflight.json")
+MONTAGE = "classes.png"  # made by a rule of its own, in a decision's folder
+# What a command line asked for once, and a redo does not.
+ONCE = {
+    *(
+        "targets",
+        "forcerun",
+        "force",
+        "forceall",
+        "until",
+        "omit_from",
+        "batch",
+        "prioritize",
+        "dryrun",
+        "touch",
+    ),
+    *("cleanup_metadata", "directory"),
+}
+
+
+def note_command(words: Sequence[str], folder: str, project: str | Path = ".") -> None:
+    """Note that the workflow was called by these words in this folder; `project` is where its results are."""
+    path = Path(project, COMMAND)
+    write_json(path, {"words": list(words), "folder": folder})
+
+
+def run(paths: Sequence[str], options: Sequence[str] = ()) -> int:
+    """Make the results at these paths anew; `options` are more of Snakemake's. Returns Snakemake's exit status.
+
+    UserError for a path that is no result, a job that still runs, and if it is not known how to call Snakemake.
+    """
+    project, targets = _targets(paths)
+    call = _call(project, options)
+    for target, folder in targets.items():
+        _mark(project, folder)
+        print(f"{target} is made anew.", flush=True)
+    names = list(targets)
+    subprocess.run([*call, "--cleanup-metadata", *names], cwd=_cwd(project), capture_output=True, check=False)
+    for path in (project / name for name in names):
+        if path.exists():
+            os.utime(path, (1, 1))  # older than all that it is made of
+    return subprocess.run(
+        [*call, "--forcerun", *names, "--", *names], cwd=_cwd(project), check=False
+    ).returncode
+
+
+def _targets(paths: Sequence[str]) -> tuple[Path, dict[str, Path | None]]:
+    """The project, and of each path what Snakemake makes it by: target -> job folder, None if no program made it."""
+    projects, targets = set(), {}
+    for given in paths:
+        path = Path(os.path.abspath(given))
+        inside = next((one for one in [path, *path.parents] if one.name == RESULTS), None)
+        if inside is None or inside == path:
+            raise UserError(f"{given}: is not in a folder results; give a file, or a job's folder, in one.")
+        if history.is_aside(path.relative_to(inside)):
+            raise UserError(
+                f"{given}: is an earlier result; give that of the present, without .previous or .failed."
+            )
+        projects.add(inside.parent)
+        target, folder = _made_by(path, inside)
+        targets[str(target.relative_to(inside.parent))] = folder
+    if len(projects) > 1:
+        raise UserError(f"{paths[0]} and {paths[-1]} are of different projects; redo one after the other.")
+    return projects.pop(), targets
+
+
+def _made_by(path: Path, results: Path) -> tuple[Path, Path | None]:
+    """The file by which Snakemake knows the rule that makes a path, and the folder of its job."""
+    for folder in [path, *path.parents]:
+        if folder == results:
+            break
+        record = read_json(folder / history.RECORD)
+        if makes := record.get("makes") or list(record.get("made", {})):
+            return Path(os.path.normpath(folder / makes[0])), folder
+        known = next((name for name in DECIDED if (folder / name).exists()), None)
+        if known and path.name != MONTAGE:
+            return folder / known, None
+    if path.is_dir() or not path.suffix:
+        raise UserError(f"{path}: holds no result that a rule makes; give a file, or the folder of a job.")
+    return path, None
+
+
+def _call(project: Path, options: Sequence[str]) -> list[str]:
+    """The words that call Snakemake as the last run did, without what only that run was asked for.
+
+    UserError if no run has noted them, and there are no `options` either.
+    """
+    words = read_json(project / COMMAND).get("words")
+    if words is None and not options:
+        raise UserError(
+            f"{project}: no run has noted yet how Snakemake is called here; give its options after --, as in: stacycle "
+            "redo PATH -- --configfile config.yaml --cores 8"
+        )
+    kept = list(_kept(words)) if words else ["--snakefile", str(SNAKEFILE)]
+    return [sys.executable, "-m", "snakemake", *kept, "--directory", str(project), *options]
+
+
+def _cwd(project: Path) -> Path:
+    """The folder that the noted words are meant in."""
+    folder = Path(read_json(project / COMMAND).get("folder", project))
+    return folder if folder.is_dir() else project
+
+
+def _kept(words: Sequence[str]) -> Iterator[str]:
+    """Options of a command line of Snakemake's with their values, but for those of `ONCE` and the targets."""
+    from snakemake.cli import get_argument_parser
+
+    options = get_argument_parser()._option_string_actions
+    keeps, left = False, 0.0
+    for word in words:
+        if word == "--":
+            return
+        if word.startswith("-") and len(word) > 1 and not _is_number(word):
+            name, has_value, _ = word.partition("=")
+            action = _action(options, name)
+            keeps = action is None or action.dest not in ONCE
+            left = 0 if has_value or action is None else _values(action, word, options)
+            if keeps:
+                yield word
+        elif left > 0:
+            left -= 1
+            if keeps:
+                yield word
+
+
+def _action(options: dict[str, Any], name: str) -> argparse.Action | None:
+    """The option of that name, of its beginning, or of the letter that its value follows at once (-j8)."""
+    if name in options:
+        return options[name]
+    if not name.startswith("--"):
+        return options.get(name[:2])
+    found = {id(action): action for option, action in options.items() if option.startswith(name)}
+    return next(iter(found.values())) if len(found) == 1 else None
+
+
+def _values(action: argparse.Action, word: str, options: dict[str, Any]) -> float:
+    """How many words after an option can be its values."""
+    if not word.startswith("--") and word not in options:
+        return 0  # -j8
+    if action.nargs is None:
+        return 1
+    return (
+        {"?": 1, "*": float("inf"), "+": float("inf")}.get(str(action.nargs), 0)
+        if not isinstance(action.nargs, int)
+        else action.nargs
+    )
+
+
+def _is_number(word: str) -> bool:
+    return word[1:].replace(".", "", 1).isdigit()
+
+
+def _mark(project: Path, folder: Path | None) -> None:
+    """Mark a job's record, so that what is there is not kept. UserError if its program still runs."""
+    if folder is None:
+        return
+    with held(folder, "stacycle redo"):
+        record = read_json(folder / history.RECORD)
+        write_json(folder / history.RECORD, record | {REDO: True}, durable=True)

@@ -1,0 +1,1 @@
+"""Preflight: data, set-up, disk and plan, before hours are spent."""

@@ -1,0 +1,245 @@
+"""The set-up: programs, their flags, GPU, MPI, scratch folder and disk, as the rules that will run need them."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from stacycle.errors import UserError
+from stacycle.files.cache import Remembered
+from stacycle.jobs.job import scratch_folder
+from stacycle.preflight import disk
+from stacycle.programs import relion, software
+from stacycle.programs.command import Command
+from stacycle.recipe.rounds import Recipe
+from stacycle.resources import gpus
+from stacycle.resources.site import CPU, KINDS, TWO_HALVES, Layout
+from stacycle.steps import command_lines
+
+PROBLEM, WARNING, FINE = "problem", "warning", "fine"
+GPU_BUILDS = ("CUDA", "HIP", "SYCL")
+ON_GPUS = tuple(step for step, kind in KINDS.items() if kind != CPU)
+ON_CPUS = "set gpus_per_job: 0 in the profile (default-resources) to compute on CPUs"
+KEEP_FREE = 10e9  # bytes of the scratch disk that RELION leaves free
+Asked = Mapping[str, Mapping[str, Any]]  # what each rule that will run asks for: gpu, ranks, launcher
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was checked, what was found, and what to do about it."""
+
+    level: str
+    checked: str
+    found: str
+    todo: str = ""
+
+
+def told(sentence: str, checked: str, level: str = PROBLEM) -> Row:
+    """A row of a sentence of the form "what is wrong; what to do."."""
+    found, _, todo = sentence.rstrip(".").rpartition("; ")
+    return Row(level, checked, found or todo, todo if found else "")
+
+
+def programs(recipe: Recipe, config: Mapping[str, Any], asked: Asked | None = None) -> list[str]:
+    """The programs that a whole recipe runs, if its rules ask for what `asked` says."""
+    lines = command_lines.of_recipe(recipe, config, _layouts(asked or {}))
+    return sorted({Command.of(argv).program for _, argv in lines})
+
+
+def commands(recipe: Recipe, config: Mapping[str, Any], asked: Asked) -> Iterator[tuple[str, Command]]:
+    """(rule, command line) of all that the rules of `asked` can run, by names of files that are not there."""
+    for rule, argv in command_lines.of_recipe(recipe, config, _layouts(asked)):
+        if rule in asked:
+            yield rule, Command.of(argv)
+
+
+def flags(recipe: Recipe, config: Mapping[str, Any], asked: Asked) -> dict[str, set[str]]:
+    """The flags of each program that the rules of `asked` can run, also of one that goes on where it was cut off."""
+    used: dict[str, set[str]] = {}
+    for _, command in commands(recipe, config, asked):
+        resumed = {command_lines.RESUMING} if command.program in command_lines.RESUMED else set()
+        used.setdefault(command.program, set()).update(command.flags, resumed)
+    return used
+
+
+def _layouts(asked: Asked) -> dict[str, Layout]:
+    """How the jobs of each rule divide what they are given, as far as command lines tell.
+
+    Too few ranks for two half sets are `check_mpi`'s affair.
+    """
+    found = {}
+    for rule, ask in asked.items():
+        fewest = relion.FEWEST_WITH_HALVES if rule == TWO_HALVES else 1
+        ranks = max(fewest, ask.get("ranks", 1))
+        found[rule] = Layout(ask.get("gpu", 0), ranks, 1, ask.get("launcher", "mpirun"))
+    return found
+
+
+def check_software(
+    engine: Mapping[str, Any], used: Mapping[str, set[str]], remembered: Remembered
+) -> Iterator[Row]:
+    """The programs of `used` (program -> flags): there, of a version that is known, and with these flags."""
+    programs = sorted(used)
+    try:
+        files = software.files(engine, programs)
+        question = {"engine": engine, "files": files, "programs": programs}
+        answer = remembered.recall("software", question)
+        if answer is None:
+            version = software.check(engine, programs)
+            answer = {"version": version, "flags": software.known_flags(engine, programs)}
+            remembered.keep("software", question, answer, files)
+    except UserError as error:
+        yield told(str(error), "software")
+        return
+    yield Row(FINE, "software", f"{answer['version']}: {', '.join(programs)}")
+    silent = [program for program in programs if not answer["flags"][program]]
+    for program in programs:
+        unknown = sorted(used[program] - set(answer["flags"][program]))
+        if unknown and program not in silent:
+            found = f"{program} of {answer['version']} does not know {', '.join(unknown)}"
+            yield Row(PROBLEM, "flags", found, "use RELION 5.0, or turn off in the config what needs it")
+    if silent:
+        found = f"{', '.join(silent)} --help tells no flags"
+        yield Row(WARNING, "flags", found, "see whether the program runs; its flags could not be checked")
+    else:
+        count = sum(map(len, used.values()))
+        yield Row(FINE, "flags", f"{count} flags of {len(programs)} programs looked up in their --help")
+
+
+def check_gpu(
+    engine: Mapping[str, Any], asked: Asked, local: bool, limit: int | None = None
+) -> Iterator[Row]:
+    """A GPU build and GPUs, if a rule that will run asks for one; the embedded engine computes on CPUs.
+
+    `limit` is the profile's, of a run on this machine. That it has GPUs which were not found, as only NVIDIA's are
+    looked for, is worth a warning.
+    """
+    possible = [rule for rule in ON_GPUS if rule in asked]
+    rules = [rule for rule in possible if asked[rule].get("gpu")]
+    names = " and ".join(rules or possible)
+    found = gpus.found() if local else []
+    unlooked_for = local and limit is None and not found and gpus.POOL in os.environ
+    if not possible or engine["kind"] == "embedded" or not (rules or unlooked_for):
+        return
+    build = software.accelerator(engine)
+    if not rules:
+        if build in GPU_BUILDS:
+            cure = "if there are any, say how many in the profile (resources: gpu: N)"
+            yield Row(WARNING, "GPU", f"{names} compute on CPUs: no GPU was found", cure)
+    elif build not in GPU_BUILDS:
+        said = f"{names} ask for a GPU, which this RELION was built without ({build or 'CPU'} build)"
+        yield Row(WARNING, "GPU", said, f"RELION would use CPUs and be slow: load a CUDA build, or {ON_CPUS}")
+    elif build == "CUDA" and local and not found:
+        said = f"{names} ask for a GPU, but nvidia-smi or CUDA_VISIBLE_DEVICES shows none"
+        yield Row(PROBLEM, "GPU", said, f"run where there is one, or {ON_CPUS}")
+    elif found and limit is not None and limit > len(found):
+        said = (
+            f"the profile's limit is {limit} GPUs, but nvidia-smi or CUDA_VISIBLE_DEVICES shows {len(found)}"
+        )
+        yield Row(PROBLEM, "GPU", said, f"set resources: gpu: {len(found)} in the profile, or leave it out")
+    else:
+        models = {card.model for card in gpus.cards()} if found else set()
+        seen = f"; {len(found)} x {' or '.join(sorted(models)) or 'GPU'}" if found else ""
+        yield Row(FINE, "GPU", f"{build} build{seen}")
+
+
+def check_mpi(engine: Mapping[str, Any], asked: Asked, local: bool) -> Iterator[Row]:
+    """Ranks for two half sets, and a launcher that is of the MPI that RELION was built with (seen by running it)."""
+    rule = next((rule for rule in ("refine3d", "align") if rule in asked), "")
+    ask = asked.get(rule, {})
+    ranks, halves = ask.get("ranks", 1), ["--split_random_halves"] if rule == "refine3d" else []
+    try:
+        argv = relion.with_mpi(["relion_refine", *halves], ranks, ask.get("launcher", "mpirun"))
+    except UserError as error:
+        yield told(str(error), "MPI")
+        return
+    command = Command.of(argv)
+    if not command.launcher or engine["kind"] == "embedded":
+        return
+    launcher, cure = command.launcher[0], "load the MPI that RELION was built with"
+    try:
+        resolved = software.resolve(engine, [*command.launcher, command.program, "--version"])
+    except UserError as error:
+        yield told(str(error), "MPI")
+        return
+    if not local:
+        return
+    try:
+        with _environment(relion.mpi_settings(command.launcher)):  # as `job` starts it
+            leaders = software.leaders(resolved)
+    except UserError as error:
+        yield Row(PROBLEM, "MPI", str(error), cure)
+        return
+    if leaders > 1:
+        said = f"{launcher} starts {ranks} processes that do not find each other: it is of another MPI"
+        yield Row(PROBLEM, "MPI", said, cure)
+    else:
+        yield Row(FINE, "MPI", f"{shutil.which(launcher)} starts {command.program} on {ranks} ranks")
+
+
+@contextmanager
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables that were not set, set for a while."""
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name in settings:
+            del os.environ[name]
+
+
+def check_scratch(setting: str | None, local: bool, stacks: int) -> Iterator[Row]:
+    """The folder of engine.scratch, where RELION copies `stacks` bytes of particles."""
+    if not local and "$" in (setting or ""):
+        return
+    try:
+        folder = scratch_folder(setting)
+    except UserError as error:
+        yield told(str(error), "scratch")
+        return
+    if not folder or not local:
+        return
+    if not (os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)):
+        found = f"engine.scratch, {folder}, is not a folder that can be written to"
+        yield Row(PROBLEM, "scratch", found, "make it, name another, or set engine.scratch to null")
+    else:
+        free, size = disk.free(folder)[0], disk.size
+        if free - KEEP_FREE < stacks:
+            found = (
+                f"{folder} has {size(free)} free, for particles of {size(stacks)} and 10 GB that stay free"
+            )
+            yield Row(
+                WARNING, "scratch", found, "what does not fit is read from the project's disk, more slowly"
+            )
+        else:
+            yield Row(FINE, "scratch", f"{folder}: {size(free)} free for particles of {size(stacks)}")
+
+
+def check_disk(needs: Sequence[disk.Need], keep: Mapping[str, str] | None, results: str) -> Iterator[Row]:
+    """Bytes and files that the run will need under `results`, less what is there, against what is free.
+
+    The need is worked out on the safe side, so that only half of it missing is a problem.
+    """
+    needed, files = disk.peak(needs, keep), sum(need.files for need in needs)
+    bytes_free, files_free = disk.free(results)
+    if bytes_free < needed or files_free < files:  # only then, for it takes time
+        there, files_there = disk.used(results)
+        needed, files = max(0, needed - there), max(0, files - files_there)
+    found = f"{disk.size(needed)} in {files} files are needed at most; {disk.size(bytes_free)} are free"
+    found += f", and {files_free:.0f} files" if files_free < math.inf else ""
+    if bytes_free >= needed and files_free >= files:
+        yield Row(FINE, "disk", found)
+        return
+    of_key = {need.freed_by: 0 for need in needs if need.freed_by and not disk.frees(keep, need.freed_by)}
+    for need in needs:
+        if need.freed_by in of_key:
+            of_key[need.freed_by] += need.bytes
+    could = " or ".join(f"{key} ({disk.size(count)})" for key, count in of_key.items())
+    cure = f"free some space, {f'set {could} to remove what is done with, ' if could else ''}"
+    short = bytes_free < needed / 2 or files_free < files / 2
+    yield Row(PROBLEM if short else WARNING, "disk", found, f"{cure}or run fewer rounds")

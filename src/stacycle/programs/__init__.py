@@ -1,0 +1,1 @@
+"""RELION's programs: their command lines, and where they are."""

@@ -1,0 +1,97 @@
+"""A command line of RELION's, taken apart: the program, its flags, what it reads and where it writes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stacycle.files import star
+from stacycle.files.star import OptimisationSet
+
+
+@dataclass(frozen=True)
+class Command:
+    """`launcher` (mpirun and its options, or nothing), `program`, and the values of each flag, in order."""
+
+    launcher: tuple[str, ...]
+    program: str
+    flags: dict[str, list[str]]
+
+    @classmethod
+    def of(cls, argv: Sequence[str]) -> Command:
+        """Take an argument list apart. ValueError if it calls none of RELION's programs."""
+        at = next((i for i, word in enumerate(argv) if word.startswith("relion_")), None)
+        if at is None:
+            raise ValueError(f"no program of RELION's in {list(argv)}")
+        flags: dict[str, list[str]] = {}
+        values: list[str] = []
+        for word in argv[at + 1 :]:
+            if word.startswith("--"):
+                values = flags[word] = []
+            else:
+                values.append(word)
+        return cls(tuple(argv[:at]), argv[at], flags)
+
+    @property
+    def argv(self) -> list[str]:
+        """The argument list again."""
+        words = [word for flag, values in self.flags.items() for word in (flag, *values)]
+        return [*self.launcher, self.program, *words]
+
+    @property
+    def kind(self) -> str:
+        """The program, whether or not it is its MPI build: `relion_refine`."""
+        return self.program.removesuffix("_mpi")
+
+    @property
+    def ranks(self) -> int:
+        """The MPI ranks that the launcher starts (its last option, see `relion.with_mpi`); 1 without a launcher."""
+        return int(self.launcher[-1]) if self.launcher else 1
+
+    def get(self, flag: str) -> str | None:
+        """The value of a flag that has one; None if it is not given."""
+        return next(iter(self.flags.get(flag, [])), None)
+
+    def inputs(self) -> dict[str, str]:
+        """The files that the command line names as inputs: flag -> path."""
+        return {
+            flag: values[0]
+            for flag, values in self.flags.items()
+            if flag != "--o" and values and Path(values[0]).is_file()
+        }
+
+    @property
+    def _state_flags(self) -> tuple[str, ...]:
+        """The flags of an optimisation set, particles, tomograms and trajectories."""
+        if self.kind == "relion_refine":
+            return "--ios", "--i", "--tomograms", "--trajectories"
+        return ("--i", "--p", "--t", "--mot") if self.kind.startswith("relion_tomo_") else ("",) * 4
+
+    @property
+    def optimisation_set(self) -> str | None:
+        """The optimisation set that is given, if any."""
+        return self.get(self._state_flags[0])
+
+    def state(self) -> OptimisationSet:
+        """What it works on, by flags of their own or by the optimisation set; "" or None for what neither names.
+
+        UserError if the set cannot be read.
+        """
+        named = self.optimisation_set
+        files = star.read_optimisation_set(named) if named else OptimisationSet("", "")
+        return OptimisationSet(
+            *(
+                self.get(flag) or getattr(files, kind)
+                for flag, kind in zip(self._state_flags[1:], star.KINDS, strict=True)
+            )
+        )
+
+    def half_maps(self) -> tuple[str, str]:
+        """Both half maps; relion_postprocess finds the second by its name. "" for what is not given."""
+        if self.kind != "relion_postprocess":
+            return self.get("--ref1") or "", self.get("--ref2") or ""
+        first = self.get("--i") or ""
+        folder, name = os.path.split(first)
+        return first, self.get("--i2") or os.path.join(folder, name.replace("half1", "half2"))

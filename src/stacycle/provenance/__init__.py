@@ -1,0 +1,1 @@
+"""Provenance: which particles, tomograms and maps belong together."""

@@ -1,0 +1,1 @@
+"""Resources: what a site has, its GPUs and locks."""

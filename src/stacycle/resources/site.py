@@ -1,0 +1,183 @@
+"""Compute: what each step computes on, written once; what a profile makes of it; how a job divides what it was given.
+
+A profile says what its site has in Snakemake's `default-resources`, which reach the compute nodes too: the numbers of
+`NUMBERS`, and, for any resource X of the executor, `gpu_job_X`, which the steps on GPUs take instead of X. What each
+means is told in `profiles/README.md`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stacycle.errors import UserError
+from stacycle.programs.relion import FEWEST_WITH_HALVES
+from stacycle.resources.gpus import POOL, per_rank, pool
+
+CPU, ONE_GPU, GPU = "CPU", "one GPU", "GPU"
+# The tutorial's list ("CPU and GPU jobs"). Steps of a round and of its cycle are of one kind.
+KINDS = {
+    "inputs": CPU,
+    "extract": CPU,
+    "reconstruct": CPU,
+    "initial_model": ONE_GPU,  # not yet a step of any recipe
+    "align": GPU,  # classification with alignment
+    "class3d": CPU,  # without alignment, for which RELION takes no GPU
+    "mask": CPU,
+    "refine3d": GPU,
+    "postprocess": CPU,
+    "local_resolution": CPU,  # not yet a step of any recipe
+    "ctfrefine": CPU,
+    "polish": CPU,
+}
+OF_GPU_JOBS = "gpu_job_"
+# Of a profile, with the least that each may be.
+NUMBERS = {"gpus_per_job": 0, "cores_per_gpu": 1, "cores_per_job": 1, "max_runtime": 1, "max_mem_mb": 1}
+CORES_PER_GPU = 8
+MOST_CORES = 32  # of a job that may have all: the memory of RELION's tomo programs grows with their threads
+TWO_HALVES = "refine3d"  # the rule whose ranks share two half sets
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a profile says of the place where jobs run: its `default-resources`, and, if they run on this machine, the
+    ids of the GPUs that they share (`pool`; None if a scheduler gives them theirs), the profile's `limit` of these
+    (None: not given) and its cores (None: not known)."""
+
+    defaults: Mapping[str, Any]
+    pool: Sequence[str] | None = None
+    limit: int | None = None
+    all_cores: int | None = None
+
+    def __post_init__(self) -> None:
+        """UserError if what must be a number is none."""
+        for name, least in NUMBERS.items():
+            value = self.defaults.get(name)
+            if value is not None and not (isinstance(value, int) and value >= least):
+                raise UserError(
+                    f"default-resources: {name} in the profile is {value!r}; it must be a whole number from {least} on."
+                )
+
+    def gpus(self, step: str, side_by_side: int = 1) -> int:
+        """The GPUs that a job of a step asks for, if `side_by_side` such jobs will be ready at once.
+
+        0 for a step that computes on CPUs, and at a site that has no GPUs.
+        """
+        if KINDS[step] == CPU:
+            return 0
+        given, of_gres = self._number("gpus_per_job", None), gpus({"gres": self.defaults.get("gpu_job_gres")})
+        if of_gres and given != 0:
+            wanted = of_gres
+        elif given is not None:
+            wanted = given
+        elif self.pool is None:
+            wanted = 1
+        else:
+            wanted = max(1, len(self.pool) // side_by_side)
+        if self.pool is not None:
+            wanted = min(wanted, len(self.pool))
+        return min(wanted, 1) if KINDS[step] == ONE_GPU else wanted
+
+    def resources(self, step: str) -> dict[str, Any]:
+        """What the jobs of a step ask for besides GPUs, cores, memory and time: the profile's `gpu_job_X`, as X."""
+        if not self.gpus(step):
+            return {}
+        return {
+            name.removeprefix(OF_GPU_JOBS): value
+            for name, value in self.defaults.items()
+            if name.startswith(OF_GPU_JOBS) and value is not None
+        }
+
+    def cores(self, cores: int, gpus: int = 0, side_by_side: int = 1) -> int:
+        """The cores of a job that would take `cores`, if `side_by_side` such jobs will be ready at once.
+
+        On this machine they share all cores, so that none is idle; GPU jobs have so many for each GPU.
+        """
+        if gpus:
+            each = self._number("cores_per_gpu", CORES_PER_GPU)
+            if self.pool and self.all_cores:
+                each = min(each, max(1, self.all_cores // len(self.pool)))
+            return gpus * each
+        if self.all_cores:
+            return max(1, min(self.all_cores // side_by_side, MOST_CORES))
+        return self._number("cores_per_job", cores)
+
+    def wall_time(self, minutes: int, attempt: int) -> int:
+        """Minutes that grow with each attempt, up to the profile's `max_runtime`."""
+        return self._up_to("max_runtime", minutes * attempt)
+
+    def memory(self, mb: int, attempt: int) -> int:
+        """Megabytes that grow by half with each attempt, up to the profile's `max_mem_mb`."""
+        return self._up_to("max_mem_mb", mb * (attempt + 1) // 2)
+
+    def _up_to(self, limit: str, wanted: int) -> int:
+        return min(wanted, self._number(limit, wanted))
+
+    def _number(self, name: str, default: int | None) -> Any:
+        value = self.defaults.get(name)
+        return default if value is None else value
+
+
+def site_of(workflow: Any) -> Site:
+    """What the profile that Snakemake was called with says.
+
+    If the jobs run on this machine they share its GPUs: as many at a time as the profile's limit (`resources: gpu`), or
+    all that are found. The scheduler is told of the limit, and the jobs (`gpus.hold`) of the GPUs.
+    """
+    said = workflow.resource_settings.default_resources or {}
+    defaults = {name: getattr(value, "raw", value) for name, value in said.items()}
+    os.environ.pop(POOL, None)
+    # Which executor runs the jobs is not known yet; only those of a scheduler are given a number of jobs.
+    if not workflow.is_main_process or workflow.resource_settings.nodes is not None:
+        return Site(defaults)
+    limit = getattr(workflow.global_resources.get("gpu"), "value", None)
+    ids = pool(limit)
+    most = len(ids) if limit is None else limit
+    os.environ[POOL] = ",".join(ids)
+    workflow.register_resource("gpu", most)
+    return Site(defaults, ids[:most], limit, workflow.resource_settings.cores)
+
+
+def gpus(resources: Mapping[str, Any]) -> int:
+    """The GPUs that a job asks for: its `gpu`, or those of its `gres` (`gpu:2`, `gpu:a100:2`)."""
+    first, *rest = str(resources.get("gres") or "").split(":")
+    if first == "gpu":
+        return int(rest[-1]) if rest and rest[-1].isdigit() else 1
+    return int(resources.get("gpu") or 0)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a job divides what it was given: `gpus` on each of its `nodes`, MPI `ranks` in all (1: no MPI), `threads` of
+    each of those that compute, and the MPI `launcher` with its own options."""
+
+    gpus: int
+    ranks: int
+    threads: int
+    launcher: str = "mpirun"
+    nodes: int = 1
+
+    @property
+    def gpu(self) -> str | None:
+        """The value of RELION's --gpu; None on CPUs. Across nodes RELION deals the GPUs out itself."""
+        if not self.gpus:
+            return None
+        return per_rank(self.gpus, self.ranks) if self.nodes == 1 else ""
+
+
+def layout(resources: Mapping[str, Any], cores: int, halves: bool = False) -> Layout:
+    """The layout of a job of `relion_refine` on the `cores` and resources that Snakemake gave it.
+
+    A rank for each GPU and one that leads them; for two half sets (`halves`) three ranks at least, and as many for one
+    half as for the other, which share a GPU if need be. The profile's `ranks` overrides that. With `mpi` (a launcher
+    such as srun, across `nodes`) there are `tasks` ranks, each with `cores` cores.
+    """
+    count, launcher = gpus(resources), resources.get("mpi")
+    if launcher:
+        nodes = int(resources.get("nodes") or 1)
+        return Layout(-(-count // nodes), int(resources.get("tasks") or 1), cores, str(launcher), nodes)
+    by_itself = max(FEWEST_WITH_HALVES, 1 + count + count % 2) if halves else (count + 1 if count > 1 else 1)
+    ranks = int(resources.get("ranks") or by_itself)
+    return Layout(count, ranks, max(1, cores // max(1, ranks - 1)))

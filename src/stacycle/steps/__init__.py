@@ -1,0 +1,1 @@
+"""Steps: what the rules run, one module each."""

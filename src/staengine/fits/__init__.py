@@ -1,0 +1,1 @@
+"""Fits of CTF, alignment and motion to what particles show."""

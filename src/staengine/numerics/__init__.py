@@ -1,0 +1,1 @@
+"""Transforms, projections and symmetry."""

@@ -1,0 +1,1 @@
+"""RELION's programs, each a command line over the packages beside it."""

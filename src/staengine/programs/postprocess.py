@@ -1,0 +1,357 @@
+"""relion_postprocess: resolution of two half maps, and their sharpened, filtered average.
+
+The FSC of the masked halves is corrected for what the mask itself adds by phase randomisation (Chen et al.,
+Ultramicroscopy 2013); the average is weighted by sqrt(2 FSC / (1 + FSC)) and sharpened by a given B-factor or
+one fitted to the Guinier plot (Rosenthal & Henderson, J. Mol. Biol. 2003).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from staengine import cli
+from staengine.errors import EngineError
+from staengine.numerics import fourier, maps
+from staengine.tilt_series import tomo
+
+PROGRAM = "relion_postprocess"
+FLAGS = {
+    "--i": cli.Flag("required", "", "first half map, with half1 in its name"),
+    "--i2": cli.Flag("value", "", "second half map (default: half2 in the name of --i)"),
+    "--o": cli.Flag("value", "postprocess", "output root name"),
+    "--angpix": cli.Flag("value", -1.0, "pixel size, Å (negative: from the header)"),
+    "--mask": cli.Flag("value", "", "solvent mask, 0 to 1"),
+    "--adhoc_bfac": cli.Flag("value", 0.0, "B-factor to apply, Å^2 (negative sharpens)"),
+    "--auto_bfac": cli.Flag("switch", help="find the B-factor from the Guinier plot"),
+    "--autob_lowres": cli.Flag("value", 10.0, "lowest resolution of the Guinier fit, Å"),
+    "--autob_highres": cli.Flag("value", 0.0, "highest resolution of the Guinier fit, Å"),
+    "--skip_fsc_weighting": cli.Flag("switch", help="do not weight the map by its FSC"),
+    "--low_pass": cli.Flag("value", 0.0, "low-pass filter, Å (0: none, negative: at the final resolution)"),
+    "--randomize_at_fsc": cli.Flag("value", 0.8, "randomise phases where the unmasked FSC falls below this"),
+    "--filter_edge_width": cli.Flag("value", 2, "width of the low-pass filter's edge, Fourier pixels"),
+    "--random_seed": cli.Flag("value", 0, "seed of the randomised phases"),
+    **cli.no_effect(verb=1),
+    **cli.unsupported("--ios", "--half_maps", "--mtf", "--mtf_angpix", "--molweight", "--auto_mask"),
+    **cli.unsupported("--inimask_threshold", "--extend_inimask", "--width_mask_edge", "--force_mask"),
+    **cli.unsupported("--locres", "--locres_sampling", "--locres_maskrad", "--locres_edgwidth"),
+    **cli.unsupported("--locres_randomize_at", "--locres_minres", "--ampl_corr", "--randomize_at_A"),
+    **cli.unsupported("--interpolate"),
+}
+PARTICLE_FRACTION = 0.476  # of the box, that RELION counts as particle in the fraction f of a mask
+DALTON_PER_CUBIC_ANGSTROM = 0.81  # protein
+RESOLVED = 0.143  # FSC criterion
+NO_AMPLITUDE = -99.0  # log amplitude of an empty shell
+
+
+@dataclass(frozen=True)
+class FscCurves:
+    """FSC of shells 0 .. box // 2; the masked ones are None without a mask."""
+
+    unmasked: NDArray
+    masked: NDArray | None = None
+    randomised: NDArray | None = None
+    corrected: NDArray | None = None
+    randomised_from: int = 0  # first shell with random phases
+
+    @property
+    def final(self) -> NDArray:
+        """The curve that says the resolution."""
+        return self.unmasked if self.corrected is None else self.corrected
+
+
+def measure_fsc(
+    half1: NDArray, half2: NDArray, mask: NDArray | None, randomise_at: float, rng: np.random.Generator
+) -> FscCurves:
+    """All FSC curves of two half maps (n, n, n); phases are randomised where the unmasked FSC < randomise_at.
+
+    Raises EngineError if it never is.
+    """
+    transforms = [fourier.rfft(half, 3) for half in (half1, half2)]
+    unmasked = fourier.fsc_of_transforms(*transforms)
+    if mask is None:
+        return FscCurves(unmasked)
+    low = np.flatnonzero(unmasked < randomise_at)
+    if not low.size:
+        raise EngineError(
+            f"{PROGRAM}: the unmasked FSC never falls below --randomize_at_fsc {randomise_at:g}: check that "
+            "the half maps are independent; if they are, raise it."
+        )
+    start = int(low[0])
+    masked = fourier.fsc(half1 * mask, half2 * mask)
+    noise = [fourier.irfft(randomise_phases(transform, start, rng), 3) * mask for transform in transforms]
+    randomised = fourier.fsc(*noise)
+    return FscCurves(unmasked, masked, randomised, correct_fsc(masked, randomised, start), start)
+
+
+def randomise_phases(transform: NDArray, start: int, rng: np.random.Generator) -> NDArray:
+    """Half transform (n, n, n // 2 + 1) with random phases from radius `start` on, amplitudes kept."""
+    beyond = fourier.radius(transform.shape[0], 3) >= start
+    phases = rng.uniform(0, 2 * np.pi, np.count_nonzero(beyond))
+    result = transform.copy()
+    result[beyond] = np.abs(transform[beyond]) * np.exp(1j * phases)
+    return result
+
+
+def correct_fsc(masked: NDArray, randomised: NDArray, start: int) -> NDArray:
+    """True FSC of the masked maps; the two shells where randomisation sets in are left as they are."""
+    corrected = masked.copy()
+    beyond = slice(start + 2, None)
+    corrected[beyond] = (masked[beyond] - randomised[beyond]) / (1 - randomised[beyond])
+    return corrected
+
+
+def solvent_fsc(unmasked: NDArray, fraction: float) -> NDArray:
+    """FSC of a particle that fills 1 / fraction of the map (Sindelar & Grigorieff, JSB 2012)."""
+    return fraction * unmasked / (1 + (fraction - 1) * unmasked)
+
+
+def final_shell(curve: NDArray) -> int:
+    """Last shell before the FSC first falls below 0.143."""
+    below = np.flatnonzero(curve < RESOLVED)
+    return int(below[0]) - 1 if below.size else len(curve) - 1
+
+
+def fsc_weights(curve: NDArray) -> NDArray:
+    """sqrt(2 FSC / (1 + FSC)) of each shell, 0 from the first shell without signal on."""
+    signal = np.minimum.accumulate(curve > 1e-4)
+    positive = np.where(signal, curve, 0)
+    return np.sqrt(2 * positive / (1 + positive))
+
+
+def log_amplitudes(transform: NDArray) -> NDArray:
+    """ln of the mean amplitude of each shell; an empty shell has NO_AMPLITUDE."""
+    box = transform.shape[0]
+    mean = fourier.shell_mean(np.abs(transform) / box**3, fourier.shell_index(box, 3), box // 2 + 1)
+    return np.log(mean, out=np.full(len(mean), NO_AMPLITUDE), where=mean > 0)
+
+
+@dataclass(frozen=True)
+class GuinierFit:
+    """Straight line through ln amplitude against 1/d²; slope in Å^2, correlation squared as in RELION."""
+
+    slope: float
+    intercept: float
+    correlation: float
+
+
+def fit_guinier(amplitudes: NDArray, resolution: NDArray, lowest: float, highest: float) -> GuinierFit:
+    """Fit the shells between two resolutions (Å). Raises EngineError if fewer than two have signal."""
+    used = (resolution <= lowest) & (resolution >= highest) & (amplitudes > NO_AMPLITUDE)
+    if np.count_nonzero(used) < 2:
+        raise EngineError(
+            f"{PROGRAM}: --auto_bfac finds no line: fewer than two shells from {lowest:g} to {highest:g} Å "
+            "have signal; change --autob_lowres and --autob_highres or give --adhoc_bfac."
+        )
+    x, y = 1 / resolution[used] ** 2, amplitudes[used]
+    slope, intercept = np.polyfit(x, y, 1)
+    return GuinierFit(float(slope), float(intercept), float(np.corrcoef(x, y)[0, 1] ** 2))
+
+
+def sharpen(transform: NDArray, pixel: float, bfactor: float) -> NDArray:
+    """Half transform times exp(-B k² / 4), without the corners beyond Nyquist; bfactor in Å^2."""
+    box = transform.shape[0]
+    k = fourier.radius(box, 3) / (box * pixel)
+    return np.where(k <= 0.5 / pixel, transform * np.exp(-bfactor / 4 * k**2), 0)
+
+
+@dataclass(frozen=True)
+class Processed:
+    """The weighted, sharpened and filtered map, and how it came about."""
+
+    map: NDArray
+    bfactor: float  # Å^2
+    fit: GuinierFit | None
+    guinier: dict[str, NDArray]  # columns of the table, one value per shell
+
+
+def process(
+    half1: NDArray, half2: NDArray, curve: NDArray, pixel: float, flags: SimpleNamespace
+) -> Processed:
+    """Average of two half maps, weighted by an FSC curve, sharpened and low-passed as the flags say."""
+    box = half1.shape[0]
+    resolution = shell_resolution(box, pixel)
+    transform = fourier.rfft((half1 + half2) / 2, 3)
+    guinier = {"rlnLogAmplitudesOriginal": log_amplitudes(transform)}
+    to_fit = guinier["rlnLogAmplitudesOriginal"]
+    if not flags.skip_fsc_weighting:
+        print("== Applying sqrt(2*FSC/(FSC+1)) weighting (as in Rosenthal & Henderson, 2003) ...")
+        weights = np.r_[fsc_weights(curve), np.zeros(box)].astype(np.float32)  # none in the corners
+        transform = transform * weights[fourier.shell_index(box, 3)]
+        to_fit = guinier["rlnLogAmplitudesWeighted"] = log_amplitudes(transform)
+    fit, bfactor = None, flags.adhoc_bfac
+    if flags.auto_bfac:
+        print("== Fitting straight line through Guinier plot to find B-factor ...")
+        fit = fit_guinier(to_fit, resolution, flags.autob_lowres, flags.autob_highres)
+        bfactor = 4 * fit.slope
+        _say("fit from resolution:", f"{flags.autob_lowres:g}")
+        _say("fit until resolution:", f"{flags.autob_highres:g}")
+        for name, value in vars(fit).items():
+            _say(f"{name} of fit:", f"{value:g}")
+    elif bfactor:
+        print("== Using a user-provided (ad-hoc) B-factor ...")
+    if bfactor:
+        _say("apply b-factor of:", f"{bfactor:g}")
+        transform = sharpen(transform, pixel, bfactor)
+    guinier["rlnLogAmplitudesSharpened"] = log_amplitudes(transform)
+    if fit:
+        guinier["rlnLogAmplitudesIntercept"] = np.full(len(resolution), fit.intercept)
+    if flags.low_pass:
+        limit = flags.low_pass if flags.low_pass > 0 else resolution[final_shell(curve)]
+        print("== Low-pass filtering final map ... ")
+        _say("filter frequency:", f"{limit:g}")
+        transform = maps.lowpass(transform, pixel, limit, flags.filter_edge_width)
+    return Processed(fourier.irfft(transform, 3), bfactor, fit, guinier)
+
+
+def shell_resolution(box: int, pixel: float) -> NDArray:
+    """Resolution in Å of shells 0 .. box // 2; 999 for shell 0, as RELION writes it."""
+    return np.r_[999.0, box * pixel / np.arange(1, box // 2 + 1)]
+
+
+def main(argv: list[str]) -> int:
+    flags = cli.parse(PROGRAM, FLAGS, argv)
+    half1, half2, header_pixel, names = _read_halves(flags)
+    pixel = _pixel_size(flags.angpix, header_pixel)
+    mask, fraction = None, 0.0
+    if flags.mask:
+        mask, fraction = _read_mask(flags.mask, half1.shape[0], header_pixel, pixel)
+    print("== Masking input maps ..." if flags.mask else "== Not performing any masking ... ")
+    rng = np.random.default_rng(flags.random_seed)
+    curves = measure_fsc(half1, half2, mask, flags.randomize_at_fsc, rng)
+    resolution = shell_resolution(half1.shape[0], pixel)
+    if flags.mask:
+        _say("randomize phases beyond:", f"{resolution[curves.randomised_from]:g} Angstroms")
+    result = process(half1, half2, curves.final, pixel, flags)
+
+    print("== Writing output files ...")
+    final = resolution[final_shell(curves.final)]
+    general = {
+        "rlnFinalResolution": final,
+        "rlnBfactorUsedForSharpening": result.bfactor,
+        "rlnUnfilteredMapHalf1": names[0],
+        "rlnUnfilteredMapHalf2": names[1],
+        "rlnPostprocessedMap": f"{flags.o}.mrc",
+    }
+    maps.write_map(f"{flags.o}.mrc", result.map, pixel)
+    _say("Processed map:", f"{flags.o}.mrc")
+    if mask is not None:
+        general |= {
+            "rlnParticleBoxFractionSolventMask": fraction,
+            "rlnMaskName": flags.mask,
+            "rlnRandomiseFrom": resolution[curves.randomised_from],
+            "rlnPostprocessedMapMasked": f"{flags.o}_masked.mrc",
+        }
+        maps.write_map(f"{flags.o}_masked.mrc", result.map * mask, pixel)
+        _say("Processed masked map:", f"{flags.o}_masked.mrc")
+    if result.fit:
+        general |= {
+            "rlnFittedSlopeGuinierPlot": result.fit.slope,
+            "rlnFittedInterceptGuinierPlot": result.fit.intercept,
+            "rlnCorrelationFitGuinierPlot": result.fit.correlation,
+        }
+    guinier = {"rlnResolutionSquared": np.r_[0, 1 / resolution[1:] ** 2], **result.guinier}
+    tables = {
+        "general": general,
+        "fsc": _fsc_table(curves, resolution, fraction),
+        "guinier": pd.DataFrame(guinier),
+    }
+    tomo.write_star(tables, f"{flags.o}.star")
+    _write_curve(flags.o, curves.final, resolution)
+    _say("Metadata file:", f"{flags.o}.star")
+    _say("FINAL RESOLUTION:", f"{final:g}")
+    return 0
+
+
+def _say(what: str, value: Any) -> None:
+    print(f"{'  + ' + what + ' ':<35}{value}")
+
+
+def _read_halves(flags: SimpleNamespace) -> tuple[NDArray, NDArray, float, tuple[str, str]]:
+    """Both half maps, the pixel size in their headers (Å), and their file names."""
+    name1 = flags.i
+    name2 = flags.i2 or str(Path(name1).with_name(Path(name1).name.replace("half1", "half2")))
+    if name1 == name2:
+        raise EngineError(
+            f"{PROGRAM}: {name1} has no half1 in its name and no other half is given; give --i2."
+        )
+    print("== Reading input half-reconstructions: ")
+    _say("half1-map:", name1)
+    _say("half2-map:", name2)
+    (half1, pixel), (half2, pixel2) = maps.read_map(name1, "half map"), maps.read_map(name2, "half map")
+    _check_same(name2, half2.shape[0], pixel2, half1.shape[0], pixel)
+    return half1, half2, pixel, (name1, name2)
+
+
+def _pixel_size(angpix: float, header_pixel: float) -> float:
+    if angpix > 0:
+        return angpix
+    if header_pixel <= 0:
+        raise EngineError(f"{PROGRAM}: the half maps have no pixel size in their headers; give --angpix.")
+    print("WARNING: You did not specify --angpix. ", end="")
+    print(f"The pixel size in the image header, {header_pixel:g} A/px, is used.")
+    return header_pixel
+
+
+def _read_mask(name: str, box: int, header_pixel: float, pixel: float) -> tuple[NDArray, float]:
+    """Mask, and how many times the particle's volume in the box exceeds it."""
+    print("== Using a user-provided mask ... ")
+    _say("input mask:", name)
+    mask, mask_pixel = maps.read_map(name, "mask")
+    _check_same(name, mask.shape[0], mask_pixel, box, header_pixel)
+    if mask.min() < -1e-6 or mask.max() > 1 + 1e-6:
+        raise EngineError(
+            f"{PROGRAM}: the mask {name} has values from {mask.min():g} to {mask.max():g}, not 0 to 1."
+        )
+    inside = int((mask > 0.5).sum())
+    if not inside:
+        raise EngineError(f"{PROGRAM}: the mask {name} is empty.")
+    fraction = PARTICLE_FRACTION * mask.size / inside
+    _say("fraction f (solvent mask based):", f"{fraction:g}")
+    _say("molecular weight inside protein mask:", f"{DALTON_PER_CUBIC_ANGSTROM * inside * pixel**3:g}")
+    return mask, fraction
+
+
+def _check_same(name: str, box: int, pixel: float, wanted_box: int, wanted_pixel: float) -> None:
+    """Raises EngineError unless a map has the first half's box and, if both headers tell, pixel size."""
+    if box != wanted_box:
+        raise EngineError(f"{PROGRAM}: {name} has a box of {box} px, the first half map {wanted_box} px.")
+    if min(pixel, wanted_pixel) > 0 and abs(pixel / wanted_pixel - 1) > 0.01:
+        raise EngineError(
+            f"{PROGRAM}: {name} has a pixel size of {pixel:g} Å, the first half map {wanted_pixel:g} Å."
+        )
+
+
+def _fsc_table(curves: FscCurves, resolution: NDArray, fraction: float) -> pd.DataFrame:
+    columns = {
+        "rlnSpectralIndex": np.arange(len(resolution)),
+        "rlnResolution": 1 / resolution,
+        "rlnAngstromResolution": resolution,
+    }
+    if curves.corrected is None:
+        return pd.DataFrame(columns | {"rlnFourierShellCorrelationUnmaskedMaps": curves.unmasked})
+    return pd.DataFrame(
+        columns
+        | {
+            "rlnFourierShellCorrelationCorrected": curves.corrected,
+            "rlnFourierShellCorrelationParticleMaskFraction": solvent_fsc(curves.unmasked, fraction),
+            "rlnFourierShellCorrelationUnmaskedMaps": curves.unmasked,
+            "rlnFourierShellCorrelationMaskedMaps": curves.masked,
+            "rlnCorrectedFourierShellCorrelationPhaseRandomizedMaskedMaps": curves.randomised,
+        }
+    )
+
+
+def _write_curve(root: str, curve: NDArray, resolution: NDArray) -> None:
+    """The final FSC curve as text, and as XML for the EMDB."""
+    points = [(f"{1 / d:g}", f"{value:g}") for d, value in zip(resolution, curve, strict=True)]
+    Path(f"{root}_fsc.dat").write_text("".join(f"{x} {y}\n" for x, y in points))
+    title = 'title="RELION masked-corrected FSC" xaxis="Resolution (A-1)" yaxis="Correlation Coefficient"'
+    coordinates = (f"  <coordinate>\n    <x>{x}</x>\n    <y>{y}</y>\n  </coordinate>\n" for x, y in points)
+    Path(f"{root}_fsc.xml").write_text(f"<fsc {title}>\n{''.join(coordinates)}</fsc>\n")

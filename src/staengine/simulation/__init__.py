@@ -1,0 +1,1 @@
+"""Simulated tilt series, and how far results are from their truth."""

@@ -1,0 +1,450 @@
+"""Simulated tilt series of an asymmetric, ribosome-like particle, with the truth beside them.
+
+A particle is a cloud of residue-sized Gaussians arranged in helices. A projection is the cloud rotated,
+summed onto an oversampled image with cubic B-splines and taken through Fourier space, where the splines are
+divided out and contrast transfer, dose and the Gaussian are multiplied in: exact up to the Nyquist frequency,
+without interpolation of a volume.
+
+Frames (RELION's): a point x (Å) of a particle lies at A x + p in the tomogram and at the first two rows of
+R (A x + p) plus the tilt's shift in an image, with p from the tomogram's centre, A from the particle's Euler
+angles and R = Rz(ZRot) Ry(YTilt) Rx(XTilt). Particles are dark in the images.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import mrcfile
+import numpy as np
+import pandas as pd
+import scipy.fft
+from numba import njit
+from scipy.spatial.transform import Rotation
+
+from staengine import cli
+from staengine.errors import EngineError
+from staengine.numerics import fourier
+from staengine.tilt_series import ctf, tomo
+
+RESIDUE_VOLUME = 160.0  # Å^3 of dense matter that one residue stands for
+RESIDUE_SIGMA = 2.0  # Å, Gaussian radius of one residue
+OPTICS = (300.0, 2.7, 0.1)  # voltage kV, spherical aberration mm, amplitude contrast
+
+# Ellipsoids that make up the particle, as fractions of its diameter: centre and semi-axes.
+BODY = (
+    ((0.00, -0.13, 0.00), (0.37, 0.30, 0.36)),  # large subunit
+    ((0.04, 0.27, 0.02), (0.32, 0.15, 0.26)),  # small subunit
+    ((0.38, 0.04, -0.17), (0.10, 0.07, 0.07)),  # stalk
+)
+HEAD = ((-0.18, 0.29, 0.22), (0.13, 0.11, 0.12))
+HEAD_PIVOT = (-0.10, 0.24, 0.12)  # conformation B: the head swivelled about this point
+HEAD_SWIVEL_DEG = (55.0, 25.0, 0.0)
+
+TRUE_POSE = [f"true{c}Angst" for c in "XYZ"] + ["trueRot", "trueTilt", "truePsi"]
+TILT_TRUTH = ["tilt", "trueDefocus", "recordedDefocus"]
+TILT_TRUTH += [f"{kind}{c}ShiftAngst" for kind in ("true", "recorded") for c in "XY"]
+
+
+def _setting(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class SimulationSettings:
+    """What is simulated. Every field is a flag of the same name; errors are standard deviations."""
+
+    o: Path = _setting(Path("simulated"), "folder to write")  # noqa: RUF009
+    root: str = _setting("", "project folder that the paths in STAR files are relative to (default: --o)")
+    seed: int = _setting(1, "seed of all random numbers")
+    sets: int = _setting(
+        1, "data sets; more than one are written to set1/ set2/ .. with the same names inside"
+    )
+    tomos: int = _setting(2, "tilt series per set")
+    optics_groups: int = _setting(1, "optics groups per set, given to tilt series in turn")
+    particles: int = _setting(40, "true particles per tilt series")
+    junk: float = _setting(0.15, "junk among all picks, fraction")
+    clumps: float = _setting(0.0, "junk picks that sit on amorphous protein instead of bare ice, fraction")
+    fraction_b: float = _setting(0.3, "particles in conformation B, fraction")
+    size: int = _setting(480, "image and tomogram width and height, px")
+    depth: int = _setting(200, "tomogram thickness, px")
+    angpix: float = _setting(4.0, "pixel size, Å")
+    diameter: float = _setting(260.0, "particle diameter, Å")
+    tilt_max: float = _setting(60.0, "largest tilt angle, degrees")
+    tilt_step: float = _setting(6.0, "angle between tilts, degrees; acquired dose-symmetrically")
+    dose: float = _setting(4.0, "exposure per tilt, e/Å^2")
+    snr: float = _setting(1.0, "variance of a projection without CTF over that of the noise, per pixel")
+    defocus_min: float = _setting(20000.0, "smallest defocus of a tilt series, Å; they are spread evenly")
+    defocus_max: float = _setting(40000.0, "largest defocus of a tilt series, Å")
+    angle_error: float = _setting(4.5, "error of the picks' orientation, degrees")
+    position_error: float = _setting(6.0, "error of the picks' position, Å")
+    shift: float = _setting(20.0, "shift of a tilt image along each axis, Å")
+    shift_error: float = _setting(4.0, "error of a tilt's recorded shift along each axis, Å")
+    defocus_error: float = _setting(400.0, "error of a tilt's recorded defocus, Å")
+    defocus_offset: float = _setting(300.0, "error of recorded defocus common to all tilts, Å")
+    j: int = _setting(2, "threads")
+
+    def __post_init__(self) -> None:
+        """Raises EngineError for settings that cannot be."""
+        at_least_one = ("sets", "tomos", "optics_groups", "particles", "size", "depth", "j")
+        positive = ("angpix", "diameter", "tilt_step", "snr")
+        errors = ("dose", "angle_error", "position_error", "shift", "shift_error", "defocus_error", "seed")
+        for names, fits, rule in (
+            (at_least_one, lambda v: v >= 1, "must be at least 1"),
+            (positive, lambda v: v > 0, "must be positive"),
+            (errors, lambda v: v >= 0, "must not be negative"),
+            (("clumps", "fraction_b"), lambda v: 0 <= v <= 1, "is a fraction between 0 and 1"),
+            (("junk",), lambda v: 0 <= v < 1, "is a fraction of all picks, below 1"),
+            (("tilt_max",), lambda v: 0 <= v < 90, "is an angle between 0 and 90 degrees"),
+        ):
+            for name in names:
+                if not fits(getattr(self, name)):
+                    raise EngineError(f"simulate: --{name} {rule}, not {getattr(self, name):g}.")
+
+
+class Phantom(NamedTuple):
+    """Residues of the two conformations, each (n, 3) x y z in Å about the particle's origin, float32."""
+
+    A: np.ndarray
+    B: np.ndarray
+
+
+class Scene(NamedTuple):
+    """What a tomogram contains: one cloud (n, 3), matrix A and position p (Å from the centre) per object."""
+
+    clouds: list[np.ndarray]
+    matrices: np.ndarray
+    positions: np.ndarray
+
+
+class Grid(NamedTuple):
+    """Box of a projection (px), its pixel size (Å), and the filter (box, box // 2 + 1) of a residue on it."""
+
+    box: int
+    angpix: float
+    residue: np.ndarray
+
+
+def build_phantom(diameter: float, rng: np.random.Generator) -> Phantom:
+    """Asymmetric particle of `diameter` Å; conformation B has its head swivelled."""
+    still = np.concatenate([_helices(c, r, diameter, rng) for c, r in BODY])
+    head = _helices(*HEAD, diameter, rng)
+    pivot = np.multiply(HEAD_PIVOT, diameter)
+    swivel = Rotation.from_euler("zyx", HEAD_SWIVEL_DEG, degrees=True)
+    closed, swivelled = (
+        np.concatenate([still, head]),
+        np.concatenate([still, swivel.apply(head - pivot) + pivot]),
+    )
+    centre = closed.mean(0)
+    return Phantom((closed - centre).astype(np.float32), (swivelled - centre).astype(np.float32))
+
+
+def amorphous_clump(diameter: float, rng: np.random.Generator) -> np.ndarray:
+    """Aggregated protein, another one at each call: residues (n, 3) in Å."""
+    return _helices((0, 0, 0), rng.uniform(0.2, 0.4, 3), diameter, rng).astype(np.float32)
+
+
+def _helices(centre: Any, radii: Any, diameter: float, rng: np.random.Generator) -> np.ndarray:
+    """Residues (n, 3) in Å of random helices that fill an ellipsoid, one to each RESIDUE_VOLUME."""
+    centre, radii = np.multiply(centre, diameter), np.multiply(radii, diameter)
+    wanted = int(4 / 3 * np.pi * radii.prod() / RESIDUE_VOLUME)
+    # Double helices of 50 Å, with the radius (9 Å), pitch (28 Å) and rise (2.8 Å) of A-form RNA.
+    along = np.tile(np.arange(-25.0, 25.0, 2.8), 2)
+    turn = along * 2 * np.pi / 28 + np.repeat([0, 2.5], len(along) // 2)
+    rods = wanted // len(along) * 4 + 8
+    start = rng.uniform(-1, 1, (rods, 3))
+    frames = Rotation.random(rods, rng=rng).as_matrix()[:, None]  # (rods, 1, 3, 3)
+    helix = np.stack([9 * np.cos(turn), 9 * np.sin(turn), along], axis=-1)[None, :, :, None]
+    points = (frames @ helix)[..., 0] + start[:, None] * radii
+    inside = ((points / radii) ** 2).sum(-1) <= 1
+    return points[inside][:wanted] + centre
+
+
+@njit(inline="always")
+def _spline_weights(t, weights):  # pragma: no cover - compiled
+    """Cubic B-spline at the four grid points around a point at fraction t between the middle two."""
+    weights[0] = (1 - t) ** 3 / 6
+    weights[1] = (4 - 6 * t**2 + 3 * t**3) / 6
+    weights[3] = t**3 / 6
+    weights[2] = 1 - weights[0] - weights[1] - weights[3]
+
+
+@njit(nogil=True, cache=True)
+def _spread2d(points, matrix, shift, image):  # pragma: no cover - compiled
+    """Add points, projected by matrix (2, 3) and moved by shift (x, y), to an image with origin n // 2."""
+    wx, wy = np.empty(4), np.empty(4)
+    for p in points:
+        x = matrix[0, 0] * p[0] + matrix[0, 1] * p[1] + matrix[0, 2] * p[2] + shift[0] + image.shape[1] // 2
+        y = matrix[1, 0] * p[0] + matrix[1, 1] * p[1] + matrix[1, 2] * p[2] + shift[1] + image.shape[0] // 2
+        ix, iy = int(x), int(y)
+        _spline_weights(x - ix, wx)
+        _spline_weights(y - iy, wy)
+        for b in range(4):
+            for a in range(4):
+                image[iy + b - 1, ix + a - 1] += wy[b] * wx[a]
+
+
+@njit(nogil=True, cache=True)
+def _spread3d(points, volume):  # pragma: no cover - compiled
+    """Add points (x y z in voxels) to a volume with its origin at n // 2."""
+    wx, wy, wz = np.empty(4), np.empty(4), np.empty(4)
+    for p in points + volume.shape[0] // 2:
+        ix, iy, iz = int(p[0]), int(p[1]), int(p[2])
+        _spline_weights(p[0] - ix, wx)
+        _spline_weights(p[1] - iy, wy)
+        _spline_weights(p[2] - iz, wz)
+        for c in range(4):
+            for b in range(4):
+                for a in range(4):
+                    volume[iz + c - 1, iy + b - 1, ix + a - 1] += wz[c] * wy[b] * wx[a]
+
+
+def _residue_filter(box: int, angpix: float, ndim: int) -> np.ndarray:
+    """Half transform that turns B-splines on a grid of half the pixel size into residues."""
+    f = fourier.frequencies(box, ndim)
+    spline = np.prod(np.broadcast_arrays(*(np.sinc(g / (2 * box)) ** 4 for g in f)), axis=0)
+    k = fourier.radius(box, ndim) / (box * angpix)
+    return (np.exp(-2 * (np.pi * RESIDUE_SIGMA * k) ** 2) / spline).astype(np.float32)
+
+
+def phantom_map(points: np.ndarray, box: int, angpix: float) -> np.ndarray:
+    """Density of residues (n, 3) in Å as a map (box, box, box), residues per voxel, origin at box // 2."""
+    fine = np.zeros((2 * box,) * 3, np.float32)
+    _spread3d(points * np.float32(2 / angpix), fine)
+    transform = fourier.resize_transform(scipy.fft.rfftn(fine, workers=-1), box, 3)
+    return scipy.fft.irfftn(transform * _residue_filter(box, angpix, 3), s=(box,) * 3)
+
+
+def projection(
+    points: np.ndarray, matrix: np.ndarray, shift_px: np.ndarray, grid: Grid, transfer: Any = 1.0
+) -> np.ndarray:
+    """Image (box, box), origin at box // 2, of residues turned by `matrix` (3, 3), shifted and filtered."""
+    fine = np.zeros((2 * grid.box,) * 2, np.float32)
+    _spread2d(points, matrix[:2] * (2 / grid.angpix), np.multiply(shift_px, 2.0), fine)
+    # The origin is at half the box on both grids, so the phases of the two shifts cancel.
+    transform = fourier.resize_transform(scipy.fft.rfft2(fine), grid.box, 2)
+    return scipy.fft.irfft2(transform * (grid.residue * transfer), s=(grid.box, grid.box))
+
+
+def simulate(settings: SimulationSettings) -> None:
+    """Write tilt series, STAR files, phantoms and truth as described in `SimulationSettings`.
+
+    OUT/phantom_{A,B}.mrc, and in OUT, or in OUT/set1 .. for several sets: tilt_series/TS_nn.{mrcs,star},
+    tomograms.star, particles.star (perturbed poses and junk), truth.star (a row per pick, same order) and
+    truth_tilts.star. Raises EngineError if the particles do not fit into the tomogram.
+    """
+    s = settings
+    s.o.mkdir(parents=True, exist_ok=True)
+    n_series = s.sets * s.tomos
+    first, *seeds = np.random.SeedSequence(s.seed).spawn(n_series + 1)
+    rng = np.random.default_rng(first)
+    phantom = build_phantom(s.diameter, rng)
+    spread = (rng.permutation(n_series) + rng.random(n_series)) / n_series  # else all zeros may fall together
+    defoci = s.defocus_min + spread * (s.defocus_max - s.defocus_min)
+    # A box of 2.2 diameters holds what the contrast transfer spreads around the particle.
+    box = 2 * scipy.fft.next_fast_len(int(np.ceil(1.1 * s.diameter / s.angpix)), real=True)
+    for name, points in phantom._asdict().items():
+        _write_mrc(s.o / f"phantom_{name}.mrc", phantom_map(points, box, s.angpix), s.angpix)
+    grid = Grid(box, s.angpix, _residue_filter(box, s.angpix, 2))
+    noise = _noise_level(phantom.A, grid, s)
+    series = list(zip(defoci, seeds, strict=True))
+    for k in range(s.sets):
+        folder = s.o / f"set{k + 1}" if s.sets > 1 else s.o
+        _simulate_set(folder, series[k * s.tomos : (k + 1) * s.tomos], phantom, grid, noise, s)
+
+
+def _simulate_set(
+    folder: Path, series: list[Any], phantom: Phantom, grid: Grid, noise: float, s: SimulationSettings
+) -> None:
+    """Write one set; `series` gives the defocus (Å) and the random seed of each tilt series."""
+    (folder / "tilt_series").mkdir(parents=True, exist_ok=True)
+    tables: dict[str, list[pd.DataFrame]] = {"particles": [], "truth": [], "tilts": []}
+    tomograms = []
+    for t, (defocus, seed) in enumerate(series):
+        name, rng = f"TS_{t + 1:02d}", np.random.default_rng(seed)
+        scene, pick, truth = _populate(phantom, s, rng)
+        tilt = _acquisition(defocus, s, rng)
+        _write_tilt_series(folder / "tilt_series" / name, scene, tilt, grid, noise, seed, s)
+        series_star = _recorded_series(folder / "tilt_series" / name, tilt, s)
+        tomograms.append(_tomogram_row(name, f"opticsGroup{t % s.optics_groups + 1}", series_star, s))
+        for table, rows in (("particles", pick), ("truth", truth), ("tilts", tilt[TILT_TRUTH].copy())):
+            rows.insert(0, "rlnTomoName", name)
+            tables[table].append(rows)
+        print(f" + {folder / name}: {s.particles} particles, {len(pick) - s.particles} junk", flush=True)
+    tomo.write_star({"global": pd.DataFrame(tomograms)}, folder / "tomograms.star")
+    for table, file in (("particles", "particles"), ("truth", "truth"), ("tilts", "truth_tilts")):
+        tomo.write_star({table: pd.concat(tables[table])}, folder / f"{file}.star")
+
+
+def _populate(
+    phantom: Phantom, s: SimulationSettings, rng: np.random.Generator
+) -> tuple[Scene, pd.DataFrame, pd.DataFrame]:
+    """A tomogram's content, its picks with errors, and the truth of each pick (same rows)."""
+    n_junk = round(s.particles * s.junk / (1 - s.junk))
+    n_all, n_clumps = s.particles + n_junk, round(n_junk * s.clumps)
+    positions = _place(n_all, s, rng)
+    rotations = Rotation.random(n_all, rng=rng)
+    is_b = rng.permutation(s.particles) < round(s.fraction_b * s.particles)
+    clouds = [phantom.B if b else phantom.A for b in is_b]
+    clouds += [amorphous_clump(s.diameter, rng) for _ in range(n_clumps)]
+    scene = Scene(clouds, rotations.as_matrix()[: len(clouds)], positions[: len(clouds)])
+
+    turns = Rotation.from_rotvec(rng.normal(0, np.deg2rad(s.angle_error) / np.sqrt(3), (n_all, 3)))
+    moves = rng.normal(0, s.position_error / np.sqrt(3), (n_all, 3))
+    kinds = [*np.where(is_b, "B", "A"), *["junk"] * n_junk]
+    picks = np.hstack([positions + moves, tomo.euler_angles((rotations * turns).as_matrix())])
+    truth = np.hstack([positions, tomo.euler_angles(rotations.as_matrix())])
+    return (
+        scene,
+        pd.DataFrame(picks, columns=[*tomo.COORDINATES, *tomo.ANGLES]),
+        pd.DataFrame(truth, columns=TRUE_POSE).assign(trueClass=kinds),
+    )
+
+
+def _place(count: int, s: SimulationSettings, rng: np.random.Generator) -> np.ndarray:
+    """Random positions (count, 3) in Å from the tomogram's centre, no two particles touching."""
+    margin = s.diameter + 2 * s.shift  # room for a box of twice the diameter in most tilt images
+    half = np.array([s.size, s.size, s.depth]) * s.angpix / 2 - [margin, margin, 0.45 * s.diameter]
+    if half.min() <= 0:
+        raise EngineError("simulate: the particle is larger than the tomogram; raise --size or --depth.")
+    positions = np.empty((0, 3))
+    for candidate in rng.uniform(-half, half, (2000 * count, 3)):
+        if np.linalg.norm(positions - candidate, axis=1).min(initial=np.inf) > s.diameter:
+            positions = np.vstack([positions, candidate])
+            if len(positions) == count:
+                return positions
+    raise EngineError(
+        f"simulate: only {len(positions)} of {count} picks fit into a tomogram of {s.size} x {s.size} x "
+        f"{s.depth} px; lower --particles or raise --size or --depth."
+    )
+
+
+def _acquisition(defocus: float, s: SimulationSettings, rng: np.random.Generator) -> pd.DataFrame:
+    """One row per tilt: geometry, true and recorded shifts and defoci (Å), exposure before (e/Å^2)."""
+    tilt = np.arange(-s.tilt_max, s.tilt_max + s.tilt_step / 2, s.tilt_step)
+    n = len(tilt)
+    order = np.argsort(np.argsort(np.abs(tilt), kind="stable"))
+    true_defocus = defocus + rng.normal(0, 150, n)
+    shift = rng.normal(0, s.shift, (2, n))
+    recorded = shift + rng.normal(0, s.shift_error, (2, n))
+    return pd.DataFrame(
+        {
+            "tilt": tilt,
+            "trueDefocus": true_defocus,
+            "recordedDefocus": true_defocus + s.defocus_offset + rng.normal(0, s.defocus_error, n),
+            "trueXShiftAngst": shift[0],
+            "trueYShiftAngst": shift[1],
+            "recordedXShiftAngst": recorded[0],
+            "recordedYShiftAngst": recorded[1],
+            "zrot": 85 + rng.normal(),
+            "exposure": s.dose * order,
+            "contrast": np.cos(np.deg2rad(tilt)),  # signal left after the longer way through the ice
+        }
+    )
+
+
+def _write_tilt_series(
+    path: Path, scene: Scene, tilts: pd.DataFrame, grid: Grid, noise: float, seed: Any, s: SimulationSettings
+) -> None:
+    """Write path.mrcs (tilts, size, size); a random stream per tilt makes it independent of --j."""
+    with ThreadPoolExecutor(s.j) as pool:
+        streams = [np.random.default_rng(child) for child in seed.spawn(len(tilts))]
+        images = pool.map(
+            lambda tilt, rng: _tilt_image(scene, tilt, grid, noise, rng, s), tilts.itertuples(), streams
+        )
+        _write_mrc(path.with_suffix(".mrcs"), np.stack(list(images)), s.angpix)
+
+
+def _tilt_image(
+    scene: Scene, tilt: Any, grid: Grid, noise: float, rng: Any, s: SimulationSettings
+) -> np.ndarray:
+    """Image (size, size): dark particles under the tilt's CTF, and white noise of deviation `noise`."""
+    R = Rotation.from_euler("yz", [tilt.tilt, tilt.zrot], degrees=True).as_matrix()
+    centres = scene.positions @ R.T
+    xy = (centres[:, :2] + [tilt.trueXShiftAngst, tilt.trueYShiftAngst]) / s.angpix + s.size // 2
+    whole = np.rint(xy).astype(int)
+    defoci = tilt.trueDefocus + centres[:, 2]
+    damage = ctf.dose_weight(grid.box, s.angpix, tilt.exposure + s.dose / 2)
+    margin = grid.box
+    canvas = np.zeros((s.size + 2 * margin,) * 2, np.float32)
+    for cloud, A, x, corner, defocus in zip(
+        scene.clouds, scene.matrices, xy, whole - grid.box // 2 + margin, defoci, strict=True
+    ):
+        if corner.min() < 0 or corner.max() > s.size + margin:
+            continue
+        transfer = ctf.ctf(grid.box, s.angpix, defocus, defocus, 0.0, *OPTICS, scale=tilt.contrast)
+        patch = projection(cloud, R @ A, x - np.rint(x), grid, transfer * damage)
+        canvas[corner[1] : corner[1] + grid.box, corner[0] : corner[0] + grid.box] -= patch
+    image = canvas[margin:-margin, margin:-margin]
+    return image + rng.normal(0, noise, image.shape).astype(np.float32)
+
+
+def _noise_level(points: np.ndarray, grid: Grid, s: SimulationSettings) -> float:
+    """Standard deviation of the noise per pixel that gives --snr."""
+    disc = fourier.distance(grid.box, 2) * s.angpix < s.diameter / 2
+    turns = Rotation.random(8, rng=np.random.default_rng(0)).as_matrix()
+    return float(
+        np.sqrt(np.mean([projection(points, R, np.zeros(2), grid)[disc].var() for R in turns]) / s.snr)
+    )
+
+
+def _recorded_series(path: Path, tilts: pd.DataFrame, s: SimulationSettings) -> str:
+    """Write path.star, the tilt series as the user knows it; return its path from the project folder."""
+    stack, star = (_from_project(path.with_suffix(suffix), s) for suffix in (".mrcs", ".star"))
+    table = pd.DataFrame(
+        {
+            "rlnMicrographName": [f"{i + 1}@{stack}" for i in range(len(tilts))],
+            "rlnMicrographPreExposure": tilts.exposure,
+            "rlnTomoXTilt": 0.0,
+            "rlnTomoYTilt": tilts.tilt,
+            "rlnTomoZRot": tilts.zrot,
+            "rlnTomoXShiftAngst": tilts.recordedXShiftAngst,
+            "rlnTomoYShiftAngst": tilts.recordedYShiftAngst,
+            "rlnDefocusU": tilts.recordedDefocus,
+            "rlnDefocusV": tilts.recordedDefocus,
+            "rlnDefocusAngle": 0.0,
+            "rlnCtfScalefactor": tilts.contrast,
+        }
+    )
+    tomo.write_star({path.name: table}, path.with_suffix(".star"))
+    return star
+
+
+def _tomogram_row(name: str, optics_group: str, series_star: str, s: SimulationSettings) -> dict[str, Any]:
+    return {
+        "rlnTomoName": name,
+        **dict(zip(("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast"), OPTICS, strict=True)),
+        "rlnMicrographOriginalPixelSize": s.angpix,
+        "rlnTomoTiltSeriesPixelSize": s.angpix,
+        "rlnTomoHand": 1.0,
+        "rlnOpticsGroupName": optics_group,
+        "rlnTomoTiltSeriesStarFile": series_star,
+        "rlnTomoTomogramBinning": 4.0,
+        "rlnTomoSizeX": s.size,
+        "rlnTomoSizeY": s.size,
+        "rlnTomoSizeZ": s.depth,
+    }
+
+
+def _from_project(path: Path, s: SimulationSettings) -> str:
+    return Path(os.path.relpath(path, s.root or s.o)).as_posix()
+
+
+def _write_mrc(path: Path, values: np.ndarray, angpix: float) -> None:
+    """Half precision (MRC mode 12): ten bits are far below the noise."""
+    mrcfile.write(path, values.astype(np.float16), voxel_size=angpix, overwrite=True)
+
+
+FLAGS = {f"--{f.name}": cli.Flag("value", f.default, f.metadata["help"]) for f in fields(SimulationSettings)}
+
+
+def main(argv: list[str]) -> int:
+    """`simulate`: see `FLAGS`."""
+    values = cli.parse("simulate", FLAGS, argv)
+    settings = SimulationSettings(**{f.name: getattr(values, f.name) for f in fields(SimulationSettings)})
+    simulate(settings)
+    print(f" Done! Written {settings.o}")
+    return 0

@@ -1,0 +1,1 @@
+"""Tilt series and the particles in them: files, images, CTF and prediction."""

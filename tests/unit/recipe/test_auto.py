@@ -1,0 +1,88 @@
+"""What `auto` means for a step, from its images and the resolution reached before it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stacycle.errors import UserError
+from stacycle.files import star
+from stacycle.recipe.auto import State, lowpass, read_state, resolution, series_pixel, settle
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "data"
+TUTORIAL = State("", star.OptimisationSet("", ""), box=84, pixel=7.64)
+
+
+@pytest.fixture(autouse=True)
+def project(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(GOLDEN)
+
+
+def test_a_state_knows_box_and_pixel_size_of_its_images() -> None:
+    state = read_state("extract/optimisation_set.star")
+    assert (state.box, state.pixel) == (24, 20.0)
+    assert series_pixel(state.files.tomograms) == 5.0
+
+
+def test_optics_groups_of_different_boxes_are_refused(tmp_path: Path) -> None:
+    particles = star.read("extract/particles.star")
+    particles["optics"] = particles["optics"].loc[[0, 0]].reset_index(drop=True)
+    particles["optics"]["rlnImageSize"] = [24, 32]
+    star.write(tmp_path / "particles.star", particles)
+    state = star.OptimisationSet(str(tmp_path / "particles.star"), "input/tomograms.star")
+    star.write_optimisation_set(tmp_path / "set.star", state)
+    with pytest.raises(UserError, match=r"24 px of 20 Å, 32 px of 20 Å"):
+        read_state(str(tmp_path / "set.star"))
+
+
+def test_auto_gives_the_tutorials_numbers() -> None:
+    settings = {"mask_diameter": "auto", "highres_limit": "auto", "lowpass": 50}
+    assert settle(settings, TUTORIAL, []) == {"mask_diameter": 570, "highres_limit": 15, "lowpass": 50}
+
+
+def test_what_the_config_says_is_left_as_it_is() -> None:
+    settings = {"mask_diameter": 500, "highres_limit": None, "lowpass": 30, "seed": 3}
+    assert settle(settings, TUTORIAL, []) == settings
+
+
+def test_the_low_pass_follows_from_the_resolution_that_was_reached() -> None:
+    assert resolution("postprocess/postprocess.star") == 40.0
+    assert lowpass("auto", ["postprocess/postprocess.star"]) == 45
+
+
+def test_a_map_carries_no_low_pass_beyond_its_own_nyquist() -> None:
+    """A cycle at bin 1 may have reached 5 Å; images of 20 Å pixels carry 40 Å."""
+    assert lowpass("auto", ["postprocess/postprocess.star"], pixel=30) == 70
+
+
+def told(folder: Path, resolution: float | None) -> str:
+    (folder / "state.json").write_text(json.dumps({"resolution": resolution}))
+    return str(folder / "state.json")
+
+
+def test_a_class_without_a_resolution_leaves_the_one_reached_before(tmp_path: Path) -> None:
+    """At low T the largest and best class can have resolution inf, which a decision gives as none."""
+    none = told(tmp_path, None)
+    assert lowpass("auto", [none, "postprocess/postprocess.star"]) == 45
+    with pytest.raises(UserError, match="lowpass"):
+        lowpass("auto", [none])
+    assert resolution(told(tmp_path, 12.4)) == 12.4
+
+
+def test_without_a_resolution_the_low_pass_has_to_be_given() -> None:
+    with pytest.raises(UserError, match="lowpass"):
+        lowpass("auto", [])
+
+
+def test_neither_states_nor_lineage_wait_for_pandas() -> None:
+    """The overhead of a job is 0.3 s; pandas alone takes longer."""
+    loaded = (
+        "import sys, stacycle.recipe.auto, stacycle.provenance.lineage\n"
+        "print({'pandas', 'numpy', 'scipy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,356 @@
+"""The default config is the tutorial, and a mistake in one's own is told by the key it is in."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stacycle.errors import UserError
+from stacycle.recipe import config
+
+CONFIG = Path(__file__).parents[3] / "config"
+DEFAULT = CONFIG / "config.yaml"
+SETS = [{"tomograms": "t.star", "particles": "p.star"}]
+
+
+def with_overlay(tmp_path, overlay):
+    path = tmp_path / "config.yaml"
+    path.write_text(overlay if isinstance(overlay, str) else yaml.safe_dump(overlay))
+    return config.load(DEFAULT, path)
+
+
+def test_inputs_particle_and_engine_are_all_that_a_project_needs_to_say(tmp_path):
+    loaded = with_overlay(
+        tmp_path,
+        "inputs: [{tomograms: a b/t.star, particles: p.star}]\n"
+        "particle: {diameter: 260}\nengine: {kind: embedded}",
+    )
+    assert loaded["inputs"] == [{"tomograms": "a b/t.star", "particles": "p.star"}]
+    assert loaded["particle"] == {"diameter": 260, "symmetry": "C1", "duplicates": "refuse"}
+    assert loaded["engine"]["kind"] == "embedded"
+    assert list(loaded["rounds"]) == ["bin4", "bin2", "bin1"]
+
+
+def test_the_default_round_says_every_key_with_the_schemas_default():
+    default = yaml.safe_load(DEFAULT.read_text())
+    bare = {"inputs": SETS, "particle": default["particle"], "engine": default["engine"]}
+    steps = {key: default["rounds"]["bin4"][key] for key in ("binning", "steps", "box")}
+    written = config.validate({**bare, "rounds": {"bin4": copy.deepcopy(default["rounds"]["bin4"])}})[
+        "rounds"
+    ]
+    assert config.validate({**bare, "rounds": {"bin4": steps}})["rounds"] == written
+    cycle = default["rounds"]["bin4"]["cycle"]
+    assert default["rounds"]["bin4"] | {"cycle": 0} == written["bin4"] | {"cycle": 0}
+    assert cycle["ctfrefine"]["regularised"] == written["bin4"]["cycle"]["ctfrefine"]["regularised"]
+    assert cycle["polish"]["motion"] == written["bin4"]["cycle"]["polish"]["motion"]
+    properties = yaml.safe_load(config.SCHEMA.read_text())["properties"]
+    for section in ("particle", "engine", "keep"):
+        assert default[section] == {k: v["default"] for k, v in properties[section]["properties"].items()}
+
+
+def test_every_number_of_the_default_has_a_comment():
+    lines = DEFAULT.read_text().split("\nparticle:\n")[1].splitlines()
+    assert len(lines) > 50
+    assert not [line for line in lines if ": " in line and "#" not in line and "steps" not in line]
+
+
+def test_the_readme_holds_the_table_of_every_key():
+    assert config.table() in (CONFIG / "README.md").read_text(), (
+        "config/README.md is out of step; replace its table by what "
+        '`python -c "from stacycle import config; print(config.table())"` prints'
+    )
+
+
+def test_every_block_of_the_schema_refuses_unknown_keys():
+    def blocks(node):
+        if isinstance(node, dict):
+            if "properties" in node and "type" in node:
+                yield node
+            for child in node.values():
+                yield from blocks(child)
+
+    found = list(blocks(yaml.safe_load(config.SCHEMA.read_text())))
+    assert len(found) > 10
+    assert all(block["additionalProperties"] is False for block in found)
+
+
+def test_an_overlay_changes_only_what_it_names_and_replaces_lists(tmp_path):
+    before = with_overlay(tmp_path, {"inputs": SETS})
+    after = with_overlay(
+        tmp_path, {"inputs": SETS, "rounds": {"bin4": {"select": {"classes": [2, 3]}, "class3d": {"T": [1]}}}}
+    )
+    before["rounds"]["bin4"]["select"]["classes"] = [2, 3]
+    before["rounds"]["bin4"]["class3d"]["T"] = [1]
+    assert after == before
+
+
+def test_the_tutorials_rounds_keep_their_order_whatever_the_order_of_an_overlay(tmp_path):
+    """Snakemake puts the keys of a --configfile before those of the default."""
+    given = yaml.safe_load(DEFAULT.read_text()) | {"inputs": SETS}
+    more = {"binning": 1, "steps": ["extract"]}
+    given["rounds"] = {"more": more, **dict(reversed(given["rounds"].items()))}
+    assert list(config.validate(given)["rounds"]) == ["bin4", "bin2", "bin1", "more"]
+
+
+def test_a_round_set_to_null_is_left_out_and_a_new_one_gets_the_defaults(tmp_path):
+    rounds = {
+        "bin4": None,
+        "bin2": None,
+        "bin1": None,
+        "first": {"binning": 8, "steps": ["extract", "reconstruct"], "extract": {"crop": 64}},
+    }
+    loaded = with_overlay(tmp_path, {"inputs": SETS, "rounds": rounds})
+    assert list(loaded["rounds"]) == ["first"]
+    assert loaded["rounds"]["first"]["extract"] == {
+        "crop": 64,
+        "max_dose": None,
+        "min_frames": 1,
+        "float16": True,
+    }
+    assert loaded["rounds"]["first"]["reconstruct"] == {"snr": 0}
+    assert loaded["rounds"]["first"]["box"] == "auto"
+    assert "align" not in loaded["rounds"]["first"]
+
+
+def bin4(**keys):
+    return {"rounds": {"bin4": keys}}
+
+
+def cycle(**keys):
+    return bin4(cycle=keys)
+
+
+def test_a_variant_is_added_by_its_name_and_left_out_by_null(tmp_path):
+    variants = {"no_motion": None, "stiff": {"sigma_divergence": 1e4}}
+    polish = with_overlay(tmp_path, {"inputs": SETS, **cycle(polish=variants)})["rounds"]["bin4"]["cycle"][
+        "polish"
+    ]
+    assert list(polish) == ["motion", "stiff"]
+    assert polish["stiff"] == polish["motion"] | {"sigma_divergence": 1e4}
+
+
+def test_the_tutorials_variants_are_those_of_every_round(tmp_path):
+    """Those of bin2 are not spelled out in the default config."""
+    polish = {"no_motion": None, "stiff": {"sigma_divergence": 1e4}}
+    ctfrefine = {"regularised": {"search_range": 3000}, "scale_only": None}
+    rounds = {"bin2": {"cycle": {"polish": polish, "ctfrefine": ctfrefine}}}
+    cycle = with_overlay(tmp_path, {"inputs": SETS, "rounds": rounds})["rounds"]["bin2"]["cycle"]
+    assert list(cycle["polish"]) == ["motion", "stiff"]
+    assert {name: chosen["search_range"] for name, chosen in cycle["ctfrefine"].items()} == {
+        "regularised": 3000,
+        "unregularised": 4000,
+    }
+
+
+def test_a_sweep_set_to_null_is_left_out(tmp_path):
+    loaded = with_overlay(tmp_path, {"inputs": SETS, **cycle(ctfrefine=None)})
+    assert loaded["rounds"]["bin4"]["cycle"]["ctfrefine"] is None
+
+
+def test_a_key_that_stands_twice_is_refused_where_yaml_would_take_the_last(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "rounds:\n  bin4:\n    cycle:\n      polish:\n        a: {max_error: 3}\n        a: {max_error: 4}\n"
+    )
+    with pytest.raises(UserError, match=r"rounds\.bin4\.cycle\.polish\.a stands there twice"):
+        config.refuse_keys_twice(path)
+    config.refuse_keys_twice(DEFAULT)
+
+
+@pytest.mark.parametrize(
+    ("overlay", "sentence"),
+    [
+        (bin4(align={"iteratons": 3}), "rounds.bin4.align.iteratons: unknown key; did you mean iterations?"),
+        ({"partcle": {}}, "partcle: unknown key; did you mean particle?"),
+        (bin4(threads=4), "rounds.bin4.threads: unknown key; known here: binning, steps, "),
+        ({"rounds": {4: {"binning": 4}}}, "rounds.4: unknown key; known here: names in letters."),
+        (
+            bin4(align={"iterations": "25"}),
+            "rounds.bin4.align.iterations: 25 is not a whole number of at least 1",
+        ),
+        (bin4(align={"iterations": True}), "rounds.bin4.align.iterations: true is not a whole number"),
+        (bin4(align={"T": 0}), "rounds.bin4.align.T: 0 is not a number above 0 or a list of different items"),
+        (bin4(align={"sampling": 5}), "rounds.bin4.align.sampling: 5 is not one of 30, 15, 7.5, 3.7"),
+        (bin4(box=81), "rounds.bin4.box: 81 is not auto or a whole number of at least 16 that 2 divides"),
+        (bin4(box="automatic"), "rounds.bin4.box: automatic is not auto or a whole number"),
+        (
+            bin4(steps=["extract", "alogn"]),
+            "rounds.bin4.steps.2: alogn is not one of extract, reconstruct, align",
+        ),
+        (
+            bin4(steps=["extract", "extract"]),
+            'rounds.bin4.steps: ["extract", "extract"] is not a list of different',
+        ),
+        (bin4(select={"classes": [0]}), "rounds.bin4.select.classes: [0] is not auto or a list"),
+        (bin4(refine3d={"solvent_correct_fsc": 1}), "solvent_correct_fsc: 1 is not true or false"),
+        (bin4(extract=None), "rounds.bin4.extract: null is not a block of keys"),
+        (
+            {"particle": {"symmetry": "C0"}},
+            "particle.symmetry: C0 is not text (Point group in RELION's notation",
+        ),
+        ({"particle": {"diameter": None}}, "particle.diameter: null is not a number above 0 (Longest extent"),
+        ({"engine": {"kind": "relion5"}}, "engine.kind: relion5 is not one of relion, embedded"),
+        (
+            {"engine": {"modules": ["a b"]}},
+            'engine.modules: ["a b"] is not text or a list of different items, each text or null (Environment modul',
+        ),
+        ({"engine": {"modules": "relion; touch x"}}, "engine.modules: relion; touch x is not text"),
+        ({"engine": {"modules": "--help"}}, "engine.modules: --help is not text"),
+        ({"engine": {"modules": "relion\n"}}, 'engine.modules: "relion\\n" is not text'),
+        ({"engine": {"modules": []}}, "engine.modules: [] is not text"),
+        ({"engine": {"container": ""}}, 'engine.container: "" is not text or null (Apptainer'),
+        (
+            {"engine": {"modules": "relion/5.0", "container": "relion.sif"}},
+            "engine.modules, engine.container: the one replaces the other; leave one out",
+        ),
+        (
+            {"engine": {"kind": "embedded", "modules": "relion"}},
+            "engine.modules: the embedded engine needs none; set engine.kind to relion, or leave it out",
+        ),
+        (
+            {"engine": {"kind": "embedded", "container": "a.sif"}},
+            "engine.container: the embedded engine needs",
+        ),
+        ({"engine": {"container_args": ["--nv"]}}, "engine.container_args: belong to engine.container; name"),
+        ({"inputs": [{"tomograms": "t.star"}]}, "inputs.1.particles: missing; give text"),
+        ({"inputs": []}, "inputs: [] is not a list of"),
+        ({"rounds": {"bin4": None, "bin2": None, "bin1": None}}, "rounds: all are null"),
+        ({"rounds": {"more": {"binning": 2}}}, "rounds.more.steps: missing; give a list of different items"),
+        (cycle(ctfrefine={"empty": {}}), "cycle.ctfrefine.empty: is empty; give at least one setting"),
+        (cycle(polish={"mine": {"motion": False}}), "cycle.polish: mine is the same as no_motion"),
+        (cycle(polish={"before": {"max_error": 3}}), "polish.before: the name has a meaning of its own"),
+        (
+            cycle(ctfrefine={"scale_only": {"scale": None}}),
+            "ctfrefine.scale_only: refines neither defocus nor scale",
+        ),
+        (cycle(polish={"motion": {"sigma_velocty": 1}}), "did you mean sigma_velocity?"),
+        (
+            cycle(keep={"polish": "best"}),
+            "keep.polish: there is no variant best; choose one of auto, before, mo",
+        ),
+        (cycle(box=128, estimation_box=96), "estimation_box: 96 px is smaller than the box of 128"),
+        (cycle(repeat=0), "cycle.repeat: 0 is not a whole number of at least 1"),
+        (
+            bin4(select={"classes": [2, 7]}),
+            "rounds.bin4.select.classes: there is no class 7, as class3d makes 6; name some of 1 to 6, or auto",
+        ),
+        (
+            bin4(class3d={"classes": [4, 9], "variant": "T1_K4"}, select={"classes": [5]}),
+            "select.classes: there is no class 5, as class3d makes 4",
+        ),
+        (bin4(box=64, extract={"crop": 96}), "rounds.bin4.extract.crop: 96 px is more than the box of 64"),
+        (
+            bin4(align={"offset_step": 3}),
+            "rounds.bin4.align.offset_step: 3 px leads out of the range of 2 px",
+        ),
+        (
+            bin4(refine3d={"offset_range": 0.5}),
+            "rounds.bin4.refine3d.offset_step: 1 px leads out of the range",
+        ),
+        (
+            cycle(polish={"mine": {"motion": False, "sigma_velocity": 0.4}}),
+            "cycle.polish: mine is the same as no_motion in all that has an effect",
+        ),
+        (
+            cycle(ctfrefine={"mine": {"defocus": False, "search_range": 99}}),
+            "cycle.ctfrefine: mine is the same as scale_only in all that has an effect",
+        ),
+        (
+            {"engine": {"kind": "embedded", "bin": "/opt/relion"}},
+            "engine.bin: the embedded engine needs none",
+        ),
+        (bin4(align={"iteration": 30}), "rounds.bin4.align.iteration: 30 comes after the last, 25"),
+        (
+            bin4(class3d={"variant": "T3_K6"}),
+            "variant: there is no run T3_K6; choose auto, T0.5_K6, T1_K6, T2_K6",
+        ),
+    ],
+)
+def test_a_mistake_is_told_by_its_key_what_is_there_and_what_to_do(tmp_path, overlay, sentence):
+    with pytest.raises(UserError) as error:
+        with_overlay(tmp_path, {"inputs": SETS, **overlay})
+    assert sentence in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_missing_inputs_are_asked_for():
+    with pytest.raises(
+        UserError, match=r"inputs: missing; give a list of items, each {tomograms: ..., particles: ...}"
+    ):
+        config.load(DEFAULT)
+
+
+def test_all_mistakes_are_told_at_once(tmp_path):
+    with pytest.raises(UserError) as error:
+        with_overlay(tmp_path, {"inputs": SETS, "particel": 1, **bin4(box=3, mask={"extent": 3})})
+    assert len(str(error.value).splitlines()) == 3
+
+
+def test_a_file_that_is_not_yaml_is_told_with_its_line(tmp_path):
+    with pytest.raises(UserError, match=r"config.yaml: is not valid YAML in line 3"):
+        with_overlay(tmp_path, "inputs:\n  - {tomograms: a, particles: b\nrounds: {}\n")
+    with pytest.raises(UserError, match="cannot be read"):
+        config.load(tmp_path / "none.yaml")
+    with pytest.raises(UserError, match="must hold `key: value` lines"):
+        with_overlay(tmp_path, "- a\n- b\n")
+
+
+def test_validating_twice_changes_nothing(tmp_path):
+    once = with_overlay(tmp_path, {"inputs": SETS})
+    assert config.validate(copy.deepcopy(once)) == once
+
+
+def test_a_class_that_only_one_run_of_a_sweep_has_can_be_chosen(tmp_path):
+    chosen = {"class3d": {"classes": [4, 9]}, "select": {"classes": [9]}}
+    assert (
+        with_overlay(tmp_path, {"inputs": SETS, **bin4(**chosen)})["rounds"]["bin4"]["select"]
+        == chosen["select"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("overlay", "note"),
+    [
+        (
+            {"rounds": {"bin1": {"align": {"T": [1]}}}},
+            "rounds.bin1.align: has no effect, as align is not among the r",
+        ),
+        (
+            bin4(postprocess={"autob_lowres": 20}),
+            "rounds.bin4.postprocess.autob_lowres: has no effect beside a bfac",
+        ),
+        (
+            cycle(postprocess={"autob_lowres": 20}),
+            "rounds.bin4.cycle.postprocess.autob_lowres: has no effect besid",
+        ),
+        (
+            {"rounds": {"bin1": {"steps": ["extract", "reconstruct", "refine3d", "postprocess", "mask"]}}},
+            "rounds.bin1.steps: the mask is used by no step after it",
+        ),
+        (
+            bin4(refine3d={"mask_diameter": 200}),
+            "rounds.bin4.refine3d.mask_diameter: 200 Å cuts into a particle of",
+        ),
+    ],
+)
+def test_what_has_no_effect_or_cuts_the_particle_is_noted_and_not_refused(tmp_path, overlay, note):
+    (told,) = config.notes(with_overlay(tmp_path, {"inputs": SETS, **overlay}))
+    assert told.startswith(note)
+
+
+def test_the_default_and_the_demo_have_no_notes_even_if_a_step_is_left_out(tmp_path):
+    steps = bin4(steps=["extract", "reconstruct"])
+    for overlay in ({"inputs": SETS}, (CONFIG / "demo.yaml").read_text(), {"inputs": SETS, **steps}):
+        assert config.notes(with_overlay(tmp_path, overlay)) == []
+
+
+def test_an_importers_config_is_laid_over_the_default_and_stays_as_it_is():
+    mine = {"inputs": SETS, "rounds": {"bin4": {"class3d": {"T": [1]}}}}
+    before = copy.deepcopy(mine)
+    whole = config.validate(config.for_module(mine, None))
+    assert mine == before
+    assert whole["rounds"]["bin4"]["class3d"]["T"] == [1]
+    assert whole["particle"]["symmetry"] == "C1"
+    with pytest.raises(UserError, match="module: leave out prefix"):
+        config.for_module(mine, "sta/")

@@ -1,0 +1,182 @@
+"""The recipe: which file feeds which step, within a round and across rounds."""
+
+import pytest
+
+from stacycle.errors import UserError
+from stacycle.recipe.rounds import Recipe, variants
+
+BIN4 = ["extract", "reconstruct", "align", "class3d", "select", "mask", "refine3d", "postprocess"]
+BIN2 = ["extract", "reconstruct", "mask", "refine3d", "postprocess"]
+
+
+CYCLE = {"repeat": 1, "ctfrefine": {"a": {}, "b": {}}, "polish": {"p": {}}}
+
+
+def recipe(cycle: dict = CYCLE, **rounds: list[str]) -> Recipe:
+    binnings = {"bin4": 4, "bin2": 2, "bin1": 1}
+    return Recipe.from_config(
+        {
+            "rounds": {
+                name: {"steps": steps, "binning": binnings.get(name, 4), "cycle": cycle}
+                for name, steps in rounds.items()
+            }
+        }
+    )
+
+
+def test_the_first_step_starts_from_the_merged_inputs() -> None:
+    assert recipe(bin4=BIN4).state("bin4", "extract")[0] == "results/inputs/optimisation_set.star"
+
+
+@pytest.mark.parametrize(
+    ("step", "state", "reference"),
+    [
+        ("align", "extract/optimisation_set.star", "reconstruct/merged.mrc"),
+        ("class3d", "align/optimisation_set.star", "align/reference.mrc"),
+        ("refine3d", "select/optimisation_set.star", "select/reference.mrc"),
+    ],
+)
+def test_a_step_starts_from_what_the_steps_before_it_left(step: str, state: str, reference: str) -> None:
+    bin4 = recipe(bin4=BIN4)
+    assert bin4.state("bin4", step)[0] == f"results/bin4/{state}"
+    assert bin4.reference("bin4", step) == f"results/bin4/{reference}"
+
+
+def test_the_next_round_goes_on_from_the_refined_particles_of_the_round_before() -> None:
+    two = recipe(bin4=BIN4, bin2=BIN2)
+    assert two.state("bin2", "extract")[0] == "results/bin4/refine3d/run_optimisation_set.star"
+    assert two.resolution("bin2", "refine3d")[0] == "results/bin4/postprocess/postprocess.star"
+
+
+def test_files_that_tell_a_resolution_come_newest_first() -> None:
+    assert recipe(bin4=BIN4).resolution("bin4", "mask") == [
+        "results/bin4/select/state.json",
+        "results/bin4/align/state.json",
+    ]
+
+
+def test_a_mask_is_never_taken_from_a_round_of_another_binning() -> None:
+    steps = [step for step in BIN2 if step != "mask"]
+    assert recipe(bin4=BIN4, bin2=steps).mask("bin2", "refine3d") == []
+
+
+def test_without_a_classification_the_refinement_starts_from_the_aligned_particles() -> None:
+    short = recipe(bin4=["extract", "reconstruct", "align", "refine3d", "postprocess"])
+    assert short.state("bin4", "refine3d")[0] == "results/bin4/align/optimisation_set.star"
+
+
+def test_a_round_set_to_null_is_left_out() -> None:
+    assert list(Recipe.from_config({"rounds": {"bin4": {"steps": BIN2}, "bin1": None}}).rounds) == ["bin4"]
+
+
+def test_a_cycle_starts_from_the_refined_state_and_its_own_bin1_reference() -> None:
+    start = recipe(bin4=[*BIN4, "cycle"]).start("bin4", "cycle1", "ctfrefine")
+    assert start.state[0] == "results/bin4/refine3d/run_optimisation_set.star"
+    assert start.half_maps == [f"results/bin4/cycle1/reference/half{n}.mrc" for n in (1, 2)]
+    assert start.postprocess == "results/bin4/cycle1/postprocess/postprocess.star"
+
+
+def test_polishing_starts_from_the_ctf_winners_own_state_half_maps_and_fsc() -> None:
+    start = recipe(bin4=[*BIN4, "cycle"]).start("bin4", "cycle1", "polish")
+    won = "results/bin4/cycle1/ctfrefine"
+    assert start.state == [f"{won}/optimisation_set.star", f"{won}/state.json"]
+    assert start.half_maps == [f"{won}/half1.mrc", f"{won}/half2.mrc"]
+    assert start.postprocess == f"{won}/postprocess.star"
+
+
+def test_without_ctf_refinement_polishing_starts_from_the_reference() -> None:
+    start = recipe(CYCLE | {"ctfrefine": None}, bin4=[*BIN4, "cycle"]).start("bin4", "cycle1", "polish")
+    assert start.map == "results/bin4/cycle1/reference/merged.mrc"
+
+
+def test_a_repeated_cycle_goes_on_from_what_the_one_before_it_kept() -> None:
+    twice = recipe(CYCLE | {"repeat": 2}, bin4=[*BIN4, "cycle"], bin2=BIN2)
+    assert twice.cycles("bin4") == ["cycle1", "cycle2"]
+    assert twice.cycle_state("bin4", "cycle2")[0] == "results/bin4/cycle1/polish/optimisation_set.star"
+    assert twice.start("bin4", "cycle2", "ctfrefine").map == "results/bin4/cycle2/reference/merged.mrc"
+    assert twice.cycle_resolution("bin4", "cycle2")[:2] == [
+        "results/bin4/cycle1/polish/state.json",
+        "results/bin4/cycle1/ctfrefine/state.json",
+    ]
+
+
+def test_the_next_round_goes_on_from_what_the_cycle_kept() -> None:
+    two = recipe(bin4=[*BIN4, "cycle"], bin2=BIN2)
+    assert two.state("bin2", "extract")[0] == "results/bin4/cycle1/polish/optimisation_set.star"
+    assert two.resolution("bin2", "mask")[0] == "results/bin4/cycle1/polish/state.json"
+    only_ctf = recipe(CYCLE | {"polish": None}, bin4=[*BIN4, "cycle"], bin2=BIN2)
+    assert only_ctf.state("bin2", "extract")[0] == "results/bin4/cycle1/ctfrefine/optimisation_set.star"
+
+
+def test_every_step_knows_the_decisions_that_it_hangs_on() -> None:
+    two = recipe(CYCLE | {"repeat": 2}, bin4=[*BIN4, "cycle"], bin2=BIN2)
+    selected = ["align", "class3d", "select"]
+    cycled = [f"cycle{n}/{sweep}" for n in (1, 2) for sweep in ("ctfrefine", "polish")]
+
+    def folders(*step: str) -> list[str]:
+        return [path.removeprefix("results/bin4/").removesuffix("/state.json") for path in two.decided(*step)]
+
+    assert folders("bin4", "refine3d") == selected
+    assert folders("bin4", "cycle", "cycle1") == selected
+    assert folders("bin4", "cycle", "cycle1", "polish") == [*selected, "cycle1/ctfrefine"]
+    assert folders("bin4", "cycle", "cycle2") == [*selected, "cycle1/ctfrefine", "cycle1/polish"]
+    assert folders("bin2", "extract") == [*selected, *cycled]
+
+
+def test_the_ladder_has_a_rung_for_each_map_whose_resolution_is_told() -> None:
+    rungs = recipe(bin4=[*BIN4, "cycle"], bin2=BIN2).rungs()
+    assert [(rung["round"], rung["binning"], rung["label"]) for rung in rungs] == [
+        ("bin4", 4, "Refine3D, post-processed"),
+        ("bin4", 1, "Reconstruct bin1"),
+        ("bin4", 1, "CTF refinement"),
+        ("bin4", 1, "Polishing"),
+        ("bin2", 2, "Refine3D, post-processed"),
+    ]
+
+
+def test_a_round_that_is_no_finer_than_the_one_before_it_is_allowed_but_said() -> None:
+    assert recipe(bin4=BIN4, bin2=BIN2).notes() == []
+    (note,) = recipe(bin2=BIN2, bin4=BIN4).notes()
+    assert "rounds.bin4" in note
+    assert "not finer" in note
+
+
+@pytest.mark.parametrize(
+    ("cycle", "steps", "sentence"),
+    [
+        (CYCLE, ["extract", "reconstruct", "cycle"], "cycle needs half sets"),
+        (CYCLE, [*BIN4[:-1], "cycle", "postprocess"], "it comes last"),
+        (CYCLE | {"ctfrefine": None, "polish": None}, [*BIN4, "cycle"], "neither ctfrefine nor polish"),
+    ],
+)
+def test_a_cycle_that_cannot_work_is_refused(cycle: dict, steps: list[str], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        recipe(cycle, bin4=steps)
+
+
+@pytest.mark.parametrize(
+    ("steps", "sentence"),
+    [
+        (["extract", "align"], "align needs a reference map"),
+        (["reconstruct"], "reconstruct comes before extract"),
+        (["extract", "reconstruct", "postprocess"], "postprocess needs half maps"),
+        (["extract", "reconstruct", "select"], "select needs class3d"),
+        (["extract", "reconstruct", "class3d"], "class3d without select"),
+        (["extract", "extract"], "extract stands there twice"),
+    ],
+)
+def test_an_order_that_cannot_work_is_refused_with_the_step_and_the_cure(
+    steps: list[str], sentence: str
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        recipe(bin4=steps)
+
+
+def test_a_sweep_is_every_pair_of_T_and_K_named_by_its_folder() -> None:
+    assert variants({"T": [0.5, 4], "classes": [3, 6]}) == {
+        "T0.5_K3": [0.5, 3],
+        "T0.5_K6": [0.5, 6],
+        "T4_K3": [4, 3],
+        "T4_K6": [4, 6],
+    }
+    assert variants({"T": [1]}) == {"T1": [1, 1]}

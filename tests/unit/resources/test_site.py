@@ -1,0 +1,204 @@
+"""What each step computes on, what a profile makes of it, and how a job divides what it was given."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from snakemake.resources import Resources
+
+from stacycle.errors import UserError
+from stacycle.resources import site as resources_site
+from stacycle.resources.gpus import POOL
+from stacycle.resources.site import CPU, GPU, KINDS, ONE_GPU, Layout, Site, layout
+
+ROOT = Path(__file__).parents[3]
+CLUSTER = {
+    "slurm_partition": "cpu",
+    "gpu_job_slurm_partition": "gpu",
+    "gpu_job_constraint": "a100",
+    "gpus_per_job": 2,
+    "max_runtime": 2880,
+    "max_mem_mb": 100_000,
+}
+
+
+def test_steps_are_routed_as_the_tutorial_lists_them() -> None:
+    for step in ("extract", "reconstruct", "ctfrefine", "polish", "local_resolution", "mask", "class3d"):
+        assert KINDS[step] == CPU
+    assert {step for step, kind in KINDS.items() if kind == GPU} == {"align", "refine3d"}
+    assert {step for step, kind in KINDS.items() if kind == ONE_GPU} == {"initial_model"}
+
+
+def test_every_rule_that_may_be_queued_is_routed_and_none_routes_by_itself() -> None:
+    rules = "\n".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
+    blocks = re.split(r"^(?:rule|checkpoint) (\w+):", rules, flags=re.M)[1:]
+    for name, body in zip(blocks[::2], blocks[1::2], strict=True):
+        assert ("localrule: True" in body) != ("**queue(" in body), name
+    assert not re.search(r"\bgpu=|partition=", rules)
+    assert set(re.findall(r'\*\*queue\("(\w+)"\)', rules)) <= set(KINDS)
+
+
+def test_gpu_steps_take_what_the_profile_says_of_gpu_jobs() -> None:
+    site = Site(CLUSTER)
+    assert site.gpus("refine3d") == 2
+    assert site.resources("refine3d") == {"slurm_partition": "gpu", "constraint": "a100"}
+    assert site.gpus("polish") == 0
+    assert site.resources("polish") == {}
+
+
+def test_an_initial_model_takes_one_gpu_at_most() -> None:
+    assert Site(CLUSTER).gpus("initial_model") == 1
+    assert Site({"gpus_per_job": 0}).gpus("initial_model") == 0
+
+
+def test_one_key_sends_everything_to_the_cpus() -> None:
+    site = Site(CLUSTER | {"gpus_per_job": 0})
+    assert [site.gpus(step) for step in KINDS] == [0] * len(KINDS)
+    assert all(site.resources(step) == {} for step in KINDS)
+
+
+@pytest.mark.parametrize(
+    ("cards", "variants", "each"), [(4, 1, 4), (4, 2, 2), (4, 3, 1), (2, 5, 1), (0, 1, 0), (0, 4, 0)]
+)
+def test_the_runs_of_a_sweep_share_the_gpus_of_a_workstation(cards: int, variants: int, each: int) -> None:
+    site = Site({}, pool=[str(number) for number in range(cards)])
+    assert site.gpus("align", variants) == each
+    assert site.gpus("refine3d") == cards
+
+
+def test_a_workstation_gives_a_job_no_more_gpus_than_it_has() -> None:
+    assert Site({"gpus_per_job": 8}, pool=["0", "1"]).gpus("refine3d") == 2
+
+
+def test_a_cluster_that_says_nothing_gives_a_job_one_gpu() -> None:
+    assert Site({}).gpus("refine3d") == 1
+
+
+def workflow_of(limits: dict, defaults: dict, jobs: int | None = None) -> Any:
+    """As much of Snakemake's workflow as tells what the profile says."""
+    given = Resources.from_mapping(limits)
+    return SimpleNamespace(
+        resource_settings=SimpleNamespace(
+            default_resources=Resources.from_mapping(defaults), cores=16, nodes=jobs
+        ),
+        global_resources=given,
+        is_main_process=True,
+        register_resource=given.__setitem__,
+    )
+
+
+@pytest.fixture
+def two_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    monkeypatch.setenv(POOL, "left over")
+
+
+def test_the_gpus_of_a_workstation_are_found_and_scheduler_and_jobs_told(two_cards: None) -> None:
+    workflow = workflow_of({}, {})
+    assert resources_site.site_of(workflow).gpus("refine3d") == 2
+    assert (workflow.global_resources["gpu"].value, os.environ[POOL]) == (2, "2,5")
+
+
+@pytest.mark.parametrize("limit", [0, 1])
+def test_a_profile_can_have_fewer_of_them_used_at_a_time(two_cards: None, limit: int) -> None:
+    workflow = workflow_of({"gpu": limit}, {})
+    assert resources_site.site_of(workflow).gpus("refine3d") == limit
+    assert (workflow.global_resources["gpu"].value, os.environ[POOL]) == (limit, "2,5")
+
+
+def test_the_gpus_of_a_login_node_are_not_the_clusters(two_cards: None) -> None:
+    workflow = workflow_of({}, {"gpus_per_job": 4}, jobs=50)
+    assert resources_site.site_of(workflow).gpus("refine3d") == 4
+    assert POOL not in os.environ
+    assert workflow.global_resources.get("gpu").value is None
+
+
+def test_cores_go_with_gpus() -> None:
+    assert Site({}).cores(8, gpus=0) == 8
+    assert Site({}).cores(8, gpus=4) == 32
+    assert Site({"cores_per_gpu": 6}).cores(8, gpus=4) == 24
+
+
+def test_jobs_leave_cores_for_every_gpu_of_the_machine() -> None:
+    site = Site({}, pool=["0", "1", "2", "3"], all_cores=16)
+    assert site.cores(8, gpus=1) == 4
+    assert site.cores(8, gpus=4) == 16
+    assert Site({}, pool=["0"], all_cores=64).cores(8, gpus=1) == 8
+    assert Site({}, pool=["0", "1"], all_cores=1).cores(8, gpus=1) == 1
+
+
+def test_the_runs_of_a_sweep_share_the_cores_of_a_workstation() -> None:
+    here = Site({}, pool=[], all_cores=16)
+    assert [here.cores(8, side_by_side=variants) for variants in (1, 3, 4, 20)] == [16, 5, 4, 1]
+    assert Site({}, pool=[], all_cores=128).cores(8) == 32
+    assert Site({}).cores(8, side_by_side=4) == 8
+    assert Site({"cores_per_job": 24}).cores(8, side_by_side=4) == 24
+
+
+def test_wall_time_and_memory_grow_with_the_attempt_up_to_the_queues_limits() -> None:
+    site = Site(CLUSTER)
+    assert [site.wall_time(1000, attempt) for attempt in (1, 2, 3)] == [1000, 2000, 2880]
+    assert [site.memory(64_000, attempt) for attempt in (1, 2, 3)] == [64_000, 96_000, 100_000]
+    assert [Site({}).wall_time(1000, attempt) for attempt in (1, 2, 3)] == [1000, 2000, 3000]
+    assert site.wall_time(5000, 1) == 2880
+
+
+@pytest.mark.parametrize("value", ["two", -1, "2 * attempt"])
+def test_a_profile_that_gives_no_number_is_told_so(value: object) -> None:
+    with pytest.raises(UserError, match=r"gpus_per_job in the profile is .*whole number from"):
+        Site({"gpus_per_job": value})
+
+
+@pytest.mark.parametrize(
+    ("resources", "count"),
+    [
+        ({"gpu": 2}, 2),
+        ({"gres": "gpu:2"}, 2),
+        ({"gres": "gpu:a100:4", "gpu": 0}, 4),
+        ({"gres": "gpu"}, 1),
+        ({"gres": "lscratch:100", "gpu": 1}, 1),
+        ({"gpu": 0}, 0),
+        ({}, 0),
+    ],
+)
+def test_gpus_are_counted_whichever_way_they_are_asked_for(resources: dict, count: int) -> None:
+    assert resources_site.gpus(resources) == count
+
+
+def test_a_gres_string_says_how_many_gpus_a_job_has() -> None:
+    site = Site(CLUSTER | {"gpu_job_gres": "gpu:a100:4"})
+    assert (site.gpus("refine3d"), site.resources("refine3d")["gres"]) == (4, "gpu:a100:4")
+    assert Site({"gpu_job_gres": "gpu:4"}).gpus("refine3d") == 4
+    assert Site(CLUSTER | {"gpu_job_gres": "gpu:4", "gpus_per_job": 0}).gpus("refine3d") == 0
+
+
+@pytest.mark.parametrize(
+    ("resources", "cores", "halves", "expected"),
+    [
+        ({}, 8, False, Layout(0, 1, 8)),  # class3d on CPUs
+        ({"gpu": 1}, 8, False, Layout(1, 1, 8)),  # align on one GPU
+        ({"gpu": 4}, 32, False, Layout(4, 5, 8)),  # align on four: a rank for each, and the leader
+        ({}, 8, True, Layout(0, 3, 4)),  # refine3d on CPUs
+        ({"gpu": 1}, 8, True, Layout(1, 3, 4)),  # both halves share the GPU
+        ({"gpu": 2}, 16, True, Layout(2, 3, 8)),
+        ({"gpu": 3}, 24, True, Layout(3, 5, 6)),  # as many ranks for one half as for the other
+        ({"gpu": 4}, 32, True, Layout(4, 5, 8)),
+        ({"gpu": 4, "ranks": 9}, 32, True, Layout(4, 9, 4)),
+        ({"gpu": 1}, 1, True, Layout(1, 3, 1)),
+        ({"gpu": 4, "mpi": "srun --mpi=pmix", "tasks": 5}, 6, True, Layout(4, 5, 6, "srun --mpi=pmix")),
+        ({"gpu": 4, "mpi": "srun", "tasks": 5, "nodes": 2}, 6, True, Layout(2, 5, 6, "srun", nodes=2)),
+    ],
+)
+def test_a_job_divides_what_it_was_given(resources: dict, cores: int, halves: bool, expected: Layout) -> None:
+    assert layout(resources, cores, halves) == expected
+
+
+def test_relion_is_told_of_gpus_only_where_there_are_some() -> None:
+    assert layout({}, 8, halves=True).gpu is None
+    assert layout({"gpu": 2}, 8, halves=True).gpu == "0:1"
+    assert layout({"gpu": 4, "mpi": "srun", "tasks": 5, "nodes": 2}, 8).gpu == ""
