@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from stacycle import plan
+from stacycle.preflight import plan
 
 
 rule plan:

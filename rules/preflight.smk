@@ -2,7 +2,8 @@
 
 import sys
 
-from stacycle import preflight, redo
+from stacycle.jobs import redo
+from stacycle.preflight import preflight
 
 
 # Before any job starts and any output is deleted: a mistake in an added set costs nothing that is there.

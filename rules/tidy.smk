@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from stacycle import tidy as tidying
+from stacycle import cleanup as tidying
 
 tidied = partial(tidying.targets, recipe, config["keep"])
 

@@ -136,7 +136,7 @@ def test_a_run_that_is_told_to_end_when_its_maps_are_written_has_ended_well(proj
     """Its sums may be gone then, so that it would have to do everything again."""
     code = (
         "import sys, time\n"
-        "from staengine import __main__ as engine, reconstruct_particle as program\n"
+        "from staengine import __main__ as engine; from staengine.programs import reconstruct_particle as program\n"
         "program.Backup.remove = lambda _: print('all is written', flush=True) or time.sleep(60)\n"
         "engine.main(sys.argv[1:])\n"
     )

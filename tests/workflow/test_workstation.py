@@ -26,8 +26,8 @@ LONGEST_GAP = 4.0  # s: for Snakemake to see a job's end and to start the next, 
 FREE_WITHIN = 5.0  # s
 
 SNAKEFILE = """
-from stacycle import compute
-compute.site_of(workflow)
+from stacycle.resources import site
+site.site_of(workflow)
 
 rule all:
     input:
@@ -48,7 +48,8 @@ rule cpu:
 RUNNER = """
 import sys
 from pathlib import Path
-from stacycle import gpus, job
+from stacycle.jobs import job
+from stacycle.resources import gpus
 
 here = Path(__file__).parent
 gpus.SLOTS = here / "slots"

@@ -44,7 +44,8 @@ MAKE = '(out / "map.mrc").write_text(f"made by run {runs}")'
 # Runs a job as a script of Snakemake's does, in a process of its own.
 RUNNER = """
 import json, sys
-from stacycle import job, lineage
+from stacycle.jobs import job
+from stacycle.provenance import lineage
 lineage.check = lineage.record = lambda *_: []
 {more}
 argv, engine, makes, grace = json.loads(sys.argv[1])

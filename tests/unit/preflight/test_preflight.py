@@ -622,8 +622,8 @@ def test_500_tomograms_and_50_000_particles_take_less_than_30_seconds_and_2_GB(r
     code = """
         import json, resource, sys, time
         start = time.monotonic()
-        from stacycle import preflight
-        from stacycle.recipe import Recipe
+        from stacycle.preflight import preflight
+        from stacycle.recipe.rounds import Recipe
         config = json.load(open("config.json"))
         report = preflight.run(config, Recipe.from_config(config), json.loads(sys.argv[1]))
         assert not report.of("problem"), str(report)

@@ -58,7 +58,7 @@ def test_every_number_of_the_default_has_a_comment():
 def test_the_readme_holds_the_table_of_every_key():
     assert config.table() in (CONFIG / "README.md").read_text(), (
         "config/README.md is out of step; replace its table by what "
-        '`python -c "from stacycle import config; print(config.table())"` prints'
+        '`python -c "from stacycle.recipe import config; print(config.table())"` prints'
     )
 
 

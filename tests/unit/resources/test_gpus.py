@@ -308,7 +308,8 @@ def test_a_lock_file_that_was_removed_meanwhile_is_made_again(monkeypatch) -> No
 RUNNER = """
 import sys
 from pathlib import Path
-from stacycle import gpus, job
+from stacycle.jobs import job
+from stacycle.resources import gpus
 gpus.SLOTS = Path(sys.argv[1])
 with job.task("log", "align") as say:
     job.run(
