@@ -20,7 +20,7 @@ import yaml
 from stacycle.files import relion_output, star
 from stacycle.recipe import config
 from stacycle.recipe.rounds import Recipe
-from stacycle.report import figures
+from stacycle.report import curve_figures, map_figures
 from staengine.simulation import truth
 from staengine.tilt_series.tomo import ParticleSet, load_tomograms
 
@@ -129,10 +129,12 @@ def draw_pictures() -> None:
     pictures = ROOT / "docs/images"
     results = DEMO / "results"
     shutil.copyfile(results / "bin4/select/classes.png", pictures / "classes.png")
-    figures.fsc_figure(relion_output.fsc(results / "bin1/postprocess/postprocess.star"), pictures / "fsc.png")
-    figures.slices_figure(results / "bin1/postprocess/postprocess.mrc", pictures / "map.png")
+    curve_figures.fsc_figure(
+        relion_output.fsc(results / "bin1/postprocess/postprocess.star"), pictures / "fsc.png"
+    )
+    map_figures.slices_figure(results / "bin1/postprocess/postprocess.mrc", pictures / "map.png")
     ladder = pd.read_csv(results / "ladder.tsv", sep="\t").fillna({"kept": ""})
-    figures.ladder_figure(ladder, pictures / "ladder.png")
+    curve_figures.resolution_figure(ladder, pictures / "ladder.png")
 
 
 def main() -> None:
