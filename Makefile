@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-CODE := src scripts tests
+CODE := src scripts benchmarks tests
 
 .PHONY: help
 help: ## show what can be made

@@ -4,9 +4,9 @@ import pandas as pd
 
 from stacycle.decisions.classes import passes, with_quality
 from stacycle.jobs import job
-from stacycle.report import figures
+from stacycle.report import map_figures
 
 with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/select") as say:
     classes = pd.read_csv(snakemake.input.classes, sep="\t")
-    figures.class_montage(classes.assign(kept=passes(with_quality(classes))), snakemake.output.montage)
+    map_figures.class_montage(classes.assign(kept=passes(with_quality(classes))), snakemake.output.montage)
     say(f"look at {snakemake.output.montage}")

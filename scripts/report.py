@@ -1,7 +1,8 @@
-"""The ladder of resolutions, and one page with every choice, curve and picture."""
+"""The table of resolutions by step, and one page with every choice, curve and picture."""
 
 from stacycle.jobs import job
-from stacycle.report import page
+from stacycle.report import page, resolution
+from stacycle.report.project import Project
 
 files = (
     "preflight",
@@ -16,15 +17,15 @@ files = (
 )
 
 with job.task(snakemake.log[0], "report") as say:
-    inputs = page.Inputs(
+    project = Project(
         rounds=snakemake.params.rounds,
-        rungs=snakemake.params.rungs,
+        steps_with_resolution=snakemake.params.rungs,
         notes=snakemake.params.notes,
         engine=snakemake.params.engine,
         versions=job.versions("results"),
         **{name: snakemake.input.get(name) for name in files},
     )
-    rungs = page.ladder(inputs)
-    page.write_ladder(snakemake.output.ladder, rungs)
-    page.write_report(snakemake.output.html, inputs, rungs)
+    rows = resolution.resolutions(project)
+    resolution.write_table(snakemake.output.ladder, rows)
+    page.write_report(snakemake.output.html, project, rows)
     say(f"look at {snakemake.output.html}")

@@ -1,4 +1,4 @@
-"""The workflow at scale, simulated with the real graph of jobs (tests/scale.py): GPUs and cores are kept busy."""
+"""The workflow at scale, simulated with the real graph of jobs (benchmarks/scale.py): GPUs and cores are kept busy."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import ROOT
-
-sys.path.insert(0, str(ROOT / "tests"))
 
 import scale
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import kills
 import pytest
 from conftest import TINY, Project
 
+import kills
 from stacycle.preflight import disk, preflight
 from stacycle.provenance import lineage
 from stacycle.recipe import config

@@ -156,13 +156,15 @@ def resolution_at_unit_T(folder: str | Path, iteration: int) -> float:
 
 @dataclass(frozen=True)
 class PostProcess:
-    """What `postprocess.star` says: resolutions in Å, and the four curves of `fsc`."""
+    """What `postprocess.star` says: resolutions in Å, the four curves of `fsc`, and the map and mask it names."""
 
     resolution: float
     nyquist: float
     randomised_from: float
     bfactor: float
     fsc: pd.DataFrame
+    map: str = ""
+    mask: str = ""
 
     @property
     def at_nyquist(self) -> bool:
@@ -194,6 +196,8 @@ def fsc(path: str | Path) -> PostProcess:
         randomised_from=_value(general, "rlnRandomiseFrom"),
         bfactor=_value(general, "rlnBfactorUsedForSharpening"),
         fsc=curves.astype(float),
+        map=_word(general, "rlnPostprocessedMap"),
+        mask=_word(general, "rlnMaskName"),
     )
 
 
@@ -260,6 +264,10 @@ def _column(table: pd.DataFrame, label: str) -> np.ndarray:
 
 def _value(table: pd.DataFrame, label: str) -> float:
     return float(table[label].iloc[0]) if label in table else nan
+
+
+def _word(table: pd.DataFrame, label: str) -> str:
+    return str(table[label].iloc[0]) if label in table else ""
 
 
 def _measured(value: float | np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import pytest
 
 from stacycle.decisions.extent import check_diameter, extent, noted, wrong_diameter
 from stacycle.report import page
+from stacycle.report.project import Project
 
 PIXEL = 8.0  # Å
 
@@ -70,7 +71,6 @@ def test_the_warning_is_noted_beside_the_map_and_shown_in_the_report(tmp_path: P
     assert check_diameter(average, 170) == noted(average) == ""
     told = check_diameter(average, 130)
     assert told.startswith("particle.diameter is 130 Å but the average extends to at least 1")
-    inputs = page.Inputs(averages=[str(average)])
-    page.write_report("report.html", inputs, page.ladder(inputs))
+    page.write_report("report.html", Project(averages=[str(average)]), [])
     assert "particle.diameter is 130 Å" in Path("report.html").read_text()
     assert noted("results/bin2/reconstruct/merged.mrc") == ""

@@ -1,7 +1,7 @@
 """How fast Class3D is: 177 particles, 21 tilts, box 32, one class, local searches, 8 iterations, 2 threads.
 
-`python tests/speed.py` times the engine; `--relion FOLDER` (of RELION 5's programs) times RELION on the same files,
-run in turn with it, and prints the ratio. Each is run twice, and the faster run counts.
+`python benchmarks/speed.py` times the engine; `--relion FOLDER` (of RELION 5's programs) times RELION on the same
+files, run in turn with it, and prints the ratio. Each is run twice, and the faster run counts.
 """
 
 from __future__ import annotations

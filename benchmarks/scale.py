@@ -1,8 +1,8 @@
 """How well the workflow fills GPUs and cores at scale: the real graph of jobs, with recorded times, simulated.
 
-`python tests/scale.py` has Snakemake plan 3 rounds with sweeps of 4 on 1,000 tomograms, gives each job the time of its
-like in the demo (dag/data/demo_times.tsv), grown with the data, and starts jobs as Snakemake would: whenever a job
-ends, its own scheduler chooses among those that are ready. No order of the jobs can beat the bound,
+`python benchmarks/scale.py` has Snakemake plan 3 rounds with sweeps of 4 on 1,000 tomograms, gives each job the time of
+its like in the demo (demo_times.tsv), grown with the data, and starts jobs as Snakemake would: whenever a job ends,
+its own scheduler chooses among those that are ready. No order of the jobs can beat the bound,
 max(critical path, GPU work / GPUs, CPU work / cores), a job's work being its time x the GPUs (cores) that it holds.
 Assumed: work grows as `Data.size` says, programs are as fast as `Speed` says (or `VARIANTS`), and jobs side by side do
 not slow each other down.
@@ -36,16 +36,16 @@ from snakemake.settings.enums import Quietness
 from snakemake.settings.types import ConfigSettings, OutputSettings, ResourceSettings
 from snakemake_interface_scheduler_plugins.registry import SchedulerPluginRegistry
 
-sys.path.insert(0, str(Path(__file__).parent / "workflow"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/workflow"))
 
 import small_inputs
 
+import wall_time
 from stacycle.recipe import config, geometry
 from stacycle.recipe.rounds import Recipe
-from stacycle.report import wall_time
 
-ROOT = Path(__file__).parents[1]
-TIMES = Path(__file__).parent / "dag/data/demo_times.tsv"
+ROOT = Path(__file__).resolve().parents[1]
+TIMES = ROOT / "benchmarks/demo_times.tsv"
 SWEEP = {"T": [0.5, 1, 2, 4]}
 CYCLE = {
     "ctfrefine": {"wider": {"search_range": 8000}},

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import wall_time
 from stacycle.errors import UserError
-from stacycle.report import wall_time
 
 ROOT = Path(__file__).parents[3]
 START = 1_800_000_000.0
@@ -121,7 +121,7 @@ def test_a_project_that_has_not_come_to_its_end_is_refused_in_one_sentence(tmp_p
     finished(tmp_path, "report", "report", (4, 5), ["bin4/extract.out"], incomplete=True)
     with pytest.raises(UserError, match="holds no finished run"):
         wall_time.jobs(tmp_path)
-    command = [sys.executable, ROOT / "scripts/wall_time.py", tmp_path]
+    command = [sys.executable, ROOT / "benchmarks/wall_time.py", tmp_path]
     done = subprocess.run(
         command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT / "src")}
     )
@@ -130,7 +130,7 @@ def test_a_project_that_has_not_come_to_its_end_is_refused_in_one_sentence(tmp_p
 
 
 def test_the_command_line_prints_the_table(project: Path) -> None:
-    command = [sys.executable, ROOT / "scripts/wall_time.py", project, "--cores", "2"]
+    command = [sys.executable, ROOT / "benchmarks/wall_time.py", project, "--cores", "2"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "polish                    2     12.0 s      24.0 s" in done.stdout
 

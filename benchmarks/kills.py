@@ -1,6 +1,6 @@
 """Kill a run at random moments, start it again each time, and count what was done twice.
 
-By hand: `python tests/workflow/kills.py PROJECT --configfile CONFIG [--kills 24] [--seed 1]`, with the demo's data say.
+By hand: `python benchmarks/kills.py PROJECT --configfile CONFIG [--kills 24] [--seed 1]`, with the demo's data say.
 Each kill waits for a kind of job that it has not hit yet to begin, and then for a random moment inside it.
 """
 
@@ -23,7 +23,7 @@ from pathlib import Path
 
 from stacycle.jobs import history
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 PROGRAM = "-m staengine"
 RUNNER = ".snakemake/scripts/"
 PATIENCE = 10.0  # seconds
@@ -210,12 +210,8 @@ def main() -> None:
     asked = parser.parse_args()
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
     command += ["--profile", str(asked.profile.resolve()), "--directory", str(asked.project.resolve())]
-    command += [
-        "--configfile",
-        str(asked.configfile.resolve()),
-        "--quiet",
-        "host",
-    ]  # jobs are waited for by name
+    command += ["--configfile", str(asked.configfile.resolve())]
+    command += ["--quiet", "host"]  # jobs are waited for by name
     before = time.monotonic()
     story = run_with_kills(command, asked.project, asked.kills, asked.seed, asked.longest)
     results = asked.project / "results"

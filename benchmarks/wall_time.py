@@ -1,5 +1,7 @@
 """How long a finished run took, and how long it had to: from what Snakemake notes of each job.
 
+`python benchmarks/wall_time.py PROJECT [--cores N]`
+
 Snakemake keeps a record of each output (`.snakemake/metadata`: inputs, log, start, end), which gives the graph of jobs,
 and a benchmark file of each job but those of local rules, which gives its time and how busy it kept the cores.
 No run on c cores is shorter than its critical path (the longest chain of jobs, each as long as it took), nor than all
@@ -8,9 +10,12 @@ its work divided by c.
 
 from __future__ import annotations
 
+import argparse
 import base64
 import csv
 import json
+import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -158,3 +163,20 @@ def _total(found: dict[str, Job], rule: str) -> tuple[int, float, float]:
     """Number, wall seconds and core-seconds of a rule's jobs."""
     of_rule = [job for job in found.values() if job.rule == rule]
     return len(of_rule), sum(job.seconds for job in of_rule), sum(job.work for job in of_rule)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("project", help="folder of a finished project")
+    parser.add_argument(
+        "--cores", type=int, default=os.cpu_count(), help="cores that the run had (default: all)"
+    )
+    arguments = parser.parse_args()
+    try:
+        print(summary(arguments.project, arguments.cores))
+    except UserError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""How far the demo's results are from what was simulated: poses, tilt series, maps, rejected junk.
+
+`python benchmarks/truth.py [PROJECT]`, after `make demo`; also written to results/truth.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from stacycle.files import star
+from stacycle.recipe import config
+from stacycle.recipe.rounds import Recipe
+from staengine.simulation import truth
+from staengine.tilt_series.tomo import ParticleSet, load_tomograms
+
+ROOT = Path(__file__).resolve().parents[1]
+STEPS = {  # step -> what it is called, its optimisation set, and the map made of it, in the round's folder
+    "reconstruct": ("extracted", "extract/optimisation_set.star", "reconstruct/merged.mrc"),
+    "align": ("aligned", "align/optimisation_set.star", "align/reference.mrc"),
+    "select": ("classes selected", "select/optimisation_set.star", "select/reference.mrc"),
+    "refine3d": ("refined", "refine3d/run_optimisation_set.star", "refine3d/run_class001.mrc"),
+}
+SWEPT = {"ctfrefine": "CTF refined", "polish": "polished"}
+
+
+def steps() -> Iterator[tuple[str, str, str]]:
+    """What a step is called, its optimisation set, and the map made of it, in the order of work."""
+    configs = (ROOT / "config" / name for name in ("config.yaml", "demo.yaml"))
+    recipe = Recipe.from_config(config.load(*configs))
+    for round_, step in recipe:
+        if step in STEPS:
+            name, *files = STEPS[step]
+            yield f"{round_} {name}", *(f"results/{round_}/{file}" for file in files)
+        for cycle in recipe.cycles(round_) if step == "cycle" else ():
+            folder, start = f"results/{round_}/{cycle}", recipe.cycle_state(round_, cycle)[0]
+            yield f"{round_} {cycle} reference", start, f"{folder}/reference/merged.mrc"
+            for sweep, name in SWEPT.items():
+                files = (f"{folder}/{sweep}/{file}" for file in ("optimisation_set.star", "merged.mrc"))
+                yield f"{round_} {cycle} {name}", *files
+
+
+def compare(project: str | Path) -> dict[str, dict]:
+    """Errors of poses, tilt series and maps after each step that was made; also written to results/truth.json."""
+    with contextlib.chdir(project):
+        known = truth.read_truth(".")
+        picks = ParticleSet.read("results/inputs/particles.star")
+        found = {
+            name: compare_step(state, density, picks, known)
+            for name, state, density in steps()
+            if Path(state).exists() and Path(density).exists()
+        }
+        Path("results/truth.json").write_text(json.dumps(found, indent=1))
+    return found
+
+
+def compare_step(state: str, density: str, picks: ParticleSet, known: truth.Truth) -> dict:
+    """One step: a state, and the map made of it. The FSC's area is in shells of the box: 1 each if perfect."""
+    files = star.read_optimisation_set(state)
+    particles = ParticleSet.read(files.particles)
+    error = truth.pose_error(particles, known)
+    fsc = truth.compare_map(density, known, error)
+    tilts = truth.tilt_errors(load_tomograms(files.tomograms), known)
+    return {
+        "particles": len(particles),
+        "angle_deg": error.angle_deg,
+        "position_angst": error.within_angst,
+        "shift_angst": rms(tilts["shift_rms_angst"]),
+        "defocus_angst": rms(tilts["defocus_rms_angst"]),
+        "fsc05_angst": fsc["fsc05_angst"],
+        "area": sum(fsc[fsc["best"]]["fsc"][1:]),
+        "fsc": fsc,
+        **truth.selection(picks, particles, known),
+    }
+
+
+def rms(values: pd.Series) -> float:
+    """Root of the mean of the squares."""
+    return float((values**2).mean() ** 0.5)
+
+
+def show(found: dict[str, dict]) -> None:
+    """The comparison as a small table."""
+    print(
+        f"\n{'against the truth':30} particles   junk   angle  position  tilt shifts  defocus  map, FSC 0.5"
+        "  area under FSC"
+    )
+    for name, row in found.items():
+        print(
+            f"{name:30} {row['particles']:9d} {row['junk_after']:6d} {row['angle_deg']:5.2f}° "
+            f"{row['position_angst']:7.2f} Å {row['shift_angst']:10.2f} Å {row['defocus_angst']:6.0f} Å "
+            f"{row['fsc05_angst']:12.1f} Å {row['area']:8.1f} shells"
+        )
+    last = list(found.values())[-1]
+    print(f"junk rejected {last['junk_rejected']:.0%}, true particles kept {last['true_kept']:.0%}")
+    print("Errors are medians of particles and rms of tilts; what moves a tomogram as a whole is none.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument(
+        "project", nargs="?", default=ROOT / "demo", help="folder of the demo (default: demo/)"
+    )
+    show(compare(parser.parse_args().project))
+
+
+if __name__ == "__main__":
+    main()

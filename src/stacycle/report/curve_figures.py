@@ -1,0 +1,207 @@
+"""Curves and bars: by iteration, Fourier shell correlations, resolution by step, sizes of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from stacycle.decisions import BEFORE
+from stacycle.files.relion_output import Iteration, PostProcess
+from stacycle.report.drawing import BLUE, GREEN, GREY, INK, ORANGE, PINK, RED, SKY, Target, drawn
+from stacycle.report.resolution import ROLLED_BACK
+
+_PANELS = {
+    "resolution": "Resolution (Å)",
+    "changed_classes": "Particles that change class (%)",
+    "accuracy_rotations": "Accuracy of rotations (°)",
+}
+_RESOLUTION_TICKS = (1.5, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150, 200)
+
+
+def iterations_figure(
+    runs: Mapping[str, Sequence[Iteration]], path: Target, chosen: Mapping[str, int] | None = None
+) -> None:
+    """Resolution, changing classes and accuracy of rotations by iteration: one line per run, named in the legend.
+
+    What no run has numbers for is left out. `chosen` circles one iteration of a run.
+    """
+    shown = [name for name in _PANELS if any(np.nansum(_values(run, name)) > 0 for run in runs.values())]
+    columns = max(1, len(shown))
+    with drawn(path, 3.6 * columns, 2.9) as figure:
+        panels = figure.subplots(1, columns, squeeze=False)[0]
+        for axes, name in zip(panels, shown, strict=False):
+            _iterations_panel(axes, name, runs, chosen or {})
+        if shown and len(runs) > 1:
+            _legend(figure, "outside lower center", min(6, len(runs)))
+
+
+def fsc_figure(result: PostProcess, path: Target) -> None:
+    """The FSC curves of a postprocess, the 0.143 line, and the resolution marked."""
+    lines = {
+        "unmasked": ("unmasked", GREEN, "-", 1.6),
+        "masked": ("masked", BLUE, "-", 1.6),
+        "randomised": ("phase-randomised", RED, "--", 1.6),
+        "corrected": ("corrected", INK, "-", 2.4),
+    }
+    with drawn(path, 6.6, 3.4) as figure:
+        axes = figure.subplots()
+        frequency, at = result.fsc["frequency"], 1 / result.resolution
+        for name, (label, colour, style, width) in lines.items():
+            if name in result.fsc:
+                axes.plot(frequency, result.fsc[name], style, color=colour, label=label, linewidth=width)
+        axes.axvline(at, color=ORANGE, linewidth=1.5)
+        place: dict[str, Any] = {"xytext": (-4, 0), "textcoords": "offset points", "ha": "right"}
+        said = f"{result.resolution:.2f} Å" + (" = Nyquist" if result.at_nyquist else "")
+        axes.annotate(said, (at, 1.03), va="bottom", color="#9A6A00", weight="bold", **place)
+        _fsc_axes(axes, result, end=frequency.max() * 1.01)
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def sweep_figure(results: Mapping[str, PostProcess], kept: str, path: Target) -> None:
+    """The corrected FSC of each variant of a sweep, by name; the state `before` dashed, the one `kept` thick.
+
+    All are of one box and mask. The axis ends where no variant has signal any more.
+    """
+    styles = _variant_styles([name for name in results if name not in (BEFORE, kept)])
+    styles[BEFORE] = {"color": INK, "linestyle": "--"}
+    styles[kept] = styles.get(kept, {"color": BLUE}) | {"linewidth": 3, "zorder": 3}
+    labels = {
+        name: f"{name}, {result.resolution:.2f} Å" + (" (kept)" if name == kept else "")
+        for name, result in results.items()
+    }
+    columns = max(1, min(len(results), 90 // (max(map(len, labels.values())) + 8)))
+    with drawn(path, 6.6, 3.2 + 0.2 * -(-len(results) // columns)) as figure:
+        axes = figure.subplots()
+        for name, result in results.items():
+            axes.plot(result.fsc["frequency"], result.fsc["corrected"], label=labels[name], **styles[name])
+        finest = min(results.values(), key=lambda result: result.resolution)
+        end = np.clip(1.6 / finest.resolution, 0.25 / finest.nyquist, 1 / finest.nyquist)
+        _fsc_axes(axes, finest, end=float(end))
+        _legend(figure, "outside lower center", columns)
+
+
+def resolution_figure(table: pd.DataFrame, path: Target) -> None:
+    """The resolution by step from top to bottom, a row for each of `resolution.to_table`.
+
+    Grey is beyond Nyquist of the row's map; a hollow point was rolled back.
+    """
+    at = np.arange(len(table))
+    resolution, nyquist = table["resolution"].to_numpy(float), table["nyquist"].to_numpy(float)
+    resolution = np.where(np.isfinite(resolution), resolution, np.nan)
+    back = (table["kept"] == ROLLED_BACK).to_numpy()
+    coarse, fine = 1.3 * np.nanmax([resolution, nyquist]), 0.72 * np.nanmin([resolution, nyquist])
+    with drawn(path, 7.2, 0.36 * len(table) + 0.95) as figure:
+        axes = figure.subplots()
+        axes.set_xscale("log")
+        axes.set_xlim(coarse, fine)
+        axes.set_ylim(len(table) - 0.5, -0.5)
+        axes.barh(at, nyquist - fine, left=fine, height=1, color="#ECEEF1", label="beyond Nyquist")
+        axes.plot(resolution, at, "-", color=BLUE)
+        for these, fill, label in ((~back, BLUE, "resolution"), (back, "white", ROLLED_BACK)):
+            if these.any():
+                point: dict[str, Any] = {"color": BLUE, "markerfacecolor": fill, "markersize": 7}
+                axes.plot(resolution[these], at[these], "o", label=label, **point)
+        _write_resolutions(axes, resolution)
+        for row in at[1:][table["round"].to_numpy()[1:] != table["round"].to_numpy()[:-1]]:
+            axes.axhline(row - 0.5, color=GREY, linewidth=0.8)
+        axes.set_yticks(at, table["round"] + "  " + table["step"])
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="y", visible=False)
+        ticks = [t for t in _RESOLUTION_TICKS if fine < t < coarse]
+        axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+        axes.minorticks_off()
+        axes.set_xlabel("Resolution (Å), finer to the right")
+        _legend(figure, "outside upper right", 3)
+
+
+def class_sizes_figure(classes: pd.DataFrame, path: Target) -> None:
+    """Particles per class as bars, kept ones in colour; `classes` as `choose_classes` leaves them."""
+    kept = classes["kept"]
+    with drawn(path, max(3.2, 0.7 * len(classes) + 1.2), 2.6) as figure:
+        axes = figure.subplots()
+        axes.grid(axis="x", visible=False)
+        colours = [BLUE if k else "#C9CDD3" for k in kept]
+        bars = axes.bar(classes["class"].astype(str), classes["n"], color=colours, width=0.7)
+        labels = [f"{n}\n{share:.0%}" for n, share in zip(classes["n"], classes["fraction"], strict=True)]
+        axes.bar_label(bars, labels, padding=2)
+        axes.margins(y=0.3)
+        axes.set_xlabel("Class" if kept.all() else "Class (grey: rejected)")
+        axes.set_ylabel("Particles")
+
+
+def _iterations_panel(
+    axes: Axes, name: str, runs: Mapping[str, Sequence[Iteration]], chosen: Mapping[str, int]
+) -> None:
+    palette = [BLUE, ORANGE, GREEN, RED, PINK, SKY, INK, GREY]
+    for index, (label, run) in enumerate(runs.items()):
+        colour = palette[index % len(palette)]
+        numbers = np.array([it.number for it in run])
+        values = _values(run, name)
+        axes.plot(numbers, values, "-o", color=colour, markersize=3, label=label)
+        at = numbers == chosen.get(label, -1)
+        if at.any():
+            circle: dict[str, Any] = {"markersize": 9, "markerfacecolor": "none", "markeredgewidth": 2}
+            axes.plot(numbers[at], values[at], "o", color=colour, clip_on=False, **circle)
+    axes.set(title=_PANELS[name], xlabel="Iteration")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    everything = np.concatenate([_values(run, name) for run in runs.values()])
+    low, high = np.nanmin(everything), np.nanmax(everything)
+    space = max(0.1 * (high - low), 0.03 * high)
+    axes.set_ylim((high + space, low - space) if name == "resolution" else (0, high + space))
+
+
+def _values(run: Sequence[Iteration], name: str) -> NDArray:
+    values = np.array([getattr(it, name) for it in run], float)
+    values[~np.isfinite(values)] = np.nan
+    return values * 100 if name == "changed_classes" else values
+
+
+def _write_resolutions(axes: Axes, resolution: NDArray) -> None:
+    """The number beside each point, on the side where the line does not run."""
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6}
+    for row in np.flatnonzero(~np.isnan(resolution)).tolist():
+        value, neighbours = resolution[row], np.delete(resolution[max(0, row - 1) : row + 2], min(row, 1))
+        left = (neighbours < 0.9 * value).any() and not (neighbours > 1.1 * value).any()
+        place: dict[str, Any] = {
+            "xytext": (-8 if left else 8, 0),
+            "textcoords": "offset points",
+            "ha": "right" if left else "left",
+        }
+        axes.annotate(f"{value:.2f}", (value, row), va="center", weight="bold", bbox=box, **place)
+
+
+def _fsc_axes(axes: Axes, result: PostProcess, end: float) -> None:
+    """The axes of FSC curves up to the frequency `end` (1/Å), labelled in Å; with the 0.143 line."""
+    axes.axhline(0, color=GREY, linewidth=0.8)
+    axes.axhline(0.143, color=GREY, linewidth=1, linestyle=":")
+    axes.text(0.002, 0.155, "0.143", transform=axes.get_yaxis_transform(), color=GREY, va="bottom")
+    axes.set(ylim=(-0.1, 1.12), xlim=(0, end), xlabel="Resolution (Å)", ylabel="Fourier shell correlation")
+    ticks = [x for x in axes.get_xticks() if 0 < x <= min(end, 1 / result.nyquist * 1.001)]
+    axes.set_xticks(ticks, [f"{1 / x:.3g}" for x in ticks])
+
+
+def _variant_styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """A colour and dash for each curve: six colours, then the same ones dash-dotted and dotted."""
+    colours, dashes = (ORANGE, GREEN, RED, PINK, SKY, GREY), ("-", "-.", ":")
+    return {
+        name: {
+            "color": colours[i % len(colours)],
+            "linestyle": dashes[i // len(colours) % len(dashes)],
+            "linewidth": 1.3,
+        }
+        for i, name in enumerate(names)
+    }
+
+
+def _legend(
+    figure: Figure, place: Literal["outside lower center", "outside upper right"], columns: int
+) -> None:
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc=place, ncols=columns)

@@ -1,0 +1,128 @@
+"""Pictures of maps: central slices of one map, of a map with its mask, and of all classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from stacycle.files import mrc
+from stacycle.report.drawing import BLUE, GREY, INK, ORANGE, SKY, Target, drawn
+
+DIRECTIONS = ("XY", "XZ", "YZ")  # of central slices; arrays are (z, y, x)
+_COLUMN, _LABELS, _BAND = 1.75, 0.3, 6.5  # inches: a class, the labels at the left, a row of classes
+
+
+def class_montage(classes: pd.DataFrame, path: Target, columns: int = 6) -> None:
+    """Central slices in three directions of every class map, with size, resolution and accuracy under each.
+
+    `classes` is the table of `relion_output.classes`; with a column `kept`, kept classes are framed and the others
+    faded. One greyscale for all, so that a weak class looks weak.
+    """
+    slices = [central_slices(name)[0] for name in classes["map"]]
+    pixels = np.concatenate([image.ravel() for three in slices for image in three])
+    grey = {"vmin": np.percentile(pixels, 0.5), "vmax": np.percentile(pixels, 99.8)}
+    columns = min(columns, len(classes))
+    bands, width = -(-len(classes) // columns), _COLUMN * columns + _LABELS
+    with drawn(path, width, _BAND * bands, layout=None) as figure:
+        for band, block in enumerate(figure.subfigures(bands, 1, squeeze=False)[:, 0]):
+            grid = block.subplots(3, columns, squeeze=False)
+            block.subplots_adjust(_LABELS / width, 0.19, 0.99, 0.94, wspace=0.08, hspace=0.05)
+            for axes, direction in zip(grid[:, 0], DIRECTIONS, strict=True):
+                axes.set_ylabel(direction)
+            for column, three in enumerate(grid.T):
+                index = band * columns + column
+                if index < len(classes):
+                    _class(three, slices[index], classes.iloc[index], grey)
+                else:
+                    for axes in three:
+                        axes.set_axis_off()
+
+
+def slices_figure(density: str | Path, path: Target) -> None:
+    """The three central slices of a map."""
+    images, pixel_size = central_slices(density)
+    with drawn(path, 8.4, 3.1) as figure:
+        for axes, name, image in zip(figure.subplots(1, 3), DIRECTIONS, images, strict=True):
+            _image(axes, image, **_grey(images))
+            axes.set_title(name)
+        _scale_bar(figure.axes[0], len(images[0]), pixel_size)
+
+
+def mask_figure(density: str | Path, mask: str | Path, path: Target, threshold: float | None = None) -> None:
+    """The three central slices of a map, with the outline of its mask at 0.5, and where its soft edge ends."""
+    images, pixel_size = central_slices(density)
+    weights, _ = central_slices(mask)
+    with drawn(path, 8.4, 3.3) as figure:
+        for axes, name, image, weight in zip(figure.subplots(1, 3), DIRECTIONS, images, weights, strict=True):
+            _image(axes, image, **_grey(images))
+            if weight.max() > 0.5:
+                axes.contour(weight, [0.5], colors=[ORANGE], linewidths=1.8)
+            if weight.max() > 0.01:
+                axes.contour(weight, [0.01], colors=[SKY], linewidths=1, linestyles="dashed")
+            axes.set_title(name)
+        _scale_bar(figure.axes[0], len(images[0]), pixel_size)
+        at = f" · threshold {threshold:.4g}" if threshold is not None else ""
+        figure.supxlabel(f"orange: mask 0.5 · blue: end of the soft edge{at}", fontsize=9)
+
+
+def central_slices(path: str | Path) -> tuple[list[np.ndarray], float]:
+    """XY, XZ and YZ through the centre of a map as float32, and the pixel size in Å.
+
+    The rest of the map is not read (bin1 maps are large). UserError if it is damaged.
+    """
+    volume = mrc.voxels(path)
+    z, y, x = (n // 2 for n in volume.shape)
+    slices = (volume[z], volume[:, y], volume[:, :, x])
+    return [np.array(image, np.float32) for image in slices], mrc.header(path).pixel
+
+
+def _grey(images: list[np.ndarray]) -> dict[str, float]:
+    low, high = np.percentile(images, [0.5, 99.9])
+    return {"vmin": low, "vmax": high}
+
+
+def _class(three: np.ndarray, slices: list[np.ndarray], row: pd.Series, grey: dict[str, float]) -> None:
+    """One class of the montage, in its three axes from top to bottom."""
+    kept = row.get("kept")  # None where nothing was judged
+    for axes, image in zip(three, slices, strict=True):
+        _image(axes, image, alpha=0.3 if kept is not None and not kept else 1.0, **grey)
+        for spine in axes.spines.values():
+            spine.set(visible=True, color=BLUE if kept else "#D5D8DD", linewidth=2.5 if kept else 1)
+    judged, colour = ("", INK) if kept is None else (" · kept", BLUE) if kept else (" · rejected", GREY)
+    three[0].set_title(f"class {row['class']}{judged}", loc="center", fontsize=9, color=colour)
+    lines = [
+        f"{row['n']} particles ({row['fraction']:.0%})",
+        f"resolution {_number(row['resolution'])} Å",
+        f"rotations ± {_number(row['accuracy_rotations'])}°",
+        f"shifts ± {_number(row['accuracy_translations'])} Å",
+    ]
+    if "likeness" in row:
+        lines.append(f"like consensus {row['likeness']:.0%}")
+    colour = GREY if colour == GREY else INK
+    three[-1].set_xlabel("\n".join(lines), color=colour, fontsize=8.5, linespacing=1.35)
+
+
+def _image(axes: Axes, image: np.ndarray, **options: Any) -> None:
+    axes.imshow(image, origin="lower", interpolation="bicubic", **options)
+    axes.set(xticks=[], yticks=[])
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+
+
+def _scale_bar(axes: Axes, box: int, pixel_size: float) -> None:
+    """A white bar of a round length, about a quarter of the box."""
+    if pixel_size <= 0:
+        return
+    wanted = box * pixel_size / 4
+    length = max(x for x in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if x <= max(1, wanted))
+    start = box * 0.06
+    axes.plot([start, start + length / pixel_size], [box * 0.07] * 2, color="white", linewidth=3)
+    axes.text(start, box * 0.1, f"{length} Å", color="white", fontsize=8)
+
+
+def _number(value: float) -> str:
+    return "∞" if np.isinf(value) else "–" if np.isnan(value) else f"{value:.1f}"

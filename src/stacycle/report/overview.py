@@ -1,0 +1,157 @@
+"""What a reader of the report wants first: headline, summary, and what to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isnan, nan
+from pathlib import Path
+
+from stacycle.decisions import extent
+from stacycle.report.project import Project
+from stacycle.report.resolution import MapResolution, listed
+from stacycle.report.tables import cell
+
+_ENGINES = {
+    "relion": ("RELION 5", "RELION's own programs"),
+    "embedded": ("embedded", "for small data and demos"),
+}
+
+
+@dataclass(frozen=True)
+class Card:
+    """A figure of the headline: what it is, its value, and a line below."""
+
+    name: str
+    value: str
+    more: str
+
+
+@dataclass(frozen=True)
+class Warned:
+    """A warning, and what it is about."""
+
+    where: str
+    text: str
+
+
+def headline(project: Project, rows: Sequence[MapResolution]) -> list[Card]:
+    """Resolution, particles, binning, tomograms and engine, as far as they are known."""
+    cards, facts = [], project.facts
+    given = facts.get("particles") or nan
+    if rows:
+        last = rows[-1]
+        limit = "Nyquist of this binning" if last.at_nyquist else f"Nyquist {last.nyquist:.2f} Å"
+        cards.append(Card("Resolution", f"{last.resolution:.2f} Å", f"FSC 0.143 within the mask · {limit}"))
+        share = "" if isnan(given) else f" · {last.particles / given:.0%} of {given:,} given"
+        cards.append(Card("Particles", cell("n", float(last.particles)), f"in the final map{share}"))
+        cards.append(Card("Binning", str(last.binning), f"{last.pixel_size:.4g} Å/px, box {last.box} px"))
+    elif not isnan(given):
+        cards.append(Card("Particles", f"{given:,}", "given"))
+    if tomograms := facts.get("tomograms"):
+        tilts = sum(one["tilts"] for one in tomograms)
+        more = f"{tilts} tilt images, {facts['pixel_size']:.4g} Å/px"
+        cards.append(Card("Tomograms", str(len(tomograms)), more))
+    if project.engine:
+        name, more = _ENGINES.get(project.engine, (project.engine, ""))
+        versions = f" · made by {' and '.join(project.versions)}" if project.versions else ""
+        cards.append(Card("Engine", name, more + versions))
+    return cards
+
+
+def summary(project: Project, rows: Sequence[MapResolution]) -> dict[str, list[str]]:
+    """What was reached, kept and rolled back, where particles went, and what to do next: sentences by heading."""
+    swept = [(before, row) for before, row in zip([None, *rows], rows, strict=False) if row.kept]
+    said = {
+        "Reached": [reached(rows)] if rows else [],
+        "Kept": [_kept(before, row) for before, row in swept if not row.rolled_back],
+        "Rolled back": [
+            f"{row.where}: the state before stays, {row.resolution:.2f} Å."
+            for _, row in swept
+            if row.rolled_back
+        ],
+        "Particles": _particles(project),
+        "What next": [what_next(project, rows)] if rows else [],
+    }
+    return {heading: sentences for heading, sentences in said.items() if sentences}
+
+
+def reached(rows: Sequence[MapResolution]) -> str:
+    """The first and the last resolution, and the finest where that is another."""
+    where = [f"{row.resolution:.2f} Å ({row.where})" for row in rows]
+    finest = min(range(len(rows)), key=lambda at: rows[at].resolution)
+    more = f"; the finest was {where[finest]}" if rows[-1].resolution > rows[finest].resolution else ""
+    return (f"From {where[0]} to {where[-1]}" if len(where) > 1 else where[0]) + f"{more}."
+
+
+def what_next(project: Project, rows: Sequence[MapResolution]) -> str:
+    """What a person can do to get further."""
+    last = rows[-1]
+    name, limit = last.round, f"Nyquist of the unbinned pixels, {last.nyquist:.2f} Å"
+    binning = next((one["binning"] for one in project.rounds if one["name"] == name), last.binning)
+    if last.at_nyquist and last.binning == 1:
+        return f"The map reaches {limit}: the data's own limit. Finer detail needs smaller pixels."
+    if not last.cycle:
+        reached = "Nyquist of this binning is reached; go" if last.at_nyquist else "Go"
+        return f"{reached} on to CTF refinement and polishing of bin1: add cycle to rounds.{name}.steps."
+    if finer := project.finer_round(binning):
+        return f"Go on at a finer binning: let rounds.{finer}.steps go as far as cycle."
+    if binning > 1:
+        return f"Go on at a finer binning: add a round of binning {max(1, binning // 2)} after {name}."
+    sweeps = [row for row in rows if (row.round, row.cycle) == (name, last.cycle) and row.kept]
+    if sweeps and all(row.rolled_back for row in sweeps):
+        return (
+            "The last cycle was rolled back, so another one of the same particles will hardly help. "
+            "More or cleaner particles may, or a mask around the part of interest."
+        )
+    again = f"rounds.{name}.cycle.repeat: {last.cycle + 1}"
+    return f"The last cycle made the map better and {limit}, is not reached: try one more ({again})."
+
+
+def warnings(project: Project, rows: Sequence[MapResolution]) -> list[Warned]:
+    """What preflight, the config, the averages, the decisions and the resolutions warn of."""
+    found = [Warned("input", text) for text in project.facts.get("warnings", [])]
+    found += [Warned("config", text) for text in project.notes]
+    found += [Warned(_folder(path), text) for path in project.averages if (text := extent.noted(path))]
+    for path, decision in project.decided.items():
+        found += [Warned(_folder(path), text) for text in decision.warnings]
+    found += [Warned(row.where, note.text) for row in rows for note in row.notes if note.warns]
+    return found
+
+
+def _kept(before: MapResolution | None, row: MapResolution) -> str:
+    """One sentence about a sweep that kept a variant; `before` is the state that it started from."""
+    now = f"{row.resolution:.2f} Å"
+    if before is None:
+        return f"{row.where}: {row.kept}, {now}."
+    if now != f"{before.resolution:.2f} Å":
+        return f"{row.where}: {row.kept}, {before.resolution:.2f} → {now}."
+    higher = ", but a higher FSC" if row.area > before.area else ""
+    return f"{row.where}: {row.kept}, {now} as before{higher}."
+
+
+def _particles(project: Project) -> list[str]:
+    """Which step left out how many particles, and why."""
+    said = []
+    now = project.facts.get("particles") or nan
+    for round_ in project.rounds:
+        name = round_["name"]
+        after = project.count(project.of("particles", f"{name}/extract"))
+        if after < now:
+            said.append(
+                f"{name}, extraction: {after:,} of {now:,}; {now - after:,} are in too few tilt images."
+            )
+        now = now if isnan(after) else after
+        decision = project.decision_of(f"{name}/select")
+        if decision and "particles" in decision.numbers:
+            kept, lost = int(decision.numbers["particles"]), int(decision.numbers.get("rejected", 0))
+            classes = decision.choice.get("classes", [])
+            of = f"class{'es' if len(classes) > 1 else ''} {listed(classes)} kept, {lost:,} rejected"
+            said.append(f"{name}, selection: {kept:,} of {kept + lost:,}; {of}.")
+            now = kept
+    return said
+
+
+def _folder(path: str) -> str:
+    """`bin4/cycle1/polish` of `results/bin4/cycle1/polish/decision.json`."""
+    return Path(path).parent.as_posix().removeprefix("results/")

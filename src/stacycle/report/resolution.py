@@ -1,0 +1,140 @@
+"""The resolution by step: one row for each map that was post-processed; and its table, `results/ladder.tsv`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from math import nan
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from stacycle.decisions import BEFORE, read_decision
+from stacycle.decisions.cycle import area
+from stacycle.files import star
+from stacycle.report.project import Project
+
+ROLLED_BACK = "rolled back"  # in the table's column `kept`: no variant was better than the state before
+
+
+@dataclass(frozen=True)
+class Note:
+    """What to know of a map's resolution; `warns` of a map that is worse than the one before it."""
+
+    text: str
+    warns: bool = False
+
+
+@dataclass(frozen=True)
+class MapResolution:
+    """The resolution after a step.
+
+    `cycle` is 0 outside of cycles, `binning` the map's; `resolution` and `nyquist` in Å; `kept` the variant of a sweep,
+    or BEFORE if the step was rolled back, or "". `particles_in` are those of the row before, or the given ones,
+    `particles` those that the map is of; nan if unknown. `box` in px, `pixel_size` in Å, `area` under the corrected
+    FSC in shells.
+    """
+
+    round: str
+    step: str
+    cycle: int
+    binning: float
+    resolution: float
+    nyquist: float
+    at_nyquist: bool
+    kept: str
+    particles_in: float
+    particles: float
+    box: int
+    pixel_size: float
+    area: float
+    mask: str
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def where(self) -> str:
+        """Round and step, for a sentence."""
+        return f"{self.round}, {self.step}"
+
+    @property
+    def rolled_back(self) -> bool:
+        """Whether a sweep ended with the state before it."""
+        return self.kept == BEFORE
+
+
+_COLUMNS = [*(field.name for field in fields(MapResolution) if field.name != "notes"), "note"]
+
+
+def resolutions(project: Project) -> list[MapResolution]:
+    """A row for each step of which there is a `postprocess.star`, in the order of work."""
+    count = cache(project.count)
+    rows: list[MapResolution] = []
+    for step in project.steps_with_resolution:
+        if result := project.fsc(step["postprocess"]):
+            decision = project.read(step["decision"], read_decision)
+            state = project.read(step["state"], star.read_optimisation_set)
+            shells = len(result.fsc) - 1  # to Nyquist, which is half a box
+            row = MapResolution(
+                round=step["round"],
+                step=step["label"] + (f", cycle {step['cycle']}" if step["cycle"] else ""),
+                cycle=step["cycle"],
+                binning=step["binning"],
+                resolution=result.resolution,
+                nyquist=result.nyquist,
+                at_nyquist=result.at_nyquist,
+                kept=str(decision.choice.get("variant", "")) if decision else "",
+                particles_in=rows[-1].particles if rows else project.facts.get("particles") or nan,
+                particles=count(state.particles) if state else nan,
+                box=2 * shells,
+                pixel_size=result.nyquist / 2,
+                area=area(result, shells) if "corrected" in result.fsc else nan,
+                mask=result.mask,
+            )
+            rows.append(replace(row, notes=_notes(row, rows[-1] if rows else None, project)))
+    return rows
+
+
+def to_table(rows: Sequence[MapResolution]) -> pd.DataFrame:
+    """The rows as `results/ladder.tsv` has them: the notes as one sentence, and `kept` in words."""
+    return pd.DataFrame([_record(row) for row in rows], columns=_COLUMNS)
+
+
+def write_table(path: str | Path, rows: Sequence[MapResolution]) -> None:
+    """Write `results/ladder.tsv`, tab-separated; what is unknown stays empty."""
+    to_table(rows).to_csv(path, sep="\t", index=False, float_format="%.6g")
+
+
+def _record(row: MapResolution) -> dict[str, Any]:
+    kept = ROLLED_BACK if row.rolled_back else row.kept
+    return vars(row) | {"kept": kept, "note": "; ".join(note.text for note in row.notes)}
+
+
+def _notes(row: MapResolution, before: MapResolution | None, project: Project) -> tuple[Note, ...]:
+    """Nyquist, and a resolution coarser than before."""
+    notes = []
+    if before and row.resolution > 1.0001 * before.resolution:
+        if row.at_nyquist:
+            notes.append(
+                Note(f"the step before had {before.resolution:.2f} Å, which this binning cannot show")
+            )
+        else:
+            notes.append(Note(_coarser(row, before), warns=True))
+    if row.at_nyquist:
+        finer = project.finer_round(row.binning) or "a finer binning"
+        further = f"go on to {finer}" if row.binning > 1 else "the data's own limit"
+        notes.append(Note(f"Nyquist of binning {row.binning}: {further}"))
+    return tuple(notes)
+
+
+def _coarser(row: MapResolution, before: MapResolution) -> str:
+    differ = [name for name in ("binning", "box", "mask") if getattr(row, name) != getattr(before, name)]
+    caveat = f" (not quite comparable: another {listed(differ)})" if differ else ""
+    return f"coarser than the step before, {before.resolution:.2f} Å{caveat}"
+
+
+def listed(words: Sequence[Any]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    words = [str(word) for word in words]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

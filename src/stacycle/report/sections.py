@@ -1,0 +1,168 @@
+"""The report's rounds: a section for each step and cycle, with its pictures and its decision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stacycle.decisions import BEFORE, Decision
+from stacycle.files.relion_output import PostProcess
+from stacycle.report import pictures, tables
+from stacycle.report.pictures import Picture
+from stacycle.report.project import Project, decision_file
+from stacycle.report.tables import Table
+
+_LONG = 12  # rows: a longer table of candidates is closed at first
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The candidates of a decision, or of a part of it; `open` if they are shown at first."""
+
+    question: str
+    table: Table
+    open: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A decision as it is shown: what was decided, by whom and why, and of what."""
+
+    title: str
+    by: str
+    reason: str
+    rolled_back: bool
+    candidates: list[Candidates]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Pictures and a decision; a step of a cycle has a title and the resolution that it reached, in Å."""
+
+    pictures: list[Picture] = field(default_factory=list)
+    verdict: Verdict | None = None
+    title: str = ""
+    resolution: float = 0.0
+
+
+@dataclass(frozen=True)
+class Section:
+    """A step of a round, or one of its cycles, by the anchor that links lead to."""
+
+    anchor: str
+    title: str
+    blocks: list[Block]
+
+
+@dataclass(frozen=True)
+class Round:
+    """A round with those of its steps that have something to show."""
+
+    name: str
+    binning: float
+    sections: list[Section]
+
+
+@dataclass(frozen=True)
+class StepInReport:
+    """What the report shows of a step: its title, as the tutorial's heading has it, and its pictures."""
+
+    title: str
+    pictures: tuple[Callable[[Project, str], Picture | None], ...]
+    longest: int = _LONG  # candidates that are shown at first
+
+
+# The steps of a round in the order of work; a step that is not named here shows nothing.
+STEPS = {
+    "align": StepInReport("Alignment", (pictures.sweep_by_iteration,)),
+    "class3d": StepInReport("3D classification", (pictures.sweep_by_iteration,)),
+    "select": StepInReport("Subset selection", (pictures.class_montage, pictures.class_sizes)),
+    "mask": StepInReport("Mask", (pictures.mask,), longest=0),
+    "refine3d": StepInReport("3D auto-refine", (pictures.refinement_by_iteration,)),
+    "postprocess": StepInReport("Post-processing", (pictures.fsc, pictures.postprocessed_map)),
+}
+
+
+def rounds(project: Project) -> list[Round]:
+    """The rounds that have something to show."""
+    found = [Round(one["name"], one["binning"], _sections(project, one)) for one in project.rounds]
+    return [round_ for round_ in found if round_.sections]
+
+
+def _sections(project: Project, round_: dict[str, Any]) -> list[Section]:
+    """A round's steps, then its cycles one by one."""
+    name = round_["name"]
+    of_round = [step for step in project.steps_with_resolution if step["round"] == name]
+    sections = [
+        Section(f"{name}-{step}", STEPS[step].title, _step(project, f"{name}/{step}", STEPS[step]))
+        for step in round_["steps"]
+        if step in STEPS
+    ]
+    for number in sorted({step["cycle"] for step in of_round} - {0}):
+        steps = [step for step in of_round if step["cycle"] == number]
+        sections.append(Section(f"{name}-cycle{number}", f"Cycle {number}", _cycle(project, steps)))
+    return [section for section in sections if section.blocks]
+
+
+def _step(project: Project, folder: str, step: StepInReport) -> list[Block]:
+    """The pictures of a step, then its decision."""
+    shown = [picture for draw in step.pictures if (picture := draw(project, folder))]
+    decision = project.decision_of(folder)
+    verdict = _verdict(decision, longest=step.longest) if decision else None
+    return [Block(shown, verdict)] if shown or verdict else []
+
+
+def _cycle(project: Project, steps: list[dict[str, Any]]) -> list[Block]:
+    """A cycle: its bin1 reference and mask, each sweep, and the map that it ends with."""
+    blocks, result = [], None
+    for before, step in zip([None, *steps], steps, strict=False):
+        if result := project.fsc(step["postprocess"]):
+            blocks.append(_step_of_cycle(project, before, step, result))
+    last = pictures.slices(
+        project,
+        _existing(result.map) if result else None,
+        "Central slices of the map that the cycle ends with",
+    )
+    return [*blocks, Block([last])] if last else blocks
+
+
+def _step_of_cycle(
+    project: Project, before: dict[str, Any] | None, step: dict[str, Any], result: PostProcess
+) -> Block:
+    decision = project.decided.get(decision_file(step) or "")
+    picture, verdict = None, None
+    if not step["decision"]:
+        files = _existing(result.map), _existing(result.mask)
+        picture = pictures.outline(project, *files, decision, "The mask around the bin1 reference")
+        verdict = _verdict(decision, longest=0) if decision else None
+    elif decision:
+        picture = pictures.sweep(project, before, step, decision)
+        verdict = _verdict(decision, _outcome(decision), longest=100)
+    return Block([picture] if picture else [], verdict, step["label"], result.resolution)
+
+
+def _existing(path: str) -> str | None:
+    """A file that a `postprocess.star` names, if it is still there."""
+    return path if Path(path).is_file() else None
+
+
+def _outcome(decision: Decision) -> str:
+    variant = decision.choice.get("variant")
+    return "Rolled back" if variant == BEFORE else f"Kept: {variant}"
+
+
+def _verdict(decision: Decision, outcome: str = "", longest: int = _LONG) -> Verdict:
+    """The reason, and the candidates, closed if there are more than `longest`; `outcome` is a sweep's."""
+    return Verdict(
+        title=outcome or decision.question,
+        by=decision.by,
+        reason=decision.reason,
+        rolled_back=decision.choice.get("variant") == BEFORE,
+        candidates=[
+            Candidates(part.question, tables.shown(part.candidates), len(part.candidates) <= longest)
+            for part in decision.parts or [decision]
+            if len(part.candidates)
+        ],
+    )

@@ -1,0 +1,97 @@
+"""Tables of the report: which columns are shown, how they are headed and how numbers are written."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+_HEADINGS = {
+    "pixel_size": "pixel size (Å)",
+    "resolution": "resolution (Å)",
+    "nyquist": "Nyquist (Å)",
+    "at_nyquist": "Nyquist reached",
+    "particles_in": "particles in",
+    "area": "FSC area (shells)",
+    "gain": "gain (shells)",
+    "angle_largest": "angle largest (°)",
+    "accuracy_rotations": "accuracy of rotations (°)",
+    "accuracy_translations": "accuracy of shifts (Å)",
+    "changed_classes": "change class",
+    "finest resolution": "finest resolution (Å)",
+    "volume": "volume (Å³)",
+} | {
+    f"{what}_{how}": f"{what} {how} (Å)"
+    for what in ("defocus", "astigmatism", "shift", "particle", "motion")
+    for how in ("mean", "rms", "largest")
+}
+_PERCENT = {"fraction", "changed_classes", "moved", "likeness", "of sphere", "in one piece"}
+_HIDDEN = {"map", "loglik", "pmax", "completeness", "failed"}
+_RESOLUTIONS = {"resolution", "nyquist"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's heading, and whether it holds words (numbers stand at the right)."""
+
+    heading: str
+    words: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """The cells of a row; `failed` says why it has no numbers, `chosen` marks it."""
+
+    cells: list[str]
+    chosen: bool = False
+    failed: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as it is shown."""
+
+    columns: list[Column]
+    rows: list[Row]
+
+
+def shown(table: pd.DataFrame) -> Table:
+    """A table without empty and hidden columns, the column that marks rows (`chosen` or `kept`) second."""
+    filled = [str(name) for name in table if not table[name].isin(["", None, math.nan]).all()]
+    first, *names = [name for name in filled if name not in _HIDDEN]
+    mark = next((name for name in ("chosen", "kept") if name in names), "")
+    names = [first, *sorted(names, key=lambda name: name != mark or table[name].dtype != bool)]
+    columns = [
+        Column(
+            _HEADINGS.get(name, name.replace("_", " ")), any(isinstance(value, str) for value in table[name])
+        )
+        for name in names
+    ]
+    rows = [
+        Row(
+            cells=[cell(name, record[name]) for name in names],
+            chosen=bool(mark) and record[mark] is True,
+            failed=str(record.get("failed") or ""),
+        )
+        for record in table.to_dict("records")
+    ]
+    return Table(columns, rows)
+
+
+def cell(name: str, value: Any) -> str:
+    """A value of the column `name` as a person reads it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, float | int):
+        return str(value)
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞"
+    if name in _RESOLUTIONS:
+        return f"{value:.2f}"
+    if name in _PERCENT:
+        return f"{value:.1%}"
+    return f"{value:,.0f}" if value == int(value) else f"{value:.4g}"

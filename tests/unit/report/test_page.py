@@ -1,0 +1,209 @@
+"""The report: one page that needs nothing else, whatever of a project is there."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from golden_project import POLISHED, PROJECT, STEPS, make, step
+
+from stacycle.decisions import BEFORE
+from stacycle.report import curve_figures, drawing, resolution, sections
+from stacycle.report.page import write_report
+from stacycle.report.project import Project
+
+
+def write(path: Path | str, project: Project) -> None:
+    write_report(path, project, resolution.resolutions(project))
+
+
+@pytest.fixture(scope="module")
+def golden_results(tmp_path_factory) -> Path:
+    """The folder of the whole project."""
+    return make(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture
+def project(golden_results, monkeypatch) -> Project:
+    monkeypatch.chdir(golden_results)
+    return replace(PROJECT, unreadable=[])
+
+
+@pytest.fixture(scope="module")
+def page(golden_results) -> str:
+    """The page of the whole project."""
+    with pytest.MonkeyPatch.context() as here:
+        here.chdir(golden_results)
+        write("results/report.html", PROJECT)
+    return (golden_results / "results/report.html").read_text()
+
+
+@pytest.fixture
+def unrendered(monkeypatch):
+    """Figures that are built but not drawn, where a test is about something else."""
+    monkeypatch.setattr(drawing, "save", lambda figure, file: file.write(b"PNG"))
+
+
+def test_the_headline_tells_resolution_particles_binning_and_engine(page):
+    cards = dict(re.findall(r'class="card"><span>(.*?)</span><b>(.*?)</b>', page))
+    assert cards == {
+        "Resolution": "28.24 Å",
+        "Particles": "64",
+        "Binning": "1",
+        "Tomograms": "2",
+        "Engine": "RELION 5",
+    }
+
+
+def test_every_step_of_the_round_has_its_part(page):
+    headings = re.findall("<h3.*?>(.*?)</h3>", page)
+    assert headings == [*(step.title for step in sections.STEPS.values()), "Cycle 1"]
+    assert re.findall("<h4>(.*?) <small>(.*?)</small>", page) == [
+        ("Reconstruct bin1", "30.00 Å"),
+        ("CTF refinement", "30.00 Å"),
+        ("Polishing", "28.24 Å"),
+    ]
+    captions = re.findall("<figcaption>(.*?)</figcaption>", page)
+    # Two steps have curves by iteration, two sweeps have FSC curves.
+    assert len(captions) == len(set(captions)) + 2 == 12
+
+
+def test_every_link_leads_to_a_part_of_the_page(page):
+    ids = re.findall(r' id="(.*?)"', page)
+    assert len(ids) == len(set(ids))
+    links = re.findall(r'href="#(.*?)"', page)
+    assert set(links) == set(ids)
+
+
+def test_the_page_says_first_what_was_kept_rolled_back_lost_and_what_comes_next(page):
+    short = dict(re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", page))
+    assert short["Reached"] == (
+        "From 40.00 Å (bin4, Refine3D, post-processed) to 28.24 Å (bin4, Polishing, cycle 1)."
+    )
+    assert short["Kept"] == "bin4, Polishing, cycle 1: motion, 30.00 → 28.24 Å."
+    assert short["Rolled back"] == "bin4, CTF refinement, cycle 1: the state before stays, 30.00 Å."
+    assert short["Particles"] == (
+        "bin4, extraction: 64 of 70; 6 are in too few tilt images.<br>"
+        "bin4, selection: 64 of 64; classes 1, 2 and 3 kept, 0 rejected."
+    )
+    assert "a round of binning 2" in short["What next"]
+
+
+def test_a_sweep_shows_its_outcome_and_why_a_variant_failed(page):
+    assert "<b>Rolled back</b> <i>by the rule</i><br>Rolled back: no variant beats" in page
+    assert "<b>Kept: motion</b> <i>by the rule</i><br>motion is the best" in page
+    (failed,) = re.findall(r"<tr><td[^>]*>stiff</td>.*?</tr>", page)
+    assert "failed: relion_tomo_align was killed" in failed
+    assert failed.count("<td") == 2  # the cause stands where the numbers would be
+    assert re.search(r"<tr class=chosen><td[^>]*>motion</td>", page)
+
+
+def test_a_sweeps_curves_are_those_that_finished_and_the_state_before(
+    project, tmp_path, monkeypatch, unrendered
+):
+    drawn = []
+    monkeypatch.setattr(
+        curve_figures, "sweep_figure", lambda results, kept, path: drawn.append((list(results), kept))
+    )
+    write(tmp_path / "report.html", project)
+    assert drawn == [([BEFORE, "defocus"], BEFORE), ([BEFORE, "motion", "shift"], "motion")]
+    assert not project.unreadable
+
+
+def test_decisions_and_warnings_are_told(page):
+    assert "the finest resolution that was held" in page
+    assert "3 particles are in no tilt image." in page
+    assert "if there is junk" in page
+    assert page.count('class="decision') == 6
+    assert "<b>bin4/cycle1/polish</b> stiff failed and was left out" in page
+
+
+def test_the_page_needs_nothing_else(page):
+    assert not re.findall(r'(?:src|href)="(?!data:image/png;base64,|#)', page)
+    assert "<script" not in page
+    assert "url(" not in page
+
+
+def test_numbers_that_are_none_are_not_shown_as_nan(page):
+    assert "nan" not in re.sub(r"base64,[^\"]*", "", page)
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        *("preflight", "particles", "decisions", "montages", "masks", "refined", "postprocess", "maps"),
+        "steps_with_resolution",
+    ],
+)
+def test_a_missing_part_is_left_out(project, tmp_path, unrendered, lost):
+    steps = [step("Polishing", "no", "such", decision="no/such")]
+    nowhere = {"steps_with_resolution": steps, "preflight": "no/such"}
+    gone = replace(project, **{lost: nowhere.get(lost, ["results/bin4/no/such"])})
+    write(tmp_path / "report.html", gone)
+    assert "<h1>" in (tmp_path / "report.html").read_text()
+
+
+def test_an_empty_project_gives_a_page(tmp_path):
+    write(tmp_path / "report.html", Project())
+    assert "</html>" in (tmp_path / "report.html").read_text()
+
+
+def test_a_damaged_file_is_named_on_the_page(project, tmp_path, unrendered):
+    broken = tmp_path / "results" / "bin4" / "postprocess" / "postprocess.star"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("nothing\n")
+    write(tmp_path / "report.html", replace(project, postprocess=[str(broken)]))
+    assert f"<li>{broken}" in (tmp_path / "report.html").read_text()
+
+
+def test_a_cycle_that_was_not_run_is_left_out(project, tmp_path, unrendered):
+    nowhere = step("Reconstruct bin1", "cycle2/postprocess", POLISHED, cycle=2)
+    write(tmp_path / "report.html", replace(project, steps_with_resolution=[*STEPS, nowhere]))
+    page = (tmp_path / "report.html").read_text()
+    assert "Cycle 1" in page
+    assert "Cycle 2" not in page
+    assert page.count(f"<li>{nowhere['postprocess']}") == 1
+
+
+def test_names_are_escaped(project, tmp_path, unrendered):
+    write(tmp_path / "report.html", replace(project, engine="<b>"))
+    assert "&lt;b&gt;" in (tmp_path / "report.html").read_text()
+
+
+def test_the_table_has_one_row_per_postprocess(project, tmp_path):
+    resolution.write_table(tmp_path / "ladder.tsv", resolution.resolutions(project))
+    rungs = pd.read_csv(tmp_path / "ladder.tsv", sep="\t", keep_default_na=False).to_dict("records")
+    area = rungs[0].pop("area")
+    assert rungs[0] == {
+        "round": "bin4",
+        "step": "Refine3D, post-processed",
+        "cycle": 0,
+        "binning": 4,
+        "resolution": 40,
+        "nyquist": 40,
+        "at_nyquist": True,
+        "kept": "",
+        "particles_in": 70,
+        "particles": 64,
+        "box": 24,
+        "pixel_size": 20,
+        "mask": "mask/mask.mrc",
+        "note": "Nyquist of binning 4: go on to a finer binning",
+    }
+    assert 0 < area < 12
+    assert [row["step"] for row in rungs[1:]] == [
+        f"{name}, cycle 1" for name in ("Reconstruct bin1", "CTF refinement", "Polishing")
+    ]
+    assert [(row["resolution"], row["box"], row["kept"]) for row in rungs[1:]] == [
+        (30, 96, ""),
+        (30, 96, "rolled back"),
+        (28.2353, 96, "motion"),
+    ]
+    assert [row["particles_in"] for row in rungs[1:]] == [64] * 3
+
+
+def test_an_empty_table_has_its_columns(project, tmp_path):
+    resolution.write_table(tmp_path / "empty.tsv", [])
+    empty = pd.read_csv(tmp_path / "empty.tsv", sep="\t")
+    assert list(empty.columns) == list(resolution.to_table(resolution.resolutions(project)).columns)

@@ -1,0 +1,61 @@
+"""The resolution by step, as the report and `results/ladder.tsv` have it."""
+
+from pathlib import Path
+
+import pandas as pd
+from golden_project import step
+
+from stacycle.files import star
+from stacycle.report import resolution
+from stacycle.report.project import Project
+from stacycle.report.resolution import MapResolution
+
+
+def resolutions_of(folder: Path, *steps: tuple[int, float, str]) -> list[MapResolution]:
+    """The rows of maps of (binning, resolution, mask), with 2 Å pixels at binning 1."""
+    found = []
+    for number, (binning, finest, mask) in enumerate(steps):
+        path = folder / f"{number}/postprocess.star"
+        nyquist, shells = 4 * binning, 48 // binning
+        frequency = [max(k, 0.01) / (nyquist * shells) for k in range(shells + 1)]
+        curves = {"rlnResolution": frequency, "rlnAngstromResolution": [1 / f for f in frequency]}
+        general = star.simple(rlnFinalResolution=finest, rlnMaskName=mask)
+        star.write(path, {"general": general, "fsc": pd.DataFrame(curves)})
+        polished = step("Polishing", "", "", cycle=1 if binning == 1 else 0, binning=binning)
+        found.append(polished | {"postprocess": str(path), "state": str(path)})
+    rounds = [{"name": f"bin{binning}", "binning": binning, "steps": []} for binning in (4, 2)]
+    return resolution.resolutions(Project(rounds=rounds, steps_with_resolution=found))
+
+
+def notes_of(rows: list[MapResolution]) -> list[str]:
+    """The notes as `results/ladder.tsv` has them."""
+    return list(resolution.to_table(rows)["note"])
+
+
+def test_at_nyquist_a_note_says_to_go_on_unless_the_data_end_there(tmp_path):
+    rows = resolutions_of(tmp_path, (4, 16, "m"), (2, 8, "m"), (1, 4.1, "m"), (1, 4, "m"))
+    assert notes_of(rows) == [
+        "Nyquist of binning 4: go on to bin2",
+        "Nyquist of binning 2: go on to a finer binning",
+        "",
+        "Nyquist of binning 1: the data's own limit",
+    ]
+
+
+def test_a_coarser_rung_is_said_and_what_makes_it_not_comparable(tmp_path):
+    rows = resolutions_of(
+        tmp_path, (1, 5, "m"), (1, 6, "m"), (1, 7, "other"), (2, 9, "other"), (2, 8, "m"), (1, 5, "m")
+    )
+    assert notes_of(rows) == [
+        "",
+        "coarser than the step before, 5.00 Å",
+        "coarser than the step before, 6.00 Å (not quite comparable: another mask)",
+        "coarser than the step before, 7.00 Å (not quite comparable: another binning and box)",
+        "Nyquist of binning 2: go on to a finer binning",
+        "",
+    ]
+
+
+def test_a_map_that_cannot_show_what_was_reached_before_is_not_called_coarser(tmp_path):
+    _, note = notes_of(resolutions_of(tmp_path, (1, 5, "m"), (2, 8, "m")))
+    assert note.startswith("the step before had 5.00 Å, which this binning cannot show; Nyquist of binning 2")
