@@ -220,12 +220,12 @@ def check_scratch(setting: str | None, local: bool, stacks: int) -> Iterator[Row
             yield Row(FINE, "scratch", f"{folder}: {size(free)} free for particles of {size(stacks)}")
 
 
-def check_disk(needs: Sequence[disk.Need], keep: Mapping[str, str] | None, results: str) -> Iterator[Row]:
+def check_disk(needs: Sequence[disk.Need], settings: Mapping[str, str] | None, results: str) -> Iterator[Row]:
     """Bytes and files that the run will need under `results`, less what is there, against what is free.
 
     The need is worked out on the safe side, so that only half of it missing is a problem.
     """
-    needed, files = disk.peak(needs, keep), sum(need.files for need in needs)
+    needed, files = disk.peak(needs, settings), sum(need.files for need in needs)
     bytes_free, files_free = disk.free(results)
     if bytes_free < needed or files_free < files:  # only then, for it takes time
         there, files_there = disk.used(results)
@@ -235,7 +235,7 @@ def check_disk(needs: Sequence[disk.Need], keep: Mapping[str, str] | None, resul
     if bytes_free >= needed and files_free >= files:
         yield Row(FINE, "disk", found)
         return
-    of_key = {need.freed_by: 0 for need in needs if need.freed_by and not disk.frees(keep, need.freed_by)}
+    of_key = {need.freed_by: 0 for need in needs if need.freed_by and not disk.frees(settings, need.freed_by)}
     for need in needs:
         if need.freed_by in of_key:
             of_key[need.freed_by] += need.bytes

@@ -375,7 +375,7 @@ def _check_set_up(
     if {"align", "class3d", "refine3d"} & set(asked):
         rows += environment.check_scratch(engine["scratch"], local, stacks)
     if needs:
-        rows += environment.check_disk(needs, config.get("keep"), RESULTS)
+        rows += environment.check_disk(needs, config.get("cleanup"), RESULTS)
     return rows
 
 
