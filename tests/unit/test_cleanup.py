@@ -21,6 +21,7 @@ from stacycle.jobs import history, resume
 from stacycle.preflight import disk
 from stacycle.recipe import config
 from stacycle.recipe.rounds import Recipe
+from stacycle.steps.sizes import REMOVABLE
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests/golden/data"
@@ -177,7 +178,7 @@ def test_nothing_that_a_rule_makes_can_be_taken_for_what_may_go() -> None:
     }
     assert {"005/align/005/run_it005_data.star", "005/005/reference/merged.mrc"} <= declared
     names = [Path(name).name for name in declared]
-    assert not [name for name in names for kind in cleanup._NAMES.values() if re.fullmatch(kind, name)]
+    assert not [name for name in names for kind in REMOVABLE.values() if re.fullmatch(kind.names, name)]
 
 
 def test_a_second_time_nothing_goes_and_what_went_is_still_told(recipe: Recipe) -> None:
@@ -205,8 +206,8 @@ def test_what_was_interrupted_is_completed_and_told_as_if_it_had_not_been(
 ) -> None:
     expected = {kind: {"files": 0, "bytes": 0} for kind in disk.LEAST}
     for removal in cleanup.plan(recipe, disk.LEAST, "bin4"):
-        expected[removal.kind]["files"] += len(removal.files)
-        expected[removal.kind]["bytes"] += removal.bytes
+        expected[removal.kind.key]["files"] += len(removal.files)
+        expected[removal.kind.key]["bytes"] += removal.bytes
     everything, unlink, left = iterations() | STACKS | PARTS, Path.unlink, iter(range(survivors))
 
     def killed(path: Path, missing_ok: bool = False) -> None:

@@ -28,7 +28,8 @@ from stacycle.preflight import disk, preflight
 from stacycle.programs.command import Command
 from stacycle.recipe.rounds import Recipe
 from stacycle.resources import site
-from stacycle.steps import command_lines
+from stacycle.steps.registry import command_of, half_sets
+from stacycle.steps.step import FILES, MakeCommand, folder_of
 
 HERE = "here"
 # What comes of a job that Snakemake runs: its program runs, from the beginning or where it was cut off; or it finds the
@@ -148,9 +149,7 @@ def _fates(dag: Any, engine: Mapping[str, Any]) -> dict[_Key, tuple[str, int | s
         before = [found[one][0] for one in dag.dependencies[job] if one in found]
         found[job] = _fate(job, engine, before, all_new=len(before) == len(dag.dependencies[job]))
     return {
-        _key(job.rule.name, job.wildcards_dict): fate
-        if command_lines.runs_program(_script(job))
-        else (RUNS, None)
+        _key(job.rule.name, job.wildcards_dict): fate if command_of(job) else (RUNS, None)
         for job, fate in found.items()
     }
 
@@ -162,32 +161,30 @@ def _fate(
 
     Of one that runs no program, as a decision or the inputs, what comes of its result: OPEN, if it may be what it was.
     """
-    script = _script(job)
-    if not command_lines.runs_program(script):
+    make_command = command_of(job)
+    if not make_command:
         changed = {RUNS, GOES_ON} & set(before) if all_new else set()
         there = all(Path(file).exists() for file in job.output)
         return (OPEN if there and not changed else RUNS), None
     if {RUNS, GOES_ON} & set(before) or not all(Path(file).exists() for file in job.input):
         return RUNS, None
-    fate, start = _by_itself(script, job, engine)
+    fate, start = _by_itself(make_command, job, engine)
     return (OPEN, None) if fate == KEPT and OPEN in before else (fate, start)
 
 
-def _script(job: Any) -> str:
-    return Path(str(job.rule.script or "")).stem
-
-
-def _by_itself(script: str, job: Any, engine: Mapping[str, Any]) -> tuple[str, int | str | None]:
+def _by_itself(
+    make_command: MakeCommand, job: Any, engine: Mapping[str, Any]
+) -> tuple[str, int | str | None]:
     """What comes of a job that runs a program, if its inputs stay as they are."""
-    folder = command_lines.folder_of(job)
+    folder = folder_of(job)
     if not folder.is_dir():
         return RUNS, None
     try:
-        command = Command.of(command_lines.of_job(script, job, engine))
+        command = Command.of(make_command(job, engine, FILES))
         record = read_record(folder)
         digests = fingerprint.Digests(record.get("digests"))
         prints = fingerprint.take(command, folder, engine["kind"], digests)
-        makes = [job.output.mask] if script == "mask" else job.output
+        makes = [path for path in job.output if Path(path).name != "decision.json"]
         found = resume.plan(command, folder, record, prints, makes)
     except UserError:  # the run will say it
         return RUNS, None
@@ -249,7 +246,7 @@ def _job(
         return job
     asked = dict(rule.expand_resources(wildcards, files, 1, skip_evaluation=_UNUSED).items())
     cores, memory, minutes = asked["_cores"], asked.get("mem_mb"), asked.get("runtime")
-    layout = site.layout(asked, cores, halves=own_name == site.TWO_HALVES)
+    layout = site.layout(asked, cores, halves=half_sets(own_name))
     return replace(
         job,
         where=HERE if workflow.is_local(rule) else _queue(asked) or _scheduler(workflow),

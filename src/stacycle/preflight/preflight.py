@@ -27,12 +27,15 @@ from stacycle.files.cache import Remembered
 from stacycle.inputs.findings import DUPLICATES, Findings
 from stacycle.preflight import disk, environment
 from stacycle.preflight.environment import FINE, PROBLEM, WARNING, Asked, Row, told
+from stacycle.programs.command import Command
 from stacycle.provenance import lineage
 from stacycle.recipe import geometry
 from stacycle.recipe.config import DEFAULT
 from stacycle.recipe.limits import FEWEST_PER_CLASS
 from stacycle.recipe.rounds import Recipe, variants
 from stacycle.resources import site
+from stacycle.steps.registry import half_sets
+from stacycle.steps.sizes import IMAGES, Need, Numbers
 
 RESULTS = "results"
 TABLE = f"{RESULTS}/preflight.tsv"
@@ -96,7 +99,7 @@ def asked_by(whose: Iterable[Any], renamed: str = "*") -> Asked:
 
 def _asked(name: str, one: Any) -> dict[str, Any]:
     resources = {name: _plain(value) for name, value in one.resources.items()}
-    layout = site.layout(resources, cores=1, halves=name == site.TWO_HALVES)
+    layout = site.layout(resources, cores=1, halves=half_sets(name))
     return {"gpu": layout.gpus, "ranks": layout.ranks, "launcher": layout.launcher}
 
 
@@ -125,7 +128,8 @@ def run(
     machine's GPUs. Nothing is looked at, and no table written, if no rule reads the data or runs a program.
     """
     remembered = Remembered(MEMORY)
-    used = environment.flags(recipe, config, asked)
+    commands = environment.commands(recipe, config, asked)
+    used = environment.flags(commands)
     if "inputs" in asked:  # which all that follows hangs on
         whole = environment.programs(recipe, config, asked)
         used |= {program: set() for program in whole if program not in used}
@@ -134,7 +138,7 @@ def run(
     rows = list(_check_config(config, configfiles))
     data, facts = check_data(config["inputs"], remembered, config["particle"]["duplicates"])
     rows += data
-    needs: list[disk.Need] = []
+    needs: list[Need] = []
     if facts:
         rows += _check_numbers(config, recipe, facts)
         try:
@@ -142,7 +146,7 @@ def run(
         except UserError as error:
             rows.append(told(str(error), "box"))
     if used:
-        rows += _check_set_up(config, asked, used, needs, local, limit, remembered)
+        rows += _check_set_up(config, asked, commands, used, needs, local, limit, remembered)
     try:
         _in_order(rows).write(TABLE)
     except OSError as error:
@@ -191,7 +195,7 @@ def check_data(
     return [*rows, *map(_row_of_set, answer["sets"]), _row_of_series(answer)], answer
 
 
-def numbers_of(facts: Mapping[str, Any]) -> disk.Numbers:
+def numbers_of(facts: Mapping[str, Any]) -> Numbers:
     """What the sizes of results follow from."""
     seen = [
         one["visible_tilts"]
@@ -199,7 +203,7 @@ def numbers_of(facts: Mapping[str, Any]) -> disk.Numbers:
         for _ in range(one["particles"])
         if one["particles"]
     ]
-    return disk.Numbers(
+    return Numbers(
         particles=facts["particles"],
         visible_tilts=median(seen),
         series_pixel=facts["pixel_size"],
@@ -358,8 +362,9 @@ def _row_of_counts(count: int, parts: int, kind: str, fewest: int) -> Row:
 def _check_set_up(
     config: Mapping[str, Any],
     asked: Asked,
+    commands: Sequence[tuple[str, Command]],
     used: Mapping[str, set[str]],
-    needs: Sequence[disk.Need],
+    needs: Sequence[Need],
     local: bool,
     limit: int | None,
     remembered: Remembered,
@@ -368,11 +373,11 @@ def _check_set_up(
     rows = list(environment.check_software(engine, used, remembered))
     if not any(row.level == PROBLEM and row.checked == "software" for row in rows):
         rows += environment.check_gpu(engine, asked, local, limit)
-        rows += environment.check_mpi(engine, asked, local)
+        rows += environment.check_mpi(engine, commands, asked, local)
     if not local:
         rows = [_elsewhere(row) if row.level == PROBLEM else row for row in rows]
-    stacks = max((need.bytes for need in needs if need.what == disk.IMAGES), default=0)
-    if {"align", "class3d", "refine3d"} & set(asked):
+    stacks = max((need.bytes for need in needs if need.what == IMAGES), default=0)
+    if any("--scratch_dir" in flags for flags in used.values()):
         rows += environment.check_scratch(engine["scratch"], local, stacks)
     if needs:
         rows += environment.check_disk(needs, config.get("cleanup"), RESULTS)

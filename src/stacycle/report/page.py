@@ -20,16 +20,8 @@ from stacycle.decisions.cycle import area
 from stacycle.errors import UserError
 from stacycle.files import relion_output, star
 from stacycle.report import figures
+from stacycle.steps.registry import all_steps
 
-# The steps of a round in the order of work, with the names that the tutorial's headings have.
-STEPS = {
-    "align": "Alignment",
-    "class3d": "3D classification",
-    "select": "Subset selection",
-    "mask": "Mask",
-    "refine3d": "3D auto-refine",
-    "postprocess": "Post-processing",
-}
 _LADDER = [
     *("round", "step", "cycle", "binning", "resolution", "nyquist", "at_nyquist", "kept"),
     *("particles_in", "particles", "box", "pixel_size", "area", "mask", "note"),
@@ -409,8 +401,9 @@ def _ladder_section(rungs: pd.DataFrame) -> str:
 
 def _parts(inputs: Inputs, round_: dict[str, Any]) -> dict[str, str]:
     """Anchor -> title of a round's steps, with its cycles one by one."""
+    steps = all_steps()
     cycles = sorted({rung["cycle"] for rung in inputs.rungs if rung["round"] == round_["name"]} - {0})
-    parts = {step: STEPS.get(step, step) for step in round_["steps"] if step != "cycle"}
+    parts = {step: steps[step].title for step in round_["steps"] if step != "cycle"}
     return parts | {f"cycle{number}": f"Cycle {number}" for number in cycles}
 
 
