@@ -12,7 +12,7 @@ import kills
 import pytest
 from conftest import TINY, Project
 
-from stacycle.preflight import disk, preflight
+from stacycle.preflight import against_data, disk
 from stacycle.provenance import lineage
 from stacycle.recipe import config
 from stacycle.recipe.rounds import Recipe
@@ -118,7 +118,7 @@ def test_a_variant_that_was_killed_is_run_again_and_not_taken_for_a_failed_one(
 def test_what_the_results_take_on_disk_was_foretold(finished: Project, record_property) -> None:
     loaded = config.load(config.DEFAULT, finished.folder / "config.yaml")
     facts = json.loads((finished.folder / "results/inputs/preflight.json").read_text())
-    needs = disk.needed(Recipe.from_config(loaded), loaded, preflight.numbers_of(facts))
+    needs = disk.needed(Recipe.from_config(loaded), loaded, against_data.numbers_of(facts))
     ratio = sum(need.bytes for need in needs) / disk.used(finished.folder / "results")[0]
     record_property("disk: foretold, of what the small project takes", f"{ratio:.2f}")
     assert 1 <= ratio < 1.3

@@ -21,7 +21,7 @@ from stacycle.decisions import classes
 from stacycle.errors import UserError
 from stacycle.files import star
 from stacycle.inputs import merge
-from stacycle.preflight import disk, environment, preflight
+from stacycle.preflight import against_data, disk, environment, preflight
 from stacycle.programs import software
 from stacycle.recipe import config as configs
 from stacycle.recipe import limits
@@ -275,7 +275,7 @@ def test_the_limit_for_a_class_is_the_decisions_own():
         report = run(settings(inputs=[write_set(f"b{particles}", particles=particles, tilts=21)]))
         rows = [row for row in report.rows if "for each class" in row.found]
         assert [row.level == preflight.WARNING for row in rows] == [warned]
-    assert classes.FEWEST_PER_CLASS is preflight.FEWEST_PER_CLASS is fewest
+    assert classes.FEWEST_PER_CLASS is against_data.FEWEST_PER_CLASS is fewest
 
 
 @pytest.mark.parametrize(
@@ -561,7 +561,7 @@ def test_what_the_run_has_written_already_is_not_needed_again(monkeypatch):
 
 def needs_of(config):
     _, facts = preflight.check_data(config["inputs"], preflight.Remembered(preflight.MEMORY))
-    return disk.needed(Recipe.from_config(config), config, preflight.numbers_of(facts))
+    return disk.needed(Recipe.from_config(config), config, against_data.numbers_of(facts))
 
 
 # ------------------------------------------------------------------ with the rules
