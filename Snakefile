@@ -69,7 +69,7 @@ include: "rules/cycle.smk"
 include: "rules/ctfrefine.smk"
 include: "rules/polish.smk"
 include: "rules/report.smk"
-include: "rules/tidy.smk"
+include: "rules/cleanup.smk"
 
 
 rule all:
@@ -77,5 +77,5 @@ rule all:
     input:
         "results/report.html",
         "results/ladder.tsv",
-        tidied(),
+        cleanup.targets(recipe, config["cleanup"]),
     localrule: True

@@ -4,10 +4,12 @@ from functools import cache
 
 from stacycle.programs import software
 from stacycle.resources import site as resources_site
+from stacycle.steps.registry import all_steps
 
 # What the rules are called where the workflow is imported: use rule * from stacycle as sta_*.
 RENAMED = workflow.modifier.modify_rulename("*")
-SHOWN_DECISIONS = (*DECISIONS, "mask")
+STEPS = all_steps()
+SHOWN_DECISIONS = [name for name, step in STEPS.items() if step.last == "decision.json"]
 
 NOTES = [*recipe.notes(), *notes(config)]
 for note in NOTES:
@@ -43,8 +45,8 @@ def engine_kind():
 
 
 def queue(step):
-    """Resources of a rule: where the jobs of a step go, by its kind of work (stacycle.resources.site.KINDS)."""
-    found, most = site.resources(step), site.gpus(step)
+    """Resources of a rule: where the jobs of a step go, by its kind of work (Step.device)."""
+    found, most = site.resources(STEPS[step].device), site.gpus(STEPS[step].device)
     if most and resources_site.gpus(found) == 0:
         found["gpu"] = most if most == 1 else lambda wc: gpus_of(step, wc)
     return found
@@ -57,7 +59,7 @@ def cores(step, number):
 
 def gpus_of(step, wc):
     """The GPUs of a job."""
-    return site.gpus(step, side_by_side(step, wc))
+    return site.gpus(STEPS[step].device, side_by_side(step, wc))
 
 
 def side_by_side(step, wc):

@@ -1,12 +1,14 @@
 """Class3D: one variant of an alignment to one reference, or of a classification without alignment."""
 
 from stacycle.jobs import job
-from stacycle.steps import command_lines
+from stacycle.steps import align, class3d
+from stacycle.steps.step import folder_of, layout_of
 
-folder = command_lines.folder_of(snakemake)
-gpus = command_lines.layout_of(snakemake).gpus
+folder = folder_of(snakemake)
+gpus = layout_of(snakemake).gpus
+step = align if folder.parent.name == "align" else class3d
 engine = snakemake.config["engine"]
 
 with job.task(snakemake.log[0], " ".join(["/".join(folder.parts[1:-1]), folder.name])) as say:
-    argv = command_lines.of_job("class3d", snakemake, engine)
+    argv = step.command(snakemake, engine)
     job.run(argv, folder, engine=engine, makes=snakemake.output, say=say, gpus=gpus)

@@ -1,9 +1,10 @@
 """Reconstruct the half maps of a cycle at bin 1, of the state that it starts from or of one variant."""
 
 from stacycle.jobs import job
-from stacycle.steps import command_lines
+from stacycle.steps import reconstruct
+from stacycle.steps.step import folder_of
 
-folder = command_lines.folder_of(snakemake)
+folder = folder_of(snakemake)
 is_variant = snakemake.wildcards.get("variant") is not None
 engine = snakemake.config["engine"]
 
@@ -12,5 +13,5 @@ with (
     job.may_fail(folder, snakemake.output, say, allowed=is_variant),
 ):
     job.need(snakemake.input)
-    argv = command_lines.of_job("cycle_reconstruct", snakemake, engine)
+    argv = reconstruct.command(snakemake, engine)
     job.run(argv, folder, engine=engine, makes=snakemake.output, say=say)

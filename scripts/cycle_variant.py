@@ -1,14 +1,16 @@
 """One variant of a cycle's sweep: CTF refinement or polishing of the tilt series, against half maps and their FSC."""
 
 from stacycle.jobs import job
-from stacycle.steps import command_lines
+from stacycle.steps import ctfrefine, polish
+from stacycle.steps.step import folder_of
 
-folder = command_lines.folder_of(snakemake)
+folder = folder_of(snakemake)
+step = polish if folder.parent.name == "polish" else ctfrefine
 engine = snakemake.config["engine"]
 
 with (
     job.task(snakemake.log[0], "/".join(folder.parts[1:])) as say,
     job.may_fail(folder, snakemake.output, say),
 ):
-    argv = command_lines.of_job("cycle_variant", snakemake, engine)
+    argv = step.command(snakemake, engine)
     job.run(argv, folder, engine=engine, makes=snakemake.output, say=say)

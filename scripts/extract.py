@@ -2,12 +2,13 @@
 
 from stacycle.files import star
 from stacycle.jobs import job
-from stacycle.steps import command_lines
+from stacycle.steps import extract
+from stacycle.steps.step import folder_of
 
 engine = snakemake.config["engine"]
 
 with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/extract") as say:
-    argv, folder = command_lines.of_job("extract", snakemake, engine), command_lines.folder_of(snakemake)
+    argv, folder = extract.command(snakemake, engine), folder_of(snakemake)
     job.run(argv, folder, engine=engine, makes=snakemake.output, say=say)
     state = star.read_optimisation_set(snakemake.input.state[0])
     before, after = (

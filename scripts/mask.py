@@ -2,14 +2,15 @@
 
 from stacycle.decisions import write_decision
 from stacycle.jobs import job
-from stacycle.steps import command_lines
+from stacycle.steps import mask
+from stacycle.steps.step import folder_of
 
-files, folder = snakemake.output, command_lines.folder_of(snakemake)
+files, folder = snakemake.output, folder_of(snakemake)
 
 with job.task(snakemake.log[0], "/".join(folder.parts[1:])) as say:
-    decision, settings = command_lines.mask_decision(snakemake)
+    decision, settings = mask.decide(snakemake)
     say(str(decision))
-    threshold = decision.choice["threshold"]
-    argv = command_lines.mask(snakemake.input.map, files.mask, threshold, settings, snakemake.threads)
-    job.run(argv, folder, engine=snakemake.config["engine"], makes=[files.mask], say=say)
+    job.run(
+        mask.argv(snakemake, settings), folder, engine=snakemake.config["engine"], makes=[files.mask], say=say
+    )
     write_decision(files.decision, decision)

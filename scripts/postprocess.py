@@ -1,9 +1,10 @@
 """Post-process: the resolution by masked FSC, and a sharpened map; of a round, of a cycle or of one variant."""
 
 from stacycle.jobs import job
-from stacycle.steps import command_lines
+from stacycle.steps import postprocess
+from stacycle.steps.step import folder_of
 
-folder = command_lines.folder_of(snakemake)
+folder = folder_of(snakemake)
 is_variant = snakemake.wildcards.get("variant") is not None
 engine = snakemake.config["engine"]
 
@@ -12,5 +13,5 @@ with (
     job.may_fail(folder, snakemake.output, say, allowed=is_variant),
 ):
     job.need(snakemake.input)
-    argv = command_lines.of_job("postprocess", snakemake, engine)
+    argv = postprocess.command(snakemake, engine)
     job.run(argv, folder, engine=engine, makes=snakemake.output, say=say)

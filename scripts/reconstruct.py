@@ -2,12 +2,13 @@
 
 from stacycle.decisions.extent import check_diameter
 from stacycle.jobs import job
-from stacycle.steps import command_lines
+from stacycle.steps import reconstruct
+from stacycle.steps.step import folder_of
 
 engine = snakemake.config["engine"]
 
 with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/reconstruct") as say:
-    argv, folder = command_lines.of_job("reconstruct", snakemake, engine), command_lines.folder_of(snakemake)
+    argv, folder = reconstruct.command(snakemake, engine), folder_of(snakemake)
     job.run(argv, folder, engine=engine, makes=snakemake.output, say=say)
     if warning := check_diameter(snakemake.output.map, snakemake.config["particle"]["diameter"]):
         say(f"Warning: {warning}")

@@ -1,11 +1,12 @@
 """Refine3D: two independent half sets, on several MPI ranks."""
 
 from stacycle.jobs import job
-from stacycle.steps import command_lines
+from stacycle.steps import refine3d
+from stacycle.steps.step import folder_of, layout_of
 
-gpus = command_lines.layout_of(snakemake, halves=True).gpus
+gpus = layout_of(snakemake, half_sets=True).gpus
 engine = snakemake.config["engine"]
 
 with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/refine3d") as say:
-    argv, folder = command_lines.of_job("refine3d", snakemake, engine), command_lines.folder_of(snakemake)
+    argv, folder = refine3d.command(snakemake, engine), folder_of(snakemake)
     job.run(argv, folder, engine=engine, makes=snakemake.output, say=say, gpus=gpus)

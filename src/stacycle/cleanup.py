@@ -1,4 +1,4 @@
-"""Tidying: what a finished round no longer needs is removed, as far as the config's `keep` allows it.
+"""Cleanup: what a finished round no longer needs is removed, as far as the config's `cleanup` allows it.
 
 Three kinds of files can go, none of which a rule declares: maps of superseded iterations, extracted stacks, and the
 data and weight maps of averages. Tables stay, so that the report, the decisions and their overrides go on working;
@@ -21,49 +21,29 @@ from stacycle.files.atomic import write_json
 from stacycle.jobs import history
 from stacycle.preflight import disk
 from stacycle.recipe.rounds import Recipe, variants
+from stacycle.steps.registry import all_steps
+from stacycle.steps.sizes import ITERATIONS, REMOVABLE, STACKS, Removable
 
 NOTE = "removed.json"
-# What is there, by its key in `keep`: the files' names, and the folders of a round that hold them.
-_NAMES = {
-    "iterations": r"run_it(\d{3})_(half[12]_)?class\d{3}(_unfil)?(_angdist)?\.(mrc|bild)",
-    "stacks": r"\d+_stack2d\.mrcs",
-    "parts": r"(data|weight)_(merged|half1|half2)\.mrc",
-}
-_FOLDERS = {
-    "iterations": ("align/*", "class3d/*", "refine3d*"),
-    "stacks": ("extract*",),
-    "parts": ("reconstruct*", "cycle*/reference*", "cycle*/*/*/reconstruct*"),
-}
-# What each step leaves when it has ended.
-_LAST = {
-    "extract": "extract/particles.star",
-    "reconstruct": "reconstruct/merged.mrc",
-    "align": "align/decision.json",
-    "class3d": "class3d/decision.json",
-    "select": "select/decision.json",
-    "mask": "mask/decision.json",
-    "refine3d": "refine3d/run_data.star",
-    "postprocess": "postprocess/postprocess.star",
-}
 
 
 @dataclass(frozen=True)
 class Removal:
-    """Files of one kind, a key of `keep`, that can go from a folder, and what that frees in bytes."""
+    """Files of one kind that can go from a folder, and what that frees in bytes."""
 
     folder: Path
-    kind: str
+    kind: Removable
     files: tuple[Path, ...]
     bytes: int
 
     def __str__(self) -> str:
-        return f"{self.folder}: {len(self.files):,} files of {self.kind}, {disk.size(self.bytes)}"
+        return f"{self.folder}: {len(self.files):,} files of {self.kind.key}, {disk.size(self.bytes)}"
 
 
-def targets(recipe: Recipe, keep: Mapping[str, str]) -> list[str]:
-    """What the rounds leave when they have been tidied; nothing if `keep` keeps everything."""
-    freed = any(disk.frees(keep, f"keep.{kind}") for kind in _NAMES)
-    return [f"results/{round_}/tidy.json" for round_ in recipe.rounds] if freed else []
+def targets(recipe: Recipe, settings: Mapping[str, str]) -> list[str]:
+    """What the rounds leave when they have been cleaned up; nothing if `cleanup` keeps everything."""
+    freed = any(disk.frees(settings, kind) for kind in REMOVABLE)
+    return [f"results/{round_}/cleanup.json" for round_ in recipe.rounds] if freed else []
 
 
 def finished(recipe: Recipe, round_: str) -> list[str]:
@@ -73,13 +53,14 @@ def finished(recipe: Recipe, round_: str) -> list[str]:
     """
     names = list(recipe.rounds)
     following = names[names.index(round_) + 1 :][:1]
-    files = [f"{round_}/{_LAST[step]}" for name, step in recipe if name == round_ and step in _LAST]
+    last = {name: f"{name}/{step.last}" for name, step in all_steps().items() if step.last}
+    files = [f"{round_}/{last[step]}" for name, step in recipe if name == round_ and step in last]
     if recipe.has(round_, "cycle"):
         files += [f"{round_}/{cycle}/{sweep}/decision.json" for cycle, sweep in recipe.sweeps(round_)]
-    return [f"results/{file}" for file in [*files, *(f"{name}/{_LAST['extract']}" for name in following)]]
+    return [f"results/{file}" for file in [*files, *(f"{name}/{last['extract']}" for name in following)]]
 
 
-def plan(recipe: Recipe, keep: Mapping[str, str], round_: str) -> list[Removal]:
+def plan(recipe: Recipe, settings: Mapping[str, str], round_: str) -> list[Removal]:
     """What can go of a round, folder by folder; nothing is removed. UserError if the round is not finished."""
     missing = [path for path in finished(recipe, round_) if not Path(path).exists()]
     if missing:
@@ -88,8 +69,9 @@ def plan(recipe: Recipe, keep: Mapping[str, str], round_: str) -> list[Removal]:
         )
     found = [
         _removal(recipe, round_, folder, kind)
-        for kind, patterns in _FOLDERS.items()
-        if disk.frees(keep, f"keep.{kind}")
+        for step in all_steps().values()
+        for kind, patterns in step.removable.items()
+        if disk.frees(settings, kind.key)
         for pattern in patterns
         for folder in sorted(Path("results", round_).glob(pattern))
     ]
@@ -99,19 +81,20 @@ def plan(recipe: Recipe, keep: Mapping[str, str], round_: str) -> list[Removal]:
 def remove(removal: Removal) -> None:
     """Note what goes, then let it go. If interrupted, the next `plan` has the rest."""
     note, noted = removal.folder / NOTE, _noted(removal.folder)
-    known = noted.get(removal.kind, {"files": 0, "bytes": 0, "done": True})
+    key = removal.kind.key
+    known = noted.get(key, {"files": 0, "bytes": 0, "done": True})
     if known["done"]:  # else this is the rest of what was noted before
         known = {"files": known["files"] + len(removal.files), "bytes": known["bytes"] + removal.bytes}
-    write_json(note, noted | {removal.kind: known | {"done": False}})
+    write_json(note, noted | {key: known | {"done": False}})
     try:
         for path in removal.files:
             path.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
-            f"{error.filename}: cannot be removed ({error.strerror}), as the config's keep.{removal.kind} asks; "
+            f"{error.filename}: cannot be removed ({error.strerror}), as the config's cleanup.{key} asks; "
             "see whose it is, or set that to all."
         ) from None
-    write_json(note, noted | {removal.kind: known | {"done": True}})
+    write_json(note, noted | {key: known | {"done": True}})
 
 
 def removed(round_: str) -> dict[str, dict[str, int]]:
@@ -128,37 +111,36 @@ def removed(round_: str) -> dict[str, dict[str, int]]:
 def explain_missing(path: str | Path) -> str:
     """Why a file of results/ is not there and how it is made again, in a sentence; "" if it was not removed here."""
     path = Path(path)
-    kind = next((kind for kind, name in _NAMES.items() if re.fullmatch(name, path.name)), "")
-    folder = next((one for one in path.parents if kind in _noted(one)), None)
-    if path.exists() or folder is None:
+    kind = next((kind for kind in REMOVABLE.values() if re.fullmatch(kind.names, path.name)), None)
+    folder = next((one for one in path.parents if kind and kind.key in _noted(one)), None)
+    if path.exists() or not (kind and folder):
         return ""
     again, instead = _made_by(folder, kind), ""
-    if kind == "iterations" and again.name != "run_data.star":
+    if kind is ITERATIONS and again.name != "run_data.star":
         left = sorted({int(one.name[6:9]) for one in _there(folder, kind)})
         instead = f", or choose an iteration whose maps are there ({', '.join(map(str, left))})"
     return (
-        f"{path} was removed when its round was finished, as the config's keep.{kind} asks; to have it again: "
+        f"{path} was removed when its round was finished, as the config's cleanup.{kind.key} asks; to have it again: "
         f"stacycle redo {again}{instead}."
     )
 
 
-def _removal(recipe: Recipe, round_: str, folder: Path, kind: str) -> Removal:
+def _removal(recipe: Recipe, round_: str, folder: Path, kind: Removable) -> Removal:
     aside = history.is_aside(folder)
     files = _there(folder, kind)
-    if kind == "stacks" and not aside and round_ == list(recipe.rounds)[-1]:
+    if kind is STACKS and not aside and round_ == list(recipe.rounds)[-1]:
         files = []
-    if kind == "iterations" and files:
+    if kind is ITERATIONS and files:
         going = _superseded(recipe, round_, folder, aside)
         files = [path for path in files if int(path.name[6:9]) in going]
     sizes = {path: status for path in files if (status := path.lstat()).st_nlink == 1}
     return Removal(folder, kind, tuple(sizes), sum(status.st_blocks * 512 for status in sizes.values()))
 
 
-def _there(folder: Path, kind: str) -> list[Path]:
+def _there(folder: Path, kind: Removable) -> list[Path]:
     """The files of a kind in a folder, but for symbolic links."""
-    pattern = "Subtomograms/*/*" if kind == "stacks" else "*"
-    name = re.compile(_NAMES[kind])
-    found = (path for path in folder.glob(pattern) if name.fullmatch(path.name))
+    name = re.compile(kind.names)
+    found = (path for path in folder.glob(kind.within) if name.fullmatch(path.name))
     return sorted(path for path in found if not path.is_symlink())
 
 
@@ -168,7 +150,7 @@ def _superseded(recipe: Recipe, round_: str, folder: Path, aside: bool) -> set[i
 
     complete = relion_output.iterations(folder)
     earlier = set(range(complete[-1].number)) if complete else set()
-    if aside or folder.name == "refine3d":
+    if aside or folder.parent == Path("results", round_):  # the step's only run, which no decision reads
         return earlier
     step = folder.parent.name
     settings = recipe.settings(round_, step) if recipe.has(round_, step) else {"T": []}
@@ -198,9 +180,9 @@ def _noted(folder: Path) -> dict[str, dict]:
     return json.loads(note.read_text()) if note.exists() else {}
 
 
-def _made_by(folder: Path, kind: str) -> Path:
+def _made_by(folder: Path, kind: Removable) -> Path:
     """The output by which Snakemake knows the job of a folder."""
-    if kind != "iterations":
-        return folder / {"stacks": "particles.star", "parts": "merged.mrc"}[kind]
-    final = folder / "run_data.star"
-    return final if final.exists() else max(folder.glob("run_it*_data.star"), default=final)
+    final = folder / kind.made_with
+    if kind is not ITERATIONS or final.exists():
+        return final
+    return max(folder.glob("run_it*_data.star"), default=final)

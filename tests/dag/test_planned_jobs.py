@@ -12,7 +12,7 @@ from conftest import ROOT, TINY, Project, overlay
 
 TUTORIAL = {"inputs": TINY["inputs"], "particle": {"diameter": 350}}
 SWEPT = {
-    "keep": {"iterations": "needed"},
+    "cleanup": {"iterations": "needed"},
     "rounds": {
         "bin4": {
             "align": {"T": [0.5, 1, 2, 4]},
@@ -23,7 +23,15 @@ SWEPT = {
     },
 }
 # No line of a table is about one of these: they are made in seconds on the machine that Snakemake runs on.
-SHORT = {"align_decision", "class3d_decision", "cycle_decision", "class_montage", "select", "tidy", "report"}
+SHORT = {
+    "align_decision",
+    "class3d_decision",
+    "cycle_decision",
+    "class_montage",
+    "select",
+    "cleanup",
+    "report",
+}
 SUM_OF_SHORT = "decisions, report"
 LINE = re.compile(rf"(\S*) +({SUM_OF_SHORT}|\S+) +(\d+) +(\d+)  (.*)")
 DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text())
@@ -74,7 +82,7 @@ def in_dry_run(project: Project, change: dict | None = None) -> Counter[str]:
         pytest.param({}, id="the tutorial"),
         pytest.param(yaml.safe_load((ROOT / "config/demo.yaml").read_text()), id="the demo"),
         pytest.param(TINY, id="a round of two steps, another left out"),
-        pytest.param(SWEPT, id="sweeps of four, two cycles, a round left out, tidied"),
+        pytest.param(SWEPT, id="sweeps of four, two cycles, a round left out, cleaned up"),
     ],
 )
 def test_as_many_jobs_of_each_rule_are_planned_as_a_dry_run_tells(project: Project, change: dict) -> None:

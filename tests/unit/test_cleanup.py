@@ -1,4 +1,4 @@
-"""What a finished round no longer needs goes, if `keep` says so; and nothing else goes, ever."""
+"""What a finished round no longer needs goes, if `cleanup` says so; and nothing else goes, ever."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from stacycle.jobs import history, resume
 from stacycle.preflight import disk
 from stacycle.recipe import config
 from stacycle.recipe.rounds import Recipe
+from stacycle.steps.sizes import REMOVABLE
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests/golden/data"
@@ -109,11 +110,11 @@ def there() -> set[str]:
     return {path for path in found if not path.endswith(cleanup.NOTE)}
 
 
-def tidied(recipe: Recipe, keep: dict = disk.LEAST) -> set[str]:
+def cleaned_up(recipe: Recipe, settings: dict = disk.LEAST) -> set[str]:
     """What goes from the project."""
     before = there()
     for round_ in recipe.rounds:
-        for removal in cleanup.plan(recipe, keep, round_):
+        for removal in cleanup.plan(recipe, settings, round_):
             cleanup.remove(removal)
     return before - there()
 
@@ -148,25 +149,25 @@ def iterations() -> set[str]:
     return ALIGN | REFINED | class_maps(*({*range(10)} - {8, by_rule()}))
 
 
-def test_exactly_what_keep_allows_goes(recipe: Recipe) -> None:
+def test_exactly_what_cleanup_asks_for_goes(recipe: Recipe) -> None:
     assert by_rule() not in (0, 8, 10)  # so that three are kept
     expected = iterations() | STACKS | PARTS
-    assert tidied(recipe) == expected
+    assert cleaned_up(recipe) == expected
 
 
 @pytest.mark.parametrize("kind", ["iterations", "stacks", "parts"])
-def test_each_key_of_keep_is_for_itself(recipe: Recipe, kind: str) -> None:
+def test_each_key_of_cleanup_is_for_itself(recipe: Recipe, kind: str) -> None:
     expected = {"iterations": iterations(), "stacks": STACKS, "parts": PARTS}[kind]
-    assert tidied(recipe, {kind: disk.LEAST[kind]}) == expected
+    assert cleaned_up(recipe, {kind: disk.LEAST[kind]}) == expected
 
 
 def test_by_default_everything_is_kept(recipe: Recipe) -> None:
-    default = yaml.safe_load(config.DEFAULT.read_text())["keep"]
+    default = yaml.safe_load(config.DEFAULT.read_text())["cleanup"]
     assert set(default) == set(disk.LEAST)
-    assert not tidied(recipe, default)
+    assert not cleaned_up(recipe, default)
     assert not cleanup.targets(recipe, default)
     assert cleanup.targets(recipe, default | {"stacks": "current"}) == [
-        f"results/{name}/tidy.json" for name in ("bin4", "bin2")
+        f"results/{name}/cleanup.json" for name in ("bin4", "bin2")
     ]
 
 
@@ -177,15 +178,15 @@ def test_nothing_that_a_rule_makes_can_be_taken_for_what_may_go() -> None:
     }
     assert {"005/align/005/run_it005_data.star", "005/005/reference/merged.mrc"} <= declared
     names = [Path(name).name for name in declared]
-    assert not [name for name in names for kind in cleanup._NAMES.values() if re.fullmatch(kind, name)]
+    assert not [name for name in names for kind in REMOVABLE.values() if re.fullmatch(kind.names, name)]
 
 
 def test_a_second_time_nothing_goes_and_what_went_is_still_told(recipe: Recipe) -> None:
-    tidied(recipe)
+    cleaned_up(recipe)
     told = cleanup.removed("bin4")
     assert told["stacks"]["files"] == 2
     assert told["iterations"]["files"] == len(iterations())
-    assert not tidied(recipe)
+    assert not cleaned_up(recipe)
     assert cleanup.removed("bin4") == told
 
 
@@ -193,7 +194,7 @@ def test_the_plan_tells_how_much_it_will_free(recipe: Recipe) -> None:
     before, _ = disk.used("results/bin4")
     foretold = sum(removal.bytes for removal in cleanup.plan(recipe, disk.LEAST, "bin4"))
     assert disk.used("results/bin4")[0] == before  # only planned
-    tidied(recipe)
+    cleaned_up(recipe)
     notes = len(list(Path("results/bin4").rglob(cleanup.NOTE))) * 4096
     assert before - disk.used("results/bin4")[0] == foretold - notes > 0
     assert foretold == sum(gone["bytes"] for gone in cleanup.removed("bin4").values())
@@ -205,8 +206,8 @@ def test_what_was_interrupted_is_completed_and_told_as_if_it_had_not_been(
 ) -> None:
     expected = {kind: {"files": 0, "bytes": 0} for kind in disk.LEAST}
     for removal in cleanup.plan(recipe, disk.LEAST, "bin4"):
-        expected[removal.kind]["files"] += len(removal.files)
-        expected[removal.kind]["bytes"] += removal.bytes
+        expected[removal.kind.key]["files"] += len(removal.files)
+        expected[removal.kind.key]["bytes"] += removal.bytes
     everything, unlink, left = iterations() | STACKS | PARTS, Path.unlink, iter(range(survivors))
 
     def killed(path: Path, missing_ok: bool = False) -> None:
@@ -218,16 +219,16 @@ def test_what_was_interrupted_is_completed_and_told_as_if_it_had_not_been(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", killed)
         with pytest.raises(KeyboardInterrupt):
-            tidied(recipe)
+            cleaned_up(recipe)
     assert len(before - there()) == survivors
     assert all(cleanup.explain_missing(path) for path in before - there())
-    tidied(recipe)
+    cleaned_up(recipe)
     assert before - there() == everything
     assert cleanup.removed("bin4") == expected
 
 
 def test_each_run_can_still_be_continued(recipe: Recipe) -> None:
-    tidied(recipe)
+    cleaned_up(recipe)
     for folder, golden, last in ((T1, "align", 5), (T05, "classify", 10), (REFINE, "refine", 5)):
         shutil.copytree(folder, golden)  # where RELION's tables say that their maps are
         particles = len(relion_output.assignments(golden, last))
@@ -237,7 +238,7 @@ def test_each_run_can_still_be_continued(recipe: Recipe) -> None:
 
 def test_every_iteration_can_still_be_judged(recipe: Recipe) -> None:
     before = [relion_output.iterations(folder, maps=False) for folder in (T1, T05, REFINE)]
-    tidied(recipe)
+    cleaned_up(recipe)
     assert repr([relion_output.iterations(folder, maps=False) for folder in (T1, T05, REFINE)]) == repr(
         before
     )
@@ -258,7 +259,7 @@ def test_a_file_that_lives_on_elsewhere_stays(recipe: Recipe) -> None:
     os.link(hard, "kept.mrc")
     soft.unlink()
     soft.symlink_to(Path("kept.mrc").resolve())
-    gone = tidied(recipe)
+    gone = cleaned_up(recipe)
     assert not {str(hard), str(soft)} & gone
     assert f"{T1}/run_it000_class001.mrc" in gone
 
@@ -266,47 +267,47 @@ def test_a_file_that_lives_on_elsewhere_stays(recipe: Recipe) -> None:
 def test_of_a_run_that_was_moved_aside_the_last_complete_iteration_stays(recipe: Recipe) -> None:
     shutil.copytree(T1, f"{T1}.failed")
     Path(f"{T1}.failed/run_it005_class001.mrc").unlink()  # it was cut off
-    gone = {path for path in tidied(recipe) if ".failed" in path and path.endswith(".mrc")}
+    gone = {path for path in cleaned_up(recipe) if ".failed" in path and path.endswith(".mrc")}
     assert gone == {f"{T1}.failed/run_it{n:03d}_class001.mrc" for n in range(4)}
 
 
 def test_the_last_rounds_stacks_stay_but_not_those_of_an_extraction_moved_aside(recipe: Recipe) -> None:
     shutil.copytree("results/bin2/extract", "results/bin2/extract.previous2")
-    gone = {path for path in tidied(recipe) if "bin2/extract" in path}
+    gone = {path for path in cleaned_up(recipe) if "bin2/extract" in path}
     assert gone == {f"results/bin2/extract.previous2/Subtomograms/TS_01/{n}_stack2d.mrcs" for n in (1, 2)}
 
 
 def test_a_run_that_the_config_no_longer_names_is_left_alone(recipe: Recipe) -> None:
     shutil.copytree(T1, "results/bin4/align/T4")
-    assert not {path for path in tidied(recipe) if "T4" in path}
+    assert not {path for path in cleaned_up(recipe) if "T4" in path}
 
 
 def test_the_runs_of_a_step_that_the_config_no_longer_has_are_left_alone(recipe: Recipe) -> None:
     recipe.rounds["bin4"]["steps"].remove("align")
     del recipe.rounds["bin4"]["align"]
-    assert not {path for path in tidied(recipe) if "align" in path}
+    assert not {path for path in cleaned_up(recipe) if "align" in path}
 
 
 def test_an_iteration_that_the_config_asks_for_keeps_its_maps(recipe: Recipe) -> None:
     recipe.rounds["bin4"]["align"]["iteration"] = 2
-    assert f"{T1}/run_it002_class001.mrc" not in tidied(recipe)
+    assert f"{T1}/run_it002_class001.mrc" not in cleaned_up(recipe)
 
 
 def test_a_removed_stack_is_explained_with_the_command_that_makes_it_again(recipe: Recipe) -> None:
     path = min(STACKS)
     assert cleanup.explain_missing(path) == ""
-    tidied(recipe)
+    cleaned_up(recipe)
     said = cleanup.explain_missing(path)
     assert said.startswith(
-        f"{path} was removed when its round was finished, as the config's keep.stacks asks; "
+        f"{path} was removed when its round was finished, as the config's cleanup.stacks asks; "
     )
     assert said.endswith("to have it again: stacycle redo results/bin4/extract/particles.star.")
 
 
 def test_a_removed_map_is_explained_with_the_iterations_that_still_have_theirs(recipe: Recipe) -> None:
-    tidied(recipe)
+    cleaned_up(recipe)
     said = cleanup.explain_missing(f"{T1}/run_it002_class001.mrc")
-    assert "keep.iterations" in said
+    assert "cleanup.iterations" in said
     assert f"stacycle redo {T1}/run_it005_data.star" in said
     assert "choose an iteration whose maps are there (1, 4, 5)" in said
     assert cleanup.explain_missing(min(REFINED)).endswith(f"stacycle redo {REFINE}/run_data.star.")
@@ -320,13 +321,13 @@ def test_a_file_that_cannot_be_removed_is_told_in_a_sentence(
 
     monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(
-        UserError, match=r"class001.mrc: cannot be removed \(Permission denied\), as .* keep.iterat"
+        UserError, match=r"class001.mrc: cannot be removed \(Permission denied\), as .* cleanup.iterat"
     ):
-        tidied(recipe)
+        cleaned_up(recipe)
 
 
 def test_only_what_was_removed_here_is_explained(recipe: Recipe) -> None:
-    tidied(recipe, {"iterations": "needed"})
+    cleaned_up(recipe, {"iterations": "needed"})
     stack = Path(min(STACKS))
     stack.unlink()  # by someone else
     assert cleanup.explain_missing(stack) == ""
@@ -335,6 +336,6 @@ def test_only_what_was_removed_here_is_explained(recipe: Recipe) -> None:
 
 
 def test_a_folder_that_was_made_again_has_nothing_to_explain(recipe: Recipe) -> None:
-    tidied(recipe)
+    cleaned_up(recipe)
     history.move_aside(Path(T1), "previous")
     assert cleanup.explain_missing(f"{T1}/run_it002_class001.mrc") == ""

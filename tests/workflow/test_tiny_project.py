@@ -12,7 +12,7 @@ import pytest
 from conftest import TINY, Project
 
 import kills
-from stacycle.preflight import disk, preflight
+from stacycle.preflight import against_data, disk
 from stacycle.provenance import lineage
 from stacycle.recipe import config
 from stacycle.recipe.rounds import Recipe
@@ -118,7 +118,7 @@ def test_a_variant_that_was_killed_is_run_again_and_not_taken_for_a_failed_one(
 def test_what_the_results_take_on_disk_was_foretold(finished: Project, record_property) -> None:
     loaded = config.load(config.DEFAULT, finished.folder / "config.yaml")
     facts = json.loads((finished.folder / "results/inputs/preflight.json").read_text())
-    needs = disk.needed(Recipe.from_config(loaded), loaded, preflight.numbers_of(facts))
+    needs = disk.needed(Recipe.from_config(loaded), loaded, against_data.numbers_of(facts))
     ratio = sum(need.bytes for need in needs) / disk.used(finished.folder / "results")[0]
     record_property("disk: foretold, of what the small project takes", f"{ratio:.2f}")
     assert 1 <= ratio < 1.3
@@ -143,7 +143,7 @@ def test_a_finished_project_has_nothing_to_do(finished: Project) -> None:
         (bin4(cycle={"polish": {"no_motion": {"max_error": 4}}}), polish("no_motion") | AFTER_POLISH),
         (bin4(cycle={"polish": {"stiff": {"sigma_velocity": 0.1}}}), polish("stiff") | AFTER_POLISH),
         (bin4(cycle={"polish": {"no_motion": None}}), AFTER_POLISH),
-        (bin4(cycle={"keep": {"ctfrefine": "before"}}), AFTER_CTFREFINE),
+        (bin4(cycle={"choose": {"ctfrefine": "before"}}), AFTER_CTFREFINE),
         ({"rounds": {"bin2": {"box": 44}}}, BIN2),
         ({"rounds": {"bin2": None}}, REPORT),
         (bin4(class3d={"lowpass": 45}), CLASS3D | AFTER_CLASS3D),

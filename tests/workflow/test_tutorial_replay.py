@@ -27,7 +27,8 @@ from stacycle.preflight import environment
 from stacycle.programs.command import Command
 from stacycle.recipe.config import DEFAULT, validate
 from stacycle.recipe.rounds import Recipe
-from stacycle.steps import command_lines
+from stacycle.resources.site import CPU
+from stacycle.steps import registry
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("replay")]
 
@@ -279,8 +280,9 @@ def test_preflight_looks_up_the_programs_and_flags_that_run_and_no_others(replay
     """All of a whole run: of each sweep's variants, of trajectories that only later rounds have, and of MPI builds."""
     shown = yaml.safe_load((replay.folder / "config.yaml").read_text())
     config = validate(overlay(yaml.safe_load(DEFAULT.read_text()), shown))
-    rules = {rule for rule, _ in command_lines.of_recipe(Recipe.from_config(config), config, {})}
-    asked = {rule: {"gpu": int(rule in environment.ON_GPUS)} for rule in rules}
+    rules = {rule for rule, _ in registry.command_lines(Recipe.from_config(config), config, {})}
+    on_gpus = {name for name, step in registry.all_steps().items() if step.device != CPU}
+    asked = {rule: {"gpu": int(rule in on_gpus)} for rule in rules}
     looked_up = environment.commands(Recipe.from_config(config), config, asked)
     expected = {(command.program, frozenset(command.flags)) for _, command in looked_up}
     ran = [Command.of(line) for line in replay.commands]

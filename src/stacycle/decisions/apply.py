@@ -115,7 +115,7 @@ def classification(
 
 
 def _with_maps(classes: pd.DataFrame) -> pd.DataFrame:
-    """The classes, whose maps are there. UserError if they were tidied away."""
+    """The classes, whose maps are there. UserError if cleanup removed them."""
     if gone := next(filter(None, map(cleanup.explain_missing, classes["map"])), ""):
         raise UserError(gone)
     return classes

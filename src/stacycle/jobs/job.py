@@ -149,7 +149,7 @@ class _Job:
             plan = self._keep(plan, digests, version)
         if plan.action == "keep":
             return
-        verify.before(self.command)  # not of what is kept: its input may have been tidied away since
+        verify.before(self.command)  # not of what is kept: its input may have been cleaned up since
         if plan.aside:
             self._move_aside(plan)
         elif plan.why:

@@ -25,7 +25,7 @@ NAMED = (
     *(f"rlnTomo{kind}File" for kind in ("Particles", "Tomograms", "Trajectories")),
 )
 # The iterations that a decision may choose from. Those of an auto-refinement nothing reads: they are large, too.
-# Their tables are linked, as Snakemake deletes those of the last iteration that is asked for now. Maps may be tidied.
+# Their tables are linked, as Snakemake deletes those of the last iteration that is asked for now. Maps may be removed.
 TABLES = re.compile(r"run_it\d{3,}_\w+\.star")
 MAPS = re.compile(r"run_it\d{3,}_class\d{3}\.mrc")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,12 +18,20 @@ from stacycle.programs import relion, software
 from stacycle.programs.command import Command
 from stacycle.recipe.rounds import Recipe
 from stacycle.resources import gpus
-from stacycle.resources.site import CPU, KINDS, TWO_HALVES, Layout
-from stacycle.steps import command_lines
+from stacycle.resources.site import CPU
+from stacycle.steps import registry
+from stacycle.steps.sizes import Need
 
 PROBLEM, WARNING, FINE = "problem", "warning", "fine"
 GPU_BUILDS = ("CUDA", "HIP", "SYCL")
-ON_GPUS = tuple(step for step, kind in KINDS.items() if kind != CPU)
+# Programs that go on where they were cut off; the flag is in no --help of some of them.
+RESUMED = (
+    "relion_tomo_subtomo",
+    "relion_tomo_reconstruct_particle",
+    "relion_tomo_refine_ctf",
+    "relion_tomo_align",
+)
+RESUMING = "--only_do_unfinished"
 ON_CPUS = "set gpus_per_job: 0 in the profile (default-resources) to compute on CPUs"
 KEEP_FREE = 10e9  # bytes of the scratch disk that RELION leaves free
 Asked = Mapping[str, Mapping[str, Any]]  # what each rule that will run asks for: gpu, ranks, launcher
@@ -47,37 +55,23 @@ def told(sentence: str, checked: str, level: str = PROBLEM) -> Row:
 
 def programs(recipe: Recipe, config: Mapping[str, Any], asked: Asked | None = None) -> list[str]:
     """The programs that a whole recipe runs, if its rules ask for what `asked` says."""
-    lines = command_lines.of_recipe(recipe, config, _layouts(asked or {}))
+    lines = registry.command_lines(recipe, config, asked or {})
     return sorted({Command.of(argv).program for _, argv in lines})
 
 
-def commands(recipe: Recipe, config: Mapping[str, Any], asked: Asked) -> Iterator[tuple[str, Command]]:
+def commands(recipe: Recipe, config: Mapping[str, Any], asked: Asked) -> list[tuple[str, Command]]:
     """(rule, command line) of all that the rules of `asked` can run, by names of files that are not there."""
-    for rule, argv in command_lines.of_recipe(recipe, config, _layouts(asked)):
-        if rule in asked:
-            yield rule, Command.of(argv)
+    lines = registry.command_lines(recipe, config, asked)
+    return [(rule, Command.of(argv)) for rule, argv in lines if rule in asked]
 
 
-def flags(recipe: Recipe, config: Mapping[str, Any], asked: Asked) -> dict[str, set[str]]:
-    """The flags of each program that the rules of `asked` can run, also of one that goes on where it was cut off."""
+def flags(commands: Iterable[tuple[str, Command]]) -> dict[str, set[str]]:
+    """The flags of each program of `commands` (rule, command line), also of one that goes on where it was cut off."""
     used: dict[str, set[str]] = {}
-    for _, command in commands(recipe, config, asked):
-        resumed = {command_lines.RESUMING} if command.program in command_lines.RESUMED else set()
+    for _, command in commands:
+        resumed = {RESUMING} if command.program in RESUMED else set()
         used.setdefault(command.program, set()).update(command.flags, resumed)
     return used
-
-
-def _layouts(asked: Asked) -> dict[str, Layout]:
-    """How the jobs of each rule divide what they are given, as far as command lines tell.
-
-    Too few ranks for two half sets are `check_mpi`'s affair.
-    """
-    found = {}
-    for rule, ask in asked.items():
-        fewest = relion.FEWEST_WITH_HALVES if rule == TWO_HALVES else 1
-        ranks = max(fewest, ask.get("ranks", 1))
-        found[rule] = Layout(ask.get("gpu", 0), ranks, 1, ask.get("launcher", "mpirun"))
-    return found
 
 
 def check_software(
@@ -119,7 +113,7 @@ def check_gpu(
     `limit` is the profile's, of a run on this machine. That it has GPUs which were not found, as only NVIDIA's are
     looked for, is worth a warning.
     """
-    possible = [rule for rule in ON_GPUS if rule in asked]
+    possible = [name for name, step in registry.all_steps().items() if step.device != CPU and name in asked]
     rules = [rule for rule in possible if asked[rule].get("gpu")]
     names = " and ".join(rules or possible)
     found = gpus.found() if local else []
@@ -148,19 +142,23 @@ def check_gpu(
         yield Row(FINE, "GPU", f"{build} build{seen}")
 
 
-def check_mpi(engine: Mapping[str, Any], asked: Asked, local: bool) -> Iterator[Row]:
-    """Ranks for two half sets, and a launcher that is of the MPI that RELION was built with (seen by running it)."""
-    rule = next((rule for rule in ("refine3d", "align") if rule in asked), "")
-    ask = asked.get(rule, {})
-    ranks, halves = ask.get("ranks", 1), ["--split_random_halves"] if rule == "refine3d" else []
+def check_mpi(
+    engine: Mapping[str, Any], commands: Sequence[tuple[str, Command]], asked: Asked, local: bool
+) -> Iterator[Row]:
+    """Ranks for two half sets, and a launcher that is of the MPI that RELION was built with (seen by running it).
+
+    Of `commands` (rule, command line) that with the most ranks is tried.
+    """
+    on_ranks = [(rule, command) for rule, command in commands if command.launcher]
     try:
-        argv = relion.with_mpi(["relion_refine", *halves], ranks, ask.get("launcher", "mpirun"))
+        for rule, command in on_ranks:
+            relion.with_mpi(command.argv[len(command.launcher) :], asked[rule].get("ranks", 1))
     except UserError as error:
         yield told(str(error), "MPI")
         return
-    command = Command.of(argv)
-    if not command.launcher or engine["kind"] == "embedded":
+    if not on_ranks or engine["kind"] == "embedded":
         return
+    command = max((command for _, command in on_ranks), key=lambda command: command.ranks)
     launcher, cure = command.launcher[0], "load the MPI that RELION was built with"
     try:
         resolved = software.resolve(engine, [*command.launcher, command.program, "--version"])
@@ -176,10 +174,12 @@ def check_mpi(engine: Mapping[str, Any], asked: Asked, local: bool) -> Iterator[
         yield Row(PROBLEM, "MPI", str(error), cure)
         return
     if leaders > 1:
-        said = f"{launcher} starts {ranks} processes that do not find each other: it is of another MPI"
+        said = (
+            f"{launcher} starts {command.ranks} processes that do not find each other: it is of another MPI"
+        )
         yield Row(PROBLEM, "MPI", said, cure)
     else:
-        yield Row(FINE, "MPI", f"{shutil.which(launcher)} starts {command.program} on {ranks} ranks")
+        yield Row(FINE, "MPI", f"{shutil.which(launcher)} starts {command.program} on {command.ranks} ranks")
 
 
 @contextmanager
@@ -220,12 +220,12 @@ def check_scratch(setting: str | None, local: bool, stacks: int) -> Iterator[Row
             yield Row(FINE, "scratch", f"{folder}: {size(free)} free for particles of {size(stacks)}")
 
 
-def check_disk(needs: Sequence[disk.Need], keep: Mapping[str, str] | None, results: str) -> Iterator[Row]:
+def check_disk(needs: Sequence[Need], settings: Mapping[str, str] | None, results: str) -> Iterator[Row]:
     """Bytes and files that the run will need under `results`, less what is there, against what is free.
 
     The need is worked out on the safe side, so that only half of it missing is a problem.
     """
-    needed, files = disk.peak(needs, keep), sum(need.files for need in needs)
+    needed, files = disk.peak(needs, settings), sum(need.files for need in needs)
     bytes_free, files_free = disk.free(results)
     if bytes_free < needed or files_free < files:  # only then, for it takes time
         there, files_there = disk.used(results)
@@ -235,11 +235,11 @@ def check_disk(needs: Sequence[disk.Need], keep: Mapping[str, str] | None, resul
     if bytes_free >= needed and files_free >= files:
         yield Row(FINE, "disk", found)
         return
-    of_key = {need.freed_by: 0 for need in needs if need.freed_by and not disk.frees(keep, need.freed_by)}
+    of_key = {need.freed_by: 0 for need in needs if need.freed_by and not disk.frees(settings, need.freed_by)}
     for need in needs:
         if need.freed_by in of_key:
             of_key[need.freed_by] += need.bytes
-    could = " or ".join(f"{key} ({disk.size(count)})" for key, count in of_key.items())
+    could = " or ".join(f"cleanup.{key} ({disk.size(count)})" for key, count in of_key.items())
     cure = f"free some space, {f'set {could} to remove what is done with, ' if could else ''}"
     short = bytes_free < needed / 2 or files_free < files / 2
     yield Row(PROBLEM if short else WARNING, "disk", found, f"{cure}or run fewer rounds")

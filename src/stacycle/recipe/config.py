@@ -18,6 +18,7 @@ from stacycle.recipe.config_text import Places, hint, misread, numbered, read
 from stacycle.recipe.rounds import SWEEPS, variants
 
 CONFIG = Path(__file__).parents[3] / "config"
+RENAMED = {"keep": {"cleanup", "choose"}}  # what a key of an earlier version is called now
 SCHEMA, DEFAULT = CONFIG / "config.schema.yaml", CONFIG / "config.yaml"
 
 
@@ -41,7 +42,7 @@ def validate(config: dict[str, Any], configfiles: Sequence[str | Path] = ()) -> 
     _refuse(_schema_problems(config, schema, places))
     _refuse(list(numbered(config, places)))
     _refuse(list(_wrong_engine(config["engine"])))
-    config["keep"] = _filled(config.get("keep"), schema["properties"]["keep"])
+    config["cleanup"] = _filled(config.get("cleanup"), schema["properties"]["cleanup"])
     order = [*read(DEFAULT)["rounds"], *config["rounds"]]
     given = {name: settings for name, settings in config["rounds"].items() if settings is not None}
     rounds = config["rounds"] = {name: given[name] for name in dict.fromkeys(order) if name in given}
@@ -229,7 +230,7 @@ def _effect(sweep: str, chosen: dict[str, Any]) -> list[str]:
 
 
 def _wrong_cycle(where: str, settings: dict[str, Any]) -> Iterator[str]:
-    """What cannot work in a cycle: variants that do nothing or the same as another, boxes, the choice to keep."""
+    """What cannot work in a cycle: variants that do nothing or the same as another, boxes, the choice."""
     for sweep in SWEEPS:
         seen: dict[str, str] = {}
         for variant, chosen in (settings[sweep] or {}).items():
@@ -244,10 +245,10 @@ def _wrong_cycle(where: str, settings: dict[str, Any]) -> Iterator[str]:
             if sweep == "ctfrefine" and not chosen["defocus"] and not chosen["scale"]:
                 yield f"{where}.{sweep}.{variant}: refines neither defocus nor scale; turn one on, or leave it out."
             seen.setdefault(what, variant)
-        keep = settings["keep"][sweep]
-        if keep not in ("auto", "before", *seen.values()):
+        chosen = settings["choose"][sweep]
+        if chosen not in ("auto", "before", *seen.values()):
             choices = ", ".join(["auto", "before", *seen.values()])
-            yield f"{where}.keep.{sweep}: there is no variant {keep}; choose one of {choices}."
+            yield f"{where}.choose.{sweep}: there is no variant {chosen}; choose one of {choices}."
     box, estimation_box = settings["box"], settings["estimation_box"]
     if "auto" not in (box, estimation_box) and estimation_box < box:
         yield f"{where}.estimation_box: {estimation_box} px is smaller than the box of {box}; give at least that."
@@ -285,9 +286,9 @@ def _sentences(error: jsonschema.ValidationError, places: Places) -> Iterator[st
     if error.validator == "additionalProperties":
         known = schema.get("properties", {})
         for key in sorted(_unknown(instance, schema)):
-            close = difflib.get_close_matches(key, known, n=1)
+            close = RENAMED.get(key, set()) & set(known) or difflib.get_close_matches(key, known, n=1)
             advice = _split_key(key, instance[key], known) or (
-                f"did you mean {close[0]}?"
+                f"did you mean {next(iter(close))}?"
                 if close
                 else f"known here: {', '.join(known) or 'names in letters'}."
             )

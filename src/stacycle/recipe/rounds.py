@@ -8,8 +8,8 @@ names are worked out here, nothing is read: the DAG is static.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -19,30 +19,48 @@ INPUTS = "results/inputs"
 SWEEPS = ("ctfrefine", "polish")  # of a cycle, in their order
 STATE_FILE = "state.json"  # a decision's: what its state is made of, by content
 
-# What each step leaves for the ones that follow, by file name in the step's folder.
-STATE = {
-    "extract": ("optimisation_set.star", "particles.star"),
-    "align": ("optimisation_set.star", "particles.star", STATE_FILE),
-    "select": ("optimisation_set.star", "particles.star", STATE_FILE),
-    "refine3d": ("run_optimisation_set.star", "run_data.star"),
-    "cycle": ("optimisation_set.star", STATE_FILE),
+
+@dataclass(frozen=True)
+class Flow:
+    """What a step needs from those before it, and what it leaves for those after it, by file name in its folder.
+
+    `state` begins with the optimisation set; the other files tell whether it is still the same. What follows a step
+    that `decides` depends on what its state holds. `needs` are fields of this class.
+    """
+
+    state: tuple[str, ...] = ()
+    reference: tuple[str, ...] = ()
+    mask: tuple[str, ...] = ()
+    half_maps: tuple[str, ...] = ()
+    resolution: tuple[str, ...] = ()
+    decides: bool = False
+    needs: tuple[str, ...] = ()
+
+
+_TABLES = ("optimisation_set.star", "particles.star")
+_HALF_MAPS = ("run_half1_class001_unfil.mrc", "run_half2_class001_unfil.mrc")
+_CHOICE = Flow((*_TABLES, STATE_FILE), reference=("reference.mrc",), resolution=(STATE_FILE,), decides=True)
+# A line for each step of a round.
+FLOW = {
+    "extract": Flow(_TABLES),
+    "reconstruct": Flow(reference=("merged.mrc",)),
+    "align": replace(_CHOICE, needs=("reference",)),
+    "class3d": Flow(decides=True, needs=("reference",)),
+    "select": _CHOICE,
+    "mask": Flow(mask=("mask.mrc",), needs=("reference",)),
+    "refine3d": Flow(
+        ("run_optimisation_set.star", "run_data.star"),
+        reference=("run_class001.mrc",),
+        half_maps=_HALF_MAPS,
+        needs=("reference",),
+    ),
+    "postprocess": Flow(resolution=("postprocess.star",), needs=("half_maps",)),
+    "cycle": Flow(("optimisation_set.star", STATE_FILE), resolution=(STATE_FILE,)),
 }
-REFERENCE = {
-    "reconstruct": "merged.mrc",
-    "align": "reference.mrc",
-    "select": "reference.mrc",
-    "refine3d": "run_class001.mrc",
-}
-MASK = {"mask": "mask.mrc"}
-HALF_MAPS = {"refine3d": ("run_half1_class001_unfil.mrc", "run_half2_class001_unfil.mrc")}
-RESOLUTION = {
-    "align": STATE_FILE,
-    "select": STATE_FILE,
-    "postprocess": "postprocess.star",
-    "cycle": STATE_FILE,
-}
-# Steps that decide: what follows hangs on the content of their state.
-DECISIONS = ("align", "class3d", "select")
+# What a step may need: in words, and the step that makes it.
+_MAKER = {"reference": ("a reference map", "reconstruct"), "half_maps": ("half maps", "refine3d")}
+# Steps that decide: what follows depends on the content of their state.
+DECISIONS = tuple(step for step, flow in FLOW.items() if flow.decides)
 # Settings of a sweep over T and K: one run per value, named in its folder; and those that the decision alone uses.
 SWEPT = ("T", "classes")
 DECIDED = ("iteration", "variant")
@@ -114,29 +132,27 @@ class Recipe:
 
     def state(self, round_: str, step: str) -> list[str]:
         """The optimisation set that the step starts from, and the files that tell whether it is still the same."""
-        return self._newest(STATE, round_, step) or [
+        return self._newest("state", round_, step) or [
             f"{INPUTS}/optimisation_set.star",
             f"{INPUTS}/particles.star",
         ]
 
     def reference(self, round_: str, step: str) -> str:
         """The newest reference map before the step."""
-        return self._need(REFERENCE, round_, step, "a reference map", "reconstruct")[0]
+        return self._needed("reference", round_, step)[0]
 
     def mask(self, round_: str, step: str) -> list[str]:
         """The newest mask of this round before the step; an empty list if there is none."""
-        return self._newest(MASK, round_, step, within_round=True)
+        return self._newest("mask", round_, step, within_round=True)
 
     def half_maps(self, round_: str, step: str) -> list[str]:
         """The newest pair of half maps before the step."""
-        return self._need(HALF_MAPS, round_, step, "half maps", "refine3d")
+        return self._needed("half_maps", round_, step)
 
     def resolution(self, round_: str, step: str) -> list[str]:
         """All files before the step that tell a resolution, newest first: the newest may tell none (`inf`)."""
         return [
-            f"{self._folder(earlier_round, earlier)}/{RESOLUTION[earlier]}"
-            for earlier_round, earlier in self._before(round_, step)
-            if earlier in RESOLUTION
+            file for before in self._before(round_, step) for file in self._offered("resolution", *before)
         ]
 
     def decided(self, round_: str, step: str, cycle: str = "", sweep: str = "") -> list[str]:
@@ -166,7 +182,7 @@ class Recipe:
         earlier = self._sweeps_before(round_, cycle)
         if not earlier:
             return self.state(round_, "cycle")
-        return [f"{self._sweep_folder(round_, *earlier[-1])}/{name}" for name in STATE["cycle"]]
+        return [f"{self._sweep_folder(round_, *earlier[-1])}/{name}" for name in FLOW["cycle"].state]
 
     def cycle_resolution(self, round_: str, cycle: str) -> list[str]:
         """The files before a cycle that tell a resolution, as `resolution`."""
@@ -181,7 +197,7 @@ class Recipe:
         earlier = [one for one in self._sweeps_before(round_, cycle, sweep) if one[0] == cycle]
         if earlier:
             folder = self._sweep_folder(round_, *earlier[-1])
-            state = [f"{folder}/{name}" for name in STATE["cycle"]]
+            state = [f"{folder}/{name}" for name in FLOW["cycle"].state]
             maps, postprocess = folder, f"{folder}/postprocess.star"
         else:
             state, folder = self.cycle_state(round_, cycle), f"results/{round_}/{cycle}"
@@ -205,14 +221,10 @@ class Recipe:
 
     def _rungs(self, round_: str, step: str) -> Iterator[dict[str, Any]]:
         if step == "postprocess":
-            binning, refined = (
-                self.rounds[round_]["binning"],
-                self._newest({"refine3d": STATE["refine3d"]}, round_, step),
-            )
-            folder = self._folder(round_, step)
-            yield _rung(
-                round_, binning, "Refine3D, post-processed", 0, f"{folder}/postprocess.star", refined[0]
-            )
+            binning, star = self.rounds[round_]["binning"], f"{self._folder(round_, step)}/postprocess.star"
+            refined = next(one for one in self._before(round_, step) if self._offered("half_maps", *one))
+            state = self._offered("state", *refined)[0]
+            yield _rung(round_, binning, "Refine3D, post-processed", 0, star, state)
         if step != "cycle":
             return
         for number, cycle in enumerate(self.cycles(round_), 1):
@@ -237,27 +249,28 @@ class Recipe:
     def _decision_folders(self, round_: str, step: str) -> list[str]:
         if step == "cycle":
             return [self._sweep_folder(round_, *one) for one in self.sweeps(round_)]
-        return [self._folder(round_, step)] if step in DECISIONS else []
+        return [self._folder(round_, step)] if FLOW[step].decides else []
 
     def _before(self, round_: str, step: str) -> Iterator[tuple[str, str]]:
         """The steps before this one, newest first."""
         steps = list(self)
         return reversed(steps[: steps.index((round_, step))])
 
-    def _newest(self, offers: dict, round_: str, step: str, within_round: bool = False) -> list[str]:
-        for earlier_round, earlier in self._before(round_, step):
-            if earlier in offers and (earlier_round == round_ or not within_round):
-                names = offers[earlier]
-                names = [names] if isinstance(names, str) else names
-                return [f"{self._folder(earlier_round, earlier)}/{name}" for name in names]
-        return []
+    def _offered(self, kind: str, round_: str, step: str) -> list[str]:
+        """The files of a kind (a field of Flow) that a step leaves."""
+        return [f"{self._folder(round_, step)}/{name}" for name in getattr(FLOW[step], kind)]
 
-    def _need(self, offers: dict, round_: str, step: str, what: str, cure: str) -> list[str]:
-        found = self._newest(offers, round_, step)
+    def _newest(self, kind: str, round_: str, step: str, within_round: bool = False) -> list[str]:
+        before = (one for one in self._before(round_, step) if one[0] == round_ or not within_round)
+        return next((files for one in before if (files := self._offered(kind, *one))), [])
+
+    def _needed(self, kind: str, round_: str, step: str, what: str = "") -> list[str]:
+        found = self._newest(kind, round_, step)
         if not found:
+            words, maker = _MAKER[kind]
             raise UserError(
-                f"rounds.{round_}.steps: {step} needs {what}, but no step before it makes one; "
-                f"put {cure} before {step}"
+                f"rounds.{round_}.steps: {step} needs {what or words}, but no step before it makes one; "
+                f"put {maker} before {step}"
             )
         return found
 
@@ -273,10 +286,8 @@ class Recipe:
             raise UserError(
                 f"rounds.{round_}.steps: {step} comes before extract; a round begins with extract"
             )
-        if step in ("align", "class3d", "refine3d", "mask"):
-            self.reference(round_, step)
-        if step == "postprocess":
-            self.half_maps(round_, step)
+        for kind in FLOW[step].needs:
+            self._needed(kind, round_, step)
         if step == "select" and "class3d" not in steps[: steps.index(step)]:
             raise UserError(
                 f"rounds.{round_}.steps: select needs class3d before it, whose classes it chooses from"
@@ -289,7 +300,7 @@ class Recipe:
             self._check_cycle(round_)
 
     def _check_cycle(self, round_: str) -> None:
-        self._need(HALF_MAPS, round_, "cycle", "half sets", "refine3d")
+        self._needed("half_maps", round_, "cycle", "half sets")
         if self.rounds[round_]["steps"][-1] != "cycle":
             raise UserError(f"rounds.{round_}.steps: cycle makes bin1 maps, so it comes last in a round")
         if not self.sweeps(round_):
@@ -324,7 +335,7 @@ def variant(tau: float, classes: int | None = None) -> str:
     return f"T{tau:g}" + (f"_K{classes}" if classes is not None else "")
 
 
-def variants(settings: dict[str, Any]) -> dict[str, list[float]]:
+def variants(settings: Mapping[str, Any]) -> dict[str, list[float]]:
     """Folder name -> [T, number of classes] of a class3d or align sweep, in the order of the config.
 
     `T` and `classes` are each one number or a list; without `classes` the sweep is an alignment, K = 1.

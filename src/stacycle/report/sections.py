@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ from stacycle.report import pictures, tables
 from stacycle.report.pictures import Picture
 from stacycle.report.project import Project, decision_file
 from stacycle.report.tables import Table
+from stacycle.steps.registry import all_steps
+from stacycle.steps.step import Step
 
 _LONG = 12  # rows: a longer table of candidates is closed at first
 
@@ -65,26 +66,6 @@ class Round:
     sections: list[Section]
 
 
-@dataclass(frozen=True)
-class StepInReport:
-    """What the report shows of a step: its title, as the tutorial's heading has it, and its pictures."""
-
-    title: str
-    pictures: tuple[Callable[[Project, str], Picture | None], ...]
-    longest: int = _LONG  # candidates that are shown at first
-
-
-# The steps of a round in the order of work; a step that is not named here shows nothing.
-STEPS = {
-    "align": StepInReport("Alignment", (pictures.sweep_by_iteration,)),
-    "class3d": StepInReport("3D classification", (pictures.sweep_by_iteration,)),
-    "select": StepInReport("Subset selection", (pictures.class_montage, pictures.class_sizes)),
-    "mask": StepInReport("Mask", (pictures.mask,), longest=0),
-    "refine3d": StepInReport("3D auto-refine", (pictures.refinement_by_iteration,)),
-    "postprocess": StepInReport("Post-processing", (pictures.fsc, pictures.postprocessed_map)),
-}
-
-
 def rounds(project: Project) -> list[Round]:
     """The rounds that have something to show."""
     found = [Round(one["name"], one["binning"], _sections(project, one)) for one in project.rounds]
@@ -96,9 +77,11 @@ def _sections(project: Project, round_: dict[str, Any]) -> list[Section]:
     name = round_["name"]
     of_round = [step for step in project.steps_with_resolution if step["round"] == name]
     sections = [
-        Section(f"{name}-{step}", STEPS[step].title, _step(project, f"{name}/{step}", STEPS[step]))
+        Section(
+            f"{name}-{step}", all_steps()[step].title, _step(project, f"{name}/{step}", all_steps()[step])
+        )
         for step in round_["steps"]
-        if step in STEPS
+        if step != "cycle"
     ]
     for number in sorted({step["cycle"] for step in of_round} - {0}):
         steps = [step for step in of_round if step["cycle"] == number]
@@ -106,11 +89,11 @@ def _sections(project: Project, round_: dict[str, Any]) -> list[Section]:
     return [section for section in sections if section.blocks]
 
 
-def _step(project: Project, folder: str, step: StepInReport) -> list[Block]:
+def _step(project: Project, folder: str, step: Step) -> list[Block]:
     """The pictures of a step, then its decision."""
-    shown = [picture for draw in step.pictures if (picture := draw(project, folder))]
+    shown = [picture for name in step.pictures if (picture := getattr(pictures, name)(project, folder))]
     decision = project.decision_of(folder)
-    verdict = _verdict(decision, longest=step.longest) if decision else None
+    verdict = _verdict(decision, longest=step.candidates_shown) if decision else None
     return [Block(shown, verdict)] if shown or verdict else []
 
 

@@ -1,4 +1,4 @@
-"""Compute: what each step computes on, written once; what a profile makes of it; how a job divides what it was given.
+"""Compute: what a profile makes of what a step computes on; how a job divides what it was given.
 
 A profile says what its site has in Snakemake's `default-resources`, which reach the compute nodes too: the numbers of
 `NUMBERS`, and, for any resource X of the executor, `gpu_job_X`, which the steps on GPUs take instead of X. What each
@@ -16,28 +16,12 @@ from stacycle.errors import UserError
 from stacycle.programs.relion import FEWEST_WITH_HALVES
 from stacycle.resources.gpus import POOL, per_rank, pool
 
-CPU, ONE_GPU, GPU = "CPU", "one GPU", "GPU"
-# The tutorial's list ("CPU and GPU jobs"). Steps of a round and of its cycle are of one kind.
-KINDS = {
-    "inputs": CPU,
-    "extract": CPU,
-    "reconstruct": CPU,
-    "initial_model": ONE_GPU,  # not yet a step of any recipe
-    "align": GPU,  # classification with alignment
-    "class3d": CPU,  # without alignment, for which RELION takes no GPU
-    "mask": CPU,
-    "refine3d": GPU,
-    "postprocess": CPU,
-    "local_resolution": CPU,  # not yet a step of any recipe
-    "ctfrefine": CPU,
-    "polish": CPU,
-}
+CPU, ONE_GPU, GPU = "CPU", "one GPU", "GPU"  # what a step computes on: steps say which
 OF_GPU_JOBS = "gpu_job_"
 # Of a profile, with the least that each may be.
 NUMBERS = {"gpus_per_job": 0, "cores_per_gpu": 1, "cores_per_job": 1, "max_runtime": 1, "max_mem_mb": 1}
 CORES_PER_GPU = 8
 MOST_CORES = 32  # of a job that may have all: the memory of RELION's tomo programs grows with their threads
-TWO_HALVES = "refine3d"  # the rule whose ranks share two half sets
 
 
 @dataclass(frozen=True)
@@ -60,12 +44,12 @@ class Site:
                     f"default-resources: {name} in the profile is {value!r}; it must be a whole number from {least} on."
                 )
 
-    def gpus(self, step: str, side_by_side: int = 1) -> int:
-        """The GPUs that a job of a step asks for, if `side_by_side` such jobs will be ready at once.
+    def gpus(self, device: str, side_by_side: int = 1) -> int:
+        """The GPUs that a job of a step on this device asks for, if `side_by_side` such jobs will be ready at once.
 
-        0 for a step that computes on CPUs, and at a site that has no GPUs.
+        0 on CPUs, and at a site that has no GPUs.
         """
-        if KINDS[step] == CPU:
+        if device == CPU:
             return 0
         given, of_gres = self._number("gpus_per_job", None), gpus({"gres": self.defaults.get("gpu_job_gres")})
         if of_gres and given != 0:
@@ -78,11 +62,11 @@ class Site:
             wanted = max(1, len(self.pool) // side_by_side)
         if self.pool is not None:
             wanted = min(wanted, len(self.pool))
-        return min(wanted, 1) if KINDS[step] == ONE_GPU else wanted
+        return min(wanted, 1) if device == ONE_GPU else wanted
 
-    def resources(self, step: str) -> dict[str, Any]:
-        """What the jobs of a step ask for besides GPUs, cores, memory and time: the profile's `gpu_job_X`, as X."""
-        if not self.gpus(step):
+    def resources(self, device: str) -> dict[str, Any]:
+        """What jobs on this device ask for besides GPUs, cores, memory and time: the profile's `gpu_job_X`, as X."""
+        if not self.gpus(device):
             return {}
         return {
             name.removeprefix(OF_GPU_JOBS): value

@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from stacycle.preflight import disk
-from stacycle.preflight.disk import Need, Numbers
 from stacycle.recipe import config
 from stacycle.recipe.rounds import Recipe
+from stacycle.steps import refine3d
+from stacycle.steps.sizes import Need, Numbers
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "data"
 INPUTS = {"inputs": [{"tomograms": "t.star", "particles": "p.star"}]}
@@ -66,11 +67,11 @@ def test_what_relion_wrote_in_an_alignment_was_foretold(tmp_path: Path) -> None:
 def test_what_relion_wrote_in_a_refinement_was_foretold(tmp_path: Path) -> None:
     rounds = {"bin4": {"box": 24}, "bin2": None, "bin1": None}
     foretold = [x for x in needs(tmp_path, RELIONS, rounds) if x.step == "bin4/refine3d"]
-    assert sum(x.files for x in foretold if x.freed_by) == 4 * (disk.REFINE_ITERATIONS - 1)
+    assert sum(x.files for x in foretold if x.freed_by) == 4 * (refine3d.MOST_ITERATIONS - 1)
     map_on_disk = 57344  # 24 px
-    tables = total(foretold) - (4 * disk.REFINE_ITERATIONS + 3) * map_on_disk
+    tables = total(foretold) - (4 * refine3d.MOST_ITERATIONS + 3) * map_on_disk
     really = sum(path.stat().st_size for path in (GOLDEN / "refine").glob("run_it*.star"))
-    assert 1 < (tables / disk.REFINE_ITERATIONS) / (really / 6) < 3  # its angles get finer as it goes
+    assert 1 < (tables / refine3d.MOST_ITERATIONS) / (really / 6) < 3  # its angles get finer as it goes
 
 
 def test_every_class_of_every_run_of_a_sweep_is_written_in_every_iteration(tmp_path: Path) -> None:
@@ -78,9 +79,9 @@ def test_every_class_of_every_run_of_a_sweep_is_written_in_every_iteration(tmp_p
     sweep = needs(
         tmp_path, TUTORIAL, {"bin4": {"class3d": {"T": [1, 2], "classes": [3, 6], "iterations": 10}}}
     )
-    maps = total(one, "bin4/class3d", freed_by="keep.iterations")
+    maps = total(one, "bin4/class3d", freed_by="iterations")
     assert maps == pytest.approx(9 * 3 * 4 * 84**3, rel=0.01)
-    assert total(sweep, "bin4/class3d", freed_by="keep.iterations") == 6 * maps
+    assert total(sweep, "bin4/class3d", freed_by="iterations") == 6 * maps
 
 
 def test_half_maps_are_reconstructed_once_there_are_half_sets(tmp_path: Path) -> None:
@@ -104,14 +105,14 @@ def test_the_tutorial_takes_hundreds_of_gigabytes_and_most_of_it_is_bin1_images(
 
 
 def test_the_stacks_of_the_last_round_are_never_freed(tmp_path: Path) -> None:
-    freed = {x.step for x in needs(tmp_path, TUTORIAL) if x.freed_by == "keep.stacks"}
+    freed = {x.step for x in needs(tmp_path, TUTORIAL) if x.freed_by == "stacks"}
     assert freed == {"bin4/extract", "bin2/extract"}
 
 
 NEEDS = [
     Need("inputs", "tables", 1, 1),
-    Need("bin4/extract", "2D stacks", 100, 10, "keep.stacks"),
-    Need("bin4/refine3d", "maps of iterations", 50, 5, "keep.iterations"),
+    Need("bin4/extract", "2D stacks", 100, 10, "stacks"),
+    Need("bin4/refine3d", "maps of iterations", 50, 5, "iterations"),
     Need("bin4/refine3d", "maps", 10, 1),
     Need("bin2/extract", "2D stacks", 300, 10),
     Need("bin2/refine3d", "maps", 20, 1),
@@ -119,7 +120,7 @@ NEEDS = [
 
 
 @pytest.mark.parametrize(
-    ("keep", "peak"),
+    ("settings", "peak"),
     [
         (None, 481),
         ({"iterations": "all", "stacks": "all", "parts": "all"}, 481),
@@ -127,8 +128,8 @@ NEEDS = [
         ({"iterations": "needed", "stacks": "current", "parts": "all"}, 461),
     ],
 )
-def test_a_round_is_freed_when_the_next_has_extracted_its_images(keep: dict | None, peak: int) -> None:
-    assert disk.peak(NEEDS, keep) == peak
+def test_a_round_is_freed_when_the_next_has_extracted_its_images(settings: dict | None, peak: int) -> None:
+    assert disk.peak(NEEDS, settings) == peak
 
 
 def test_a_later_round_can_be_the_one_that_takes_most() -> None:
@@ -136,13 +137,13 @@ def test_a_later_round_can_be_the_one_that_takes_most() -> None:
     assert disk.peak(later, disk.LEAST) == 1 + 10 + 300 + 500
 
 
-def test_the_table_tells_each_round_the_total_and_what_keep_would_do() -> None:
+def test_the_table_tells_each_round_the_total_and_what_cleanup_would_do() -> None:
     table = disk.table(NEEDS)
     rows = {line.split()[0]: line.split()[1:] for line in table.splitlines()}
     assert rows["bin4"] == ["16", "160", "bytes", "50", "bytes", "100", "bytes", "0", "bytes"]
     assert rows["together"][:3] == ["28", "481", "bytes"]
     assert table.endswith(
-        "At most 481 bytes at a time; 461 bytes with keep: {iterations: needed, stacks: current, parts: needed}."
+        "At most 481 bytes at a time; 461 bytes with cleanup: {iterations: needed, stacks: current, parts: needed}."
     )
     assert disk.table(NEEDS, disk.LEAST).endswith("At most 461 bytes at a time.")
 

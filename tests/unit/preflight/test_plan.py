@@ -15,25 +15,27 @@ from conftest import Project
 from input_sets import write_set
 
 from stacycle.files.cache import Remembered
-from stacycle.preflight import plan, preflight
-from stacycle.preflight.plan import Job, Limits
+from stacycle.preflight import plan, plan_table, preflight
+from stacycle.preflight.plan_table import Limits, PlannedJob
 from stacycle.recipe import config
 from stacycle.recipe.rounds import Recipe
 
 SLURM = Limits("slurm", jobs=20)
-EXTRACT = Job("extract", "bin4", "cpu", threads=8, cores=8, memory=16000, minutes=480)
-ALIGN = Job("align", "bin4", "gpu", gpus=1, threads=8, cores=8, memory=32000, minutes=720)
-REFINE = Job("refine3d", "bin4", "gpu", gpus=2, ranks=3, threads=8, cores=16, memory=64000, minutes=1440)
-CHOICE = Job("align_decision", "bin4", short=True)
+EXTRACT = PlannedJob("extract", "bin4", "cpu", threads=8, cores=8, memory=16000, minutes=480)
+ALIGN = PlannedJob("align", "bin4", "gpu", gpus=1, threads=8, cores=8, memory=32000, minutes=720)
+REFINE = PlannedJob(
+    "refine3d", "bin4", "gpu", gpus=2, ranks=3, threads=8, cores=16, memory=64000, minutes=1440
+)
+CHOICE = PlannedJob("align_decision", "bin4", short=True)
 SMALL = [
-    Job("inputs", where="cpu", memory=4000, minutes=30, done=True),
+    PlannedJob("inputs", where="cpu", memory=4000, minutes=30, done=True),
     EXTRACT,
     ALIGN,
     ALIGN,
     CHOICE,
     REFINE,
     replace(EXTRACT, round="bin2"),
-    Job("report", short=True),
+    PlannedJob("report", short=True),
 ]
 AS_TOLD = """\
 Plan: 8 jobs in 2 rounds, 1 done; nothing is run now.
@@ -62,11 +64,11 @@ To change where steps go, in the profile (profiles/README.md has all keys):
 Done: it would not run again. Why a job would: snakemake -n."""
 
 
-def told(jobs: list[Job], limits: Limits = SLURM, width: int = 80) -> str:
-    return plan.text(jobs, limits, "Disk: not looked at.", width)
+def told(jobs: list[PlannedJob], limits: Limits = SLURM, width: int = 80) -> str:
+    return plan_table.text(jobs, limits, "Disk: not looked at.", width)
 
 
-def cells(jobs: list[Job]) -> list[list[str]]:
+def cells(jobs: list[PlannedJob]) -> list[list[str]]:
     """The words of the table's lines, less the rounds."""
     return [line[6:].split() for line in told(jobs).split("\n\n")[1].splitlines()[2:]]
 
@@ -76,10 +78,10 @@ def test_a_small_plan_reads_like_this() -> None:
 
 
 def test_no_line_is_wider_than_the_terminal() -> None:
-    widest = [Job("variant_reconstruct", "bin4", "gpu-a100", 8, 9, 16, 128, 256000, 2880, done=True)]
+    widest = [PlannedJob("variant_reconstruct", "bin4", "gpu-a100", 8, 9, 16, 128, 256000, 2880, done=True)]
     sentence = "Disk: not known, as the inputs have a problem: " + "a long word " * 30
     for limits in (SLURM, Limits(cores=128, gpus=8)):
-        text = plan.text(SMALL + widest, limits, sentence, 80)
+        text = plan_table.text(SMALL + widest, limits, sentence, 80)
         assert max(map(len, text.splitlines())) <= 80
 
 
@@ -139,7 +141,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def space(config: Mapping[str, Any]) -> str:
-    return plan.space(config, Recipe.from_config(dict(config)))
+    return plan_table.space(config, Recipe.from_config(dict(config)))
 
 
 def test_the_disk_that_the_inputs_tell_is_a_table_of_the_rounds(project: dict) -> None:

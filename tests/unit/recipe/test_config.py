@@ -45,7 +45,7 @@ def test_the_default_round_says_every_key_with_the_schemas_default():
     assert cycle["ctfrefine"]["regularised"] == written["bin4"]["cycle"]["ctfrefine"]["regularised"]
     assert cycle["polish"]["motion"] == written["bin4"]["cycle"]["polish"]["motion"]
     properties = yaml.safe_load(config.SCHEMA.read_text())["properties"]
-    for section in ("particle", "engine", "keep"):
+    for section in ("particle", "engine", "cleanup"):
         assert default[section] == {k: v["default"] for k, v in properties[section]["properties"].items()}
 
 
@@ -162,6 +162,8 @@ def test_a_key_that_stands_twice_is_refused_where_yaml_would_take_the_last(tmp_p
     ("overlay", "sentence"),
     [
         (bin4(align={"iteratons": 3}), "rounds.bin4.align.iteratons: unknown key; did you mean iterations?"),
+        ({"keep": {"stacks": "current"}}, "keep: unknown key; did you mean cleanup?"),
+        (cycle(keep={"polish": "before"}), "rounds.bin4.cycle.keep: unknown key; did you mean choose?"),
         ({"partcle": {}}, "partcle: unknown key; did you mean particle?"),
         (bin4(threads=4), "rounds.bin4.threads: unknown key; known here: binning, steps, "),
         ({"rounds": {4: {"binning": 4}}}, "rounds.4: unknown key; known here: names in letters."),
@@ -226,8 +228,8 @@ def test_a_key_that_stands_twice_is_refused_where_yaml_would_take_the_last(tmp_p
         ),
         (cycle(polish={"motion": {"sigma_velocty": 1}}), "did you mean sigma_velocity?"),
         (
-            cycle(keep={"polish": "best"}),
-            "keep.polish: there is no variant best; choose one of auto, before, mo",
+            cycle(choose={"polish": "best"}),
+            "choose.polish: there is no variant best; choose one of auto, before, mo",
         ),
         (cycle(box=128, estimation_box=96), "estimation_box: 96 px is smaller than the box of 128"),
         (cycle(repeat=0), "cycle.repeat: 0 is not a whole number of at least 1"),

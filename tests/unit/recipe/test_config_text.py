@@ -117,7 +117,7 @@ def test_a_name_that_is_none_to_yaml_is_to_be_put_in_quotes(tmp_path: Path, name
         ("engine: {kind: Relion}", "relion"),
         ("engine: {kind: embeded}", "embedded"),
         ("engine: {modules: 5.0}", '"5.0"'),
-        ("keep: {stacks: Current}", "current"),
+        ("cleanup: {stacks: Current}", "current"),
         ("rounds: {bin4: {mask: {threshold: Auto}}}", "auto"),
         ("rounds: {bin4: {select: {classes: 2}}}", "[2]"),
         ("rounds:\n bin4:\n  select:\n   classes: 2, 3", "[2, 3]"),

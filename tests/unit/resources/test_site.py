@@ -14,7 +14,8 @@ from snakemake.resources import Resources
 from stacycle.errors import UserError
 from stacycle.resources import site as resources_site
 from stacycle.resources.gpus import POOL
-from stacycle.resources.site import CPU, GPU, KINDS, ONE_GPU, Layout, Site, layout
+from stacycle.resources.site import CPU, GPU, ONE_GPU, Layout, Site, layout
+from stacycle.steps.registry import all_steps
 
 ROOT = Path(__file__).parents[3]
 CLUSTER = {
@@ -28,10 +29,11 @@ CLUSTER = {
 
 
 def test_steps_are_routed_as_the_tutorial_lists_them() -> None:
-    for step in ("extract", "reconstruct", "ctfrefine", "polish", "local_resolution", "mask", "class3d"):
-        assert KINDS[step] == CPU
-    assert {step for step, kind in KINDS.items() if kind == GPU} == {"align", "refine3d"}
-    assert {step for step, kind in KINDS.items() if kind == ONE_GPU} == {"initial_model"}
+    devices = {name: step.device for name, step in all_steps().items()}
+    for step in ("extract", "reconstruct", "ctfrefine", "polish", "mask", "class3d"):
+        assert devices[step] == CPU
+    assert {step for step, device in devices.items() if device != CPU} == {"align", "refine3d"}
+    assert devices["align"] == devices["refine3d"] == GPU
 
 
 def test_every_rule_that_may_be_queued_is_routed_and_none_routes_by_itself() -> None:
@@ -40,26 +42,26 @@ def test_every_rule_that_may_be_queued_is_routed_and_none_routes_by_itself() -> 
     for name, body in zip(blocks[::2], blocks[1::2], strict=True):
         assert ("localrule: True" in body) != ("**queue(" in body), name
     assert not re.search(r"\bgpu=|partition=", rules)
-    assert set(re.findall(r'\*\*queue\("(\w+)"\)', rules)) <= set(KINDS)
+    assert set(re.findall(r'\*\*queue\("(\w+)"\)', rules)) <= set(all_steps())
 
 
 def test_gpu_steps_take_what_the_profile_says_of_gpu_jobs() -> None:
     site = Site(CLUSTER)
-    assert site.gpus("refine3d") == 2
-    assert site.resources("refine3d") == {"slurm_partition": "gpu", "constraint": "a100"}
-    assert site.gpus("polish") == 0
-    assert site.resources("polish") == {}
+    assert site.gpus(GPU) == 2
+    assert site.resources(GPU) == {"slurm_partition": "gpu", "constraint": "a100"}
+    assert site.gpus(CPU) == 0
+    assert site.resources(CPU) == {}
 
 
 def test_an_initial_model_takes_one_gpu_at_most() -> None:
-    assert Site(CLUSTER).gpus("initial_model") == 1
-    assert Site({"gpus_per_job": 0}).gpus("initial_model") == 0
+    assert Site(CLUSTER).gpus(ONE_GPU) == 1
+    assert Site({"gpus_per_job": 0}).gpus(ONE_GPU) == 0
 
 
 def test_one_key_sends_everything_to_the_cpus() -> None:
     site = Site(CLUSTER | {"gpus_per_job": 0})
-    assert [site.gpus(step) for step in KINDS] == [0] * len(KINDS)
-    assert all(site.resources(step) == {} for step in KINDS)
+    assert [site.gpus(device) for device in (CPU, ONE_GPU, GPU)] == [0, 0, 0]
+    assert all(site.resources(device) == {} for device in (CPU, ONE_GPU, GPU))
 
 
 @pytest.mark.parametrize(
@@ -67,16 +69,16 @@ def test_one_key_sends_everything_to_the_cpus() -> None:
 )
 def test_the_runs_of_a_sweep_share_the_gpus_of_a_workstation(cards: int, variants: int, each: int) -> None:
     site = Site({}, pool=[str(number) for number in range(cards)])
-    assert site.gpus("align", variants) == each
-    assert site.gpus("refine3d") == cards
+    assert site.gpus(GPU, variants) == each
+    assert site.gpus(GPU) == cards
 
 
 def test_a_workstation_gives_a_job_no_more_gpus_than_it_has() -> None:
-    assert Site({"gpus_per_job": 8}, pool=["0", "1"]).gpus("refine3d") == 2
+    assert Site({"gpus_per_job": 8}, pool=["0", "1"]).gpus(GPU) == 2
 
 
 def test_a_cluster_that_says_nothing_gives_a_job_one_gpu() -> None:
-    assert Site({}).gpus("refine3d") == 1
+    assert Site({}).gpus(GPU) == 1
 
 
 def workflow_of(limits: dict, defaults: dict, jobs: int | None = None) -> Any:
@@ -100,20 +102,20 @@ def two_cards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_gpus_of_a_workstation_are_found_and_scheduler_and_jobs_told(two_cards: None) -> None:
     workflow = workflow_of({}, {})
-    assert resources_site.site_of(workflow).gpus("refine3d") == 2
+    assert resources_site.site_of(workflow).gpus(GPU) == 2
     assert (workflow.global_resources["gpu"].value, os.environ[POOL]) == (2, "2,5")
 
 
 @pytest.mark.parametrize("limit", [0, 1])
 def test_a_profile_can_have_fewer_of_them_used_at_a_time(two_cards: None, limit: int) -> None:
     workflow = workflow_of({"gpu": limit}, {})
-    assert resources_site.site_of(workflow).gpus("refine3d") == limit
+    assert resources_site.site_of(workflow).gpus(GPU) == limit
     assert (workflow.global_resources["gpu"].value, os.environ[POOL]) == (limit, "2,5")
 
 
 def test_the_gpus_of_a_login_node_are_not_the_clusters(two_cards: None) -> None:
     workflow = workflow_of({}, {"gpus_per_job": 4}, jobs=50)
-    assert resources_site.site_of(workflow).gpus("refine3d") == 4
+    assert resources_site.site_of(workflow).gpus(GPU) == 4
     assert POOL not in os.environ
     assert workflow.global_resources.get("gpu").value is None
 
@@ -172,9 +174,9 @@ def test_gpus_are_counted_whichever_way_they_are_asked_for(resources: dict, coun
 
 def test_a_gres_string_says_how_many_gpus_a_job_has() -> None:
     site = Site(CLUSTER | {"gpu_job_gres": "gpu:a100:4"})
-    assert (site.gpus("refine3d"), site.resources("refine3d")["gres"]) == (4, "gpu:a100:4")
-    assert Site({"gpu_job_gres": "gpu:4"}).gpus("refine3d") == 4
-    assert Site(CLUSTER | {"gpu_job_gres": "gpu:4", "gpus_per_job": 0}).gpus("refine3d") == 0
+    assert (site.gpus(GPU), site.resources(GPU)["gres"]) == (4, "gpu:a100:4")
+    assert Site({"gpu_job_gres": "gpu:4"}).gpus(GPU) == 4
+    assert Site(CLUSTER | {"gpu_job_gres": "gpu:4", "gpus_per_job": 0}).gpus(GPU) == 0
 
 
 @pytest.mark.parametrize(

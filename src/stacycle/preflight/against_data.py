@@ -1,0 +1,138 @@
+"""What the config asks of the data: whether their tilts, particles, pixel and box sizes can give it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from statistics import median
+from typing import Any
+
+from stacycle.errors import UserError
+from stacycle.inputs.findings import DUPLICATES
+from stacycle.preflight.environment import FINE, PROBLEM, WARNING, Row
+from stacycle.provenance import lineage
+from stacycle.recipe import geometry
+from stacycle.recipe.limits import FEWEST_PER_CLASS
+from stacycle.recipe.rounds import Recipe, variants
+from stacycle.steps.sizes import Numbers
+
+FEWEST_TILTS = 10  # a tilt series with fewer was hardly meant
+FEWEST_PER_HALF = 25  # particles; fewer make no FSC that means anything
+FINER = 0.9  # x Nyquist: less is no rounding
+
+
+def check(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str, Any]) -> Iterator[Row]:
+    """Whether there are enough tilts and particles, and whether the particle and the settings fit them.
+
+    `facts` are those of the inputs (`merge.read`).
+    """
+    tomograms, count = facts["tomograms"], facts["particles"]
+    fewest = max(FEWEST_TILTS, median(one["tilts"] for one in tomograms) / 2)
+    yield from _check_sizes(config, recipe, facts)
+    if few := [one for one in tomograms if one["tilts"] < fewest]:
+        listed = ", ".join(f"{one['name']} ({one['tilts']})" for one in few[:4])
+        more = f" and {len(few) - 4} more" if len(few) > 4 else ""
+        found = f"few tilts in {len(few)} of {len(tomograms)} tilt series: {listed}{more}"
+        yield Row(WARNING, "tilt series", found, "see whether they are whole, or leave them out")
+    diameter = config["particle"]["diameter"]
+    thin = min(tomograms, key=lambda one: min(one["size"]) * one["pixel_size"])
+    if diameter > (extent := min(thin["size"]) * thin["pixel_size"]):
+        found = f"particle.diameter, {diameter:g} Å, is more than {thin['name']} measures, {extent:.0f} Å"
+        yield Row(WARNING, "diameter", found, "check the diameter and rlnTomoSizeX/Y/Z")
+    classes = [
+        int(K)
+        for name, step in recipe
+        if step == "class3d"
+        for _, K in variants(recipe.settings(name, step)).values()
+    ]
+    if classes:
+        yield _row_of_counts(count, max(classes), "class", FEWEST_PER_CLASS)
+    steps = [step for _, step in recipe]
+    if "refine3d" in steps:
+        yield _row_of_counts(count, 2, "half set", FEWEST_PER_HALF)
+        if "select" not in steps[: steps.index("refine3d")] and lineage.too_many(facts["near_pairs"], count):
+            found = (
+                f"{facts['near_pairs']} pairs of {count} particles lie within {lineage.NEAR:g} unbinned pixels, all in "
+                f"{DUPLICATES}: the same particle, picked twice, which refine3d refuses"
+            )
+            yield Row(
+                PROBLEM, "particles", found, "set particle.duplicates: keep_one, or remove one of each pair"
+            )
+
+
+def _check_sizes(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str, Any]) -> Iterator[Row]:
+    """What a round is asked for that images of its pixel size and box cannot give."""
+    series_pixel, diameter = facts["pixel_size"], config["particle"]["diameter"]
+    tilts = max(one["tilts"] for one in facts["tomograms"])
+    for name, round_ in recipe.rounds.items():
+        pixel = series_pixel * round_["binning"]
+        try:
+            box = geometry.box(diameter, pixel) if round_["box"] == "auto" else int(round_["box"])
+        except UserError:  # which is told elsewhere
+            continue
+        yield from _check_box(f"rounds.{name}.box", box, pixel, diameter)
+        for step in round_["steps"]:
+            given, where = recipe.settings(name, step), f"rounds.{name}.{step}"
+            yield from _check_filters(where, given, pixel)
+            mask = given.get("mask_diameter", "auto")
+            if mask != "auto" and mask > box * pixel:
+                found = f"{where}.mask_diameter, {mask:g} Å, is more than the box of {box} px, {box * pixel:.0f} Å"
+                yield Row(WARNING, "config", found, "give less, a larger box, or auto")
+            if given.get("min_frames", 0) > tilts:
+                found = f"{where}.min_frames, {given['min_frames']}, is more than the {tilts} tilts that there are"
+                yield Row(PROBLEM, "config", found, "no particle would be left: lower it")
+            if (given.get("crop") or 0) > box:
+                found = f"{where}.crop, {given['crop']} px, is more than the box of {box} px"
+                yield Row(PROBLEM, "config", found, "give less, or null")
+            if step == "cycle":
+                for part in ("mask", "postprocess"):
+                    yield from _check_filters(f"{where}.{part}", given[part], series_pixel)
+                if given["box"] != "auto":
+                    yield from _check_box(f"{where}.box", given["box"], series_pixel, diameter)
+
+
+def _check_box(where: str, box: int, pixel: float, diameter: float) -> Iterator[Row]:
+    if box * pixel < diameter:
+        found = f"{where}, {box} px of {pixel:g} Å, is smaller than the particle (particle.diameter, {diameter:g} Å)"
+        yield Row(WARNING, "box", found, "give a box of 1.5 to 2 diameters, or auto")
+
+
+def _check_filters(where: str, given: Mapping[str, Any], pixel: float) -> Iterator[Row]:
+    """Low-pass filters and limits that are finer than any detail of the images; RELION's GUI rounds them a little."""
+    finest = geometry.nyquist(pixel)
+    keys = [("lowpass", PROBLEM), ("highres_limit", WARNING)]
+    if given.get("bfactor") == "auto":
+        keys.append(("autob_lowres", PROBLEM))
+    for key, level in keys:
+        value = given.get(key)
+        if isinstance(value, int | float) and value < FINER * finest:
+            found = (
+                f"{where}.{key}, {value:g} Å, is finer than images of {pixel:g} Å/px can show, {finest:.4g} Å"
+            )
+            yield Row(level, "config", found, "give a coarser one" + ", or auto" * (key != "autob_lowres"))
+
+
+def numbers_of(facts: Mapping[str, Any]) -> Numbers:
+    """What the sizes of results follow from."""
+    seen = [
+        one["visible_tilts"]
+        for one in facts["tomograms"]
+        for _ in range(one["particles"])
+        if one["particles"]
+    ]
+    return Numbers(
+        particles=facts["particles"],
+        visible_tilts=median(seen),
+        series_pixel=facts["pixel_size"],
+        tomograms=len(facts["tomograms"]),
+        tilts=sum(one["tilts"] for one in facts["tomograms"]),
+    )
+
+
+def _row_of_counts(count: int, parts: int, kind: str, fewest: int) -> Row:
+    found = f"{count / parts:.0f} of {count} for each {kind}, if shared out evenly among {parts}"
+    if count >= fewest * parts:
+        return Row(FINE, "particles", found)
+    cure = f"below {fewest} each, results mean little: pick more particles" + ", or ask for fewer classes" * (
+        kind == "class"
+    )
+    return Row(PROBLEM if count < 2 * parts else WARNING, "particles", found, cure)

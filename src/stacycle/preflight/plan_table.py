@@ -1,0 +1,229 @@
+"""The plan as text: a table of the jobs, sums, disk and what to do next."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from stacycle.errors import UserError
+from stacycle.files.cache import Remembered
+from stacycle.preflight import against_data, disk, preflight
+from stacycle.recipe.rounds import Recipe
+
+HERE = "here"
+# What comes of a job that Snakemake runs: its program runs, from the beginning or where it was cut off; or it finds the
+# result there as it would be made; or that hangs on a decision that is made anew before it.
+RUNS, GOES_ON, KEPT, OPEN = "runs", "goes on", "kept", "open"
+_HEAD = (
+    ["", "", "", "", "", "", "ranks x", "", "wall"],
+    ["round", "step", "jobs", "done", "where", "GPUs", "threads", "memory", "time"],
+)
+_TO_THE_LEFT = (0, 1, 4)  # columns of words
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """What a job asks for; `round` is "" outside the rounds.
+
+    `where` is its queue, or HERE. It has `cores` in all, and `threads` for each of `ranks` that computes; `memory` in
+    MB and `minutes` are None if no limit is known. `short`: a decision or a report, made in seconds beside Snakemake.
+    `done`: Snakemake would not run it. Of one that it would run, `fate` is what comes of that (RUNS, ...), and `start`
+    what it goes on from; `name` is its folder's.
+    """
+
+    rule: str
+    round: str = ""
+    where: str = HERE
+    gpus: int = 0
+    ranks: int = 1
+    threads: int = 1
+    cores: int = 1
+    memory: int | None = None
+    minutes: int | None = None
+    short: bool = False
+    done: bool = False
+    fate: str = RUNS
+    start: int | str | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What limits how many jobs there are at a time: `cores` and `gpus` of this machine, or `jobs` in the queues of a
+    `scheduler`. None: not limited. `scheduler` is "" if all is done on this machine."""
+
+    scheduler: str = ""
+    cores: int | None = None
+    gpus: int | None = None
+    jobs: int | None = None
+
+
+def space(config: Mapping[str, Any], recipe: Recipe) -> str:
+    """The disk that the run will take, as a table; or why it is not known, in a sentence.
+
+    Uses what preflight remembers of the inputs, else reads them; writes nothing.
+    """
+    rows, facts = preflight.check_data(config["inputs"], _Recalled(preflight.MEMORY))
+    if facts is None:
+        more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
+        return (
+            f"Disk: not known, as the inputs have a problem: {rows[0].found}{more}; see snakemake preflight."
+        )
+    try:
+        needs = disk.needed(recipe, config, against_data.numbers_of(facts))
+    except UserError as error:
+        return f"Disk: not known: {error}"
+    table = disk.table(needs, config["cleanup"])
+    return f"Disk, on the safe side; at the right, what of it cleanup in the config could free:\n{table}"
+
+
+class _Recalled(Remembered):
+    """What is remembered; nothing is added."""
+
+    def keep(self, kind: str, question: Any, answer: Any, files: Iterable[str]) -> None:
+        pass
+
+
+def text(jobs: Sequence[PlannedJob], limits: Limits, space: str, width: int = 80) -> str:
+    """The plan, for a terminal of `width` columns: the table, sums, disk (`space`) and what to do next."""
+    rounds, done = {job.round for job in jobs} - {""}, sum(job.done for job in jobs)
+    head = f"Plan: {_counted(len(jobs), 'job')} in {_counted(len(rounds), 'round')}, {done} done; nothing is run now."
+    notes = "\n".join([*_sums(jobs), _concurrent_jobs(limits)])
+    return "\n\n".join([head, _table(jobs), _wrapped(notes, width), _wrapped(space, width), _next(limits)])
+
+
+def _table(jobs: Sequence[PlannedJob]) -> str:
+    """A line for all jobs of a round that are of one rule and ask for the same; one for all that are short."""
+    alike: dict[PlannedJob, list[PlannedJob]] = {}
+    for job in jobs:
+        if not job.short:
+            alike.setdefault(replace(job, done=False, fate=RUNS, start=None, name=""), []).append(job)
+    lines, rounds = [*_HEAD], [""]
+    for one, some in alike.items():
+        cells = [one.rule, *_counts(some), one.where, str(one.gpus or "-"), f"{one.ranks} x {one.threads}"]
+        lines.append([one.round * (one.round != rounds[-1]), *cells, _memory(one.memory), _time(one.minutes)])
+        rounds.append(one.round)
+    if short := [job for job in jobs if job.short]:
+        lines.append(["", "decisions, report", *_counts(short), HERE, "", "", "", "seconds"])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(size) if column in _TO_THE_LEFT else cell.rjust(size)
+            for column, (cell, size) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _counts(some: Sequence[PlannedJob]) -> tuple[str, str]:
+    return str(len(some)), str(sum(job.done for job in some))
+
+
+def _memory(mb: int | None) -> str:
+    return "-" if mb is None else f"{mb / 1000:.4g} GB"
+
+
+def _time(minutes: int | None) -> str:
+    if minutes is None:
+        return "-"
+    return f"{minutes} min" if minutes < 60 else f"{minutes / 60:.4g} h"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
+def _wrapped(text: str, width: int) -> str:
+    """The lines of a text, those that are longer than `width` in several."""
+    return "\n".join(
+        textwrap.fill(line, width, break_on_hyphens=False) if len(line) > width else line
+        for line in text.splitlines()
+    )
+
+
+def _sums(jobs: Sequence[PlannedJob]) -> Iterator[str]:
+    """What is left to do, and the most that it can take."""
+    started = [job for job in jobs if not job.done]
+    left = [job for job in started if job.fate in (RUNS, GOES_ON) or job.short]
+    if not started:
+        yield "Nothing is left to do."
+        return
+    long = [job for job in left if not job.short]
+    on_gpus = sum(job.gpus > 0 for job in long)
+    yield (
+        f"Left to do: {_counted(len(left), 'job')}, {on_gpus} on GPUs, {len(long) - on_gpus} on CPUs, "
+        f"{len(left) - len(long)} short here."
+    )
+    yield from _not_from_the_beginning([job for job in started if not job.short])
+    timed = [(job, job.minutes / 60) for job in long if job.minutes is not None]
+    gpu_hours = sum(job.gpus * hours for job, hours in timed)
+    core_hours = sum(job.cores * hours for job, hours in timed)
+    yield (
+        f"A limit, no forecast: {gpu_hours:,.0f} GPU-hours and {core_hours:,.0f} core-hours, if each took its whole "
+        "wall time."
+    )
+    if untimed := len(long) - len(timed):
+        yield f"Not counted in these: {_counted(untimed, 'job')} without a wall time."
+    if any(job.ranks > 1 for job in long):
+        yield "Of a job's MPI ranks one leads the others and computes nothing itself."
+
+
+def _not_from_the_beginning(started: Sequence[PlannedJob]) -> Iterator[str]:
+    """What the jobs that do not begin anew find or go on from."""
+    for job in started:
+        if job.fate == GOES_ON:
+            what = f"iteration {job.start}" if isinstance(job.start, int) else job.start
+            yield f"{_called(job)} goes on from {what}."
+    if kept := [job for job in started if job.fate == KEPT]:
+        yield f"Kept, as nothing has changed in them: {_counted(len(kept), 'job')} ({_listed(kept)})."
+    if still_open := [job for job in started if job.fate == OPEN]:
+        yield (
+            f"Not counted, as they run only if a decision, or the inputs, made anew come out otherwise: "
+            f"{_counted(len(still_open), 'job')} ({_listed(still_open)})."
+        )
+
+
+def _called(job: PlannedJob) -> str:
+    return " ".join(part for part in (job.round, job.rule, job.name) if part)
+
+
+def _listed(some: Sequence[PlannedJob]) -> str:
+    """Names of steps, each once, the first few."""
+    called = list(dict.fromkeys(f"{job.round} {job.rule}".strip() for job in some))
+    return ", ".join(called[:6]) + (f" and {len(called) - 6} more steps" if len(called) > 6 else "")
+
+
+def _concurrent_jobs(limits: Limits) -> str:
+    """How many jobs there are at a time."""
+    if limits.scheduler:
+        at_once = "" if limits.jobs is None else f", at most {limits.jobs:,} at a time"
+        return f"Jobs are given to {limits.scheduler}{at_once}."
+    kinds = [(limits.cores, "core"), (limits.gpus, "GPU")]
+    shared = [_counted(count, what) for count, what in kinds if count]
+    return (
+        f"All is done on this machine, side by side as far as {' and '.join(shared)} go. No job is ended for its "
+        "memory or wall time here."
+    )
+
+
+def _next(limits: Limits) -> str:
+    """What to do next."""
+    general = (
+        ("all steps", "default-resources: {gpus_per_job: 2}; the queues are there too")
+        if limits.scheduler
+        else ("this machine", "cores: 16; resources: {gpu: 2}")
+    )
+    keys = [
+        general,
+        ("one step", "set-threads: {refine3d: 16}"),
+        ("", "set-resources: {refine3d: {mem_mb: 128000, runtime: 48h}}"),
+    ]
+    return "\n".join(
+        [
+            "To change where steps go, in the profile (profiles/README.md has all keys):",
+            *(f"  {whose:12}  {key}" for whose, key in keys),
+            "Done: it would not run again. Why a job would: snakemake -n.",
+        ]
+    )

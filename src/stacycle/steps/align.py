@@ -1,0 +1,37 @@
+"""Fast alignment using 3D classification with a single class, one run per T; then the best iteration and T."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from stacycle.programs import relion
+from stacycle.recipe import geometry
+from stacycle.resources.site import GPU
+from stacycle.steps import class3d, sizes
+from stacycle.steps.sizes import ITERATIONS, Need, Sizes
+from stacycle.steps.step import FILES, Reader, Settings, Step, layout_of
+
+
+def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
+    """Align a state to one reference, with the T of one variant."""
+    argv = relion.align(gpu=layout_of(job).gpu, **class3d.arguments(job, engine, reader))
+    return class3d.with_ranks(argv, job)
+
+
+def space(size: Sizes, settings: Settings) -> Iterator[Need]:
+    yield from class3d.space(size, settings, geometry.healpix_order(settings["sampling"]))
+    yield size.need("reference", sizes.maps(1, size.image))
+
+
+STEP = Step(
+    "align",
+    "Alignment",
+    command,
+    class3d.dry_run,
+    space,
+    device=GPU,
+    last="decision.json",
+    removable={ITERATIONS: ("align/*",)},
+    pictures=("sweep_by_iteration",),
+)

@@ -1,0 +1,75 @@
+"""3D classification without alignment, one run per T and number of classes; then the best iteration and variant.
+
+Alignment to one reference (`align`) is a classification with one class, and uses most of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from stacycle.jobs.job import scratch_folder
+from stacycle.programs import relion
+from stacycle.recipe import auto
+from stacycle.recipe.rounds import variants
+from stacycle.steps import sizes
+from stacycle.steps.dry_run import DryRun
+from stacycle.steps.sizes import ITERATIONS, Need, Sizes
+from stacycle.steps.step import FILES, Reader, Settings, Step, filled, folder_of, layout_of
+
+
+def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
+    """Classify a state, with the T and number of classes of one variant."""
+    return with_ranks(relion.class3d(**arguments(job, engine, reader)), job)
+
+
+def arguments(job: Any, engine: Settings, reader: Reader) -> dict[str, Any]:
+    """What alignment and classification are given alike."""
+    params, state = job.params, reader.state(job.input.state[0])
+    tau, classes = params.variant
+    return {
+        "state": state.path,
+        "reference": str(job.input.reference),
+        "out": f"{folder_of(job)}/run",
+        "T": tau,
+        "classes": classes,
+        "symmetry": params.symmetry,
+        "threads": layout_of(job).threads,
+        "pool": engine["pool"],
+        "scratch": scratch_folder(engine["scratch"]),
+        **auto.settle(params.settings, state, job.input.resolution),
+    }
+
+
+def with_ranks(argv: list[str], job: Any) -> list[str]:
+    """The command on as many MPI ranks as the job has."""
+    layout = layout_of(job)
+    return relion.with_mpi(argv, layout.ranks, layout.launcher)
+
+
+def dry_run(step: Step, run: DryRun) -> Iterator[tuple[str, list[str]]]:
+    """One run for each variant."""
+    for variant in variants(run.settings).values():
+        yield step.name, run.command(step, filled(run.settings), variant=variant)
+
+
+def space(size: Sizes, settings: Settings, order: int | None = None) -> Iterator[Need]:
+    """What all variants write; `order` is the HEALPix order of the angles that are searched, if any."""
+    for _, classes in variants(settings).values():
+        maps, iterations = sizes.maps(int(classes), size.image), settings["iterations"]
+        tables = size.iteration(order, int(classes)) * (iterations + 1)
+        yield size.need("maps of iterations", maps * max(0, iterations - 1), ITERATIONS)
+        yield size.need("maps and tables", maps * min(2, iterations + 1) + tables)
+    yield size.need("tables", size.rows() + sizes.tables(4))
+
+
+STEP = Step(
+    "class3d",
+    "3D classification",
+    command,
+    dry_run,
+    space,
+    last="decision.json",
+    removable={ITERATIONS: ("class3d/*",)},
+    pictures=("sweep_by_iteration",),
+)

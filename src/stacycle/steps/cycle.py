@@ -1,0 +1,65 @@
+"""CTF and alignment refinement cycle: the bin1 reference, mask and FSC; then sweeps, whose best variant is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from stacycle.recipe import geometry
+from stacycle.recipe.rounds import SWEEPS
+from stacycle.steps import ctfrefine, mask, polish, postprocess, reconstruct, sizes
+from stacycle.steps.dry_run import DryRun
+from stacycle.steps.sizes import PARTS, Need, Sizes
+from stacycle.steps.step import Settings, Step, filled
+
+_STEP_OF_SWEEP = {step.name: step for step in (ctfrefine.STEP, polish.STEP)}
+
+
+def dry_run(step: Step, run: DryRun) -> Iterator[tuple[str, list[str]]]:
+    """What its reference is made with, then each variant and what is made of it."""
+    settings = run.settings
+
+    def maps(of: str) -> Iterator[tuple[str, list[str]]]:
+        box = {"box": settings["box"]}
+        yield f"{of}_reconstruct", run.command(reconstruct.STEP, settings["reconstruct"], **box)
+        yield f"{of}_postprocess", run.command(postprocess.STEP, settings["postprocess"])
+
+    (_, reference), (_, fsc) = maps("cycle")
+    yield "cycle_reference", reference
+    yield "cycle_mask", run.command(mask.STEP, filled(settings["mask"]))
+    yield "cycle_postprocess", fsc
+    for sweep in SWEEPS:
+        for variant in (settings[sweep] or {}).values():
+            yield sweep, run.command(_STEP_OF_SWEEP[sweep], variant, box=settings["estimation_box"])
+            yield from maps("variant")
+
+
+def space(size: Sizes, settings: Settings) -> Iterator[Need]:
+    box = settings["box"]
+    if box == "auto":
+        box = geometry.bin1_box(size.image, size.binning)
+    maps = [*reconstruct.of_box(size, box), size.need("maps", postprocess.of_box(box))]
+    swept = [name for name in SWEEPS if settings[name]]
+    found = [*maps, size.need("maps", sizes.maps(1 + 3 * len(swept), box))]  # mask; what each sweep keeps
+    for sweep in swept:
+        for variant in settings[sweep].values():
+            found += [*maps, *_STEP_OF_SWEEP[sweep].space(size, variant)]
+    for need in found:
+        yield replace(need, bytes=need.bytes * settings["repeat"], files=need.files * settings["repeat"])
+
+
+def may_leave_trajectories(settings: Settings) -> bool:
+    """Whether a polishing with motion can be what is kept."""
+    polished, choice = settings["polish"] or {}, settings["choose"]["polish"]
+    possible = polished.values() if choice == "auto" else [polished[choice]] if choice in polished else []
+    return any(one["motion"] and not one["shift_only"] for one in possible)
+
+
+STEP = Step(
+    "cycle",
+    "Cycle",
+    dry_run=dry_run,
+    space=space,
+    removable={PARTS: ("cycle*/reference*", "cycle*/*/*/reconstruct*")},
+    may_leave_trajectories=may_leave_trajectories,
+)

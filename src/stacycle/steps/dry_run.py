@@ -1,0 +1,93 @@
+"""Command lines before there are files: made as a job will make them, of one whose paths and boxes are made up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stacycle.files.star import OptimisationSet
+from stacycle.programs.relion import FEWEST_WITH_HALVES
+from stacycle.recipe.auto import State
+from stacycle.recipe.rounds import DECIDED, SWEPT, Recipe
+from stacycle.steps.step import Reader, Settings, Step
+
+BOX = 64  # px
+
+
+class _Named(list):
+    """Values in order that have names too, as the parts of Snakemake's jobs."""
+
+    def __init__(self, **named: Any) -> None:
+        super().__init__(named.values())
+        self.__dict__.update(named)
+        self.get = named.get
+
+
+@dataclass(frozen=True)
+class _Job:
+    input: _Named
+    output: _Named
+    params: _Named
+    threads: int
+    resources: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """A step of a round; `asked` is what the profile makes of each rule's jobs: gpu, ranks, launcher."""
+
+    recipe: Recipe
+    config: Mapping[str, Any]
+    asked: Mapping[str, Mapping[str, Any]]
+    round: str
+    step: str
+    moved: bool
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the step in the config."""
+        return self.recipe.settings(self.round, self.step)
+
+    def command(self, step: Step, settings: Settings, **params: Any) -> list[str]:
+        """The command line of a job of a step with these settings and further params of its rule."""
+        assert step.command
+        engine, particle = self.config["engine"], self.config["particle"]
+        params = {
+            "settings": {key: value for key, value in settings.items() if key not in (*SWEPT, *DECIDED)},
+            "binning": self.recipe.rounds[self.round]["binning"],
+            "symmetry": particle["symmetry"],
+            "diameter": particle["diameter"],
+            "key": f"rounds.{self.round}.{step.name}",
+        } | params
+        files = OptimisationSet("particles", "tomograms", "trajectories" if self.moved else None)
+        reader = Reader(
+            files=lambda path: files,
+            state=lambda path: State(path, files, BOX, 1),
+            estimation_box=lambda box, half_map, key: BOX,
+        )
+        scratch = engine["scratch"] and "scratch"
+        return step.command(self._job(step, params), {**engine, "scratch": scratch}, reader)
+
+    def _job(self, step: Step, params: Mapping[str, Any]) -> _Job:
+        mask = self.recipe.mask(self.round, self.step)
+        files = _Named(
+            state=["state"],
+            reference="map",
+            map="map",
+            resolution=[],
+            half_maps=["half1", "half2"],
+            mask=["mask"] if self.step == "cycle" else mask,
+            postprocess="fsc",
+        )
+        ask = self.asked.get(step.name, {})
+        # Too few ranks for two half sets are told by `environment.check_mpi`.
+        ranks = max(FEWEST_WITH_HALVES if step.half_sets else 1, ask.get("ranks", 1))
+        launcher = ask.get("launcher", "mpirun")
+        resources = {
+            "gpu": ask.get("gpu", 0),
+            "ranks": ranks,
+            "tasks": ranks,
+            "mpi": launcher if launcher != "mpirun" else None,
+        }
+        return _Job(files, _Named(mask="out/mask"), _Named(**params), 1, resources)

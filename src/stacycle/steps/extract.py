@@ -1,0 +1,48 @@
+"""Extract your particles: pseudo-subtomograms, written as 2D stacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from stacycle.programs import relion
+from stacycle.recipe import auto, geometry
+from stacycle.steps import sizes
+from stacycle.steps.dry_run import BOX, DryRun
+from stacycle.steps.sizes import IMAGES, STACKS, Need, Sizes
+from stacycle.steps.step import FILES, Reader, Settings, Step, filled, folder_of
+
+
+def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
+    """Extract the particles of a state, in a box that follows from the particle's diameter if it is `auto`."""
+    params, files = job.params, reader.files(job.input.state[0])
+    box = params.box
+    if box == "auto":
+        box = geometry.box(params.diameter, auto.series_pixel(files.tomograms) * params.binning)
+    return relion.extract(
+        particles=files.particles,
+        tomograms=files.tomograms,
+        trajectories=files.trajectories,
+        out=str(folder_of(job)),
+        box=box,
+        binning=params.binning,
+        threads=job.threads,
+        **params.settings,
+    )
+
+
+def dry_run(step: Step, run: DryRun) -> Iterator[tuple[str, list[str]]]:
+    yield step.name, run.command(step, filled(run.settings), box=BOX)
+
+
+def space(size: Sizes, settings: Settings) -> Iterator[Need]:
+    pixels = size.numbers.visible_tilts * size.image**2
+    stack = sizes.MRC_HEADER + pixels * (2 if settings["float16"] else 4)
+    stacks = sizes.files(stack, size.numbers.particles)
+    yield size.need(IMAGES, stacks, None if size.last_round else STACKS)
+    yield size.need("tables", size.rows() + sizes.tables(2))
+
+
+STEP = Step(
+    "extract", "Extraction", command, dry_run, space, last="particles.star", removable={STACKS: ("extract*",)}
+)

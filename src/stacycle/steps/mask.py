@@ -1,0 +1,56 @@
+"""Creating a mask, with a threshold found from the map itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from stacycle.files import mrc
+from stacycle.programs import relion
+from stacycle.recipe import auto, geometry
+from stacycle.steps import sizes
+from stacycle.steps.sizes import Need, Sizes
+from stacycle.steps.step import FILES, Reader, Settings, Step
+
+if TYPE_CHECKING:
+    from stacycle.decisions import Decision
+
+
+def decide(job: Any) -> tuple[Decision, dict[str, Any]]:
+    """The threshold of a job's map, and the settings with the low-pass filter that it holds for."""
+    from stacycle.decisions import mask_threshold
+
+    params, settings = job.params, dict(job.params.settings)
+    pixel = mrc.header(job.input.map).pixel
+    if settings["lowpass"] == "auto":
+        reached = auto.reached(job.input.resolution)
+        settings["lowpass"] = geometry.mask_lowpass(max(reached, geometry.nyquist(pixel)))
+    decision = mask_threshold(
+        mrc.voxels(job.input.map),
+        pixel,
+        settings["lowpass"],
+        params.diameter,
+        settings["threshold"],
+        key=f"{params.key}.threshold",
+    )
+    return decision, settings | decision.choice
+
+
+def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
+    """Make a mask from a map; the threshold and low-pass filter are decided if they are `auto`."""
+    settings = job.params.settings
+    return argv(job, decide(job)[1] if "auto" in settings.values() else settings)
+
+
+def argv(job: Any, settings: Settings) -> list[str]:
+    """The command line, with settings of which none is `auto`."""
+    return relion.mask_create(map=job.input.map, out=job.output.mask, threads=job.threads, **settings)
+
+
+def space(size: Sizes, settings: Settings) -> Iterator[Need]:
+    yield size.need("mask", sizes.maps(1, size.image) + sizes.tables(2))
+
+
+STEP = Step(
+    "mask", "Mask", command, space=space, last="decision.json", pictures=("mask",), candidates_shown=0
+)

@@ -1,0 +1,57 @@
+"""3D refinement of two independent half sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from stacycle.jobs.job import scratch_folder
+from stacycle.programs import relion
+from stacycle.recipe import auto, geometry
+from stacycle.resources.site import GPU
+from stacycle.steps import sizes
+from stacycle.steps.sizes import ITERATIONS, Need, Sizes
+from stacycle.steps.step import FILES, Reader, Settings, Step, folder_of, layout_of, listed
+
+MOST_ITERATIONS = 15  # it ends by itself, seldom later than this
+
+
+def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
+    """Refine two halves of a state, with the mask if there is one."""
+    params, state, layout = job.params, reader.state(job.input.state[0]), layout_of(job, half_sets=True)
+    argv = relion.refine3d(
+        particles=state.files.particles,
+        tomograms=state.files.tomograms,
+        trajectories=state.files.trajectories,
+        reference=str(job.input.reference),
+        mask=next(iter(listed(job.input.mask)), None),
+        out=f"{folder_of(job)}/run",
+        symmetry=params.symmetry,
+        threads=layout.threads,
+        gpu=layout.gpu,
+        pool=engine["pool"],
+        scratch=scratch_folder(engine["scratch"]),
+        **auto.settle(params.settings, state, job.input.resolution),
+    )
+    return relion.with_mpi(argv, layout.ranks, layout.launcher)
+
+
+def space(size: Sizes, settings: Settings) -> Iterator[Need]:
+    maps = sizes.maps(4, size.image)  # filtered and unfiltered, of each half
+    order = max(5, geometry.healpix_order(settings["sampling"]) + 1)  # it goes to finer angles by itself
+    tables = size.iteration(order, models=2) * (MOST_ITERATIONS + 1)
+    yield size.need("maps of iterations", maps * (MOST_ITERATIONS - 1), ITERATIONS)
+    yield size.need("maps and tables", maps + tables + sizes.maps(3, size.image) + size.iteration(order))
+
+
+STEP = Step(
+    "refine3d",
+    "3D auto-refine",
+    command,
+    space=space,
+    device=GPU,
+    half_sets=True,
+    last="run_data.star",
+    removable={ITERATIONS: ("refine3d*",)},
+    pictures=("refinement_by_iteration",),
+)

@@ -1,0 +1,54 @@
+"""All steps: each module of this package that holds a `STEP`."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from stacycle import steps
+from stacycle.recipe.rounds import Recipe
+from stacycle.steps.dry_run import DryRun
+from stacycle.steps.step import MakeCommand, Step, folder_of
+
+
+@cache
+def all_steps() -> Mapping[str, Step]:
+    """The steps by name."""
+    modules = (
+        import_module(f"{steps.__name__}.{found.name}") for found in pkgutil.iter_modules(steps.__path__)
+    )
+    return {module.STEP.name: module.STEP for module in modules if hasattr(module, "STEP")}
+
+
+def half_sets(rule: str) -> bool:
+    """Whether the ranks of a rule's jobs share two half sets."""
+    step = all_steps().get(rule)
+    return step is not None and step.half_sets
+
+
+def command_of(job: Any) -> MakeCommand | None:
+    """What makes the command line of a job of Snakemake's, by the name of its script; None if it runs no program."""
+    script = Path(str(job.rule.script or "")).stem
+    if script in ("class3d", "cycle_variant"):  # of several steps, each with a folder of its name
+        script = folder_of(job).parent.name
+    step = all_steps().get("reconstruct" if script == "cycle_reconstruct" else script)
+    return step.command if step else None
+
+
+def command_lines(
+    recipe: Recipe, config: Mapping[str, Any], asked: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[str, list[str]]]:
+    """(rule, command line) of all that a recipe can run, before there are files.
+
+    `asked` has what the profile makes of a rule's jobs; one that is not there has one rank, on CPUs.
+    """
+    moved = False
+    for round_, name in recipe:
+        step = all_steps()[name]
+        run = DryRun(recipe, config, asked, round_, name, moved)
+        yield from step.dry_run(step, run)
+        moved = moved or step.may_leave_trajectories(run.settings)

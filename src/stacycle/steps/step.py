@@ -1,0 +1,88 @@
+"""What is known of a step: the record that each module of a step holds as `STEP`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stacycle.files import mrc, star
+from stacycle.files.star import OptimisationSet
+from stacycle.recipe import auto
+from stacycle.recipe.auto import State
+from stacycle.resources import site
+from stacycle.resources.site import CPU, Layout
+from stacycle.steps.sizes import Need, Removable, Sizes
+
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What a command line takes from files. A dry run has another, for there are no files yet."""
+
+    files: Callable[[str], OptimisationSet] = star.read_optimisation_set
+    state: Callable[[str], State] = auto.read_state
+    estimation_box: Callable[[int | str, str, str], int] = mrc.estimation_box
+
+
+FILES = Reader()
+MakeCommand = Callable[[Any, Settings, Reader], list[str]]
+
+
+def filled(settings: Settings) -> dict[str, Any]:
+    """Settings whose `auto` follows from files, with some value in its place."""
+    return {key: 30 if value == "auto" else value for key, value in settings.items()}
+
+
+def _one_job(step: Step, run: Any) -> Iterator[tuple[str, list[str]]]:
+    if step.command:
+        yield step.name, run.command(step, filled(run.settings))
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step, by the name that it has in the config, in rules/ and in scripts/.
+
+    `command`: the command line of a job (Snakemake's, as its script or the DAG has it), with the config's section
+    `engine`, from what a Reader reads; None if no program runs. It raises UserError if a file that it follows from
+    cannot be read, or if no value follows from it.
+    `dry_run`: (rule, command line) of all that the step can run in a round (a DryRun), before there are files; by
+    default one job of its own rule.
+    `space`: what the step writes, of its settings.
+    `device`: what its jobs compute on (CPU, GPU, ...); `half_sets`: whether their ranks share two half sets.
+    `last`: the file that is there when the step has ended, in its folder; "" if others say so.
+    `removable`: the folders, from the round's, whose files of a kind can be removed.
+    `pictures`: what the report draws of it, functions of `report.pictures` by name; `candidates_shown`: as many of a
+    decision's candidates are shown at first.
+    `may_leave_trajectories`: whether particles can have trajectories after it, by its settings.
+    """
+
+    name: str
+    title: str = ""
+    command: MakeCommand | None = None
+    dry_run: Callable[[Step, Any], Iterator[tuple[str, list[str]]]] = _one_job
+    space: Callable[[Sizes, Settings], Iterator[Need]] = lambda sizes, settings: iter(())
+    device: str = CPU
+    half_sets: bool = False
+    last: str = ""
+    removable: Mapping[Removable, tuple[str, ...]] = field(default_factory=dict)
+    pictures: tuple[str, ...] = ()
+    candidates_shown: int = 12
+    may_leave_trajectories: Callable[[Settings], bool] = lambda settings: False
+
+
+def folder_of(job: Any) -> Path:
+    """The folder that a job's program works in."""
+    return Path(str(job.output[0])).parent
+
+
+def layout_of(job: Any, half_sets: bool = False) -> Layout:
+    """How a job divides what Snakemake gave it."""
+    return site.layout(job.resources, job.threads, half_sets)
+
+
+def listed(files: Any) -> list[str]:
+    """An input that is one file or several, as a list."""
+    return [files] if isinstance(files, str) else list(files)
