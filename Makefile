@@ -47,7 +47,7 @@ coverage: $(READY) ## the quick tests, and which lines of src/ they never run
 
 .PHONY: docs
 docs: $(DOCS_READY) ## build the documentation: site/index.html
-	.venv-docs/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
 
 $(DOCS_READY): envs/docs.lock
 	$(PYTHON) -m venv .venv-docs

@@ -87,4 +87,4 @@ def test_the_demo_is_planned_by_the_wheels_own_workflow(bin: Path, tiny_data: Pa
         *("--configfile", words["config/demo.yaml"], "--directory", tiny_data, "--cores", "2", "--dry-run"),
     )
     assert f"Snakefile: {words['Snakefile']}" in said
-    assert len(re.findall(r"^Job \d+: .*refine3d", said, re.MULTILINE)) == 3, said
+    assert len(re.findall(r"^Job \d+: .*refine two independent halves", said, re.MULTILINE)) == 3
