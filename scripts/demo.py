@@ -1,6 +1,6 @@
 """The demo: simulate tilt series, average them with the embedded engine, compare with the truth, say where to look.
 
-`python scripts/demo.py --truth` only compares what is there with the truth; `--pictures` makes the README's pictures.
+`python scripts/demo.py --truth` only compares what is there with the truth; `--pictures` makes the pictures of the documentation.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def say_truth(found: dict[str, dict]) -> None:
 
 
 def draw_pictures() -> None:
-    """The pictures of the README, from the demo's results."""
+    """The pictures of README and docs, from the demo's results."""
     pictures = ROOT / "docs/images"
     results = DEMO / "results"
     shutil.copyfile(results / "bin4/select/classes.png", pictures / "classes.png")
