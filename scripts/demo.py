@@ -1,6 +1,6 @@
 """The demo: simulate tilt series, average them with the embedded engine, compare with the truth, say where to look.
 
-`python scripts/demo.py --truth` only compares what is there with the truth; `--pictures` makes the pictures of the documentation.
+`python scripts/demo.py --truth` only compares what is there with the truth; `--pictures` makes the docs' pictures.
 """
 
 from __future__ import annotations
