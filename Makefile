@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+DOCS_READY := .venv-docs/.ready
 CODE := src scripts benchmarks tests
 
 .PHONY: help
@@ -12,7 +13,7 @@ help: ## show what can be made
 .PHONY: env
 env: $(READY) ## create the environment .venv/ from the pinned lock file
 
-$(READY): envs/requirements.lock pyproject.toml
+$(READY): envs/requirements.lock pyproject.toml src/stacycle/__init__.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "stacycle needs Python 3.11 or newer, but $(PYTHON) is older: make env PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
@@ -36,6 +37,23 @@ test: $(READY) lint ## all checks and tests, the demo included
 test-fast: $(READY) ## the quick tests alone, for working
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
+.PHONY: test-slurm
+test-slurm: $(READY) ## the tests on a real SLURM (see tests/slurm/sandbox.sh)
+	$(BIN)/pytest tests/slurm
+
+.PHONY: coverage
+coverage: $(READY) ## the quick tests, and which lines of src/ they never run
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" --cov --cov-report=term-missing:skip-covered
+
+.PHONY: docs
+docs: $(DOCS_READY) ## build the documentation: site/index.html
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+
+$(DOCS_READY): envs/docs.lock
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install --quiet --disable-pip-version-check --require-hashes -r envs/docs.lock
+	@touch $@
+
 .PHONY: lint
 lint: $(READY) ## style, types and Snakemake's own advice
 	$(BIN)/ruff check $(CODE)
@@ -45,10 +63,12 @@ lint: $(READY) ## style, types and Snakemake's own advice
 	$(BIN)/python tests/lint_workflow.py
 
 .PHONY: lock
-lock: ## pin the newest versions of envs/requirements.in anew (needs uv)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	  --upgrade --quiet envs/requirements.in --output-file envs/requirements.lock
+lock: ## pin the newest versions of envs/requirements.in and docs.in anew (needs uv)
+	for name in requirements docs; do \
+	  uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	    --upgrade --quiet envs/$$name.in --output-file envs/$$name.lock || exit 1; \
+	done
 
 .PHONY: clean
-clean: ## remove the environment and the demo
-	rm -rf .venv demo
+clean: ## remove the environments, the demo and the built documentation
+	rm -rf .venv .venv-docs demo site

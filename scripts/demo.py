@@ -1,6 +1,6 @@
 """The demo: simulate tilt series, average them with the embedded engine, compare with the truth, say where to look.
 
-`python scripts/demo.py --pictures` makes the README's pictures of a finished demo.
+`python scripts/demo.py --pictures` makes the pictures of README and docs from a finished demo.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def simulate() -> None:
 
 
 def draw_pictures() -> None:
-    """The pictures of the README, from the demo's results."""
+    """The pictures of README and docs, from the demo's results."""
     pictures = ROOT / "docs/images"
     results = DEMO / "results"
     shutil.copyfile(results / "bin4/select/classes.png", pictures / "classes.png")

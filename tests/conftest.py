@@ -87,7 +87,7 @@ def simulate(folder: Path, **flags: object) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What the tests measured: the figures of the README, `record_property` of each test."""
+    """What the tests measured: the figures of docs/benchmarks.md, `record_property` of each test."""
     passed = terminalreporter.stats.get("passed", [])
     figures = [figure for report in passed if report.when == "call" for figure in report.user_properties]
     if figures:

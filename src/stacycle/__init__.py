@@ -1,3 +1,3 @@
 """The subtomogram-averaging cycle of RELION 5 as a Snakemake workflow: the library behind its rules."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

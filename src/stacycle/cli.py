@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from stacycle import __version__
 from stacycle.errors import UserError
 
 MOST_BYTES = 1_000_000  # of a log's end that are read
@@ -43,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="stacycle", description="Subtomogram averaging with RELION 5 in Snakemake."
     )
+    parser.add_argument("--version", action="version", version=f"stacycle {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(run: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:
@@ -50,6 +52,14 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
+    command = add(workflow, "the path of the Snakefile, for snakemake --snakefile")
+    command.add_argument(
+        "name",
+        metavar="NAME",
+        nargs="?",
+        default="Snakefile",
+        help="another of the workflow's files or folders, such as profiles/slurm",
+    )
     command = add(diagnose, "why a program failed, from its log")
     command.add_argument(
         "log", metavar="LOG", help="a log, a job's folder (its run.out), or - for standard input"
@@ -65,6 +75,14 @@ def _parser() -> argparse.ArgumentParser:
     command = add(adopt, "declare that a state which was made elsewhere belongs together")
     command.add_argument("set", metavar="OPTIMISATION_SET", help="an optimisation_set.star in the project")
     return parser
+
+
+def workflow(arguments: argparse.Namespace) -> int:
+    """Print the path of the Snakefile, or of another of the workflow's files or folders."""
+    from stacycle.workflow import path
+
+    print(path(arguments.name))
+    return 0
 
 
 def diagnose(arguments: argparse.Namespace) -> int:

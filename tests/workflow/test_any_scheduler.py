@@ -7,6 +7,7 @@ stand-in too.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +18,6 @@ import yaml
 from conftest import ROOT
 from sandbox import Slurm
 from small_inputs import write_inputs
-
-from stacycle import schedulers
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +51,7 @@ PROGRAMS = {
 
 
 class Site:
-    """A project on a cluster: its folder, the profile made for its scheduler, and the scheduler's programs."""
+    """A project on a cluster: its folder, its scheduler's profile, and the scheduler's programs."""
 
     def __init__(self, root: Path, name: str, gpus_per_job: int = 2) -> None:
         self.root, self.folder, self.programs = root, root / "project", root / "programs"
@@ -65,9 +64,11 @@ class Site:
             "rounds": {"bin4": {"steps": ["extract", "reconstruct", "align"]}, "bin2": None, "bin1": None},
         }
         (self.folder / "config.yaml").write_text(yaml.safe_dump(config))
-        slurm = schedulers.settings()
-        slurm["default-resources"] |= {"gpus_per_job": gpus_per_job}
-        schedulers.write(name, self.folder / "profile", slurm)
+        shutil.copytree(ROOT / "profiles" / name, self.folder / "profile")
+        settings = self.folder / "profile/profile.yaml"
+        text = settings.read_text()
+        assert "gpus_per_job: 2 " in text
+        settings.write_text(text.replace("gpus_per_job: 2 ", f"gpus_per_job: {gpus_per_job} "))
 
     def install(self, *programs: str) -> None:
         """Put stand-ins into the PATH; each notes its arguments in a line of programs/NAME.asked."""
@@ -82,15 +83,20 @@ class Site:
         return (self.programs / f"{program}.asked").read_text().splitlines()
 
     def run(self, target: str) -> subprocess.CompletedProcess:
-        """Snakemake with the profile, as a user calls it."""
+        """Snakemake with the profile, as a user calls it in the project's folder."""
         command = [
             *(sys.executable, "-m", "snakemake", target, "--snakefile", str(ROOT / "Snakefile")),
-            *("--profile", str(self.folder / "profile"), "--seconds-between-status-checks", "1"),
-            *("--directory", str(self.folder), "--configfile", str(self.folder / "config.yaml")),
+            *("--profile", "profile", "--seconds-between-status-checks", "1", "--configfile", "config.yaml"),
         ]
         environment = {"PATH": f"{self.programs}:{os.environ['PATH']}", "STATUS_PAUSE": "0.2"}
         return subprocess.run(
-            command, capture_output=True, text=True, timeout=300, check=False, env=os.environ | environment
+            command,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+            env=os.environ | environment,
         )
 
 

@@ -1,7 +1,7 @@
 """Decisions: what depends on results, made by a rule that says why, or by a person in the config.
 
 Each is a pure function from tables (and maps) to a `Decision`. How each rule was arrived at:
-docs/decisions.md.
+docs/decisions-evidence.md.
 """
 
 from stacycle.decisions.agreement import with_agreement

@@ -17,7 +17,8 @@ from stacycle.files.relion_output import PostProcess
 BEFORE = "before"  # name of the state that the sweep started from
 EQUAL = 1  # shell: resolutions that are no farther apart are equal
 BEYOND = 1.25  # x the finest resolution is integrated to: signal goes on below 0.143, farther out is noise
-MARGIN = 0.01  # of the integrated shells: a smaller gain of the integral may be noise (docs/decisions.md)
+# Of the integrated shells: a smaller gain of the integral may be noise (docs/decisions-evidence.md).
+MARGIN = 0.01
 NEAR_EDGE = 0.75  # of the range that was searched
 SCALES = 10.0  # largest over smallest contrast scale of a tilt
 

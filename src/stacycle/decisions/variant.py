@@ -104,8 +104,8 @@ def align_variant(runs: Sequence[Alignment], choice: str = "auto", key: str = "a
     """The alignment whose T is nearest to the tutorial's 1; of two as near, the lower.
 
     Nothing that RELION writes tells which T gave the better poses: resolution, accuracies, Pmax and likelihood
-    grow with T while the poses do not (docs/decisions.md). UserError if there is no run, or if the config names
-    one that does not exist.
+    grow with T while the poses do not (docs/decisions-evidence.md). UserError if there is no run, or if the config
+    names one that does not exist.
     """
     table = pd.DataFrame([asdict(run) for run in runs]).rename(columns={"name": "variant"})
     by_config = _pick(table, choice, key)

@@ -15,16 +15,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from stacycle import workflow
 from stacycle.errors import UserError
 from stacycle.files.atomic import read_json, write_json
 from stacycle.jobs import history
 from stacycle.jobs.resume import REDO
-from stacycle.recipe.config import CONFIG
 from stacycle.resources.lock import held
 
 RESULTS = "results"
 COMMAND = f"{RESULTS}/.snakemake_command.json"  # how the last run of the workflow was called
-SNAKEFILE = CONFIG.parent / "Snakefile"
+SNAKEFILE = workflow.path("Snakefile")
 # Of a folder without a program, the file that the rule which made all the others is known by.
 DECIDED = ("decision.json", "preflight.json")
 MONTAGE = "classes.png"  # made by a rule of its own, in a decision's folder

@@ -12,12 +12,13 @@ from typing import Any
 
 import jsonschema
 
+from stacycle import workflow
 from stacycle.errors import UserError
 from stacycle.programs import relion
 from stacycle.recipe.config_text import Places, hint, misread, numbered, read
 from stacycle.recipe.rounds import SWEEPS, variants
 
-CONFIG = Path(__file__).parents[3] / "config"
+CONFIG = workflow.path("config")
 RENAMED = {"keep": {"cleanup", "choose"}}  # what a key of an earlier version is called now
 SCHEMA, DEFAULT = CONFIG / "config.schema.yaml", CONFIG / "config.yaml"
 

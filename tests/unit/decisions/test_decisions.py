@@ -273,7 +273,7 @@ def variants_of(name: str) -> list[Variant]:
 
 
 class TestOnRunsWithKnownTruth:
-    """RELION's classifications of simulated particles: docs/decisions.md has the table."""
+    """RELION's classifications of simulated particles: docs/decisions-evidence.md has the table."""
 
     @pytest.mark.parametrize("name", SETS)
     def test_the_classes_chosen_are_nearly_the_best_that_the_run_allows(self, name):
