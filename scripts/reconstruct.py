@@ -2,12 +2,13 @@
 
 from stacycle.decisions.extent import check_diameter
 from stacycle.jobs import job
+from stacycle.jobs.log import task
 from stacycle.steps import command_lines
 
 engine = snakemake.config["engine"]
 
-with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/reconstruct") as say:
+with task(snakemake.log[0], f"{snakemake.wildcards.round}/reconstruct") as log:
     argv, folder = command_lines.of_job("reconstruct", snakemake, engine), command_lines.folder_of(snakemake)
-    job.run(argv, folder, engine=engine, makes=snakemake.output, say=say)
+    job.run(argv, folder, engine=engine, expected_outputs=snakemake.output)
     if warning := check_diameter(snakemake.output.map, snakemake.config["particle"]["diameter"]):
-        say(f"Warning: {warning}")
+        log.info(f"Warning: {warning}")

@@ -12,10 +12,11 @@ from typing import Any
 
 from stacycle.errors import UserError
 from stacycle.files.cache import Remembered
-from stacycle.jobs.job import scratch_folder
 from stacycle.preflight import disk
-from stacycle.programs import relion, software
+from stacycle.programs import mpi, software
 from stacycle.programs.command import Command
+from stacycle.programs.refine import FEWEST_WITH_HALVES
+from stacycle.programs.scratch import scratch_folder
 from stacycle.recipe.rounds import Recipe
 from stacycle.resources import gpus
 from stacycle.resources.site import CPU, KINDS, TWO_HALVES, Layout
@@ -62,7 +63,7 @@ def flags(recipe: Recipe, config: Mapping[str, Any], asked: Asked) -> dict[str, 
     """The flags of each program that the rules of `asked` can run, also of one that goes on where it was cut off."""
     used: dict[str, set[str]] = {}
     for _, command in commands(recipe, config, asked):
-        resumed = {command_lines.RESUMING} if command.program in command_lines.RESUMED else set()
+        resumed = {command.record.continue_flag} - {""}
         used.setdefault(command.program, set()).update(command.flags, resumed)
     return used
 
@@ -74,7 +75,7 @@ def _layouts(asked: Asked) -> dict[str, Layout]:
     """
     found = {}
     for rule, ask in asked.items():
-        fewest = relion.FEWEST_WITH_HALVES if rule == TWO_HALVES else 1
+        fewest = FEWEST_WITH_HALVES if rule == TWO_HALVES else 1
         ranks = max(fewest, ask.get("ranks", 1))
         found[rule] = Layout(ask.get("gpu", 0), ranks, 1, ask.get("launcher", "mpirun"))
     return found
@@ -154,7 +155,7 @@ def check_mpi(engine: Mapping[str, Any], asked: Asked, local: bool) -> Iterator[
     ask = asked.get(rule, {})
     ranks, halves = ask.get("ranks", 1), ["--split_random_halves"] if rule == "refine3d" else []
     try:
-        argv = relion.with_mpi(["relion_refine", *halves], ranks, ask.get("launcher", "mpirun"))
+        argv = mpi.with_mpi(["relion_refine", *halves], ranks, ask.get("launcher", "mpirun"))
     except UserError as error:
         yield told(str(error), "MPI")
         return
@@ -170,7 +171,7 @@ def check_mpi(engine: Mapping[str, Any], asked: Asked, local: bool) -> Iterator[
     if not local:
         return
     try:
-        with _environment(relion.mpi_settings(command.launcher)):  # as `job` starts it
+        with _environment(mpi.mpi_settings(command.launcher)):  # as `job` starts it
             leaders = software.leaders(resolved)
     except UserError as error:
         yield Row(PROBLEM, "MPI", str(error), cure)

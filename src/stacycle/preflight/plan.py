@@ -23,7 +23,7 @@ from stacycle.errors import UserError
 from stacycle.files import safe_names
 from stacycle.files.cache import Remembered
 from stacycle.jobs import fingerprint, resume
-from stacycle.jobs.job import read_record
+from stacycle.jobs import record as job_record
 from stacycle.preflight import disk, preflight
 from stacycle.programs.command import Command
 from stacycle.recipe.rounds import Recipe
@@ -184,11 +184,11 @@ def _by_itself(script: str, job: Any, engine: Mapping[str, Any]) -> tuple[str, i
         return RUNS, None
     try:
         command = Command.of(command_lines.of_job(script, job, engine))
-        record = read_record(folder)
+        record = job_record.read(folder)
         digests = fingerprint.Digests(record.get("digests"))
         prints = fingerprint.take(command, folder, engine["kind"], digests)
         makes = [job.output.mask] if script == "mask" else job.output
-        found = resume.plan(command, folder, record, prints, makes)
+        found = resume.examine(command, folder, record, prints, makes)
     except UserError:  # the run will say it
         return RUNS, None
     return {"keep": KEPT, "continue": GOES_ON, "fresh": RUNS}[found.action], found.start

@@ -27,7 +27,7 @@ from stacycle.files.cache import Remembered
 from stacycle.inputs.findings import DUPLICATES, Findings
 from stacycle.preflight import disk, environment
 from stacycle.preflight.environment import FINE, PROBLEM, WARNING, Asked, Row, told
-from stacycle.provenance import lineage
+from stacycle.provenance.particles import NEAR, too_many
 from stacycle.recipe import geometry
 from stacycle.recipe.config import DEFAULT
 from stacycle.recipe.limits import FEWEST_PER_CLASS
@@ -283,9 +283,9 @@ def _check_numbers(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str
     steps = [step for _, step in recipe]
     if "refine3d" in steps:
         yield _row_of_counts(count, 2, "half set", FEWEST_PER_HALF)
-        if "select" not in steps[: steps.index("refine3d")] and lineage.too_many(facts["near_pairs"], count):
+        if "select" not in steps[: steps.index("refine3d")] and too_many(facts["near_pairs"], count):
             found = (
-                f"{facts['near_pairs']} pairs of {count} particles lie within {lineage.NEAR:g} unbinned pixels, all in "
+                f"{facts['near_pairs']} pairs of {count} particles lie within {NEAR:g} unbinned pixels, all in "
                 f"{DUPLICATES}: the same particle, picked twice, which refine3d refuses"
             )
             yield Row(

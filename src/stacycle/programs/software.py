@@ -16,17 +16,9 @@ from typing import Any
 from stacycle import __version__
 from stacycle.errors import UserError
 from stacycle.programs import container
+from stacycle.programs.program import all_programs
 
-PROGRAMS = (
-    "relion_refine",
-    "relion_tomo_subtomo",
-    "relion_tomo_reconstruct_particle",
-    "relion_refine_mpi",
-    "relion_mask_create",
-    "relion_postprocess",
-    "relion_tomo_refine_ctf",
-    "relion_tomo_align",
-)
+_REFINE = "relion_refine"  # asked for RELION's version, and what it was built to compute on
 OLDEST = 5  # the first RELION with 2D stacks of tilt images and optimisation sets as they are used here
 _WAYS = (
     "load RELION 5 (for example `module load relion`, or by engine.modules), set engine.bin to the folder of its "
@@ -77,13 +69,19 @@ def resolve(engine: Mapping[str, Any], argv: Sequence[str]) -> list[str]:
     return command
 
 
-def check(engine: Mapping[str, Any], programs: Sequence[str] = PROGRAMS) -> str:
+def all_names() -> list[str]:
+    """The names of all programs that a workflow may run."""
+    return [name for program in all_programs() for name in program.executables]
+
+
+def check(engine: Mapping[str, Any], programs: Sequence[str] = ()) -> str:
     """Name and version of the software, once it is known to be all there and recent enough; else UserError.
 
     Finding `relion_refine` proves nothing: Debian's and Ubuntu's RELION 3.1.3 has it too.
     """
     if engine["kind"] == "embedded":
         return f"embedded engine {__version__}"
+    programs = programs or all_names()
     found = _find(engine, programs)
     if not found:
         raise UserError(_not_found(engine, "RELION"))
@@ -106,7 +104,7 @@ def version(engine: Mapping[str, Any]) -> str:
     if engine["kind"] == "embedded":
         return f"embedded engine {__version__}"
     try:
-        path = _find(engine, PROGRAMS[:1]).get(PROGRAMS[0])
+        path = _find(engine, [_REFINE]).get(_REFINE)
         return _version(engine, path)[0] if path else ""
     except UserError:
         return ""
@@ -126,7 +124,7 @@ def files(engine: Mapping[str, Any], programs: Sequence[str]) -> list[str]:
     if engine["kind"] == "embedded":
         spec = find_spec("staengine")
         folders = spec.submodule_search_locations if spec else None
-        return [str(path) for folder in folders or [] for path in sorted(Path(folder).glob("*.py"))]
+        return [str(path) for folder in folders or [] for path in sorted(Path(folder).rglob("*.py"))]
     if engine.get("container"):
         return [str(container.image_file(engine))]
     return list(_find(engine, programs).values())
@@ -142,7 +140,7 @@ def known_flags(engine: Mapping[str, Any], programs: Sequence[str]) -> dict[str,
     return {program: re.findall(r"^\s*(--\w+)", said.get(program, ""), re.MULTILINE) for program in programs}
 
 
-def accelerator(engine: Mapping[str, Any], program: str = "relion_refine") -> str:
+def accelerator(engine: Mapping[str, Any], program: str = _REFINE) -> str:
     """What RELION was built to compute on, as its `--version` tells: CUDA, HIP, SYCL (GPUs), VECTOR or "" (CPU)."""
     path = _find(engine, [program]).get(program)
     match = re.search(r"(\w+)-ACC=", _version(engine, path)[1]) if path else None

@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stacycle.files.star import OptimisationSet
-from stacycle.programs import relion
+from stacycle.programs import (
+    align,
+    mask_create,
+    mpi,
+    reconstruct_particle,
+    refine,
+    refine_ctf,
+    subtomo,
+)
+from stacycle.programs import postprocess as relion_postprocess
 from stacycle.recipe import geometry
 from stacycle.recipe.rounds import DECIDED, SWEEPS, SWEPT, Recipe, variants
 from stacycle.resources import site
@@ -21,15 +30,7 @@ if TYPE_CHECKING:
     from stacycle.decisions import Decision
 
 Settings = Mapping[str, Any]
-# How a run that was cut off goes on; `--continue` is in no --help of some programs that have it.
-RESUMED = (
-    "relion_tomo_subtomo",
-    "relion_tomo_reconstruct_particle",
-    "relion_tomo_refine_ctf",
-    "relion_tomo_align",
-)
-RESUMING = "--only_do_unfinished"
-OF_SWEEP: Mapping[str, Callable[..., list[str]]] = {"ctfrefine": relion.refine_ctf, "polish": relion.polish}
+OF_SWEEP: Mapping[str, Callable[..., list[str]]] = {"ctfrefine": refine_ctf.argv, "polish": align.argv}
 # Preflight's values: what a config's `auto` may become, and a box.
 _SOME_VALUE, _SOME_BOX = 30, 64
 
@@ -41,7 +42,7 @@ def extract(
     files: OptimisationSet, out: str | Path, box: int, binning: int, settings: Settings, threads: int
 ) -> list[str]:
     """Extract the particles of a state into the folder `out`."""
-    return relion.extract(
+    return subtomo.argv(
         particles=files.particles,
         tomograms=files.tomograms,
         trajectories=files.trajectories,
@@ -57,7 +58,7 @@ def reconstruct(
     state: str, out: str | Path, box: int, binning: int, symmetry: str, settings: Settings, threads: int
 ) -> list[str]:
     """Reconstruct the average of a state into the folder `out`."""
-    return relion.reconstruct(
+    return reconstruct_particle.argv(
         state=state,
         out=str(out),
         box=box,
@@ -94,14 +95,14 @@ def classify(
         "scratch": scratch,
         **settings,
     }
-    argv = relion.align(gpu=layout.gpu, **common) if step == "align" else relion.class3d(**common)
-    return relion.with_mpi(argv, layout.ranks, layout.launcher)
+    argv = refine.align(gpu=layout.gpu, **common) if step == "align" else refine.class3d(**common)
+    return mpi.with_mpi(argv, layout.ranks, layout.launcher)
 
 
 def mask(map: str, out: str, threshold: float, settings: Settings, threads: int) -> list[str]:
     """Make a mask from a map that is cut at `threshold`."""
     rest = {key: value for key, value in settings.items() if key != "threshold"}
-    return relion.mask_create(map=map, out=out, threshold=threshold, threads=threads, **rest)
+    return mask_create.argv(map=map, out=out, threshold=threshold, threads=threads, **rest)
 
 
 def refine3d(
@@ -116,7 +117,7 @@ def refine3d(
     scratch: str | None,
 ) -> list[str]:
     """Refine two halves of a state, with the mask if there is one."""
-    argv = relion.refine3d(
+    argv = refine.refine3d(
         particles=files.particles,
         tomograms=files.tomograms,
         trajectories=files.trajectories,
@@ -130,13 +131,13 @@ def refine3d(
         scratch=scratch,
         **settings,
     )
-    return relion.with_mpi(argv, layout.ranks, layout.launcher)
+    return mpi.with_mpi(argv, layout.ranks, layout.launcher)
 
 
 def postprocess(half_map: str, masks: Sequence[str], out: str | Path, settings: Settings) -> list[str]:
     """Post-process two half maps, with the mask if there is one."""
     rest = {key: value for key, value in settings.items() if key != "bfactor"}
-    return relion.postprocess(
+    return relion_postprocess.argv(
         half_map=half_map,
         mask=next(iter(masks), None),
         out=f"{out}/postprocess",
@@ -236,7 +237,7 @@ def _cycle_reconstruct(job: Any, _: Settings) -> list[str]:
 
 
 def _classify(job: Any, engine: Settings) -> list[str]:
-    from stacycle.jobs.job import scratch_folder
+    from stacycle.programs.scratch import scratch_folder
     from stacycle.recipe.auto import read_state, settle
 
     params, state = job.params, read_state(job.input.state[0])
@@ -261,7 +262,7 @@ def _mask(job: Any, _: Settings) -> list[str]:
 
 
 def _refine3d(job: Any, engine: Settings) -> list[str]:
-    from stacycle.jobs.job import scratch_folder
+    from stacycle.programs.scratch import scratch_folder
     from stacycle.recipe.auto import read_state, settle
 
     params, state = job.params, read_state(job.input.state[0])
