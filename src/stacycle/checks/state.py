@@ -36,8 +36,7 @@ def check_state(files: star.OptimisationSet) -> None:
     check_tables(state)
     check_tilt_images(state)
     series_pixel(files.tomograms)
-    if SUBSET in state.particles:
-        check_half_sets(state)
+    check_half_sets_if_any(state)
 
 
 def check_tables(files: StateFiles) -> None:
@@ -118,6 +117,12 @@ def check_trajectories(files: StateFiles) -> None:
                 f"{path}: the trajectory of {name} has {len(values) / 3:g} tilts, but {tomogram} has {wanted}; "
                 "run the polishing again."
             )
+
+
+def check_half_sets_if_any(files: StateFiles) -> None:
+    """Two half sets if there are any, as where a program makes a map of each."""
+    if SUBSET in files.particles:
+        check_half_sets(files)
 
 
 def check_half_sets(files: StateFiles) -> None:

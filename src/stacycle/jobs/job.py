@@ -58,7 +58,7 @@ def run(
     is moved aside (`resume.examine`). `engine` is the config's section that says where RELION's programs are.
     `expected_outputs` are the files that must be there, and not empty, when the program has ended well. While it runs
     it has `gpus` GPUs. Raises UserError if the program cannot be found, still runs, or its input is unfit;
-    ProgramFailed if it fails or leaves any of the files out; Interrupted if it was ended from outside.
+    ProgramFailed if it fails or leaves any of the files out; Interrupted if this process is asked to end.
     """
     folder, command = Path(folder), Command.of(argv)
     software.resolve(engine, argv)  # UserError before anything is touched
@@ -162,7 +162,7 @@ class _Job:
     def _start(self, found: Resumption, retry: str | None) -> str | None:
         """Run the program once. Returns how it is to be tried again, if it failed in a way that this may cure.
 
-        Raises ProgramFailed if it failed otherwise, or for the second time; Interrupted if it was ended from outside.
+        ProgramFailed if it failed otherwise, or for the second time; Interrupted if this process was asked to end.
         """
         for path in found.remove:
             path.unlink(missing_ok=True)
@@ -189,7 +189,7 @@ class _Job:
                     return diagnosis.retry
                 how = f"was ended by signal {-status}" if status < 0 else f"failed with exit status {status}"
                 # what came from outside says nothing of a variant's settings
-                kind = Interrupted if diagnosis.kind == "outside" else ProgramFailed
+                kind = UserError if diagnosis.kind == "outside" else ProgramFailed
                 raise kind(f"{self.command.program} {how}: {diagnosis}")
             verify.check_outputs(self.command, self.expected_outputs, lines)
             self._record_state()

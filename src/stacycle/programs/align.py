@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from stacycle.checks.images import check_tilt_images
 from stacycle.checks.outcome import check_motion, check_tilts_refined
+from stacycle.checks.state import check_half_sets, check_tables
 from stacycle.programs import shared
 from stacycle.programs.program import Done, Program
 from stacycle.programs.task import Task
@@ -46,8 +48,9 @@ def _check_tilts(task: Task) -> None:
 PROGRAM = Program(
     "relion_tomo_align",
     state_flags=shared.TOMO_STATE,
-    check_inputs=(shared.check_state, shared.check_tilts, shared.check_half_sets, shared.check_references),
-    check_outputs=(_check_tilts,),
+    state_checks=(check_tables, check_tilt_images, check_half_sets),
+    input_checks=(shared.check_references,),
+    output_checks=(_check_tilts,),
     optimisation_set=shared.optimisation_set,
     moves_particles=True,
     ignored_flags=shared.TOMO_IGNORED,

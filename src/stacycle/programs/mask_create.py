@@ -33,8 +33,8 @@ def _check_mask(task: Task) -> None:
 
 PROGRAM = Program(
     "relion_mask_create",
-    check_inputs=(_check_map,),
-    check_outputs=(_check_mask,),
+    input_checks=(_check_map,),
+    output_checks=(_check_mask,),
     maps=("",),
     made_of_map=True,
 )

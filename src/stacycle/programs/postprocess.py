@@ -59,8 +59,8 @@ def _check_postprocessed(task: Task) -> None:
 PROGRAM = Program(
     "relion_postprocess",
     half_maps=_half_maps,
-    check_inputs=(shared.check_half_maps,),
-    check_outputs=(_check_postprocessed,),
+    input_checks=(shared.check_half_maps,),
+    output_checks=(_check_postprocessed,),
     maps=(".star", ".mrc", "_masked.mrc"),
     made_of_map=True,
 )

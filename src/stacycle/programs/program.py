@@ -11,6 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from stacycle.checks.tables import StateFiles
+
 # Where and how fast any program computes.
 _IGNORED_OF_ALL = frozenset({"--j", "--verb", "--pipeline_control"})
 
@@ -60,32 +62,37 @@ class Program:
     mpi: bool = False  # its build for MPI, NAME_mpi, is used as well
     check_ranks: Callable[..., None] | None = None  # of flags and ranks: UserError if these are too few
 
-    # What it reads.
+    # What it reads: a state, whose images are those of the tilt series, or of the particles. Half maps are "" if they
+    # are not given.
     state_flags: StateFlags | None = None
-    reads_particle_images: bool = False  # else it reads the tilt series' images, if it takes a state
-    half_maps: Callable[..., tuple[str, str]] = _named_references  # "" for what is not given
-    check_inputs: tuple[Callable[..., None], ...] = ()
+    reads_particle_images: bool = False
+    half_maps: Callable[..., tuple[str, str]] = _named_references
+    state_checks: tuple[Callable[[StateFiles], None], ...] = ()
+    input_checks: tuple[Callable[..., None], ...] = ()  # after those of the state
 
-    # What it makes.
-    check_outputs: tuple[Callable[..., None], ...] = ()
-    optimisation_set: Callable[..., Path] | None = (
-        None  # of a command and its folder; None: it makes no state
-    )
-    must_not_change: tuple[str, ...] = ()  # particles, tomograms, trajectories of the state
-    may_drop: str = ""  # why it may drop particles; empty if it must not
+    # What it makes: a state, if it writes an optimisation set (of a command and its folder), and of that state it must
+    # not change these files. `may_drop` says why it may drop particles, if it may.
+    output_checks: tuple[Callable[..., None], ...] = ()
+    optimisation_set: Callable[..., Path] | None = None
+    must_not_change: tuple[str, ...] = ()
+    may_drop: str = ""
     moves_particles: bool = False
-    maps: tuple[
-        str, ...
-    ] = ()  # and FSC, that others take: patterns of what follows the name or folder given as --o
-    made_of_map: bool = False  # it takes a map by --i, and what it makes belongs to that map's state
-    iteration_tables: re.Pattern[str] | None = None  # of each iteration, which a decision may choose from
+
+    # The maps and FSC that other programs take from it: patterns of what follows --o in their names. They belong to the
+    # state that it started from, or to that of the map which it takes by --i.
+    maps: tuple[str, ...] = ()
+    made_of_map: bool = False
+
+    # The files of its iterations, which a decision may choose from.
+    iteration_tables: re.Pattern[str] | None = None
     iteration_maps: re.Pattern[str] | None = None
 
-    # Which flags make no other result, and how it goes on.
+    # Flags that make no other result; and how it goes on, by `continue_flag` as its --help has it. `go_on` is given a
+    # command, its folder and the engine's kind.
     ignored_flags: frozenset[str] = frozenset()
     done: Done | None = None
-    continue_flag: str = ""  # by which it goes on, as its --help has it
-    go_on: Callable[..., Continuation] | None = None  # of a command, its folder and the engine's kind
+    continue_flag: str = ""
+    go_on: Callable[..., Continuation] | None = None
 
     @property
     def executables(self) -> tuple[str, ...]:

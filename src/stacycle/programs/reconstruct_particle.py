@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stacycle.checks.images import check_tilt_images
+from stacycle.checks.state import check_half_sets_if_any, check_tables
 from stacycle.files import mrc
 from stacycle.files.star_labels import SUBSET
 from stacycle.programs import shared
@@ -52,8 +54,8 @@ def _go_on(command: Command, folder: Path, engine: str) -> Continuation:
 PROGRAM = Program(
     "relion_tomo_reconstruct_particle",
     state_flags=shared.TOMO_STATE,
-    check_inputs=(shared.check_state, shared.check_tilts, shared.check_half_sets_if_any),
-    check_outputs=(_check_average,),
+    state_checks=(check_tables, check_tilt_images, check_half_sets_if_any),
+    output_checks=(_check_average,),
     maps=("half[12].mrc", "merged.mrc"),
     ignored_flags=shared.TOMO_IGNORED | {"--j_in", "--j_out"},
     done=Done(

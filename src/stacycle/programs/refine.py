@@ -14,7 +14,7 @@ from typing import Any
 from stacycle.checks import maps
 from stacycle.checks.images import check_stacks
 from stacycle.checks.outcome import check_counts
-from stacycle.checks.state import POSE
+from stacycle.checks.state import POSE, check_half_sets_if_any, check_tables
 from stacycle.checks.tables import StateFiles, check_numbers, filled
 from stacycle.errors import UserError
 from stacycle.files import mrc, star
@@ -181,17 +181,12 @@ def _check_number_of_particles(task: Task) -> None:
             f"{path}: {number} particles are too few for {what}; take more particles, or fewer classes."
         )
     if split:
-        shared.check_half_sets_if_any(task)
+        check_half_sets_if_any(task.files)
 
 
 def _check_reference(task: Task) -> None:
     """Reference and mask, against the particles' images."""
     maps.check_reference(task.files, task.command.get("--ref"), task.command.get("--solvent_mask"))
-
-
-def _check_stacks(task: Task) -> None:
-    """The particles' images."""
-    check_stacks(task.files)
 
 
 def _check_refined(task: Task) -> None:
@@ -231,8 +226,9 @@ PROGRAM = Program(
     check_ranks=_check_ranks,
     state_flags=StateFlags("--ios", "--i", "--tomograms", "--trajectories"),
     reads_particle_images=True,
-    check_inputs=(shared.check_state, _check_number_of_particles, _check_reference, _check_stacks),
-    check_outputs=(_check_refined,),
+    state_checks=(check_tables, check_stacks),
+    input_checks=(_check_number_of_particles, _check_reference),
+    output_checks=(_check_refined,),
     optimisation_set=_optimisation_set,
     must_not_change=("tomograms", "trajectories"),
     moves_particles=True,

@@ -10,11 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stacycle.checks import maps, state
+from stacycle.checks import maps
 from stacycle.checks.complete import is_complete
-from stacycle.checks.images import check_tilt_images
 from stacycle.files import mrc
-from stacycle.files.star_labels import SUBSET
 from stacycle.programs.command import Command
 from stacycle.programs.program import Continuation, StateFlags
 from stacycle.programs.task import Task
@@ -48,27 +46,6 @@ def compared_with(
 
 
 # ------------------------------------------------------------ checks
-
-
-def check_state(task: Task) -> None:
-    """Particles, tomograms, tilt series and trajectories."""
-    state.check_tables(task.files)
-
-
-def check_tilts(task: Task) -> None:
-    """The images of the tilt series."""
-    check_tilt_images(task.files)
-
-
-def check_half_sets(task: Task) -> None:
-    """Two half sets, which the program needs."""
-    state.check_half_sets(task.files)
-
-
-def check_half_sets_if_any(task: Task) -> None:
-    """Two half sets if there are any, for then the program makes a map of each."""
-    if SUBSET in task.files.particles:
-        check_half_sets(task)
 
 
 def check_half_maps(task: Task) -> None:

@@ -85,7 +85,7 @@ def check(engine: Mapping[str, Any], programs: Sequence[str] = ()) -> str:
     found = _find(engine, programs)
     if not found:
         raise UserError(_not_found(engine, "RELION"))
-    path = next(iter(found.values()))
+    path = found.get(_REFINE) or next(iter(found.values()))
     version = _version(engine, path)[0]
     if int(version.split(".")[0]) < OLDEST:
         raise UserError(f"RELION {version} was found ({path}), but RELION {OLDEST} is needed; {_WAYS}.")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from stacycle.checks.images import check_stacks
+from stacycle.checks.images import check_stacks, check_tilt_images
 from stacycle.checks.outcome import check_counts
-from stacycle.checks.state import check_particles
+from stacycle.checks.state import check_particles, check_tables
 from stacycle.checks.tables import StateFiles, same_pixel
 from stacycle.errors import UserError
 from stacycle.files import mrc
@@ -76,8 +76,8 @@ def _check_extracted(task: Task) -> None:
 PROGRAM = Program(
     "relion_tomo_subtomo",
     state_flags=shared.TOMO_STATE,
-    check_inputs=(shared.check_state, shared.check_tilts),
-    check_outputs=(_check_extracted,),
+    state_checks=(check_tables, check_tilt_images),
+    output_checks=(_check_extracted,),
     optimisation_set=shared.optimisation_set,
     must_not_change=("tomograms",),
     may_drop="seen in too few tilt images",

@@ -34,7 +34,9 @@ _NO_GPU = re.compile(r"Running CPU instructions|do NOT have support for GPUs")
 def check_inputs(command: Command) -> None:
     """UserError if an input of the program is damaged, or does not fit the others."""
     task = Task(command)
-    for check in command.record.check_inputs:
+    for check_state in command.record.state_checks:
+        check_state(task.files)
+    for check in command.record.input_checks:
         check(task)
 
 
@@ -54,7 +56,7 @@ def check_outputs(command: Command, expected_outputs: Sequence[str | Path], line
             last = f" Its last words were: {' | '.join(lines[-3:])}" if lines else " It said nothing."
             raise UserError(f"it did not write {', '.join(missing)}.{last}")
         task = Task(command, lines)
-        for check in command.record.check_outputs:
+        for check in command.record.output_checks:
             check(task)
     except UserError as error:
         raise ProgramFailed(f"{command.program} ended without an error, but {error}") from None

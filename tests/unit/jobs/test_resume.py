@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,11 @@ import pytest
 
 from stacycle.diagnosis import explain
 from stacycle.errors import ProgramFailed, UserError
-from stacycle.jobs import job, resume
+from stacycle.jobs import job, kept_outputs, resume
 from stacycle.jobs import record as job_record
 from stacycle.jobs.failure import cause_of_failure
-from stacycle.programs import mpi, refine_iterations, shared, verify
+from stacycle.programs import mpi, refine, refine_iterations, shared, verify
+from stacycle.programs import program as program_records
 from stacycle.programs.command import Command
 from stacycle.provenance import audit, origin
 from stacycle.provenance import record as state_record
@@ -130,8 +132,12 @@ def test_what_has_finished_is_not_run_again_and_its_deleted_files_are_put_back(p
     assert Path("job/map.mrc").read_text() == "made by run 1"
 
 
-def test_where_it_runs_and_how_fast_changes_nothing(program) -> None:
+def test_where_it_runs_and_how_fast_changes_nothing(program, monkeypatch) -> None:
     engine = program()
+    tool_record = replace(
+        refine.PROGRAM, name="relion_tool", state_flags=None, output_checks=(), input_checks=()
+    )
+    monkeypatch.setattr(program_records, "all_programs", lambda: (tool_record,))
     tool(engine, "--b", "64", "--j", "4", "--pool", "3", "--dont_combine_weights_via_disc")
     tool(engine, "--b", "64", "--j", "8", "--gpu", "0:1", "--scratch_dir", "/scratch")
     assert times_run() == 1
@@ -246,7 +252,8 @@ def edit_in_place(path: str, text: str = "edited by hand") -> None:
 
 
 @pytest.mark.parametrize("deleted", [True, False], ids=["deleted by Snakemake", "still there"])
-def test_what_was_edited_in_place_is_made_again_and_what_it_was_edited_to_is_kept(program, deleted, capsys):
+def test_what_was_edited_in_place_is_made_again_and_what_it_was_edited_to_is_kept(program, deleted, caplog):
+    caplog.set_level("INFO")
     engine = program()
     tool(engine)
     edit_in_place("job/map.mrc", "made by run 9")  # as long as before
@@ -256,10 +263,7 @@ def test_what_was_edited_in_place_is_made_again_and_what_it_was_edited_to_is_kep
     assert times_run() == 2
     assert Path("job/map.mrc").read_text() == "made by run 2"
     assert Path("job.previous1/map.mrc").read_text() == "made by run 9"
-    assert (
-        "job/map.mrc is not what the program made: what was here is now in job.previous1"
-        in capsys.readouterr().err
-    )
+    assert "job/map.mrc is not what the program made: what was here is now in job.previous1" in caplog.text
     tool(engine)
     assert times_run() == 2
 
@@ -268,11 +272,11 @@ def test_what_was_replaced_by_another_file_is_put_back_without_a_run(program) ->
     tool(program())
     Path("other").write_text("something else")
     os.replace("other", "job/map.mrc")
-    assert [path for path, _ in job.audit(".")] == ["job/map.mrc"]
+    assert [path for path, _ in kept_outputs.altered_outputs(".")] == ["job/map.mrc"]
     tool(program())
     assert times_run() == 1
     assert Path("job/map.mrc").read_text() == "made by run 1"
-    assert job.audit(".") == []
+    assert kept_outputs.altered_outputs(".") == []
 
 
 def test_a_file_beside_the_declared_ones_that_they_name_was_edited_too(program) -> None:
@@ -299,7 +303,7 @@ def test_the_date_in_the_label_of_a_map_is_no_edit_and_no_other_input(program) -
             file.write(b"\7")
     tool(engine, "--i", "a.mrc")
     assert times_run() == 1
-    assert job.audit(".") == []
+    assert kept_outputs.altered_outputs(".") == []
     for at, path in ((40, "a.mrc"), (1024 + 4096, "job/map.mrc")):  # the cell, a voxel
         with open(path, "r+b") as file:
             file.seek(at)
@@ -436,13 +440,13 @@ def test_a_second_start_is_refused_while_the_program_lives_though_its_runner_was
     assert record()["ended_well"]
 
 
-def test_a_file_system_without_locks_is_told_and_does_not_stop_the_work(program, monkeypatch, capsys) -> None:
+def test_a_file_system_without_locks_is_told_and_does_not_stop_the_work(program, monkeypatch, caplog) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     tool(program())
-    assert "has no locks" in capsys.readouterr().err
+    assert "has no locks" in caplog.text
     assert record()["ended_well"]
 
 
@@ -482,13 +486,13 @@ def test_a_program_that_does_not_end_when_asked_is_killed(program) -> None:
         ("fewer_threads", "--o job/ --j 2 --dont_combine_weights_via_disc"),
     ],
 )
-def test_what_may_be_cured_is_tried_once_more_and_said_so(program, monkeypatch, capsys, retry, flags) -> None:
+def test_what_may_be_cured_is_tried_once_more_and_said_so(program, monkeypatch, caplog, retry, flags) -> None:
     monkeypatch.setattr(
         explain, "explain", lambda *_: explain.Diagnosis("It broke.", "Mend it.", None, retry)
     )
     tool(program("if runs == 1: sys.exit(1)\n" + MAKE), "--j", "5", "--dont_combine_weights_via_disc")
     assert Path("ran").read_text().splitlines()[1] == flags
-    assert "It broke. Mend it. It is tried once more" in capsys.readouterr().err
+    assert "It broke. Mend it. It is tried once more" in caplog.text
     assert [run["retry"] for run in record()["runs"]] == [None, retry]
     tool(program(), "--j", "5", "--dont_combine_weights_via_disc")
     assert times_run() == 2

@@ -23,7 +23,7 @@ GOLDEN = Path(__file__).parents[2] / "golden" / "data"
 NAME = "relion_tomo_flip"
 MODULE = """
 from stacycle.checks.outcome import check_counts
-from stacycle.checks.tables import StateFiles
+from stacycle.checks.state import check_tables
 from stacycle.errors import UserError
 from stacycle.files import star
 from stacycle.programs import shared
@@ -47,8 +47,9 @@ def check_flipped(task):
 PROGRAM = Program(
     "relion_tomo_flip",
     state_flags=shared.TOMO_STATE,
-    check_inputs=(shared.check_state, check_axis),
-    check_outputs=(check_flipped,),
+    state_checks=(check_tables,),
+    input_checks=(check_axis,),
+    output_checks=(check_flipped,),
     optimisation_set=shared.optimisation_set,
     must_not_change=("tomograms",),
     maps=("flipped.mrc",),
