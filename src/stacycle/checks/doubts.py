@@ -1,6 +1,6 @@
-"""Doubts about the numbers of tilt series and tomograms, and the sentences that tell them.
+"""Doubts about the numbers of tilt series and tomograms, and their sentences.
 
-One sentence is made for each kind of fault, however many tilt series have it.
+Each kind of fault has one sentence, however many tilt series have it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Doubt:
-    """One fault of one table: `fault` says what and where, `cure` what to do. Doubts of a `kind` are told together."""
+    """One fault of one table: `fault` says what and where, `cure` what to do. Doubts of a `kind` share a sentence."""
 
     refused: bool
     kind: str
@@ -71,7 +71,7 @@ def listed(values: Numbers) -> str:
 
 
 def shown(value: float) -> str:
-    """A number to be read: whole if it is large, with four digits if it is small."""
+    """A number to be read: an integer if it is large, with four digits if it is small."""
     value = float(value)
     if abs(value) >= 1e7 or 0 < abs(value) < 1e-3:
         return f"{value:.3g}"

@@ -24,8 +24,8 @@ def check_tilt_images(files: StateFiles) -> None:
                     f"{file}: there is no {name}, for {image} has {found.sections} tilts; correct it."
                 )
         if len(sizes) > 1:
-            told = " and ".join(f"{x} x {y}" for x, y in sorted(sizes))
-            raise UserError(f"{file}: its tilt images differ in size, {told} px; make them alike.")
+            found_sizes = " and ".join(f"{x} x {y}" for x, y in sorted(sizes))
+            raise UserError(f"{file}: its tilt images differ in size, {found_sizes} px; make them alike.")
 
 
 def check_stacks(files: StateFiles) -> None:

@@ -18,9 +18,9 @@ def check_counts(files: StateFiles, made: StateFiles, dropped: int = 0) -> None:
     """UserError unless the particles that went in came out, but for as many as the program said it dropped."""
     before, after = Counter(files.particles["rlnTomoName"]), Counter(made.particles["rlnTomoName"])
     if not after <= before or before.total() != after.total() + dropped:
-        told = f" and {dropped} were dropped" if dropped else ""
+        more = f" and {dropped} were dropped" if dropped else ""
         raise UserError(
-            f"{made.particles_file} has {after.total()} particles{told}, but {files.particles_file} has "
+            f"{made.particles_file} has {after.total()} particles{more}, but {files.particles_file} has "
             f"{before.total()}; delete the folder and run it again."
         )
 

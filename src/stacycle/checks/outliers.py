@@ -8,7 +8,7 @@ import numpy as np
 
 from stacycle.checks.doubts import Mask, Numbers
 
-FEW = 5  # values, fewer of which tell nothing about each other
+FEW = 5  # values, fewer of which say nothing about each other
 FAR = 8  # robust standard deviations from the median
 
 

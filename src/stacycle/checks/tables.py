@@ -62,7 +62,7 @@ class StateFiles:
 
     @property
     def box_and_pixel(self) -> tuple[int, float]:
-        """Box (px) and pixel size (Å) of the particles' images. UserError if optics groups tell none, or several."""
+        """Box (px) and pixel size (Å) of the particles' images. UserError if optics groups have none, or several."""
         labels = ["rlnImageSize", "rlnImagePixelSize"]
         if not set(labels) <= set(self.optics):
             raise UserError(

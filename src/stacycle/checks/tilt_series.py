@@ -58,7 +58,7 @@ def check_series(
 
 @dataclass(frozen=True)
 class _Series:
-    """The numbers of a tilt series' table by label, of which checks tell doubts."""
+    """The numbers of a tilt series' table by label, in which the checks find doubts."""
 
     name: str
     file: str
@@ -83,15 +83,15 @@ class _Series:
 
 def _ranges(series: _Series) -> Iterable[Doubt]:
     """Values of tilts that cannot be, or are unlikely."""
-    told: dict[str, Mask] = {}
+    refused: dict[str, Mask] = {}
     for label, values in series.numbers.items():
         possible = POSSIBLE.get(label)
         if possible is None:  # shifts
             continue
         if (bad := possible.excludes(values)).any():
-            if label == _DEFOCUS[1] and np.array_equal(bad, told.get(_DEFOCUS[0], [])):
-                continue  # of both defocus values together, one is told
-            told[label] = bad
+            if label == _DEFOCUS[1] and np.array_equal(bad, refused.get(_DEFOCUS[0], [])):
+                continue  # one sentence for both defocus values
+            refused[label] = bad
             fault = f"{out_of_range(label, values, bad, possible)} (tilt series {series.name})"
             yield series.doubt(f"impossible {label}", fault, _CORRECT_TILTS, refused=True)
         if label in LIKELY and (odd := LIKELY[label].excludes(values) & ~bad).any():
@@ -222,7 +222,7 @@ def _defocus(series: _Series) -> Iterable[Doubt]:
         if values is not None and (strange := _unit_of_defocus(series, label, values, phases))
     ]
     yield from units[:1]
-    seen: Mask = np.zeros(0, bool)  # tilts that the first of the two columns has told of
+    seen: Mask = np.zeros(0, bool)  # tilts that the first of the two columns is doubted in
     for label, values in zip(_DEFOCUS, both, strict=True):
         if values is None or units:
             continue

@@ -57,7 +57,7 @@ def _ranges_of_tomograms(file: str, table: Table) -> Iterable[Doubt]:
 
 
 def _sizes(file: str, table: Table, shapes: Mapping[str, tuple[int, int]]) -> Iterable[Doubt]:
-    """Sizes in whole px, and of about the images' size: both are unbinned."""
+    """Sizes in integers of px, and of about the images' size: both are unbinned."""
     sizes = [numbers(table, label) for label in SIZE]
     for label, values in zip(SIZE, sizes, strict=True):
         if values is not None and (bad := values != np.round(values)).any():
@@ -80,7 +80,7 @@ def _sizes(file: str, table: Table, shapes: Mapping[str, tuple[int, int]]) -> It
 
 
 class Summary(NamedTuple):
-    """What a tilt series is compared by with the others; nan where its table does not tell."""
+    """What a tilt series is compared by with the others; nan for what its table lacks."""
 
     name: str
     axis: float  # median rlnTomoZRot, degrees
@@ -106,7 +106,7 @@ def summarise(name: str, table: Table, shape: tuple[int, int] = (0, 0)) -> Summa
 
 
 def check_together(tomograms: Table, series: Sequence[Summary]) -> list[Doubt]:
-    """What tells a series from the others: `tomograms` is the table of all, `series` has as many in any order."""
+    """How a series differs from the others: `tomograms` is the table of all, `series` has as many in any order."""
     return [*_mixed(tomograms), *_axes(series), *_amounts(series), *_shapes(series)]
 
 

@@ -53,7 +53,7 @@ def take(
     command: Command, folder: str | Path, engine: str, digests: Digests, version: str = ""
 ) -> Fingerprint:
     """The fingerprint of a command whose job folder is `folder`; `engine` is its kind (`engine.kind`), `version` that
-    of its programs, empty if they do not tell."""
+    of its programs, empty if it is not known."""
     inputs, program = command.inputs(), command.record
     arguments = {
         flag: values

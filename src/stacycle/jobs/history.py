@@ -75,7 +75,7 @@ def take_back(folder: Path, entry: Path) -> None:
 
 
 def mend(folder: Path) -> None:
-    """Go on taking back what a run that was killed had begun to take back, and undo a move that it had begun."""
+    """After a run that was killed: finish what it was taking back, or undo its move."""
     record = job_record.read(folder)
     newest = next(iter(entries(folder)), None)
     if record and newest is not None and not (newest / JOB_FILE).exists():

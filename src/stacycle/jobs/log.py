@@ -1,4 +1,4 @@
-"""What a job tells: everything in its log file, and what matters to someone who waits on the terminal as well.
+"""The log of a job: everything in its file, and on the terminal what matters to someone who waits.
 
 Level DEBUG goes to the log file alone, INFO and above to both; a record with TERMINAL_ONLY to the terminal alone.
 """
@@ -31,7 +31,7 @@ class _Named(logging.Formatter):
 
 @contextmanager
 def task(log: str, name: str) -> Iterator[logging.Logger]:
-    """One script's work, told in the file `log` and, as `name`, on the terminal.
+    """One script's work, logged to the file `log` and, as `name`, to the terminal.
 
     A UserError becomes one sentence and exit status 1, no traceback.
     """

@@ -83,7 +83,7 @@ def examine(
 def _earlier(
     folder: Path, fingerprint: Fingerprint, expected_outputs: Sequence[str | Path], versions: bool
 ) -> Path | None:
-    """The newest of the job's earlier results that is what is asked for now, and whole."""
+    """The newest of the job's earlier results that is complete and what is asked for now."""
     for entry in history.entries(folder):
         record = job_record.read(entry)
         if (

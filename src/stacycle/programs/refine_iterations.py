@@ -45,8 +45,9 @@ def go_on(command: Command, folder: Path, engine: str) -> Continuation:
 
 def _last_iterations(folder: Path) -> set[int]:
     """The iterations that an auto-refinement began as its last, having converged."""
-    said = (folder / "run.out").read_text(errors="replace") if (folder / "run.out").exists() else ""
-    parts = re.split(r"^ Auto-refine: Iteration= (\d+)", said, flags=re.MULTILINE)[1:]
+    output = folder / "run.out"
+    text = output.read_text(errors="replace") if output.exists() else ""
+    parts = re.split(r"^ Auto-refine: Iteration= (\d+)", text, flags=re.MULTILINE)[1:]
     return {
         int(n) for n, text in zip(parts[::2], parts[1::2], strict=True) if "entering last iteration" in text
     }

@@ -25,7 +25,7 @@ _WAYS = (
     "programs or engine.container to an image, or engine.kind to embedded (small data, nothing to install)"
 )
 _WITH_MODULES = str(Path(__file__).with_name("with_modules.sh"))
-# For sh; \f keeps what is asked for apart from what else is said.
+# For sh; \f separates each answer from what else is printed.
 _PATH = r'printf "\f%s\f" "$PATH"'
 _WHERE = r'for program do printf "\f%s\n" "$(command -v "$program")"; done'
 _HELP = r'for program do printf "\f"; "$program" --help 2>&1; done'
@@ -97,9 +97,9 @@ def check(engine: Mapping[str, Any], programs: Sequence[str] = ()) -> str:
 
 
 def version(engine: Mapping[str, Any]) -> str:
-    """The version of the programs that run: `5.0.1-commit-73f0a3`, or `embedded engine 0.1.0`; "" if they do not tell.
+    """The version of the programs that run: `5.0.1-commit-73f0a3`, or `embedded engine 0.2.0`; "" if it is not known.
 
-    Not looked at is whether they are all there, and recent enough (see `check`).
+    Whether all programs are there and recent enough, `check` says.
     """
     if engine["kind"] == "embedded":
         return f"embedded engine {__version__}"
@@ -110,9 +110,9 @@ def version(engine: Mapping[str, Any]) -> str:
         return ""
 
 
-def version_and_commit(told: str) -> dict[str, str | None]:
-    """A version that `version` told, and apart from it the commit that it was built from, if it says so."""
-    number, _, commit = told.partition("-commit-")
+def version_and_commit(text: str) -> dict[str, str | None]:
+    """Of a version as `version` gives it, the number, and the commit that it was built from if it names one."""
+    number, _, commit = text.partition("-commit-")
     return {"version": number or None, "commit": commit or None}
 
 
@@ -131,7 +131,7 @@ def files(engine: Mapping[str, Any], programs: Sequence[str]) -> list[str]:
 
 
 def known_flags(engine: Mapping[str, Any], programs: Sequence[str]) -> dict[str, list[str]]:
-    """The flags that each program tells in its `--help`; none if it tells nothing. All are asked at once."""
+    """The flags that each program lists in its `--help`; none if it lists nothing. All are asked at once."""
     if engine["kind"] == "embedded":
         found, ask = {program: program for program in programs}, [sys.executable, "-c", _ALL_HELP]
     else:
@@ -141,7 +141,7 @@ def known_flags(engine: Mapping[str, Any], programs: Sequence[str]) -> dict[str,
 
 
 def accelerator(engine: Mapping[str, Any], program: str = _REFINE) -> str:
-    """What RELION was built to compute on, as its `--version` tells: CUDA, HIP, SYCL (GPUs), VECTOR or "" (CPU)."""
+    """What RELION was built to compute on, by its `--version`: CUDA, HIP, SYCL (GPUs), VECTOR or "" (CPU)."""
     path = _find(engine, [program]).get(program)
     match = re.search(r"(\w+)-ACC=", _version(engine, path)[1]) if path else None
     return match[1] if match else ""
@@ -150,7 +150,7 @@ def accelerator(engine: Mapping[str, Any], program: str = _REFINE) -> str:
 def leaders(argv: Sequence[str]) -> int:
     """How many of an MPI program's processes take themselves for the first: 1, or all if the MPI is another one's.
 
-    0 if the program does not tell. UserError with the launcher's words if it does not start them.
+    0 if the program does not say. UserError with the launcher's words if it does not start them.
     """
     said = _say(argv)
     if not re.search(r"version:?\s*\d", said):

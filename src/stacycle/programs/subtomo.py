@@ -50,8 +50,8 @@ def _check_extracted(task: Task) -> None:
     files = task.files
     particles = str(task.folder / "particles.star")
     made = StateFiles(particles, files.tomograms_file, files.trajectories_file)
-    told = next((found[1] for line in task.lines if (found := _DROPPED.search(line))), "0")
-    dropped = 1 if told == "One" else int(told)
+    number = next((found[1] for line in task.lines if (found := _DROPPED.search(line))), "0")
+    dropped = 1 if number == "One" else int(number)
     if dropped == len(files.particles["rlnTomoName"]):
         raise UserError(
             f"all {dropped} particles of {files.particles_file} are too close to the edge of all tilt images for a box "

@@ -15,7 +15,7 @@ from stacycle.errors import ProgramFailed, UserError
 from stacycle.programs.command import Command
 from stacycle.programs.task import Task
 
-# What a program says that means a fault, though its exit status is 0, and what to do.
+# Lines of a program's output that mean a fault, though its exit status is 0; and what to do.
 _FAULTS = {
     r"Option (--\S+)\s+is not a valid RELION argument": "does not know {0} and ignored it; use RELION 5",
     r"belonging to the following undefined tomograms: (.+)": (

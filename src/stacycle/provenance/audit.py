@@ -1,4 +1,4 @@
-"""A whole project looked at: is every state, and every map, what was recorded of it?"""
+"""The audit of a project: whether every state, and every map, is what was recorded."""
 
 from __future__ import annotations
 

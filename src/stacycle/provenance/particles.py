@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from stacycle.errors import ProgramFailed
 from stacycle.files import star
 from stacycle.files.star_labels import CENTRED, ORIGINS, PARTICLE_NAME, PIXEL, SUBSET, TURNS
 from stacycle.provenance.identity import Record
+
+if TYPE_CHECKING:  # a job that keeps what is there does not wait for them
+    import numpy as np
 
 Columns = dict[str, list[str]]
 
@@ -23,7 +24,7 @@ FEW, MANY = 5, 0.01
 
 def add_counts(record: Record, before: str, dropped: Mapping[str, int] | str, moved: bool) -> list[str]:
     """Add to a record particles in, out and dropped, the sizes of the half sets, and, if particles have `moved`, how
-    many are in both. `dropped` has the number by reason, or the one reason. Returns what is worth telling.
+    many are in both. `dropped` has the number by reason, or the one reason. Returns warnings.
 
     ProgramFailed for what must not be.
     """
@@ -45,7 +46,7 @@ def add_counts(record: Record, before: str, dropped: Mapping[str, int] | str, mo
 
 
 def _look_for_both(record: Record, particles: Columns) -> list[str]:
-    """Note how many particles are in both half sets, and tell; ProgramFailed if they are many."""
+    """Record how many particles are in both half sets; returns a warning. ProgramFailed if they are many."""
     path = record["particles"][0]
     distance = NEAR * max(map(float, star.columns(record["tomograms"][0], "global", [PIXEL])[PIXEL]))
     record["in_both"] = pairs = in_both_halves(particles, distance)
@@ -114,6 +115,7 @@ def in_both_halves(particles: Columns, distance: float) -> int:
 
 def _near(particles: Columns, distance: float) -> list[tuple[int, int]]:
     """All pairs of rows, the later first, of particles of one tomogram that are nearer than `distance` (Å)."""
+    import numpy as np
     from scipy.spatial import cKDTree
 
     at = positions(particles)
@@ -130,26 +132,18 @@ def _near(particles: Columns, distance: float) -> list[tuple[int, int]]:
 
 def positions(particles: Columns) -> np.ndarray:
     """Where particles are (n, 3), in Å from the tomogram's centre: coordinate - A_subtomogram · origin."""
-    at = _numbers(particles, CENTRED)
-    if any(label not in particles for label in ORIGINS):
-        return at
-    origins = _numbers(particles, ORIGINS)
-    if all(label in particles for label in TURNS):
-        origins = _turned(origins, np.radians(_numbers(particles, TURNS)))
-    return at - origins
+    import numpy as np
 
+    def numbers(labels: list[str]) -> np.ndarray:
+        return np.array([particles[label] for label in labels], float)
 
-def _turned(vectors: np.ndarray, angles: np.ndarray) -> np.ndarray:
-    """RELION's Euler matrix of rot, tilt, psi (rad) times vectors, both (n, 3): -rot, -tilt, -psi about Z, Y, Z."""
-    x, y, z = vectors.T
-    for angle, about_z in zip(angles.T, (True, False, True), strict=True):
-        c, s = np.cos(angle), np.sin(angle)
-        x, y, z = (c * x + s * y, c * y - s * x, z) if about_z else (c * x - s * z, y, s * x + c * z)
-    return np.column_stack([x, y, z])
-
-
-def _numbers(particles: Columns, labels: list[str]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return np.array([particles[label] for label in labels], float).T
+    x, y, z = numbers(ORIGINS) if all(label in particles for label in ORIGINS) else np.zeros(3)
+    if all(label in particles for label in TURNS):  # RELION's Euler matrix: -rot, -tilt, -psi about Z, Y, Z
+        for angle, about_z in zip(np.radians(numbers(TURNS)), (True, False, True), strict=True):
+            c, s = np.cos(angle), np.sin(angle)
+            x, y, z = (c * x + s * y, c * y - s * x, z) if about_z else (c * x - s * z, y, s * x + c * z)
+    at = numbers(CENTRED)
+    return np.stack([at[0] - x, at[1] - y, at[2] - z], axis=1)
 
 
 def _half(text: str) -> int:

@@ -20,7 +20,7 @@ _KEPT_BY_DECISIONS = ("tomograms", "trajectories")
 
 
 def of_program(command: Command, folder: str | Path) -> list[str]:
-    """Write the `state.json` of what a program has made in `folder`; returns what is worth telling, in sentences.
+    """Write the `state.json` of what a program has made in `folder`; returns warnings, a sentence each.
 
     ProgramFailed if it lost particles without a reason, changed half sets, or changed what it must not.
     """
@@ -31,8 +31,8 @@ def of_program(command: Command, folder: str | Path) -> list[str]:
     notes: list[str] = []
     if program.optimisation_set:
         with _without_garbage_collection():
-            before = command.state().particles
-            notes = particles.add_counts(record, before, program.may_drop or {}, program.moves_particles)
+            start = command.state().particles
+            notes = particles.add_counts(record, start, program.may_drop or {}, program.moves_particles)
     if reference := command.get("--ref"):
         of_reference = record_of(Path(reference).parent)
         record["reference"] = {"path": reference, "id": of_reference and of_reference["id"]}
@@ -50,19 +50,19 @@ def of_decision(
     """Write `state.json` for the optimisation set and `maps` in `folder`, of a decision or (no `start`) the inputs.
 
     `start` is the folder of the state that it was made from, `dropped` how many particles fewer it has, by reason.
-    As a small file that Snakemake compares by content, it tells whether a decision made again came to the same state:
+    As a small file that Snakemake compares by content, it shows whether a decision made again came to the same state:
     if so, nothing after it is done again. UserError as `of_program`.
     """
     folder = Path(folder)
     files = star.read_optimisation_set(folder / "optimisation_set.star")
     record = identity(files) | {"parent": None, "maps": {name: digest(folder / name) for name in maps}}
     if start is not None:
-        begun = record_of(start)
-        if begun is None:
+        before = record_of(start)
+        if before is None:
             raise UserError(f"{start}: no {STATE_FILE} tells what it was made of; {cure(start)}")
-        record["parent"] = {"id": begun["id"], "path": str(start)}
-        _must_be_as_before(record, begun, _KEPT_BY_DECISIONS, str(folder))
-        particles.add_counts(record, begun["particles"][0], dropped or {}, moved=False)
+        record["parent"] = {"id": before["id"], "path": str(start)}
+        _must_be_as_before(record, before, _KEPT_BY_DECISIONS, str(folder))
+        particles.add_counts(record, before["particles"][0], dropped or {}, moved=False)
     record["resolution"] = resolution if math.isfinite(resolution) else None
     write_json(folder / STATE_FILE, record)
 
@@ -76,7 +76,7 @@ def adopt(optimisation_set: str | Path) -> Record:
 
 
 def start_folder(folder: str | Path) -> Path:
-    """The folder of the state that a run in `folder` started from. UserError if no record tells."""
+    """The folder of the state that a run in `folder` started from. UserError if no record says so."""
     record = record_of(folder)
     if record is None or record["parent"] is None:
         raise UserError(f"{folder}: no {STATE_FILE} tells what the run started from; {cure(folder)}")
@@ -88,22 +88,22 @@ def _describe(command: Command, folder: Path) -> Record | None:
     program = command.record
     if program.made_of_map:
         start = Path(command.get("--i") or "").parent
-        if (begun := record_of(start)) is None:
+        if (before := record_of(start)) is None:
             return None
     elif found := origin.start_of(command):
-        start, begun = found
+        start, before = found
     else:
         return None
     if program.optimisation_set:
         record = identity(star.read_optimisation_set(program.optimisation_set(command, folder)))
-        _must_be_as_before(record, begun, program.must_not_change, command.program)
+        _must_be_as_before(record, before, program.must_not_change, command.program)
     else:
-        record = {key: begun[key] for key in ("id", *star.KINDS)}
+        record = {key: before[key] for key in ("id", *star.KINDS)}
     out = command.get("--o") or ""
     start_of_name = "" if out.endswith("/") else Path(out).name
     made = [path for end in program.maps for path in sorted(folder.glob(start_of_name + end))]
     record |= {
-        "parent": {"id": begun["id"], "path": str(start)},
+        "parent": {"id": before["id"], "path": str(start)},
         "maps": {path.name: digest(path) for path in made},
     }
     if program.made_of_map and all(halves := command.half_maps()):
@@ -111,13 +111,13 @@ def _describe(command: Command, folder: Path) -> Record | None:
     return record
 
 
-def _must_be_as_before(record: Record, begun: Record, kinds: Sequence[str], who: str) -> None:
+def _must_be_as_before(record: Record, before: Record, kinds: Sequence[str], who: str) -> None:
     """ProgramFailed if a state is not as the one before it in these kinds, or has no trajectories any more."""
-    lost = begun["trajectories"] and not record["trajectories"]
+    lost = before["trajectories"] and not record["trajectories"]
     for kind in {*kinds, "trajectories"} if lost else kinds:
-        if (record[kind] and record[kind][1]) != (begun[kind] and begun[kind][1]):
+        if (record[kind] and record[kind][1]) != (before[kind] and before[kind][1]):
             raise ProgramFailed(
-                f"{who} went on with {describe(record, kind, begun)}, but was given {describe(begun, kind, record)}; "
+                f"{who} went on with {describe(record, kind, before)}, but was given {describe(before, kind, record)}; "
                 "do not use what it made, and run it again."
             )
 
