@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import stat
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stacycle.errors import UserError
+from stacycle.errors import Interrupted, UserError
 from stacycle.jobs import job
 from stacycle.jobs.failure import cause_of_failure, raise_if_upstream_failed, tolerate_failure
 from stacycle.jobs.log import task
@@ -133,6 +134,13 @@ def test_a_variant_whose_program_was_ended_from_outside_has_not_failed(end, tmp_
     folder, made = tmp_path / "variant", tmp_path / "variant/map.mrc"
     with pytest.raises(UserError, match="relion_tool"), tolerate_failure(folder, [made]):
         run(relion("relion_tool", end), folder)
+    assert not made.exists(), "the sweep would be decided without this variant"
+
+
+def test_a_request_to_end_is_no_failure_of_a_variant(tmp_path, relion):
+    folder, made = tmp_path / "variant", tmp_path / "variant/map.mrc"
+    with pytest.raises(Interrupted, match="SIGTERM"), tolerate_failure(folder, [made]):
+        run(relion("relion_tool", f"kill -TERM {os.getpid()}; sleep 5; kill $$"), folder)
     assert not made.exists(), "the sweep would be decided without this variant"
 
 
