@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stacycle.jobs import history
+from stacycle.files.earlier_results import is_aside
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = "-m staengine"
@@ -165,7 +165,7 @@ def job_records(results: Path) -> dict[str, dict]:
     return {
         str(path.parent.relative_to(results)): json.loads(path.read_text())
         for path in sorted(results.rglob("job.json"))
-        if not history.is_aside(path.parent)
+        if not is_aside(path.parent)
     }
 
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from stacycle.decisions import apply, write_decision
-from stacycle.jobs import job
+from stacycle.jobs.log import task
 
 params = snakemake.params
 folder = Path(snakemake.output.decision).parent
 
-with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/align") as say:
+with task(snakemake.log[0], f"{snakemake.wildcards.round}/align") as log:
     key = f"rounds.{snakemake.wildcards.round}.align"
     chosen = apply.alignment(
         folder,
@@ -18,6 +18,6 @@ with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/align") as say:
         key,
         sampling=params.sampling,
     )
-    say(str(chosen.decision))
+    log.info(str(chosen.decision))
     apply.go_on_from(chosen, folder, reference=chosen.classes["map"].iloc[0])
     write_decision(snakemake.output.decision, chosen.decision)

@@ -1,6 +1,7 @@
 """Class3D: one variant of an alignment to one reference, or of a classification without alignment."""
 
 from stacycle.jobs import job
+from stacycle.jobs.log import task
 from stacycle.steps import align, class3d
 from stacycle.steps.step import folder_of, layout_of
 
@@ -9,6 +10,6 @@ gpus = layout_of(snakemake).gpus
 step = align if folder.parent.name == "align" else class3d
 engine = snakemake.config["engine"]
 
-with job.task(snakemake.log[0], " ".join(["/".join(folder.parts[1:-1]), folder.name])) as say:
+with task(snakemake.log[0], " ".join(["/".join(folder.parts[1:-1]), folder.name])):
     argv = step.command(snakemake, engine)
-    job.run(argv, folder, engine=engine, makes=snakemake.output, say=say, gpus=gpus)
+    job.run(argv, folder, engine=engine, expected_outputs=snakemake.output, gpus=gpus)

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from stacycle.decisions import apply, write_decision
-from stacycle.jobs import job
+from stacycle.jobs.log import task
 from stacycle.recipe.auto import lowpass
 
 params = snakemake.params
 folder = Path(snakemake.output.decision).parent
 
-with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/class3d") as say:
+with task(snakemake.log[0], f"{snakemake.wildcards.round}/class3d") as log:
     chosen = apply.classification(
         folder,
         params.sweep,
@@ -20,7 +20,7 @@ with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/class3d") as say:
         diameter=params.diameter,
         lowpass=lowpass(params.lowpass, snakemake.input.resolution),
     )
-    say(str(chosen.decision))
+    log.info(str(chosen.decision))
     apply.go_on_from(chosen, folder)
     chosen.classes.to_csv(snakemake.output.classes, sep="\t", index=False)
     write_decision(snakemake.output.decision, chosen.decision)

@@ -3,10 +3,10 @@
 import pandas as pd
 
 from stacycle.decisions.classes import passes, with_quality
-from stacycle.jobs import job
+from stacycle.jobs.log import task
 from stacycle.report import map_figures
 
-with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/select") as say:
+with task(snakemake.log[0], f"{snakemake.wildcards.round}/select") as log:
     classes = pd.read_csv(snakemake.input.classes, sep="\t")
     map_figures.class_montage(classes.assign(kept=passes(with_quality(classes))), snakemake.output.montage)
-    say(f"look at {snakemake.output.montage}")
+    log.info(f"look at {snakemake.output.montage}")

@@ -4,19 +4,19 @@ import json
 from pathlib import Path
 
 from stacycle import cleanup
-from stacycle.jobs import job
+from stacycle.jobs.log import task
 from stacycle.preflight import disk
 from stacycle.recipe.rounds import Recipe
 
 round_ = snakemake.wildcards.round
 
-with job.task(snakemake.log[0], f"{round_}/cleanup") as say:
+with task(snakemake.log[0], f"{round_}/cleanup") as log:
     recipe, settings = Recipe.from_config(snakemake.config), snakemake.params.settings
     for removal in cleanup.plan(recipe, settings, round_):
-        say(f"removes {removal}")
+        log.info(f"removes {removal}")
         cleanup.remove(removal)
     gone = cleanup.removed(round_)
     Path(snakemake.output.record).write_text(
         json.dumps({"cleanup": settings, "removed": gone}, indent=1) + "\n"
     )
-    say(f"removed by now: {disk.size(sum(one['bytes'] for one in gone.values()))}")
+    log.info(f"removed by now: {disk.size(sum(one['bytes'] for one in gone.values()))}")

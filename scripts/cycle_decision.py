@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from stacycle.decisions import apply_cycle, write_decision
-from stacycle.jobs import job
+from stacycle.jobs.log import task
 from stacycle.recipe.rounds import Start
 
 files, params = snakemake.input, snakemake.params
@@ -12,8 +12,8 @@ before = Start(
     list(files.before_state), list(files.before_half_maps), files.before_map, files.before_postprocess
 )
 
-with job.task(snakemake.log[0], "/".join(folder.parts[1:])) as say:
+with task(snakemake.log[0], "/".join(folder.parts[1:])) as log:
     decision = apply_cycle.decide(folder, before, params.variants, params.choose, params.key)
-    say(str(decision))
+    log.info(str(decision))
     apply_cycle.keep(decision, folder, before)
     write_decision(snakemake.output.decision, decision)

@@ -1,6 +1,8 @@
 """One variant of a cycle's sweep: CTF refinement or polishing of the tilt series, against half maps and their FSC."""
 
 from stacycle.jobs import job
+from stacycle.jobs.failure import tolerate_failure
+from stacycle.jobs.log import task
 from stacycle.steps import ctfrefine, polish
 from stacycle.steps.step import folder_of
 
@@ -9,8 +11,8 @@ step = polish if folder.parent.name == "polish" else ctfrefine
 engine = snakemake.config["engine"]
 
 with (
-    job.task(snakemake.log[0], "/".join(folder.parts[1:])) as say,
-    job.may_fail(folder, snakemake.output, say),
+    task(snakemake.log[0], "/".join(folder.parts[1:])),
+    tolerate_failure(folder, snakemake.output),
 ):
     argv = step.command(snakemake, engine)
-    job.run(argv, folder, engine=engine, makes=snakemake.output, say=say)
+    job.run(argv, folder, engine=engine, expected_outputs=snakemake.output)

@@ -2,19 +2,20 @@
 
 from stacycle.files import star
 from stacycle.jobs import job
+from stacycle.jobs.log import task
 from stacycle.steps import extract
 from stacycle.steps.step import folder_of
 
 engine = snakemake.config["engine"]
 
-with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/extract") as say:
+with task(snakemake.log[0], f"{snakemake.wildcards.round}/extract") as log:
     argv, folder = extract.command(snakemake, engine), folder_of(snakemake)
-    job.run(argv, folder, engine=engine, makes=snakemake.output, say=say)
+    job.run(argv, folder, engine=engine, expected_outputs=snakemake.output)
     state = star.read_optimisation_set(snakemake.input.state[0])
     before, after = (
         len(star.read(path)["particles"]) for path in (state.particles, snakemake.output.particles)
     )
-    say(
+    log.info(
         f"{after} particles extracted"
         + (f", {before - after} are seen in too few tilts" if after < before else "")
     )

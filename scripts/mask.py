@@ -2,15 +2,19 @@
 
 from stacycle.decisions import write_decision
 from stacycle.jobs import job
+from stacycle.jobs.log import task
 from stacycle.steps import mask
 from stacycle.steps.step import folder_of
 
 files, folder = snakemake.output, folder_of(snakemake)
 
-with job.task(snakemake.log[0], "/".join(folder.parts[1:])) as say:
+with task(snakemake.log[0], "/".join(folder.parts[1:])) as log:
     decision, settings = mask.decide(snakemake)
-    say(str(decision))
+    log.info(str(decision))
     job.run(
-        mask.argv(snakemake, settings), folder, engine=snakemake.config["engine"], makes=[files.mask], say=say
+        mask.argv(snakemake, settings),
+        folder,
+        engine=snakemake.config["engine"],
+        expected_outputs=[files.mask],
     )
     write_decision(files.decision, decision)

@@ -2,16 +2,16 @@
 
 import shutil
 
-from stacycle.jobs import job
+from stacycle.jobs.log import task
 from stacycle.preflight import plan_table
 from stacycle.recipe.rounds import Recipe
 
 config, params = snakemake.config, snakemake.params
 
-with job.task(snakemake.log[0], "plan") as say:
+with task(snakemake.log[0], "plan") as log:
     jobs, limits = [plan_table.PlannedJob(**one) for one in params.jobs], plan_table.Limits(**params.limits)
     space = plan_table.space(config, Recipe.from_config(config))
     width = max(80, min(110, shutil.get_terminal_size((110, 0)).columns))
     text = plan_table.text(jobs, limits, space, width)
     print(text, flush=True)
-    say.log(text)
+    log.debug(text)

@@ -1,6 +1,8 @@
 """Post-process: the resolution by masked FSC, and a sharpened map; of a round, of a cycle or of one variant."""
 
 from stacycle.jobs import job
+from stacycle.jobs.failure import raise_if_upstream_failed, tolerate_failure
+from stacycle.jobs.log import task
 from stacycle.steps import postprocess
 from stacycle.steps.step import folder_of
 
@@ -9,9 +11,9 @@ is_variant = snakemake.wildcards.get("variant") is not None
 engine = snakemake.config["engine"]
 
 with (
-    job.task(snakemake.log[0], "/".join(folder.parts[1:])) as say,
-    job.may_fail(folder, snakemake.output, say, allowed=is_variant),
+    task(snakemake.log[0], "/".join(folder.parts[1:])),
+    tolerate_failure(folder, snakemake.output, allowed=is_variant),
 ):
-    job.need(snakemake.input)
+    raise_if_upstream_failed(snakemake.input)
     argv = postprocess.command(snakemake, engine)
-    job.run(argv, folder, engine=engine, makes=snakemake.output, say=say)
+    job.run(argv, folder, engine=engine, expected_outputs=snakemake.output)

@@ -1,12 +1,12 @@
 """Preflight: one table of what was checked, and exit status 1 if there is a problem."""
 
-from stacycle.jobs import job
+from stacycle.jobs.log import task
 from stacycle.preflight import preflight
 from stacycle.recipe.rounds import Recipe
 
 config, params = snakemake.config, snakemake.params
 
-with job.task(snakemake.log[0], "preflight") as say:
+with task(snakemake.log[0], "preflight") as log:
     report = preflight.run(
         config,
         Recipe.from_config(config),
@@ -16,4 +16,4 @@ with job.task(snakemake.log[0], "preflight") as say:
         limit=params.limit,
     )
     preflight.refuse(report)
-    say(str(report))
+    log.info(str(report))

@@ -2,13 +2,14 @@
 
 from stacycle.decisions.extent import check_diameter
 from stacycle.jobs import job
+from stacycle.jobs.log import task
 from stacycle.steps import reconstruct
 from stacycle.steps.step import folder_of
 
 engine = snakemake.config["engine"]
 
-with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/reconstruct") as say:
+with task(snakemake.log[0], f"{snakemake.wildcards.round}/reconstruct") as log:
     argv, folder = reconstruct.command(snakemake, engine), folder_of(snakemake)
-    job.run(argv, folder, engine=engine, makes=snakemake.output, say=say)
+    job.run(argv, folder, engine=engine, expected_outputs=snakemake.output)
     if warning := check_diameter(snakemake.output.map, snakemake.config["particle"]["diameter"]):
-        say(f"Warning: {warning}")
+        log.info(f"Warning: {warning}")

@@ -1,12 +1,13 @@
 """Refine3D: two independent half sets, on several MPI ranks."""
 
 from stacycle.jobs import job
+from stacycle.jobs.log import task
 from stacycle.steps import refine3d
 from stacycle.steps.step import folder_of, layout_of
 
 gpus = layout_of(snakemake, half_sets=True).gpus
 engine = snakemake.config["engine"]
 
-with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/refine3d") as say:
+with task(snakemake.log[0], f"{snakemake.wildcards.round}/refine3d"):
     argv, folder = refine3d.command(snakemake, engine), folder_of(snakemake)
-    job.run(argv, folder, engine=engine, makes=snakemake.output, say=say, gpus=gpus)
+    job.run(argv, folder, engine=engine, expected_outputs=snakemake.output, gpus=gpus)

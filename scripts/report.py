@@ -1,6 +1,7 @@
 """The table of resolutions by step, and one page with every choice, curve and picture."""
 
-from stacycle.jobs import job
+from stacycle.jobs.log import task
+from stacycle.jobs.record import versions
 from stacycle.report import page, resolution
 from stacycle.report.project import Project
 
@@ -16,16 +17,16 @@ files = (
     "maps",
 )
 
-with job.task(snakemake.log[0], "report") as say:
+with task(snakemake.log[0], "report") as log:
     project = Project(
         rounds=snakemake.params.rounds,
         steps_with_resolution=snakemake.params.rungs,
         notes=snakemake.params.notes,
         engine=snakemake.params.engine,
-        versions=job.versions("results"),
+        versions=versions("results"),
         **{name: snakemake.input.get(name) for name in files},
     )
     rows = resolution.resolutions(project)
     resolution.write_table(snakemake.output.ladder, rows)
     page.write_report(snakemake.output.html, project, rows)
-    say(f"look at {snakemake.output.html}")
+    log.info(f"look at {snakemake.output.html}")

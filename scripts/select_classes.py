@@ -6,15 +6,15 @@ import pandas as pd
 
 from stacycle.decisions import apply, choose_classes, write_decision
 from stacycle.files import star
-from stacycle.jobs import job
+from stacycle.jobs.log import task
 
 folder = Path(snakemake.output.decision).parent
 
-with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/select") as say:
+with task(snakemake.log[0], f"{snakemake.wildcards.round}/select") as log:
     classes = pd.read_csv(snakemake.input.classes, sep="\t")
     key = f"rounds.{snakemake.wildcards.round}.select.classes"
     decision = choose_classes(classes, snakemake.params.classes, key)
-    say(str(decision))
+    log.info(str(decision))
     particles = apply.keep_classes(star.read(snakemake.input.particles), decision.choice["classes"])
     for note in apply.write_state(
         particles,
@@ -23,5 +23,5 @@ with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/select") as say:
         reference=classes.set_index("class").loc[decision.choice["reference_class"], "map"],
         resolution=decision.numbers["resolution"],
     ):
-        say(note)
+        log.info(note)
     write_decision(snakemake.output.decision, decision)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from stacycle.errors import UserError
 from stacycle.files.atomic import write_json
-from stacycle.jobs import history
+from stacycle.files.earlier_results import is_aside
 from stacycle.preflight import disk
 from stacycle.recipe.rounds import Recipe, variants
 from stacycle.steps.registry import all_steps
@@ -126,7 +126,7 @@ def explain_missing(path: str | Path) -> str:
 
 
 def _removal(recipe: Recipe, round_: str, folder: Path, kind: Removable) -> Removal:
-    aside = history.is_aside(folder)
+    aside = is_aside(folder)
     files = _there(folder, kind)
     if kind is STACKS and not aside and round_ == list(recipe.rounds)[-1]:
         files = []

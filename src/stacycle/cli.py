@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 
 from stacycle import __version__
 from stacycle.errors import UserError
+from stacycle.jobs import record as job_record
 
 MOST_BYTES = 1_000_000  # of a log's end that are read
 LAST_LINES = 10
@@ -93,7 +93,7 @@ def diagnose(arguments: argparse.Namespace) -> int:
     from stacycle.diagnosis.explain import explain
 
     path = Path(arguments.log)
-    record = {} if arguments.log == "-" else _record(path if path.is_dir() else path.parent)
+    record = {} if arguments.log == "-" else job_record.read(path if path.is_dir() else path.parent)
     lines = last_run(_lines(_end(path) if arguments.log != "-" else sys.stdin.buffer.read()[-MOST_BYTES:]))
     status = _exit_status(record) if arguments.exit_code is None else arguments.exit_code
     if not lines and status is None:
@@ -110,12 +110,14 @@ def diagnose(arguments: argparse.Namespace) -> int:
 def audit(arguments: argparse.Namespace) -> int:
     """Check the lineage of a project's results: that each step was made of the particles, tomograms and maps that are
     there, and that no particle was lost or ever changed its half set. The exit status is 1 if there is a fault."""
-    from stacycle.jobs import job
-    from stacycle.provenance import lineage
+    from stacycle.jobs.kept_outputs import altered_outputs
+    from stacycle.provenance import audit as provenance
 
     with contextlib.chdir(_folder(arguments.project)):
-        faults = lineage.audit("results")
-        faults += [fault for path, fault in job.audit("results") if not any(path in told for told in faults)]
+        faults = provenance.audit("results")
+        faults += [
+            fault for path, fault in altered_outputs("results") if not any(path in told for told in faults)
+        ]
     print("\n".join(faults) or "All results belong together; no particle was lost, or changed its half set.")
     return 1 if faults else 0
 
@@ -136,9 +138,9 @@ def adopt(arguments: argparse.Namespace) -> int:
 
     What the workflow makes is recorded by itself; this is for a state that was brought from elsewhere.
     """
-    from stacycle.provenance import lineage
+    from stacycle.provenance import record
 
-    known = lineage.adopt(arguments.set)
+    known = record.adopt(arguments.set)
     print(f"{arguments.set}: recorded as a state, {known['id'][:12]}.")
     return 0
 
@@ -160,7 +162,7 @@ def _end(path: Path) -> bytes:
     if path.is_dir():
         path = path / "run.out"
         if not path.exists():
-            if not _record(path.parent):
+            if not job_record.read(path.parent):
                 raise UserError(f"{path.parent} is not a job's folder: it has neither run.out nor job.json.")
             return b""
     try:
@@ -173,20 +175,11 @@ def _end(path: Path) -> bytes:
 
 def _lines(text: bytes) -> list[str]:
     """The clean lines of a log. UserError if it is no text."""
-    from stacycle.jobs.job import clean_lines
+    from stacycle.jobs.output import clean_lines
 
     if text.count(0) > len(text) / 2 or len(CONTROL.findall(text[:10_000].decode("latin-1"))) > 1000:
         raise UserError("that is not a log but a binary file; give the text that the program wrote.")
     return list(clean_lines(io.StringIO(CONTROL.sub("", text.decode(errors="replace")))))
-
-
-def _record(folder: Path) -> dict[str, Any]:
-    """The job's record, if it is there and whole."""
-    try:
-        record = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
 
 
 def _exit_status(record: dict[str, Any]) -> int | None:

@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to see."""
+"""The exceptions that a user is meant to see, each told in one sentence."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,8 +8,12 @@ class UserError(Exception):
     """A mistake in the input, the config or the set-up, told in one sentence: what, where, what to do."""
 
 
-class ProgramError(UserError):
+class ProgramFailed(UserError):  # noqa: N818
     """A program that was run failed, or did not make what it should have made."""
+
+
+class Interrupted(Exception):  # noqa: N818
+    """A program, or whoever runs it, was asked to end: no mistake of anyone's, and what is done is kept."""
 
 
 def some(items: Iterable[Any], most: int = 4) -> str:

@@ -17,8 +17,9 @@ from stacycle import cleanup
 from stacycle.decisions import Decision, class3d_iteration, write_decision
 from stacycle.errors import UserError
 from stacycle.files import relion_output
-from stacycle.jobs import history, resume
+from stacycle.jobs import history
 from stacycle.preflight import disk
+from stacycle.programs import refine_iterations
 from stacycle.recipe import config
 from stacycle.recipe.rounds import Recipe
 from stacycle.steps.sizes import REMOVABLE
@@ -232,8 +233,8 @@ def test_each_run_can_still_be_continued(recipe: Recipe) -> None:
     for folder, golden, last in ((T1, "align", 5), (T05, "classify", 10), (REFINE, "refine", 5)):
         shutil.copytree(folder, golden)  # where RELION's tables say that their maps are
         particles = len(relion_output.assignments(golden, last))
-        assert resume.is_complete(f"{golden}/run", last, particles)
-        assert not resume.is_complete(f"{golden}/run", 3, particles)
+        assert refine_iterations.is_complete(f"{golden}/run", last, particles)
+        assert not refine_iterations.is_complete(f"{golden}/run", 3, particles)
 
 
 def test_every_iteration_can_still_be_judged(recipe: Recipe) -> None:

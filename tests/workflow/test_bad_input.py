@@ -6,7 +6,6 @@ works, then things go wrong one by one, and at the end everything that was the u
 
 from __future__ import annotations
 
-import io
 import os
 import re
 from collections.abc import Callable
@@ -201,13 +200,7 @@ def test_a_missing_mpirun_is_named_with_the_program_that_wants_it(workplace: Wor
     with pytest.raises(
         UserError, match=r"mpirun was not found on the PATH, but relion_refine_mpi .*; load the MPI"
     ):
-        job.run(
-            argv,
-            workplace.folder / "refine3d",
-            engine=engine,
-            makes=[],
-            say=job.Say(io.StringIO(), "refine3d"),
-        )
+        job.run(argv, workplace.folder / "refine3d", engine=engine, expected_outputs=[])
     assert not (workplace.folder / "refine3d").exists()
 
 

@@ -33,8 +33,8 @@ from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings
 
 from stacycle.errors import UserError
 from stacycle.files import content
-from stacycle.jobs import job
-from stacycle.provenance import lineage
+from stacycle.jobs import job, kept_outputs
+from stacycle.provenance import audit
 from stacycle.recipe import config
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("there and back")]
@@ -183,7 +183,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
     with pytest.MonkeyPatch.context() as patch, contextlib.chdir(project.folder):
         read = functools.cache(config.read)  # the schema, a hundred times
         patch.setattr(config, "read", lambda path: copy.deepcopy(read(path)))
-        patch.setattr(job, "resolve", lambda _, argv: list(argv))
+        patch.setattr("stacycle.programs.software.resolve", lambda _, argv: list(argv))
         patch.setattr(job._Job, "_watch", lambda self, *words: project.watch(self, *words))
         patch.setattr("stacycle.programs.software.check", lambda *_: "RELION 5.0.1")
         patch.setattr("stacycle.programs.software.version", lambda engine: "5.0.1-commit-73f0a3")
@@ -260,5 +260,5 @@ def test_a_key_turned_there_and_back_runs_no_program_on_the_way_back(
 def test_on_the_way_there_programs_did_run(here: Here) -> None:
     """But for keys that say where programs are and how fast, what stays on disk, and what is decided for."""
     assert sum(number > 0 for number in RAN.values()) > 0.6 * len(KEYS)
-    assert lineage.audit("results") == []
-    assert job.audit("results") == []
+    assert audit.audit("results") == []
+    assert kept_outputs.altered_outputs("results") == []

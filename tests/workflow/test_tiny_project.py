@@ -13,7 +13,7 @@ from conftest import TINY, Project
 
 import kills
 from stacycle.preflight import against_data, disk
-from stacycle.provenance import lineage
+from stacycle.provenance import audit
 from stacycle.recipe import config
 from stacycle.recipe.rounds import Recipe
 
@@ -104,7 +104,7 @@ def test_nothing_in_a_run_that_was_killed_is_of_mixed_states_or_incomplete(
     finished: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(finished.folder)
-    assert lineage.audit("results") == []
+    assert audit.audit("results") == []
 
 
 @pytest.mark.parametrize("sweep", ["ctfrefine", "polish"])

@@ -22,9 +22,9 @@ from conftest import ROOT, Project, overlay
 from small_inputs import write_inputs
 
 from stacycle.files import star
-from stacycle.jobs import job
 from stacycle.preflight import environment
 from stacycle.programs.command import Command
+from stacycle.programs.scratch import scratch_folder
 from stacycle.recipe.config import DEFAULT, validate
 from stacycle.recipe.rounds import Recipe
 from stacycle.resources.site import CPU
@@ -373,6 +373,6 @@ def test_two_gain_references_are_fused_under_unique_names(replay: Replay) -> Non
 
 def test_particles_are_copied_to_the_systems_tmp_only_if_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", "/tmp")  # as Snakemake sets it for its jobs where it was not set
-    assert job.scratch_folder("$TMPDIR") is None
-    assert job.scratch_folder("/tmp") == "/tmp"
-    assert job.scratch_folder("$TMPDIR/mine") == "/tmp/mine"
+    assert scratch_folder("$TMPDIR") is None
+    assert scratch_folder("/tmp") == "/tmp"
+    assert scratch_folder("$TMPDIR/mine") == "/tmp/mine"

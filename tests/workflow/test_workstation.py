@@ -49,15 +49,16 @@ RUNNER = """
 import sys
 from pathlib import Path
 from stacycle.jobs import job
+from stacycle.jobs.log import task
 from stacycle.resources import gpus
 
 here = Path(__file__).parent
 gpus.SLOTS = here / "slots"
 folder = sys.argv[1]
-with job.task(folder + ".log", folder) as say:
+with task(folder + ".log", folder):
     job.run(
         ["relion_tool", "--o", folder + "/"], folder, engine={"kind": "relion", "bin": str(here / "bin")},
-        makes=[folder + "/map.mrc"], say=say, gpus=int(sys.argv[2]),
+        expected_outputs=[folder + "/map.mrc"], gpus=int(sys.argv[2]),
     )
 """
 

@@ -26,7 +26,8 @@ from stacycle.decisions.iteration import Choice
 from stacycle.errors import UserError
 from stacycle.files import relion_output, star
 from stacycle.files.star_labels import PIXEL
-from stacycle.provenance import lineage
+from stacycle.provenance import record
+from stacycle.provenance.particles import NEAR, picked_twice
 
 Sweep = Mapping[str, Sequence[float]]  # folder name -> [T, K]
 
@@ -146,8 +147,8 @@ def write_state(
 def each_once(particles: star.Tables) -> star.Tables:
     """The particles without those that lie, by now, where an earlier one does: the same one, picked twice."""
     rows = particles["particles"]
-    distance = lineage.NEAR * particles["optics"][PIXEL].max()
-    twice = lineage.picked_twice({str(label): list(rows[label]) for label in rows}, distance)
+    distance = NEAR * particles["optics"][PIXEL].max()
+    twice = picked_twice({str(label): list(rows[label]) for label in rows}, distance)
     return {**particles, "particles": rows.drop(index=rows.index[twice]).reset_index(drop=True)}
 
 
@@ -158,7 +159,7 @@ def go_on_from(chosen: Chosen, folder: str | Path, reference: str | Path | None 
         star.read(chosen.folder / f"{at}data.star"),
         star.read_optimisation_set(chosen.folder / f"{at}optimisation_set.star"),
         folder,
-        lineage.origin(chosen.folder),  # the run's own state is that of its last iteration
+        record.start_folder(chosen.folder),  # the run's own state is that of its last iteration
         reference,
         chosen.decision.numbers.get("resolution", nan),
     )
@@ -183,7 +184,7 @@ def _go_on(
     if reference is not None:
         shutil.copyfile(reference, path.with_name("reference.mrc"))
         maps = ["reference.mrc"]
-    lineage.write(folder, start, maps, resolution, dropped)
+    record.of_decision(folder, start, maps, resolution, dropped)
 
 
 def keep_classes(particles: star.Tables, classes: Sequence[int]) -> star.Tables:

@@ -16,8 +16,8 @@ import pandas as pd
 from stacycle.decisions import BEFORE, Candidate, Decision, cycle_variant, tilt_changes
 from stacycle.files import relion_output, star
 from stacycle.files.star_labels import SERIES
-from stacycle.jobs.job import failure
-from stacycle.provenance import lineage
+from stacycle.jobs.failure import cause_of_failure
+from stacycle.provenance import origin, record
 from stacycle.recipe.auto import series_pixel
 from stacycle.recipe.rounds import Start
 
@@ -62,7 +62,7 @@ def keep(decision: Decision, folder: str | Path, before: Start) -> None:
         won = folder / name
         state, fsc = str(won / "optimisation_set.star"), str(won / "postprocess/postprocess.star")
         maps = [str(won / "reconstruct" / map_name) for map_name in MAPS]
-    start = lineage.check_maps(state, maps[:2], fsc)
+    start = origin.check_maps(state, maps[:2], fsc)
     files = star.read_optimisation_set(state)
     if name != BEFORE:
         files = replace(files, tomograms=_copy_tilt_series(files.tomograms, folder))
@@ -70,7 +70,7 @@ def keep(decision: Decision, folder: str | Path, before: Start) -> None:
     for source, map_name in zip(maps, MAPS, strict=True):
         shutil.copyfile(source, folder / map_name)
     shutil.copyfile(fsc, folder / "postprocess.star")
-    lineage.write(folder, start, [*MAPS, "postprocess.star"], decision.numbers["resolution"])
+    record.of_decision(folder, start, [*MAPS, "postprocess.star"], decision.numbers["resolution"])
 
 
 def _copy_tilt_series(tomograms: str, folder: Path) -> str:
@@ -86,7 +86,7 @@ def _copy_tilt_series(tomograms: str, folder: Path) -> str:
 
 def _candidate(folder: Path, settings: Mapping[str, Any], before: star.OptimisationSet) -> Candidate:
     fsc = folder / "postprocess/postprocess.star"
-    if cause := failure(fsc.parent):
+    if cause := cause_of_failure(fsc.parent):
         return Candidate(folder.name, None, failed=cause)
     changes = tilt_changes.changes(before, star.read_optimisation_set(folder / "optimisation_set.star"))
     return Candidate(folder.name, relion_output.fsc(fsc), changes, limits=_limits(settings, before.tomograms))

@@ -16,3 +16,4 @@ ANGLES = ["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]
 ORIGINS = [f"rlnOrigin{axis}Angst" for axis in "XYZ"]
 TURNS = [f"rlnTomoSubtomogram{angle}" for angle in ("Rot", "Tilt", "Psi")]
 SUBSET = "rlnRandomSubset"  # the half set: 1 or 2
+PARTICLE_NAME = "rlnTomoParticleName"

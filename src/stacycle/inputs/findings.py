@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stacycle.checks.plausible import Doubt, told
+from stacycle.checks.doubts import Doubt, messages
 from stacycle.errors import some
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Findings:
         """Make sentences of what was mended and of doubts, one for all that have the same."""
         for what, files in self._mended.items():
             self.warnings.append(f"Mended in the copy under results/inputs: {what}: {some(files, 2)}.")
-        problems, warnings = told(self.doubts)
+        problems, warnings = messages(self.doubts)
         self.problems += problems
         self.warnings += warnings
         self._mended.clear()

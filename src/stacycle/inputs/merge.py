@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.transform import Rotation
 
-from stacycle.checks import plausible, verify
+from stacycle.checks.state import check_state
+from stacycle.checks.tomograms import check_together
 from stacycle.errors import UserError, some
 from stacycle.files import star
 from stacycle.files.atomic import write_text
@@ -29,7 +30,8 @@ from stacycle.inputs.findings import DUPLICATES, Findings
 from stacycle.inputs.picks import SCORES, SHIFTS, near_pairs, one_of_each, score
 from stacycle.inputs.series import NAME, Series, linked_as, refuse_same_images
 from stacycle.inputs.set import InputSet, read_set, tilt_series_of
-from stacycle.provenance import lineage
+from stacycle.provenance import record
+from stacycle.provenance.particles import NEAR
 
 __all__ = ["describe", "merge", "read", "tilt_series_of"]
 
@@ -88,7 +90,7 @@ def read(sets: Sequence[Mapping[str, str]], found: Findings, duplicates: str = "
         }
         refuse_same_images(series, dict(zip(tomograms.rlnTomoName, tomograms[SERIES], strict=True)), found)
         summaries = [x.summary._replace(name=name) for name, x in series.items()]
-        found.doubts += plausible.check_together(tomograms, summaries)
+        found.doubts += check_together(tomograms, summaries)
         particles = _merged_particles(whole, found)
         if duplicates == KEEP_ONE:
             particles = _each_once(particles, tomograms, found)
@@ -126,7 +128,7 @@ def merge(
         raise UserError("\n".join(told))
     facts = {"engine": engine, **merged.facts}
     merged.write(out_dir)
-    lineage.write(out_dir)
+    record.of_decision(out_dir)
     (out_dir / "preflight.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     return facts
 
@@ -136,7 +138,7 @@ def _check_as_a_job_does(merged: Merged, found: Findings) -> None:
     with tempfile.TemporaryDirectory() as folder:
         try:
             merged.write(Path(folder))
-            verify.check_state(star.read_optimisation_set(Path(folder) / "optimisation_set.star"))
+            check_state(star.read_optimisation_set(Path(folder) / "optimisation_set.star"))
         except UserError as error:
             found.problems.append(str(error).replace(f"{folder}/", "results/inputs/"))
 
@@ -228,10 +230,10 @@ def _common_columns(files: list[str], tables: list[pd.DataFrame], found: Finding
 def _look_for_duplicates(particles: pd.DataFrame, tomograms: pd.DataFrame, found: Findings) -> int:
     """Two rows less than a pixel apart are one particle, which in both halves would feign resolution: a problem.
 
-    Returns how many pairs are so near that steps further on take them for one particle (`lineage.NEAR`).
+    Returns how many pairs are so near that steps further on take them for one particle (`NEAR`).
     """
     pixel = tomograms[PIXEL].max()
-    pairs = near_pairs(particles, lineage.NEAR * pixel)
+    pairs = near_pairs(particles, NEAR * pixel)
     found.pairs = _described(pairs, particles)
     if same := int((pairs["distance"] < pixel).sum()):
         rows = particles.iloc[list(pairs.loc[pairs["distance"] < pixel, ["first", "second"]].iloc[0])]
@@ -246,7 +248,7 @@ def _look_for_duplicates(particles: pd.DataFrame, tomograms: pd.DataFrame, found
 
 def _each_once(particles: pd.DataFrame, tomograms: pd.DataFrame, found: Findings) -> pd.DataFrame:
     """The particles without those that lie where a better one, or an earlier one, does."""
-    distance = lineage.NEAR * tomograms[PIXEL].max()
+    distance = NEAR * tomograms[PIXEL].max()
     pairs = near_pairs(particles, distance)
     stays = one_of_each(particles, pairs)
     found.pairs = _described(pairs, particles, stays)

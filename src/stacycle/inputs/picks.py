@@ -19,7 +19,7 @@ from stacycle.errors import UserError, some
 from stacycle.files.star_labels import ANGLES, CENTRED, CORNER, ORIGINS, PIXEL, SIZE, SUBSET, TURNS
 from stacycle.inputs.findings import Findings
 from stacycle.inputs.series import make_numeric, rows_where
-from stacycle.provenance import lineage
+from stacycle.provenance.particles import positions
 
 # A particle without one of these columns has zero there.
 SHIFTS = [*ORIGINS, *TURNS]
@@ -198,7 +198,7 @@ def near_pairs(table: pd.DataFrame, distance: float) -> pd.DataFrame:
     """
     parts = []
     labels = [label for label in (*CENTRED, *SHIFTS) if label in table]
-    at = np.array(lineage.positions({label: list(table[label]) for label in labels}))
+    at = positions({label: list(table[label]) for label in labels})
     for rows in map(np.asarray, table.groupby("rlnTomoName", sort=False).indices.values()):
         pairs = cKDTree(at[rows]).query_pairs(distance, output_type="ndarray")
         if len(pairs):

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stacycle.checks import plausible
+from stacycle.checks.tomograms import check_tomograms
 from stacycle.errors import UserError, some
 from stacycle.files import safe_names, star
 from stacycle.files.image_files import file_of
@@ -49,7 +49,7 @@ def read_set(number: int, entry: Mapping[str, str], found: Findings) -> InputSet
     one.tomograms = _read_table(one.tomograms_file, _check_format, found)
     if not one.tomograms.empty:
         _check_tomograms(one, found)
-    doubts = plausible.check_tomograms(one.tomograms_file, one.tomograms)
+    doubts = check_tomograms(one.tomograms_file, one.tomograms)
     tomograms_are_good = len(found.problems) == before and not any(doubt.refused for doubt in doubts)
     known = list(one.tomograms["rlnTomoName"]) if "rlnTomoName" in one.tomograms else []
     one.particles = _read_table(
@@ -62,7 +62,7 @@ def read_set(number: int, entry: Mapping[str, str], found: Findings) -> InputSet
         read = {str(row.rlnTomoName): read_series(row, found) for row in one.tomograms.itertuples()}
         one.series = {name: series for name, series in read.items() if series}
         shapes = {name: series.shape for name, series in one.series.items()}
-        doubts = plausible.check_tomograms(one.tomograms_file, one.tomograms, shapes)
+        doubts = check_tomograms(one.tomograms_file, one.tomograms, shapes)
         _check_stacks(one, found)
         one.tomograms = one.tomograms.drop(columns=[OLD_STACK, _OLD_COUNT], errors="ignore")
     found.doubts += doubts

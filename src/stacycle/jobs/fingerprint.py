@@ -19,16 +19,9 @@ from typing import Any
 from stacycle.files import content, star
 from stacycle.files.image_files import file_of
 from stacycle.files.star_labels import SERIES
+from stacycle.jobs import record
 from stacycle.programs.command import Command
 
-# Where and how fast a program computes; and how it goes on.
-NEUTRAL = {
-    *("--j", "--j_in", "--j_out", "--gpu", "--pool", "--cpu", "--free_gpu_memory", "--verb"),
-    *("--scratch_dir", "--keep_free_scratch", "--reuse_scratch", "--keep_scratch", "--preread_images"),
-    *("--dont_combine_weights_via_disc", "--no_parallel_disc_io", "--theme", "--pipeline_control"),
-    *("--continue", "--only_do_unfinished"),
-}
-CONTENT = "content"  # of what digests are taken, as a job's record says; earlier versions took all bytes
 LARGE = 1 << 20  # bytes; digests of larger files are remembered
 
 Fingerprint = dict[str, Any]
@@ -36,14 +29,10 @@ Known = dict[str, list]  # path -> size, mtime in ns, digest
 
 
 class Digests:
-    """Digests of files' contents; of a large file that is as `known` from before, without reading it again.
+    """Digests of files' contents; of a large file that is as `known` from before, without reading it again."""
 
-    With `by_bytes` they are those of earlier versions, for which a date in a map's label made another file.
-    """
-
-    def __init__(self, known: Known | None = None, by_bytes: bool = False) -> None:
+    def __init__(self, known: Known | None = None) -> None:
         self._before, self.known = known or {}, Known()
-        self._digest = content.of_bytes if by_bytes else content.digest
 
     def of(self, path: str | Path) -> str:
         """The digest of a file's content; a word for one that is not there."""
@@ -52,7 +41,7 @@ class Digests:
             seen = [stat.st_size, stat.st_mtime_ns]
             *before, digest = self._before.get(str(path), [None])
             if before != seen:
-                digest = self._digest(path)[:32]
+                digest = content.digest(path)[:32]
         except OSError:
             return "missing"
         if stat.st_size >= LARGE:
@@ -64,10 +53,12 @@ def take(
     command: Command, folder: str | Path, engine: str, digests: Digests, version: str = ""
 ) -> Fingerprint:
     """The fingerprint of a command whose job folder is `folder`; `engine` is its kind (`engine.kind`), `version` that
-    of its programs, empty if they do not tell."""
-    inputs = command.inputs()
+    of its programs, empty if it is not known."""
+    inputs, program = command.inputs(), command.record
     arguments = {
-        flag: values for flag, values in command.flags.items() if flag not in NEUTRAL and flag not in inputs
+        flag: values
+        for flag, values in command.flags.items()
+        if not program.ignores(flag) and flag not in inputs
     }
     if out := command.get("--o"):
         arguments["--o"] = [os.path.relpath(out, folder)]
@@ -76,11 +67,11 @@ def take(
     contents: dict[str, Any] = {
         flag: digests.of(path)
         for flag, path in inputs.items()
-        if flag not in NEUTRAL and path not in (command.optimisation_set, *named.values())
+        if not program.ignores(flag) and path not in (command.optimisation_set, *named.values())
     }
     contents |= {role: _state_file(role, path, command, digests) for role, path in named.items()}
-    if command.kind == "relion_postprocess" and "--i" in inputs:
-        contents["second half"] = digests.of(command.half_maps()[1])
+    if (second := command.half_maps()[1]) and [second] not in command.flags.values():
+        contents["second half"] = digests.of(second)  # which the program finds by the name of the first
     return {
         "program": command.kind,
         "engine": engine,
@@ -108,18 +99,18 @@ def other_version(before: Fingerprint, now: Fingerprint) -> bool:
 
 def _state_file(role: str, path: str, command: Command, digests: Digests) -> list[str]:
     """What a file of the state holds, and its path where the program writes that into an optimisation set."""
-    told = [digests.of(path)]
-    if command.kind != "relion_tomo_reconstruct_particle":
-        told.append(os.path.normpath(path))
+    program, found = command.record, [digests.of(path)]
+    if program.optimisation_set:
+        found.append(os.path.normpath(path))
     if role == "tomograms":
         series = star.column(path, SERIES)
-        told.append(_digest(f"{name} {digests.of(name)}" for name in series))
-        if command.kind != "relion_refine":
+        found.append(_digest(f"{name} {digests.of(name)}" for name in series))
+        if not program.reads_particle_images:
             images = {file_of(name) for one in series for name in star.column(one, "rlnMicrographName")}
-            told.append(_digest(map(_identity, sorted(images))))
-    elif role == "particles" and command.kind == "relion_refine":
-        told.append(_digest(_stacks({_file(name) for name in star.column(path, "rlnImageName")})))
-    return told
+            found.append(_digest(map(_identity, sorted(images))))
+    elif role == "particles" and program.reads_particle_images:
+        found.append(_digest(_stacks({_file(name) for name in star.column(path, "rlnImageName")})))
+    return found
 
 
 def _stacks(paths: set[str]) -> Iterator[str]:
@@ -138,13 +129,10 @@ def _stacks(paths: set[str]) -> Iterator[str]:
 def _extraction(folder: Path) -> str:
     """The fingerprint in the job.json of the folder or the nearest one above it; empty if there is none."""
     for parent in (folder, *folder.parents):
-        record = parent / "job.json"
-        if record.is_file():
-            try:
-                fingerprint = json.loads(record.read_text(encoding="utf-8"))["fingerprint"]
-            except (ValueError, KeyError):
-                return ""
-            return f"{folder} {_digest([json.dumps(fingerprint, sort_keys=True)])}"
+        if (parent / record.JOB_FILE).is_file():
+            fingerprint = record.read(parent).get("fingerprint")
+            text = json.dumps(fingerprint, sort_keys=True)
+            return f"{folder} {_digest([text])}" if fingerprint else ""
     return ""
 
 

@@ -1,29 +1,21 @@
 """Earlier results of a job: moved aside, numbered, the newest few kept, and taken back when asked for again.
 
-Beside a job's folder `refine3d` lie `refine3d.previous1`, `refine3d.previous2` and so on, the newest with the highest
-number, each with its record; and `refine3d.failed`, what a run left that had not ended well. All can be deleted.
+Their folders are named as `files.earlier_results` says.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from pathlib import Path
 
-from stacycle.files.atomic import read_json, write_json
+from stacycle.files.earlier_results import ASIDE, FAILED, PREVIOUS
+from stacycle.jobs import record as job_record
+from stacycle.jobs.record import JOB_FILE
 from stacycle.resources.lock import LOCK_FILE
 
 MOST = 5  # earlier results of a job that are kept
-RECORD = "job.json"
-PREVIOUS, FAILED = "previous", "failed"
-_ASIDE = re.compile(r"(?P<folder>.+)\.(previous(?P<number>\d*)|failed)")
 _TAKING = "taken_from"  # in a record: the folder whose files are on their way
-
-
-def is_aside(path: str | Path) -> bool:
-    """Whether a path is, or lies in, a folder of earlier results."""
-    return any(map(_ASIDE.fullmatch, Path(path).parts))
 
 
 def entries(folder: Path) -> list[Path]:
@@ -31,14 +23,14 @@ def entries(folder: Path) -> list[Path]:
     found = {
         path: int(match["number"] or 0)
         for path in folder.parent.glob(f"{folder.name}.{PREVIOUS}*")
-        if (match := _ASIDE.fullmatch(path.name)) and match["folder"] == folder.name and path.is_dir()
+        if (match := ASIDE.fullmatch(path.name)) and match["folder"] == folder.name and path.is_dir()
     }
     return sorted(found, key=found.__getitem__, reverse=True)
 
 
 def left_over(folder: Path) -> list[Path]:
     """What lies in a job folder, but for its lock and its record."""
-    return [path for path in folder.iterdir() if path.name not in (LOCK_FILE, RECORD)]
+    return [path for path in folder.iterdir() if path.name not in (LOCK_FILE, JOB_FILE)]
 
 
 def move_aside(folder: Path, suffix: str, spare: Path | None = None) -> Path:
@@ -52,7 +44,7 @@ def move_aside(folder: Path, suffix: str, spare: Path | None = None) -> Path:
     else:
         aside = _next(folder)
     aside.mkdir(exist_ok=True)
-    for path in [*left_over(folder), folder / RECORD]:
+    for path in [*left_over(folder), folder / JOB_FILE]:
         if path.exists():
             path.rename(aside / path.name)
     _remove_old(folder, spare)
@@ -68,7 +60,7 @@ def copy_aside(folder: Path) -> Path:
         else:
             aside.mkdir(exist_ok=True)
             _link(path, aside / path.name)
-    shutil.copyfile(folder / RECORD, aside / RECORD)
+    shutil.copyfile(folder / JOB_FILE, aside / JOB_FILE)
     _remove_old(folder)
     return aside
 
@@ -78,15 +70,15 @@ def take_back(folder: Path, entry: Path) -> None:
 
     If it is cut off, `mend` goes on with it.
     """
-    write_json(folder / RECORD, read_json(entry / RECORD) | {_TAKING: entry.name}, durable=True)
+    job_record.write(folder, job_record.read(entry) | {_TAKING: entry.name})
     mend(folder)
 
 
 def mend(folder: Path) -> None:
-    """Go on taking back what a run that was killed had begun to take back, and undo a move that it had begun."""
-    record = read_json(folder / RECORD)
+    """After a run that was killed: finish what it was taking back, or undo its move."""
+    record = job_record.read(folder)
     newest = next(iter(entries(folder)), None)
-    if record and newest is not None and not (newest / RECORD).exists():
+    if record and newest is not None and not (newest / JOB_FILE).exists():
         for path in newest.iterdir():
             if not (folder / path.name).exists():
                 path.rename(folder / path.name)
@@ -96,7 +88,7 @@ def mend(folder: Path) -> None:
     entry = folder.with_name(record.pop(_TAKING))
     for path in left_over(entry) if entry.is_dir() else []:
         path.rename(folder / path.name)
-    write_json(folder / RECORD, record, durable=True)
+    job_record.write(folder, record)
     shutil.rmtree(entry, ignore_errors=True)
 
 

@@ -18,7 +18,8 @@ from typing import Any
 from stacycle import workflow
 from stacycle.errors import UserError
 from stacycle.files.atomic import read_json, write_json
-from stacycle.jobs import history
+from stacycle.files.earlier_results import is_aside
+from stacycle.jobs import record as job_record
 from stacycle.jobs.resume import REDO
 from stacycle.resources.lock import held
 
@@ -80,7 +81,7 @@ def _targets(paths: Sequence[str]) -> tuple[Path, dict[str, Path | None]]:
         inside = next((one for one in [path, *path.parents] if one.name == RESULTS), None)
         if inside is None or inside == path:
             raise UserError(f"{given}: is not in a folder results; give a file, or a job's folder, in one.")
-        if history.is_aside(path.relative_to(inside)):
+        if is_aside(path.relative_to(inside)):
             raise UserError(
                 f"{given}: is an earlier result; give that of the present, without .previous or .failed."
             )
@@ -97,9 +98,8 @@ def _made_by(path: Path, results: Path) -> tuple[Path, Path | None]:
     for folder in [path, *path.parents]:
         if folder == results:
             break
-        record = read_json(folder / history.RECORD)
-        if makes := record.get("makes") or list(record.get("made", {})):
-            return Path(os.path.normpath(folder / makes[0])), folder
+        if outputs := job_record.read(folder).get("expected_outputs"):
+            return Path(os.path.normpath(folder / outputs[0])), folder
         known = next((name for name in DECIDED if (folder / name).exists()), None)
         if known and path.name != MONTAGE:
             return folder / known, None
@@ -183,5 +183,4 @@ def _mark(project: Path, folder: Path | None) -> None:
     if folder is None:
         return
     with held(folder, "stacycle redo"):
-        record = read_json(folder / history.RECORD)
-        write_json(folder / history.RECORD, record | {REDO: True}, durable=True)
+        job_record.write(folder, job_record.read(folder) | {REDO: True})

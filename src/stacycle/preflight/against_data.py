@@ -9,7 +9,7 @@ from typing import Any
 from stacycle.errors import UserError
 from stacycle.inputs.findings import DUPLICATES
 from stacycle.preflight.environment import FINE, PROBLEM, WARNING, Row
-from stacycle.provenance import lineage
+from stacycle.provenance.particles import NEAR, too_many
 from stacycle.recipe import geometry
 from stacycle.recipe.limits import FEWEST_PER_CLASS
 from stacycle.recipe.rounds import Recipe, variants
@@ -49,9 +49,9 @@ def check(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str, Any]) -
     steps = [step for _, step in recipe]
     if "refine3d" in steps:
         yield _row_of_counts(count, 2, "half set", FEWEST_PER_HALF)
-        if "select" not in steps[: steps.index("refine3d")] and lineage.too_many(facts["near_pairs"], count):
+        if "select" not in steps[: steps.index("refine3d")] and too_many(facts["near_pairs"], count):
             found = (
-                f"{facts['near_pairs']} pairs of {count} particles lie within {lineage.NEAR:g} unbinned pixels, all in "
+                f"{facts['near_pairs']} pairs of {count} particles lie within {NEAR:g} unbinned pixels, all in "
                 f"{DUPLICATES}: the same particle, picked twice, which refine3d refuses"
             )
             yield Row(

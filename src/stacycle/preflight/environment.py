@@ -12,10 +12,10 @@ from typing import Any
 
 from stacycle.errors import UserError
 from stacycle.files.cache import Remembered
-from stacycle.jobs.job import scratch_folder
 from stacycle.preflight import disk
-from stacycle.programs import relion, software
+from stacycle.programs import mpi, software
 from stacycle.programs.command import Command
+from stacycle.programs.scratch import scratch_folder
 from stacycle.recipe.rounds import Recipe
 from stacycle.resources import gpus
 from stacycle.resources.site import CPU
@@ -69,7 +69,7 @@ def flags(commands: Iterable[tuple[str, Command]]) -> dict[str, set[str]]:
     """The flags of each program of `commands` (rule, command line), also of one that goes on where it was cut off."""
     used: dict[str, set[str]] = {}
     for _, command in commands:
-        resumed = {RESUMING} if command.program in RESUMED else set()
+        resumed = {command.record.continue_flag} - {""}
         used.setdefault(command.program, set()).update(command.flags, resumed)
     return used
 
@@ -152,7 +152,7 @@ def check_mpi(
     on_ranks = [(rule, command) for rule, command in commands if command.launcher]
     try:
         for rule, command in on_ranks:
-            relion.with_mpi(command.argv[len(command.launcher) :], asked[rule].get("ranks", 1))
+            mpi.with_mpi(command.argv[len(command.launcher) :], asked[rule].get("ranks", 1))
     except UserError as error:
         yield told(str(error), "MPI")
         return
@@ -168,7 +168,7 @@ def check_mpi(
     if not local:
         return
     try:
-        with _environment(relion.mpi_settings(command.launcher)):  # as `job` starts it
+        with _environment(mpi.mpi_settings(command.launcher)):  # as `job` starts it
             leaders = software.leaders(resolved)
     except UserError as error:
         yield Row(PROBLEM, "MPI", str(error), cure)

@@ -21,7 +21,7 @@ from typing import Any
 from stacycle.errors import UserError
 from stacycle.files import safe_names
 from stacycle.jobs import fingerprint, resume
-from stacycle.jobs.job import read_record
+from stacycle.jobs import record as job_record
 from stacycle.preflight.plan_table import GOES_ON, HERE, KEPT, OPEN, RUNS, Limits, PlannedJob
 from stacycle.programs.command import Command
 from stacycle.recipe.rounds import Recipe
@@ -130,11 +130,11 @@ def _by_itself(
         return RUNS, None
     try:
         command = Command.of(make_command(job, engine, FILES))
-        record = read_record(folder)
+        record = job_record.read(folder)
         digests = fingerprint.Digests(record.get("digests"))
         prints = fingerprint.take(command, folder, engine["kind"], digests)
-        makes = [path for path in job.output if Path(path).name != "decision.json"]
-        found = resume.plan(command, folder, record, prints, makes)
+        expected = [path for path in job.output if Path(path).name != "decision.json"]
+        found = resume.examine(command, folder, record, prints, expected)
     except UserError:  # the run will say it
         return RUNS, None
     return {"keep": KEPT, "continue": GOES_ON, "fresh": RUNS}[found.action], found.start

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stacycle.files import star
 from stacycle.files.star import OptimisationSet
+from stacycle.programs.program import Program, of_name
 
 
 @dataclass(frozen=True)
@@ -63,35 +63,29 @@ class Command:
         }
 
     @property
-    def _state_flags(self) -> tuple[str, ...]:
-        """The flags of an optimisation set, particles, tomograms and trajectories."""
-        if self.kind == "relion_refine":
-            return "--ios", "--i", "--tomograms", "--trajectories"
-        return ("--i", "--p", "--t", "--mot") if self.kind.startswith("relion_tomo_") else ("",) * 4
+    def record(self) -> Program:
+        """What is known of the program."""
+        return of_name(self.kind)
 
     @property
     def optimisation_set(self) -> str | None:
         """The optimisation set that is given, if any."""
-        return self.get(self._state_flags[0])
+        flags = self.record.state_flags
+        return self.get(flags.optimisation_set) if flags else None
 
     def state(self) -> OptimisationSet:
         """What it works on, by flags of their own or by the optimisation set; "" or None for what neither names.
 
         UserError if the set cannot be read.
         """
+        if (flags := self.record.state_flags) is None:
+            return OptimisationSet("", "")
         named = self.optimisation_set
         files = star.read_optimisation_set(named) if named else OptimisationSet("", "")
         return OptimisationSet(
-            *(
-                self.get(flag) or getattr(files, kind)
-                for flag, kind in zip(self._state_flags[1:], star.KINDS, strict=True)
-            )
+            *(self.get(getattr(flags, kind)) or getattr(files, kind) for kind in star.KINDS)
         )
 
     def half_maps(self) -> tuple[str, str]:
-        """Both half maps; relion_postprocess finds the second by its name. "" for what is not given."""
-        if self.kind != "relion_postprocess":
-            return self.get("--ref1") or "", self.get("--ref2") or ""
-        first = self.get("--i") or ""
-        folder, name = os.path.split(first)
-        return first, self.get("--i2") or os.path.join(folder, name.replace("half1", "half2"))
+        """Both half maps, also one that the program finds by the other's name. "" for what is not given."""
+        return self.record.half_maps(self)

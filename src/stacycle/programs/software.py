@@ -16,24 +16,16 @@ from typing import Any
 from stacycle import __version__
 from stacycle.errors import UserError
 from stacycle.programs import container
+from stacycle.programs.program import all_programs
 
-PROGRAMS = (
-    "relion_refine",
-    "relion_tomo_subtomo",
-    "relion_tomo_reconstruct_particle",
-    "relion_refine_mpi",
-    "relion_mask_create",
-    "relion_postprocess",
-    "relion_tomo_refine_ctf",
-    "relion_tomo_align",
-)
+_REFINE = "relion_refine"  # asked for RELION's version, and what it was built to compute on
 OLDEST = 5  # the first RELION with 2D stacks of tilt images and optimisation sets as they are used here
 _WAYS = (
     "load RELION 5 (for example `module load relion`, or by engine.modules), set engine.bin to the folder of its "
     "programs or engine.container to an image, or engine.kind to embedded (small data, nothing to install)"
 )
 _WITH_MODULES = str(Path(__file__).with_name("with_modules.sh"))
-# For sh; \f keeps what is asked for apart from what else is said.
+# For sh; \f separates each answer from what else is printed.
 _PATH = r'printf "\f%s\f" "$PATH"'
 _WHERE = r'for program do printf "\f%s\n" "$(command -v "$program")"; done'
 _HELP = r'for program do printf "\f"; "$program" --help 2>&1; done'
@@ -77,17 +69,23 @@ def resolve(engine: Mapping[str, Any], argv: Sequence[str]) -> list[str]:
     return command
 
 
-def check(engine: Mapping[str, Any], programs: Sequence[str] = PROGRAMS) -> str:
+def all_names() -> list[str]:
+    """The names of all programs that a workflow may run."""
+    return [name for program in all_programs() for name in program.executables]
+
+
+def check(engine: Mapping[str, Any], programs: Sequence[str] = ()) -> str:
     """Name and version of the software, once it is known to be all there and recent enough; else UserError.
 
     Finding `relion_refine` proves nothing: Debian's and Ubuntu's RELION 3.1.3 has it too.
     """
     if engine["kind"] == "embedded":
         return f"embedded engine {__version__}"
+    programs = programs or all_names()
     found = _find(engine, programs)
     if not found:
         raise UserError(_not_found(engine, "RELION"))
-    path = next(iter(found.values()))
+    path = found.get(_REFINE) or next(iter(found.values()))
     version = _version(engine, path)[0]
     if int(version.split(".")[0]) < OLDEST:
         raise UserError(f"RELION {version} was found ({path}), but RELION {OLDEST} is needed; {_WAYS}.")
@@ -99,22 +97,22 @@ def check(engine: Mapping[str, Any], programs: Sequence[str] = PROGRAMS) -> str:
 
 
 def version(engine: Mapping[str, Any]) -> str:
-    """The version of the programs that run: `5.0.1-commit-73f0a3`, or `embedded engine 0.1.0`; "" if they do not tell.
+    """The version of the programs that run: `5.0.1-commit-73f0a3`, or `embedded engine 0.2.0`; "" if it is not known.
 
-    Not looked at is whether they are all there, and recent enough (see `check`).
+    Whether all programs are there and recent enough, `check` says.
     """
     if engine["kind"] == "embedded":
         return f"embedded engine {__version__}"
     try:
-        path = _find(engine, PROGRAMS[:1]).get(PROGRAMS[0])
+        path = _find(engine, [_REFINE]).get(_REFINE)
         return _version(engine, path)[0] if path else ""
     except UserError:
         return ""
 
 
-def version_and_commit(told: str) -> dict[str, str | None]:
-    """A version that `version` told, and apart from it the commit that it was built from, if it says so."""
-    number, _, commit = told.partition("-commit-")
+def version_and_commit(text: str) -> dict[str, str | None]:
+    """Of a version as `version` gives it, the number, and the commit that it was built from if it names one."""
+    number, _, commit = text.partition("-commit-")
     return {"version": number or None, "commit": commit or None}
 
 
@@ -126,14 +124,14 @@ def files(engine: Mapping[str, Any], programs: Sequence[str]) -> list[str]:
     if engine["kind"] == "embedded":
         spec = find_spec("staengine")
         folders = spec.submodule_search_locations if spec else None
-        return [str(path) for folder in folders or [] for path in sorted(Path(folder).glob("*.py"))]
+        return [str(path) for folder in folders or [] for path in sorted(Path(folder).rglob("*.py"))]
     if engine.get("container"):
         return [str(container.image_file(engine))]
     return list(_find(engine, programs).values())
 
 
 def known_flags(engine: Mapping[str, Any], programs: Sequence[str]) -> dict[str, list[str]]:
-    """The flags that each program tells in its `--help`; none if it tells nothing. All are asked at once."""
+    """The flags that each program lists in its `--help`; none if it lists nothing. All are asked at once."""
     if engine["kind"] == "embedded":
         found, ask = {program: program for program in programs}, [sys.executable, "-c", _ALL_HELP]
     else:
@@ -142,8 +140,8 @@ def known_flags(engine: Mapping[str, Any], programs: Sequence[str]) -> dict[str,
     return {program: re.findall(r"^\s*(--\w+)", said.get(program, ""), re.MULTILINE) for program in programs}
 
 
-def accelerator(engine: Mapping[str, Any], program: str = "relion_refine") -> str:
-    """What RELION was built to compute on, as its `--version` tells: CUDA, HIP, SYCL (GPUs), VECTOR or "" (CPU)."""
+def accelerator(engine: Mapping[str, Any], program: str = _REFINE) -> str:
+    """What RELION was built to compute on, by its `--version`: CUDA, HIP, SYCL (GPUs), VECTOR or "" (CPU)."""
     path = _find(engine, [program]).get(program)
     match = re.search(r"(\w+)-ACC=", _version(engine, path)[1]) if path else None
     return match[1] if match else ""
@@ -152,7 +150,7 @@ def accelerator(engine: Mapping[str, Any], program: str = "relion_refine") -> st
 def leaders(argv: Sequence[str]) -> int:
     """How many of an MPI program's processes take themselves for the first: 1, or all if the MPI is another one's.
 
-    0 if the program does not tell. UserError with the launcher's words if it does not start them.
+    0 if the program does not say. UserError with the launcher's words if it does not start them.
     """
     said = _say(argv)
     if not re.search(r"version:?\s*\d", said):

@@ -14,7 +14,7 @@ import jsonschema
 
 from stacycle import workflow
 from stacycle.errors import UserError
-from stacycle.programs import relion
+from stacycle.programs import align, refine_ctf
 from stacycle.recipe.config_text import Places, hint, misread, numbered, read
 from stacycle.recipe.rounds import SWEEPS, variants
 
@@ -226,7 +226,7 @@ def _wrong_classes(name: str, settings: dict[str, Any]) -> Iterator[str]:
 def _effect(sweep: str, chosen: dict[str, Any]) -> list[str]:
     """What a variant asks of its program: settings that do nothing beside others are not among it."""
     against: dict[str, Any] = {"state": "", "half_maps": ["", ""], "mask": "", "postprocess": "", "out": ""}
-    build: Callable[..., list[str]] = relion.refine_ctf if sweep == "ctfrefine" else relion.polish
+    build: Callable[..., list[str]] = refine_ctf.argv if sweep == "ctfrefine" else align.argv
     return build(**against, box=0, threads=1, **chosen)
 
 

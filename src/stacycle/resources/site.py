@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stacycle.errors import UserError
-from stacycle.programs.relion import FEWEST_WITH_HALVES
+from stacycle.programs.refine import FEWEST_WITH_HALVES
 from stacycle.resources.gpus import POOL, per_rank, pool
 
 CPU, ONE_GPU, GPU = "CPU", "one GPU", "GPU"  # what a step computes on: steps say which

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from stacycle.programs import relion
+from stacycle.programs import refine
 from stacycle.recipe import geometry
 from stacycle.resources.site import GPU
 from stacycle.steps import class3d, sizes
@@ -15,7 +15,7 @@ from stacycle.steps.step import FILES, Reader, Settings, Step, layout_of
 
 def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
     """Align a state to one reference, with the T of one variant."""
-    argv = relion.align(gpu=layout_of(job).gpu, **class3d.arguments(job, engine, reader))
+    argv = refine.align(gpu=layout_of(job).gpu, **class3d.arguments(job, engine, reader))
     return class3d.with_ranks(argv, job)
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from stacycle.jobs.job import scratch_folder
-from stacycle.programs import relion
+from stacycle.programs import mpi, refine
+from stacycle.programs.scratch import scratch_folder
 from stacycle.recipe import auto
 from stacycle.recipe.rounds import variants
 from stacycle.steps import sizes
@@ -20,7 +20,7 @@ from stacycle.steps.step import FILES, Reader, Settings, Step, filled, folder_of
 
 def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
     """Classify a state, with the T and number of classes of one variant."""
-    return with_ranks(relion.class3d(**arguments(job, engine, reader)), job)
+    return with_ranks(refine.class3d(**arguments(job, engine, reader)), job)
 
 
 def arguments(job: Any, engine: Settings, reader: Reader) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def arguments(job: Any, engine: Settings, reader: Reader) -> dict[str, Any]:
 def with_ranks(argv: list[str], job: Any) -> list[str]:
     """The command on as many MPI ranks as the job has."""
     layout = layout_of(job)
-    return relion.with_mpi(argv, layout.ranks, layout.launcher)
+    return mpi.with_mpi(argv, layout.ranks, layout.launcher)
 
 
 def dry_run(step: Step, run: DryRun) -> Iterator[tuple[str, list[str]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from stacycle.programs import relion
+from stacycle.programs import refine_ctf
 from stacycle.steps import sizes
 from stacycle.steps.sizes import Files, Need, Sizes
 from stacycle.steps.step import FILES, Reader, Settings, Step, folder_of, listed
@@ -13,7 +13,7 @@ from stacycle.steps.step import FILES, Reader, Settings, Step, folder_of, listed
 
 def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
     """Refine the CTF of a state's tilt images, with the settings of one variant."""
-    return relion.refine_ctf(**arguments(job, reader))
+    return refine_ctf.argv(**arguments(job, reader))
 
 
 def arguments(job: Any, reader: Reader) -> dict[str, Any]:

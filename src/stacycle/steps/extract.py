@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from stacycle.programs import relion
+from stacycle.programs import subtomo
 from stacycle.recipe import auto, geometry
 from stacycle.steps import sizes
 from stacycle.steps.dry_run import BOX, DryRun
@@ -19,7 +19,7 @@ def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
     box = params.box
     if box == "auto":
         box = geometry.box(params.diameter, auto.series_pixel(files.tomograms) * params.binning)
-    return relion.extract(
+    return subtomo.argv(
         particles=files.particles,
         tomograms=files.tomograms,
         trajectories=files.trajectories,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from stacycle.files import mrc
-from stacycle.programs import relion
+from stacycle.programs import mask_create
 from stacycle.recipe import auto, geometry
 from stacycle.steps import sizes
 from stacycle.steps.sizes import Need, Sizes
@@ -44,7 +44,7 @@ def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
 
 def argv(job: Any, settings: Settings) -> list[str]:
     """The command line, with settings of which none is `auto`."""
-    return relion.mask_create(map=job.input.map, out=job.output.mask, threads=job.threads, **settings)
+    return mask_create.argv(map=job.input.map, out=job.output.mask, threads=job.threads, **settings)
 
 
 def space(size: Sizes, settings: Settings) -> Iterator[Need]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from stacycle.programs import relion
+from stacycle.programs import align
 from stacycle.steps import ctfrefine, sizes
 from stacycle.steps.sizes import Need, Sizes
 from stacycle.steps.step import FILES, Reader, Settings, Step
@@ -15,7 +15,7 @@ _TRACK = 700  # bytes per particle and tilt that fitted motion leaves: two table
 
 def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
     """Realign a state's tilt series, with the settings of one variant."""
-    return relion.polish(**ctfrefine.arguments(job, reader))
+    return align.argv(**ctfrefine.arguments(job, reader))
 
 
 def space(size: Sizes, settings: Settings) -> Iterator[Need]:

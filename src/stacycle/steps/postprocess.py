@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from stacycle.programs import relion
+from stacycle.programs import postprocess
 from stacycle.steps import sizes
 from stacycle.steps.dry_run import DryRun
 from stacycle.steps.sizes import Files, Need, Sizes
@@ -16,7 +16,7 @@ def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
     """Post-process two half maps, with the mask if there is one."""
     settings = dict(job.params.settings)
     bfactor = settings.pop("bfactor")
-    return relion.postprocess(
+    return postprocess.argv(
         half_map=job.input.half_maps[0],
         mask=next(iter(listed(job.input.mask)), None),
         out=f"{folder_of(job)}/postprocess",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from stacycle.programs import relion
+from stacycle.programs import reconstruct_particle
 from stacycle.recipe import geometry
 from stacycle.steps import sizes
 from stacycle.steps.sizes import PARTS, Need, Sizes
@@ -18,7 +18,7 @@ def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
     box, binning = state.box, params.binning
     if bin1_box := params.get("box"):
         box, binning = geometry.bin1_box(box, binning) if bin1_box == "auto" else bin1_box, 1
-    return relion.reconstruct(
+    return reconstruct_particle.argv(
         state=state.path,
         out=str(folder_of(job)),
         box=box,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from stacycle.jobs.job import scratch_folder
-from stacycle.programs import relion
+from stacycle.programs import mpi, refine
+from stacycle.programs.scratch import scratch_folder
 from stacycle.recipe import auto, geometry
 from stacycle.resources.site import GPU
 from stacycle.steps import sizes
@@ -19,7 +19,7 @@ MOST_ITERATIONS = 15  # it ends by itself, seldom later than this
 def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
     """Refine two halves of a state, with the mask if there is one."""
     params, state, layout = job.params, reader.state(job.input.state[0]), layout_of(job, half_sets=True)
-    argv = relion.refine3d(
+    argv = refine.refine3d(
         particles=state.files.particles,
         tomograms=state.files.tomograms,
         trajectories=state.files.trajectories,
@@ -33,7 +33,7 @@ def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
         scratch=scratch_folder(engine["scratch"]),
         **auto.settle(params.settings, state, job.input.resolution),
     )
-    return relion.with_mpi(argv, layout.ranks, layout.launcher)
+    return mpi.with_mpi(argv, layout.ranks, layout.launcher)
 
 
 def space(size: Sizes, settings: Settings) -> Iterator[Need]:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stacycle.checks import verify
 from stacycle.errors import UserError
 from stacycle.files import mrc, star
+from stacycle.programs import verify
 from stacycle.programs.command import Command
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "data"
@@ -145,7 +145,7 @@ def test_a_step_with_a_damaged_star_file_is_refused_in_a_sentence(
 ) -> None:
     old = replaced(path, damage)
     try:
-        outcome(lambda: verify.before(command(step)))
+        outcome(lambda: verify.check_inputs(command(step)))
     finally:
         Path(path).write_bytes(old)
 
@@ -159,7 +159,7 @@ def test_a_step_with_a_damaged_map_is_refused_in_a_sentence(step: str, path: str
     old = replaced(path, damage)
     try:
         whole = len(Path(path).read_bytes()) == len(old)
-        assert isinstance(outcome(lambda: verify.before(command(step))), UserError) or whole
+        assert isinstance(outcome(lambda: verify.check_inputs(command(step))), UserError) or whole
     finally:
         Path(path).write_bytes(old)
 

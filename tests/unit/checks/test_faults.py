@@ -19,11 +19,11 @@ import mrcfile
 import numpy as np
 import pytest
 
-from stacycle.checks import verify
 from stacycle.diagnosis import explain
-from stacycle.errors import ProgramError, UserError
+from stacycle.errors import ProgramFailed, UserError
 from stacycle.jobs import job
-from stacycle.programs import relion
+from stacycle.jobs.log import task
+from stacycle.programs import mpi, verify
 from stacycle.programs.command import Command
 
 FAULT_TABLE = Path(__file__).parents[3] / "docs" / "faults.md"
@@ -449,10 +449,10 @@ def meet(project: Path, fault: Fault) -> None:
     command = Command.of(shlex.split(words))
     command.flags.update({flag: [new] for flag, new in zip(fault.argv[::2], fault.argv[1::2], strict=True)})
     if fault.caught == "before":
-        verify.before(command)
+        verify.check_inputs(command)
     else:
         said = (project / f"logs/{fault.step}.log").read_text().splitlines()
-        verify.after(command, [], [*said, fault.said])
+        verify.check_outputs(command, [], [*said, fault.said])
 
 
 def table() -> dict[str, list[str]]:
@@ -468,7 +468,7 @@ def test_a_fault_is_refused_with_the_sentence_of_the_fault_table(project: Path, 
     fault.make(project)
     with pytest.raises(UserError) as error:
         meet(project, fault)
-    assert isinstance(error.value, ProgramError) == (fault.caught == "after")
+    assert isinstance(error.value, ProgramFailed) == (fault.caught == "after")
     assert "\n" not in str(error.value)
     assert table()[fault.name][1:] == [str(error.value), fault.caught]
 
@@ -489,15 +489,15 @@ def test_what_a_program_says_is_believed_more_than_its_exit_status(project: Path
     failure = GOLDEN / "failures" / name
     assert (failure / "exit_code").read_text().strip() == "0"
     command = Command.of(shlex.split((failure / "command").read_text()))
-    with pytest.raises(ProgramError) as error:
-        verify.after(command, [], (failure / "log").read_text().splitlines())
+    with pytest.raises(ProgramFailed) as error:
+        verify.check_outputs(command, [], (failure / "log").read_text().splitlines())
     assert table()[name][1:] == [str(error.value), "after"]
 
 
 @pytest.mark.parametrize(("name", "ranks"), [("auto_refine_two_ranks", 2), ("auto_refine_without_mpi", 1)])
 def test_half_sets_are_never_refined_on_fewer_than_three_ranks(name: str, ranks: int) -> None:
     with pytest.raises(UserError) as error:
-        relion.with_mpi(["relion_refine_mpi", "--split_random_halves"], ranks)
+        mpi.with_mpi(["relion_refine_mpi", "--split_random_halves"], ranks)
     assert table()[name][1:] == [str(error.value), "before"]
 
 
@@ -513,8 +513,8 @@ def test_what_no_look_at_the_files_can_tell_is_told_from_the_log(name: str) -> N
 def test_an_output_folder_that_cannot_be_made_is_told_in_a_sentence(project: Path) -> None:
     folder = f"{REFERENCE}/mask"
     argv = ["relion_mask_create", "--i", REFERENCE, "--o", f"{folder}/mask.mrc"]
-    with pytest.raises(SystemExit), job.task("log", "mask") as say:
-        job.run(argv, folder, engine={"kind": "embedded"}, makes=[], say=say)
+    with pytest.raises(SystemExit), task("log", "mask"):
+        job.run(argv, folder, engine={"kind": "embedded"}, expected_outputs=[])
     said = Path("log").read_text().splitlines()[-1]
     assert said.startswith("ERROR: ")
     assert table()[UNWRITABLE][1:] == [said.removeprefix("ERROR: "), "before"]

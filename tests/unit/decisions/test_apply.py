@@ -13,9 +13,9 @@ from pandas.testing import assert_frame_equal
 
 from stacycle.decisions import apply
 from stacycle.errors import UserError
-from stacycle.files import star
+from stacycle.files import star, star_labels
 from stacycle.programs.command import Command
-from stacycle.provenance import lineage
+from stacycle.provenance import record
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "data"
 
@@ -32,8 +32,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for path in Path("T1").glob("*_optimisation_set.star"):
         path.write_text(path.read_text().replace("align/", "T1/"))
-    lineage.adopt("extract/optimisation_set.star")
-    lineage.record(Command.of(ALIGN.split()), "T1")
+    record.adopt("extract/optimisation_set.star")
+    record.of_program(Command.of(ALIGN.split()), "T1")
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_selecting_classes_keeps_their_particles_and_the_tables_about_images() -
 def classified() -> star.OptimisationSet:
     """The state that RELION's classification left."""
     path = "classify/run_it010_optimisation_set.star"
-    lineage.adopt(path)
+    record.adopt(path)
     return star.read_optimisation_set(path)
 
 
@@ -102,7 +102,7 @@ def test_a_particle_picked_twice_is_selected_once(tmp_path: Path, classified: st
     """Two picks of one particle are a few Å apart once they are aligned; in both half sets they would feign an FSC."""
     particles = star.read(classified.particles)
     rows = particles["particles"]
-    same_place = ["rlnTomoName", *lineage.CENTRED, *lineage.ORIGINS]
+    same_place = ["rlnTomoName", *star_labels.CENTRED, *star_labels.ORIGINS]
     rows.loc[1, same_place] = rows.loc[0, same_place]
     rows.loc[1, "rlnOriginXAngst"] += 19.0  # an unbinned pixel is 5 Å
     told = apply.write_state(particles, classified, tmp_path)

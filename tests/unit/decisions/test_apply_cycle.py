@@ -15,7 +15,7 @@ from stacycle.decisions import Decision, apply_cycle
 from stacycle.errors import UserError
 from stacycle.files import mrc, star
 from stacycle.programs.command import Command
-from stacycle.provenance import lineage
+from stacycle.provenance import origin, record
 from stacycle.recipe.rounds import Start
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "data"
@@ -65,7 +65,7 @@ def sweep(project: Path) -> tuple[Path, Start]:
     """A CTF-refinement sweep of two variants, one of which failed, and what it started from (RELION's own FSCs)."""
     for name in ("input", "refine"):
         shutil.copytree(GOLDEN / name, project / name, ignore=shutil.ignore_patterns("run_it*", "*.mrcs"))
-    lineage.adopt("refine/run_optimisation_set.star")
+    record.adopt("refine/run_optimisation_set.star")
     state = star.read_optimisation_set("refine/run_optimisation_set.star")
     before = made_of("refine/run_optimisation_set.star", "before", "before")
     folder = project / "polish"
@@ -104,7 +104,7 @@ def made_of(state: str, maps: str, fsc: str, postprocess: str = "") -> Start:
 
 
 def ran(command: str, folder: str) -> None:
-    lineage.record(Command.of(command.split()), folder)
+    record.of_program(Command.of(command.split()), folder)
 
 
 def fail(variant: Path) -> None:
@@ -173,11 +173,9 @@ def test_what_is_kept_is_what_the_next_step_may_start_from(
     folder = keep(sweep, kept)
     assert json.loads((folder / "state.json").read_text())["parent"]["path"] == start
     reconstruct = "relion_tomo_reconstruct_particle --i polish/optimisation_set.star --o new/"
-    lineage.check(Command.of(reconstruct.split()))
+    origin.check(Command.of(reconstruct.split()))
     half_maps = "--ref1 polish/half1.mrc --ref2 polish/half2.mrc --fsc polish/postprocess.star"
-    lineage.check(
-        Command.of(f"relion_tomo_align --i polish/optimisation_set.star {half_maps} --o n/".split())
-    )
+    origin.check(Command.of(f"relion_tomo_align --i polish/optimisation_set.star {half_maps} --o n/".split()))
 
 
 @pytest.mark.parametrize("name", ["reconstruct/half1.mrc", "postprocess/postprocess.star"])

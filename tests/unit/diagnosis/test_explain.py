@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from stacycle import __main__ as cli
 from stacycle.diagnosis import known_faults
 from stacycle.diagnosis.explain import explain
-from stacycle.jobs.job import clean_lines
+from stacycle.jobs.output import clean_lines
 
 DATA = Path(__file__).parents[2] / "golden" / "data"
 FAILURES = DATA / "failures"

@@ -18,11 +18,10 @@ import numpy as np
 import pytest
 from strange_inputs import ACCEPTED, ALL, REFUSED, REPORTED, SETS, Make, Strange, copy_set
 
-from stacycle.checks import verify
 from stacycle.files import mrc
 from stacycle.inputs import merge
 from stacycle.inputs.findings import Findings
-from stacycle.programs import relion
+from stacycle.programs import reconstruct_particle, subtomo, verify
 from stacycle.programs.command import Command
 from staengine import __main__ as engine
 
@@ -54,22 +53,22 @@ def average(sets: Sequence[dict[str, str]] = SETS, duplicates: str = "refuse") -
     merge.merge(sets, "results/inputs", duplicates=duplicates)
     picks, tomograms = (f"results/inputs/{name}.star" for name in ("particles", "tomograms"))
     lines = {
-        "extract": relion.extract(
+        "extract": subtomo.argv(
             **{"particles": picks, "tomograms": tomograms, "trajectories": None, "out": "results/extract"},
             **{"crop": None, "max_dose": None, "min_frames": 1, "float16": True, **BOX},
         ),
-        "average": relion.reconstruct(
+        "average": reconstruct_particle.argv(
             state="results/extract/optimisation_set.star", out="results/average", symmetry="C1", **BOX
         ),
     }
     for folder, argv in lines.items():
         Path(f"results/{folder}").mkdir()
         command = Command.of(argv)
-        verify.before(command)
+        verify.check_inputs(command)
         with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO())) as said:
             assert engine.main(argv) == 0
         said.seek(0)
-        verify.after(command, [], said.read().splitlines())
+        verify.check_outputs(command, [], said.read().splitlines())
     return np.array(mrc.voxels("results/average/merged.mrc"), np.float64)
 
 

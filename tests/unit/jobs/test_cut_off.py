@@ -12,9 +12,9 @@ import mrcfile
 import numpy as np
 import pytest
 
-from stacycle.checks import verify
-from stacycle.errors import ProgramError
+from stacycle.errors import ProgramFailed
 from stacycle.jobs import fingerprint, resume
+from stacycle.programs import shared, verify
 from stacycle.programs.command import Command
 
 GOLDEN = Path(__file__).parents[2] / "golden/data"
@@ -32,7 +32,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def cut_off(command: str) -> list[str]:
-    found = resume.cut_off(Command.of(command.split()), Path("job"))
+    found = shared.cut_off(Command.of(command.split()), Path("job"))
     return [str(path.relative_to("job/temp")) for path in found]
 
 
@@ -66,11 +66,11 @@ def test_a_stack_whose_end_was_never_written_is_extracted_again() -> None:
     with mrcfile.new(stack) as file:
         file.set_data(np.random.default_rng(1).standard_normal((7, 16, 16)).astype(np.float16))
     command = Command.of(["relion_tomo_subtomo", "--o", "job/"])
-    assert resume.cut_off(command, Path("job")) == []
+    assert shared.cut_off(command, Path("job")) == []
     whole = stack.read_bytes()
     for left in (b"", whole[:-1], whole[:1024], whole[:2000] + bytes(len(whole) - 2000), bytes(len(whole))):
         stack.write_bytes(left)
-        assert resume.cut_off(command, Path("job")) == [stack]
+        assert shared.cut_off(command, Path("job")) == [stack]
 
 
 def test_relions_reconstruction_begins_anew_and_says_so_for_it_cannot_go_on() -> None:
@@ -80,7 +80,7 @@ def test_relions_reconstruction_begins_anew_and_says_so_for_it_cannot_go_on() ->
     (folder / "run.out").touch()
     print_ = fingerprint.take(command, folder, "relion", fingerprint.Digests())
     record = {"fingerprint": print_, "ended_well": False, "runs": [{"exit_status": -9}]}
-    plan = resume.plan(command, folder, record, print_)
+    plan = resume.examine(command, folder, record, print_)
     assert plan.argv == words.split()
     assert "begins anew" in plan.why
 
@@ -135,7 +135,7 @@ def test_what_relion_made_itself_is_not_refused(step: str, project: Path) -> Non
 def test_what_no_refinement_makes_is_refused(
     step: str, path: str, label: str, change: Callable, told: str, project: Path
 ) -> None:
-    with pytest.raises(ProgramError, match=told):
+    with pytest.raises(ProgramFailed, match=told):
         look_at(step, project, lambda: columns_of(path, label, change))
 
 
@@ -145,7 +145,7 @@ def test_motion_of_which_nothing_is_left_is_refused(project: Path) -> None:
         text = path.read_text()
         path.write_text(re.sub(r"(?m)^ *-?\d.*$", "0.0 0.0 0.0", text))
 
-    with pytest.raises(ProgramError, match=r"motion\.star: no particle of TS_01 moves at all"):
+    with pytest.raises(ProgramFailed, match=r"motion\.star: no particle of TS_01 moves at all"):
         look_at("polish", project, forget)
 
 
@@ -155,4 +155,4 @@ def look_at(step: str, project: Path, damage: Callable[[], None] = lambda: None)
         ignored = shutil.ignore_patterns("Subtomograms", "run_it*")
         shutil.copytree(GOLDEN / name, project / name, ignore=ignored, dirs_exist_ok=True)
     damage()
-    verify.after(Command.of(shlex.split((GOLDEN / f"logs/{step}.command").read_text())), [], [])
+    verify.check_outputs(Command.of(shlex.split((GOLDEN / f"logs/{step}.command").read_text())), [], [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import stat
 import time
@@ -11,9 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from stacycle.errors import UserError
+from stacycle.errors import Interrupted, UserError
 from stacycle.jobs import job
-from stacycle.provenance import lineage
+from stacycle.jobs.failure import cause_of_failure, raise_if_upstream_failed, tolerate_failure
+from stacycle.jobs.log import task
+from stacycle.jobs.output import clean_lines, milestone
+from stacycle.jobs.record import versions
+from stacycle.programs.scratch import scratch_folder
+from stacycle.provenance import record
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "data"
 
@@ -33,17 +39,12 @@ def relion(tmp_path: Path):
     return make
 
 
-@pytest.fixture
-def say() -> job.Say:
-    return job.Say(io.StringIO(), "bin4/step")
+def run(engine: dict, folder: Path, made: str = "map.mrc") -> None:
+    job.run(["relion_tool", "--o", f"{folder}/"], folder, engine=engine, expected_outputs=[folder / made])
 
 
-def run(engine: dict, folder: Path, say: job.Say, made: str = "map.mrc") -> None:
-    job.run(["relion_tool", "--o", f"{folder}/"], folder, engine=engine, makes=[folder / made], say=say)
-
-
-def test_a_job_leaves_a_record_of_its_command_and_how_it_ended(tmp_path, relion, say) -> None:
-    run(relion("relion_tool", 'echo hello; echo x > "$2/map.mrc"'), tmp_path / "job", say)
+def test_a_job_leaves_a_record_of_its_command_and_how_it_ended(tmp_path, relion) -> None:
+    run(relion("relion_tool", 'echo hello; echo x > "$2/map.mrc"'), tmp_path / "job")
     record = json.loads((tmp_path / "job/job.json").read_text())
     assert record["command"] == f"relion_tool --o {tmp_path}/job/"
     assert record["runs"][-1]["exit_status"] == 0
@@ -57,52 +58,52 @@ def test_the_versions_that_made_a_projects_results_are_told_but_not_of_earlier_r
         (tmp_path / folder).mkdir()
         record = {"relion": {"version": version, "commit": commit}}
         (tmp_path / folder / "job.json").write_text(json.dumps(record))
-    assert job.versions(tmp_path) == ["5.0.0", "5.0.1, commit 73f0a3"]
+    assert versions(tmp_path) == ["5.0.0", "5.0.1, commit 73f0a3"]
 
 
-def test_a_failing_program_is_told_with_its_status_and_last_words(tmp_path, relion, say) -> None:
+def test_a_failing_program_is_told_with_its_status_and_last_words(tmp_path, relion) -> None:
     engine = relion(
         "relion_tool", "echo 'ERROR: '; echo 'Cannot read file a.mrc It does not exist' >&2; exit 3"
     )
     with pytest.raises(UserError, match=r"relion_tool failed with exit status 3: .*a\.mrc"):
-        run(engine, tmp_path / "job", say)
+        run(engine, tmp_path / "job")
 
 
-def test_exit_status_zero_is_not_enough_if_a_file_is_missing_or_empty(tmp_path, relion, say) -> None:
+def test_exit_status_zero_is_not_enough_if_a_file_is_missing_or_empty(tmp_path, relion) -> None:
     with pytest.raises(UserError, match=r"did not write .*map\.mrc"):
-        run(relion("relion_tool", 'touch "$2/map.mrc"'), tmp_path / "job", say)
+        run(relion("relion_tool", 'touch "$2/map.mrc"'), tmp_path / "job")
 
 
-def test_a_program_that_is_not_there_is_named(tmp_path, say) -> None:
+def test_a_program_that_is_not_there_is_named(tmp_path) -> None:
     with pytest.raises(UserError, match="relion_tool"):
-        run({"kind": "relion", "bin": str(tmp_path)}, tmp_path / "job", say)
+        run({"kind": "relion", "bin": str(tmp_path)}, tmp_path / "job")
 
 
 def test_progress_bars_and_blank_lines_are_cleaned_from_a_log() -> None:
     text = '000/??? sec ~~(,_,">      [oo]\r   1/   8 sec ....~~(,_,">o]\r   8/   8 sec ......~~(,_,"> yum!\n\n Done\n'
-    assert list(job.clean_lines(io.StringIO(text))) == [" Done"]
+    assert list(clean_lines(io.StringIO(text))) == [" Done"]
 
 
 @pytest.mark.parametrize("log", sorted((GOLDEN / "logs").glob("*.log")), ids=lambda path: path.stem)
 def test_of_relions_own_logs_no_progress_bar_is_left(log: Path) -> None:
-    lines = list(job.clean_lines(io.StringIO(log.read_text(errors="replace"))))
+    lines = list(clean_lines(io.StringIO(log.read_text(errors="replace"))))
     assert lines
     assert not any("~~(" in line for line in lines)
 
 
 def test_someone_who_waits_is_told_iterations_and_resolutions() -> None:
     log = (GOLDEN / "logs/align.log").read_text()
-    told = [text for line in job.clean_lines(io.StringIO(log)) if (text := job.milestone(line))]
+    told = [text for line in clean_lines(io.StringIO(log)) if (text := milestone(line))]
     assert "iteration 3 of 5" in told
     assert "resolution 53.3 Å" in told
 
 
 def test_scratch_is_left_out_when_its_variable_is_not_set(monkeypatch) -> None:
     monkeypatch.delenv("TMPDIR", raising=False)
-    assert job.scratch_folder("$TMPDIR") is None
+    assert scratch_folder("$TMPDIR") is None
     monkeypatch.setenv("TMPDIR", "/scratch/me")
-    assert job.scratch_folder("$TMPDIR") == "/scratch/me"
-    assert job.scratch_folder(None) is None
+    assert scratch_folder("$TMPDIR") == "/scratch/me"
+    assert scratch_folder(None) is None
 
 
 @pytest.mark.parametrize(
@@ -115,64 +116,69 @@ def test_scratch_is_left_out_when_its_variable_is_not_set(monkeypatch) -> None:
     ],
 )
 def test_warnings_are_told_but_for_the_pixel_size_that_is_left_to_the_header(line: str, told: bool) -> None:
-    assert (job.milestone(line) is not None) == told
+    assert (milestone(line) is not None) == told
 
 
-def test_a_variant_that_fails_leaves_its_cause_and_files_that_nothing_takes_for_results(
-    tmp_path, relion, say
-):
+def test_a_variant_that_fails_leaves_its_cause_and_files_that_nothing_takes_for_results(tmp_path, relion):
     folder, made = tmp_path / "variant", tmp_path / "variant/map.mrc"
-    with job.may_fail(folder, [made], say):
-        run(relion("relion_tool", "echo ERROR:; echo ERROR: no memory; exit 1"), folder, say)
-    assert "no memory" in job.failure(folder)
+    with tolerate_failure(folder, [made]):
+        run(relion("relion_tool", "echo ERROR:; echo ERROR: no memory; exit 1"), folder)
+    assert "no memory" in cause_of_failure(folder)
     assert made.stat().st_size == 0
     with pytest.raises(UserError, match="no memory"):
-        job.need([made])
+        raise_if_upstream_failed([made])
 
 
 @pytest.mark.parametrize("end", ["kill -TERM $$", "kill -KILL $$", "echo No space left on device; exit 1"])
-def test_a_variant_whose_program_was_ended_from_outside_has_not_failed(end, tmp_path, relion, say):
+def test_a_variant_whose_program_was_ended_from_outside_has_not_failed(end, tmp_path, relion):
     folder, made = tmp_path / "variant", tmp_path / "variant/map.mrc"
-    with pytest.raises(UserError, match="relion_tool"), job.may_fail(folder, [made], say):
-        run(relion("relion_tool", end), folder, say)
+    with pytest.raises(UserError, match="relion_tool"), tolerate_failure(folder, [made]):
+        run(relion("relion_tool", end), folder)
     assert not made.exists(), "the sweep would be decided without this variant"
 
 
-def test_what_a_failed_variant_had_written_already_is_no_result_either(tmp_path, relion, say):
+def test_a_request_to_end_is_no_failure_of_a_variant(tmp_path, relion):
     folder, made = tmp_path / "variant", tmp_path / "variant/map.mrc"
-    with job.may_fail(folder, [made], say):
-        run(relion("relion_tool", 'echo half > "$2/map.mrc"; exit 1'), folder, say)
+    with pytest.raises(Interrupted, match="SIGTERM"), tolerate_failure(folder, [made]):
+        run(relion("relion_tool", f"kill -TERM {os.getpid()}; sleep 5; kill $$"), folder)
+    assert not made.exists(), "the sweep would be decided without this variant"
+
+
+def test_what_a_failed_variant_had_written_already_is_no_result_either(tmp_path, relion):
+    folder, made = tmp_path / "variant", tmp_path / "variant/map.mrc"
+    with tolerate_failure(folder, [made]):
+        run(relion("relion_tool", 'echo half > "$2/map.mrc"; exit 1'), folder)
     assert made.stat().st_size == 0
 
 
-def test_what_hangs_on_a_failed_variant_fails_with_the_same_cause_and_does_not_run(tmp_path, relion, say):
-    test_a_variant_that_fails_leaves_its_cause_and_files_that_nothing_takes_for_results(tmp_path, relion, say)
+def test_what_hangs_on_a_failed_variant_fails_with_the_same_cause_and_does_not_run(tmp_path, relion):
+    test_a_variant_that_fails_leaves_its_cause_and_files_that_nothing_takes_for_results(tmp_path, relion)
     after = tmp_path / "variant/reconstruct"
-    with job.may_fail(after, [after / "half1.mrc"], say):
-        job.need([tmp_path / "variant/map.mrc"])
+    with tolerate_failure(after, [after / "half1.mrc"]):
+        raise_if_upstream_failed([tmp_path / "variant/map.mrc"])
         raise AssertionError("went on without what it needs")
-    assert "no memory" in job.failure(after)
+    assert "no memory" in cause_of_failure(after)
 
 
-def test_a_variant_that_ends_well_after_it_had_failed_is_no_failure_any_more(tmp_path, relion, say):
-    test_a_variant_that_fails_leaves_its_cause_and_files_that_nothing_takes_for_results(tmp_path, relion, say)
+def test_a_variant_that_ends_well_after_it_had_failed_is_no_failure_any_more(tmp_path, relion):
+    test_a_variant_that_fails_leaves_its_cause_and_files_that_nothing_takes_for_results(tmp_path, relion)
     folder = tmp_path / "variant"
-    with job.may_fail(folder, [folder / "map.mrc"], say):
-        run(relion("relion_tool", 'echo x > "$2/map.mrc"'), folder, say)
-    assert job.failure(folder) == ""
-    job.need([folder / "map.mrc"])
+    with tolerate_failure(folder, [folder / "map.mrc"]):
+        run(relion("relion_tool", 'echo x > "$2/map.mrc"'), folder)
+    assert cause_of_failure(folder) == ""
+    raise_if_upstream_failed([folder / "map.mrc"])
 
 
-def test_a_mistake_that_all_variants_would_share_is_still_an_error(tmp_path, relion, say):
-    with pytest.raises(UserError, match="mistake"), job.may_fail(tmp_path, [], say):
+def test_a_mistake_that_all_variants_would_share_is_still_an_error(tmp_path, relion):
+    with pytest.raises(UserError, match="mistake"), tolerate_failure(tmp_path, []):
         raise UserError("a mistake")
-    with pytest.raises(UserError, match="exit status 1"), job.may_fail(tmp_path, [], say, allowed=False):
-        run(relion("relion_tool", "exit 1"), tmp_path / "job", say)
+    with pytest.raises(UserError, match="exit status 1"), tolerate_failure(tmp_path, [], allowed=False):
+        run(relion("relion_tool", "exit 1"), tmp_path / "job")
 
 
 def test_a_disk_or_folder_that_refuses_is_told_in_one_sentence(tmp_path, capsys) -> None:
     (tmp_path / "full").touch()
-    with pytest.raises(SystemExit) as ended, job.task(str(tmp_path / "log"), "bin4/step"):
+    with pytest.raises(SystemExit) as ended, task(str(tmp_path / "log"), "bin4/step"):
         (tmp_path / "full/map.mrc").write_text("x")
     assert ended.value.code == 1
     told = capsys.readouterr().err
@@ -186,7 +192,7 @@ def test_a_job_costs_little_more_than_its_program(tmp_path, monkeypatch, record_
     for source in ("input", "extract", "average"):
         shutil.copytree(GOLDEN / source, tmp_path / source)
     monkeypatch.chdir(tmp_path)
-    lineage.adopt("extract/optimisation_set.star")
+    record.adopt("extract/optimisation_set.star")
     program = tmp_path / "bin/relion_refine"
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\ncp {GOLDEN}/align/run_it005* align\n")
@@ -202,10 +208,9 @@ def test_a_job_costs_little_more_than_its_program(tmp_path, monkeypatch, record_
             argv.split(" "),
             "align",
             engine={"kind": "relion", "bin": str(program.parent)},
-            makes=[
+            expected_outputs=[
                 f"align/run_it005_{made}.star" for made in ("data", "model", "optimiser", "optimisation_set")
             ],
-            say=job.Say(io.StringIO(), "bin4/align"),
         )
         seconds.append(time.perf_counter() - started)
         (tmp_path / "align/job.json").unlink()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import io
 import json
 import os
 import random
@@ -14,17 +13,22 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from stacycle.diagnosis import explain
-from stacycle.errors import ProgramError, UserError
-from stacycle.jobs import job, resume
-from stacycle.programs import relion
+from stacycle.errors import ProgramFailed, UserError
+from stacycle.jobs import job, kept_outputs, resume
+from stacycle.jobs import record as job_record
+from stacycle.jobs.failure import cause_of_failure
+from stacycle.programs import mpi, refine, refine_iterations, shared, verify
+from stacycle.programs import program as program_records
 from stacycle.programs.command import Command
-from stacycle.provenance import lineage
+from stacycle.provenance import audit, origin
+from stacycle.provenance import record as state_record
 from stacycle.resources import gpus
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "data"
@@ -44,14 +48,15 @@ MAKE = '(out / "map.mrc").write_text(f"made by run {runs}")'
 # Runs a job as a script of Snakemake's does, in a process of its own.
 RUNNER = """
 import json, sys
-from stacycle.jobs import job
-from stacycle.provenance import lineage
-lineage.check = lineage.record = lambda *_: []
+from stacycle.jobs import job, process
+from stacycle.jobs.log import task
+from stacycle.provenance import origin, record
+origin.check = record.of_program = lambda *_: []
 {more}
 argv, engine, makes, grace = json.loads(sys.argv[1])
-job.GRACE = grace
-with job.task("job.log", "bin4/step") as say:
-    job.run(argv, "job", engine=engine, makes=makes, say=say)
+process.GRACE = grace
+with task("job.log", "bin4/step"):
+    job.run(argv, "job", engine=engine, expected_outputs=makes)
 """
 
 
@@ -61,8 +66,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for source in ("input", "extract", "average", "align", "mask", "refine"):
         (tmp_path / source).symlink_to(GOLDEN / source)
     monkeypatch.chdir(tmp_path)
-    for name in ("check", "record"):  # golden data has no lineage
-        monkeypatch.setattr(lineage, name, lambda *_: [])
+    monkeypatch.setattr(origin, "check", lambda _: None)  # golden data has no lineage
+    monkeypatch.setattr(state_record, "of_program", lambda *_: [])
     for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
     return tmp_path
@@ -82,13 +87,9 @@ def program(project: Path):
     return make
 
 
-def say() -> job.Say:
-    return job.Say(io.StringIO(), "bin4/step")
-
-
 def tool(engine: dict, *flags: str) -> None:
     argv = ["relion_tool", "--o", "job/", *flags]
-    job.run(argv, "job", engine=engine, makes=["job/map.mrc"], say=say())
+    job.run(argv, "job", engine=engine, expected_outputs=["job/map.mrc"])
 
 
 def times_run() -> int:
@@ -131,8 +132,12 @@ def test_what_has_finished_is_not_run_again_and_its_deleted_files_are_put_back(p
     assert Path("job/map.mrc").read_text() == "made by run 1"
 
 
-def test_where_it_runs_and_how_fast_changes_nothing(program) -> None:
+def test_where_it_runs_and_how_fast_changes_nothing(program, monkeypatch) -> None:
     engine = program()
+    tool_record = replace(
+        refine.PROGRAM, name="relion_tool", state_flags=None, output_checks=(), input_checks=()
+    )
+    monkeypatch.setattr(program_records, "all_programs", lambda: (tool_record,))
     tool(engine, "--b", "64", "--j", "4", "--pool", "3", "--dont_combine_weights_via_disc")
     tool(engine, "--b", "64", "--j", "8", "--gpu", "0:1", "--scratch_dir", "/scratch")
     assert times_run() == 1
@@ -170,7 +175,7 @@ def test_what_has_finished_is_kept_though_its_input_would_not_pass_any_more(prog
         raise UserError("its stacks were tidied away")
 
     tool(program())
-    monkeypatch.setattr(job.verify, "before", refuse)
+    monkeypatch.setattr(verify, "check_inputs", refuse)
     tool(program())
     assert times_run() == 1
     with pytest.raises(UserError, match="tidied"):
@@ -200,23 +205,23 @@ def test_a_record_cut_short_at_any_byte_stops_nothing(program) -> None:
     whole = Path("job/job.json").read_bytes()
     for length in range(0, len(whole) - 2, 7):
         Path("job/job.json").write_bytes(whole[:length])
-        assert job.read_record("job") == {}
-        assert job.failure("job") == ""
+        assert job_record.read("job") == {}
+        assert cause_of_failure("job") == ""
     tool(program())
     assert record()["ended_well"]
 
 
 def test_a_failed_program_is_tried_again_and_what_it_left_is_no_result(program) -> None:
-    with pytest.raises(ProgramError, match="status 3"):
+    with pytest.raises(ProgramFailed, match="status 3"):
         tool(program(MAKE + "; sys.exit(3)"))
-    assert "status 3" in job.failure("job")
+    assert "status 3" in cause_of_failure("job")
     tool(program())
     assert times_run() == 2
     assert [run["exit_status"] for run in record()["runs"]] == [3, 0]
 
 
 def test_what_was_made_wrong_without_an_error_is_moved_aside_before_it_is_made_again(program) -> None:
-    with pytest.raises(ProgramError, match="did not write"):
+    with pytest.raises(ProgramFailed, match="did not write"):
         tool(program('(out / "other").touch()'))
     tool(program())
     assert Path("job.failed/other").exists()
@@ -225,7 +230,7 @@ def test_what_was_made_wrong_without_an_error_is_moved_aside_before_it_is_made_a
 
 def test_all_that_a_program_says_in_all_its_runs_is_in_run_out(program) -> None:
     script = 'print("   1/ 8 sec ..~~(,_\\r   8/ 8 sec ....~~(,_\\"> yum!\\nrun", runs); '
-    with pytest.raises(ProgramError):
+    with pytest.raises(ProgramFailed):
         tool(program(script + "sys.exit(1)"))
     tool(program(script + MAKE))
     said = Path("job/run.out").read_text()
@@ -247,7 +252,8 @@ def edit_in_place(path: str, text: str = "edited by hand") -> None:
 
 
 @pytest.mark.parametrize("deleted", [True, False], ids=["deleted by Snakemake", "still there"])
-def test_what_was_edited_in_place_is_made_again_and_what_it_was_edited_to_is_kept(program, deleted, capsys):
+def test_what_was_edited_in_place_is_made_again_and_what_it_was_edited_to_is_kept(program, deleted, caplog):
+    caplog.set_level("INFO")
     engine = program()
     tool(engine)
     edit_in_place("job/map.mrc", "made by run 9")  # as long as before
@@ -257,10 +263,7 @@ def test_what_was_edited_in_place_is_made_again_and_what_it_was_edited_to_is_kep
     assert times_run() == 2
     assert Path("job/map.mrc").read_text() == "made by run 2"
     assert Path("job.previous1/map.mrc").read_text() == "made by run 9"
-    assert (
-        "job/map.mrc is not what the program made: what was here is now in job.previous1"
-        in capsys.readouterr().err
-    )
+    assert "job/map.mrc is not what the program made: what was here is now in job.previous1" in caplog.text
     tool(engine)
     assert times_run() == 2
 
@@ -269,11 +272,11 @@ def test_what_was_replaced_by_another_file_is_put_back_without_a_run(program) ->
     tool(program())
     Path("other").write_text("something else")
     os.replace("other", "job/map.mrc")
-    assert [path for path, _ in job.audit(".")] == ["job/map.mrc"]
+    assert [path for path, _ in kept_outputs.altered_outputs(".")] == ["job/map.mrc"]
     tool(program())
     assert times_run() == 1
     assert Path("job/map.mrc").read_text() == "made by run 1"
-    assert job.audit(".") == []
+    assert kept_outputs.altered_outputs(".") == []
 
 
 def test_a_file_beside_the_declared_ones_that_they_name_was_edited_too(program) -> None:
@@ -283,7 +286,7 @@ def test_a_file_beside_the_declared_ones_that_they_name_was_edited_too(program) 
     for text in ("a class", "a claim", "a class"):
         if Path("job/class.mrc").exists():
             edit_in_place("job/class.mrc", text)
-        job.run(["relion_tool", "--o", "job/"], "job", engine=program(script), makes=makes, say=say())
+        job.run(["relion_tool", "--o", "job/"], "job", engine=program(script), expected_outputs=makes)
     assert times_run() == 2
     assert Path("job/class.mrc").read_text() == "a class"
 
@@ -300,7 +303,7 @@ def test_the_date_in_the_label_of_a_map_is_no_edit_and_no_other_input(program) -
             file.write(b"\7")
     tool(engine, "--i", "a.mrc")
     assert times_run() == 1
-    assert job.audit(".") == []
+    assert kept_outputs.altered_outputs(".") == []
     for at, path in ((40, "a.mrc"), (1024 + 4096, "job/map.mrc")):  # the cell, a voxel
         with open(path, "r+b") as file:
             file.seek(at)
@@ -364,7 +367,7 @@ def test_what_is_marked_to_be_made_anew_is_not_kept_and_not_taken_back(program) 
     for box in ("64", "96"):
         tool(program(), "--b", box)
     Path("job/job.json").write_text(json.dumps(record() | {resume.REDO: True}))
-    with pytest.raises(ProgramError):
+    with pytest.raises(ProgramFailed):
         tool(program("sys.exit(3)"), "--b", "96")  # cut off
     tool(program(), "--b", "96")
     assert times_run() == 4
@@ -373,15 +376,16 @@ def test_what_is_marked_to_be_made_anew_is_not_kept_and_not_taken_back(program) 
     assert times_run() == 4
 
 
-def test_a_state_that_is_not_what_was_recorded_is_not_recorded_anew(program, monkeypatch, capsys) -> None:
+def test_a_state_that_is_not_what_was_recorded_is_not_recorded_anew(program, monkeypatch, caplog) -> None:
+    caplog.set_level("INFO")
     tool(program())
-    monkeypatch.setattr(lineage, "record", lambda *_: pytest.fail("was recorded anew"))
-    monkeypatch.setattr(lineage, "altered", lambda folder: [f"{folder}/particles.star"])
+    monkeypatch.setattr(state_record, "of_program", lambda *_: pytest.fail("was recorded anew"))
+    monkeypatch.setattr(audit, "altered", lambda folder: [f"{folder}/particles.star"])
     Path("job/state.json").touch()
     with pytest.raises(pytest.fail.Exception):  # by the run that follows
         tool(program())
     assert times_run() == 2
-    assert "job/particles.star is not what was recorded" in capsys.readouterr().err
+    assert "job/particles.star is not what was recorded" in caplog.text
 
 
 # ---------------------------------------------------------------- one program per folder; ends that come from outside
@@ -408,9 +412,9 @@ def test_a_program_never_begins_if_its_runner_is_killed_at_the_moment_of_its_sta
     wait = "Path('forked').touch(); time.sleep(1); "
     asks = f"{wait} asks(runner)" if moment == "before" else f"asks(runner); {wait}"
     more = (
-        "import time; from pathlib import Path; asks = job._end_with_runner\n"
+        "import time; from pathlib import Path; asks = process._end_with_runner\n"
         f"def slow(runner): {asks}\n"
-        "job._end_with_runner = slow"
+        "process._end_with_runner = slow"
     )
     runner = start(["relion_tool", "--o", "job/"], ["job/map.mrc"], program(), more=more)
     wait_for("forked")
@@ -436,13 +440,13 @@ def test_a_second_start_is_refused_while_the_program_lives_though_its_runner_was
     assert record()["ended_well"]
 
 
-def test_a_file_system_without_locks_is_told_and_does_not_stop_the_work(program, monkeypatch, capsys) -> None:
+def test_a_file_system_without_locks_is_told_and_does_not_stop_the_work(program, monkeypatch, caplog) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     tool(program())
-    assert "has no locks" in capsys.readouterr().err
+    assert "has no locks" in caplog.text
     assert record()["ended_well"]
 
 
@@ -482,13 +486,13 @@ def test_a_program_that_does_not_end_when_asked_is_killed(program) -> None:
         ("fewer_threads", "--o job/ --j 2 --dont_combine_weights_via_disc"),
     ],
 )
-def test_what_may_be_cured_is_tried_once_more_and_said_so(program, monkeypatch, capsys, retry, flags) -> None:
+def test_what_may_be_cured_is_tried_once_more_and_said_so(program, monkeypatch, caplog, retry, flags) -> None:
     monkeypatch.setattr(
         explain, "explain", lambda *_: explain.Diagnosis("It broke.", "Mend it.", None, retry)
     )
     tool(program("if runs == 1: sys.exit(1)\n" + MAKE), "--j", "5", "--dont_combine_weights_via_disc")
     assert Path("ran").read_text().splitlines()[1] == flags
-    assert "It broke. Mend it. It is tried once more" in capsys.readouterr().err
+    assert "It broke. Mend it. It is tried once more" in caplog.text
     assert [run["retry"] for run in record()["runs"]] == [None, retry]
     tool(program(), "--j", "5", "--dont_combine_weights_via_disc")
     assert times_run() == 2
@@ -498,7 +502,7 @@ def test_a_second_failure_is_final(program, monkeypatch) -> None:
     monkeypatch.setattr(
         explain, "explain", lambda *_: explain.Diagnosis("It broke.", "Mend it.", None, "continue")
     )
-    with pytest.raises(ProgramError, match=r"It broke\. Mend it\."):
+    with pytest.raises(ProgramFailed, match=r"It broke\. Mend it\."):
         tool(program("sys.exit(1)"))
     assert times_run() == 2
 
@@ -522,7 +526,7 @@ def declared(iterations: int = 3) -> list[str]:
 
 
 def run_align(iterations: int = 3, tau: float = 1, *more: str) -> None:
-    job.run(align(iterations, tau, *more), "job", engine=EMBEDDED, makes=declared(iterations), say=say())
+    job.run(align(iterations, tau, *more), "job", engine=EMBEDDED, expected_outputs=declared(iterations))
 
 
 def continued() -> list:
@@ -560,12 +564,12 @@ def test_a_refinement_killed_at_any_moment_repeats_no_finished_iteration() -> No
         time.sleep(moments.uniform(0, 0.05))
         os.killpg(runner.pid, signal.SIGTERM if killed == 3 else signal.SIGKILL)
         runner.communicate()
-    whole = [n for n in range(7) if resume.is_complete("job/run", n, 56 + 8)]
+    whole = [n for n in range(7) if refine_iterations.is_complete("job/run", n, 56 + 8)]
     stamps = {n: stamp(n) for n in whole if n}
     run_align(6)
     assert {n: stamp(n) for n in stamps} == stamps
     assert continued()[-1] == max(stamps)
-    assert all(resume.is_complete("job/run", n, 64) for n in range(1, 7))
+    assert all(refine_iterations.is_complete("job/run", n, 64) for n in range(1, 7))
     assert [path for path in Path("job").glob("*.part")] == []
 
 
@@ -580,12 +584,12 @@ def test_a_refinement_goes_on_with_another_number_of_gpus_and_ranks(project, mon
     runner.wait()
     while Path(f"/proc/{record()['runs'][-1]['pid']}").exists():
         time.sleep(0.01)
-    argv = relion.with_mpi(align(3, 1, "--gpu", "0:1"), 3)
-    job.run(argv, "job", engine=EMBEDDED, makes=declared(), say=say(), gpus=2)
+    argv = mpi.with_mpi(align(3, 1, "--gpu", "0:1"), 3)
+    job.run(argv, "job", engine=EMBEDDED, expected_outputs=declared(), gpus=2)
     assert continued()[-1] in (1, 2)
     assert len(continued()) == 2
     assert record()["runs"][-1]["gpus"] == ["0", "1"]
-    job.run(words, "job", engine=EMBEDDED, makes=declared(), say=say(), gpus=1)
+    job.run(words, "job", engine=EMBEDDED, expected_outputs=declared(), gpus=1)
     assert len(continued()) == 2  # kept
 
 
@@ -593,8 +597,8 @@ def test_an_iteration_is_complete_only_with_all_of_its_files_whole(project) -> N
     os.unlink("align")
     shutil.copytree(GOLDEN / "align", "align")
     files = sorted(Path("align").glob("run_it003_*"))
-    assert resume.is_complete("align/run", 3, 64)
-    assert not resume.is_complete("align/run", 3, 65)
+    assert refine_iterations.is_complete("align/run", 3, 64)
+    assert not refine_iterations.is_complete("align/run", 3, 65)
     moments = random.Random(1)
     for path in files:
         if path.name.endswith("optimisation_set.star"):
@@ -604,13 +608,15 @@ def test_an_iteration_is_complete_only_with_all_of_its_files_whole(project) -> N
         offsets = {0, 1, size // 2, *range(size - 5, size), *(moments.randrange(size) for _ in range(30))}
         for offset in sorted({*offsets, *tables, *(at - 1 for at in tables)}):
             path.write_bytes(whole[:offset])
-            assert not resume.is_complete("align/run", 3, 64), f"{path} cut at {offset}"
+            assert not refine_iterations.is_complete("align/run", 3, 64), f"{path} cut at {offset}"
         path.write_bytes(whole[: size // 2] + bytes(size - size // 2))
-        assert path.suffix == ".mrc" or not resume.is_complete("align/run", 3, 64), f"zeros in {path}"
+        assert path.suffix == ".mrc" or not refine_iterations.is_complete("align/run", 3, 64), (
+            f"zeros in {path}"
+        )
         path.unlink()
-        assert not resume.is_complete("align/run", 3, 64), f"without {path}"
+        assert not refine_iterations.is_complete("align/run", 3, 64), f"without {path}"
         path.write_bytes(whole)
-    assert resume.is_complete("align/run", 3, 64)
+    assert refine_iterations.is_complete("align/run", 3, 64)
 
 
 def test_what_relion_forgets_it_is_told_again_and_nothing_else(project) -> None:
@@ -618,7 +624,7 @@ def test_what_relion_forgets_it_is_told_again_and_nothing_else(project) -> None:
     shutil.copytree(GOLDEN / "align", "align")
     command = Command.of(["mpirun", "-n", "3", *align(9, 1, "--gpu", "0", "--solvent_mask", "mask/mask.mrc")])
     command.flags["--o"] = ["align/run"]
-    plan = resume._continue_refinement(command)
+    plan = refine_iterations.go_on(command, Path(), "relion")
     assert plan.start == 5
     assert " ".join(plan.argv) == (
         "mpirun -n 3 relion_refine --continue align/run_it005_optimiser.star --o align/run --iter 9 --solvent_mask "
@@ -635,7 +641,7 @@ def extract() -> None:
         " --float16 --stack2d --j 1"
     )
     makes = ["job/particles.star", "job/optimisation_set.star"]
-    job.run(command.split(), "job", engine=EMBEDDED, makes=makes, say=say())
+    job.run(command.split(), "job", engine=EMBEDDED, expected_outputs=makes)
 
 
 def test_of_an_extraction_only_missing_and_cut_off_stacks_are_made_again() -> None:
@@ -705,7 +711,7 @@ def test_a_tomogram_of_which_anything_is_missing_or_cut_off_is_done_again(comman
             else:
                 path.write_bytes(whole[:length])
             left = [Path("job/temp/other.star"), *files]
-            removed = resume.cut_off(Command.of(command.split()), Path("job"))
+            removed = shared.cut_off(Command.of(command.split()), Path("job"))
             assert (sign in removed or not sign.exists()) == (length != len(whole)), f"{path} cut at {length}"
             assert set(removed) <= set(left)
 
@@ -717,11 +723,11 @@ def test_a_refinement_that_was_in_its_last_iteration_does_no_other_before_it(pro
     command.flags["--o"] = ["align/run"]
     said = "".join(f" Auto-refine: Iteration= {n}\n Auto-refine: Resolution= 40\n" for n in (4, 5, 6))
     Path("align/run.out").write_text(said)
-    assert "--force_converge" not in resume._continue_refinement(command).argv
+    assert "--force_converge" not in refine_iterations.go_on(command, Path(), "relion").argv
     Path("align/run.out").write_text(
         said + " Auto-refine: Refinement has converged, entering last iteration where\n"
     )
-    assert "--force_converge" in resume._continue_refinement(command).argv
+    assert "--force_converge" in refine_iterations.go_on(command, Path(), "relion").argv
 
 
 @pytest.mark.slow
@@ -733,7 +739,11 @@ def test_a_job_at_its_time_limit_goes_on_from_its_last_whole_iteration() -> None
     _, told = runner.communicate(timeout=10)
     assert runner.returncode == 1
     assert "run Snakemake again" in told
-    done = max(n for n in resume.iterations("job/run") if resume.is_complete("job/run", n, 64))
+    done = max(
+        n for n in refine_iterations.iterations("job/run") if refine_iterations.is_complete("job/run", n, 64)
+    )
     assert (
-        resume.plan(Command.of(align(200)), Path("job"), record(), record()["fingerprint"]).start == done >= 2
+        resume.examine(Command.of(align(200)), Path("job"), record(), record()["fingerprint"]).start
+        == done
+        >= 2
     )

@@ -65,16 +65,14 @@ def project(tmp_path, monkeypatch):
 @functools.cache
 def of_the_engine(flags):
     """The flags of the embedded engine, looked up once for all tests: that takes seconds."""
-    return flags(ON_CPUS["engine"], software.PROGRAMS)
+    return flags(ON_CPUS["engine"], software.all_names())
 
 
 @pytest.fixture
 def relion(tmp_path):
     """Install stand-ins for RELION's programs and mpirun, which know `--version`, `--help` and, each, some flags."""
 
-    def install(
-        version="5.0.1", build="VECTOR-ACC=single", without=(), programs=software.PROGRAMS, leaders=1
-    ):
+    def install(version="5.0.1", build="VECTOR-ACC=single", without=(), programs=(), leaders=1):
         folder = tmp_path / "bin"
         folder.mkdir(exist_ok=True)
         says = f"RELION version: {version} \\nPrecision: BASE=double, {build} \\n"
@@ -578,7 +576,7 @@ def test_every_rule_that_runs_a_program_is_known_and_every_program_is_used():
     config = settings()
     known = list(environment.commands(Recipe.from_config(config), config, {rule: {} for rule in EVERY_RULE}))
     assert {rule for rule, _ in known} == of_programs - {"report"} == set(EVERY_RULE) - {"inputs"}
-    assert {command.program for _, command in known} == set(software.PROGRAMS)
+    assert {command.program for _, command in known} == set(software.all_names())
 
 
 def test_an_estimated_b_factor_is_asked_for_by_its_own_flags():

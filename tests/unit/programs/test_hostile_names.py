@@ -22,7 +22,7 @@ from stacycle.files import safe_names, star
 from stacycle.inputs import merge
 from stacycle.inputs.findings import Findings
 from stacycle.preflight import environment, preflight
-from stacycle.programs import relion
+from stacycle.programs import subtomo
 
 ROOT = Path(__file__).parents[3]
 HOSTILE = (
@@ -257,7 +257,7 @@ def test_no_code_of_ours_starts_a_shell():
 
 
 def test_a_value_that_begins_with_two_dashes_does_not_become_a_flag():
-    argv = relion.extract(particles="p", tomograms="t", out="results/x", box=64, binning=4, threads=1)
+    argv = subtomo.argv(particles="p", tomograms="t", out="results/x", box=64, binning=4, threads=1)
     assert [word for word in argv if word.startswith("--")] == [
         *("--p", "--t", "--theme", "--o", "--b", "--bin", "--min_frames", "--float16", "--stack2d", "--j")
     ]
@@ -271,7 +271,7 @@ def test_the_engine_extracts_what_was_let_through_and_nothing_else_happens():
     change(one["tomograms"], lambda table: table.assign(rlnTomoTiltSeriesStarFile="b; touch x/TS_01.star"))
     merge.merge([one], "results/inputs")
     files = {"particles": "results/inputs/particles.star", "tomograms": "results/inputs/tomograms.star"}
-    argv = relion.extract(**files, out="results/extract", box=16, binning=4, threads=1)
+    argv = subtomo.argv(**files, out="results/extract", box=16, binning=4, threads=1)
     done = subprocess.run(
         [sys.executable, "-m", "staengine", *argv], capture_output=True, text=True, check=False
     )

@@ -35,12 +35,12 @@ def install(tmp_path, monkeypatch):
 
 
 def test_relion_5_is_told_by_its_version(install):
-    install(*software.PROGRAMS)
+    install(*software.all_names())
     assert software.check(RELION) == "RELION 5.0.1-commit-73f0a3"
 
 
 def test_programs_come_from_engine_bin_before_the_path(install, tmp_path, monkeypatch):
-    folder = install(*software.PROGRAMS)
+    folder = install(*software.all_names())
     monkeypatch.setenv("PATH", str(tmp_path))
     assert software.check({"kind": "relion", "bin": str(folder)}).startswith("RELION 5")
     argv = software.resolve({"kind": "relion", "bin": str(folder)}, ["relion_postprocess", "--i", "a"])
@@ -54,7 +54,7 @@ def test_a_machine_without_relion_gets_three_ways_out(install):
 
 
 def test_a_wrong_engine_bin_is_named(install, tmp_path):
-    install(*software.PROGRAMS)
+    install(*software.all_names())
     with pytest.raises(UserError, match=r"not found in engine.bin, .*nowhere"):
         software.check({"kind": "relion", "bin": str(tmp_path / "nowhere")})
 
@@ -66,7 +66,7 @@ def test_debians_relion_3_is_told_from_relion_5(install):
 
 
 def test_relion_4_has_all_programs_and_is_still_too_old(install):
-    install(*software.PROGRAMS, says="RELION version: 4.0.1-commit-ex8f68a")
+    install(*software.all_names(), says="RELION version: 4.0.1-commit-ex8f68a")
     with pytest.raises(UserError, match=r"RELION 4.0.1.* was found.*but RELION 5 is needed"):
         software.check(RELION)
 
@@ -74,27 +74,27 @@ def test_relion_4_has_all_programs_and_is_still_too_old(install):
 def test_a_build_without_the_tomo_programs_is_told_by_what_it_lacks(install):
     install("relion_refine", "relion_refine_mpi", "relion_mask_create", "relion_postprocess")
     lacks = (
-        "relion_tomo_subtomo, relion_tomo_reconstruct_particle, relion_tomo_refine_ctf, relion_tomo_align;"
+        "relion_tomo_align, relion_tomo_reconstruct_particle, relion_tomo_refine_ctf, relion_tomo_subtomo;"
     )
     with pytest.raises(UserError, match=f"on the PATH not its {lacks}"):
         software.check(RELION)
 
 
 def test_a_program_that_does_not_run_is_quoted(install):
-    install(*software.PROGRAMS, says="error while loading shared libraries: libfftw3.so.3")
+    install(*software.all_names(), says="error while loading shared libraries: libfftw3.so.3")
     with pytest.raises(UserError, match=r"relion_refine --version .*libfftw3.so.3"):
         software.check(RELION)
 
 
 def test_the_mpi_launcher_stays_before_relion_and_goes_before_the_embedded_engine(install):
-    folder = install(*software.PROGRAMS, "srun")
+    folder = install(*software.all_names(), "srun")
     argv = ["srun", "--mpi=pmix", "-n", "3", "relion_refine_mpi", "--o", "results/relion_like/run"]
     assert software.resolve(RELION, argv) == [*argv[:4], f"{folder}/relion_refine_mpi", *argv[5:]]
     assert software.resolve(EMBEDDED, argv) == [sys.executable, "-m", "staengine", *argv[4:]]
 
 
 def test_a_launcher_that_is_not_there_is_named(install):
-    install(*software.PROGRAMS)
+    install(*software.all_names())
     with pytest.raises(
         UserError, match=r"^mpirun was not found on the PATH, but relion_refine_mpi runs with"
     ):
@@ -104,7 +104,7 @@ def test_a_launcher_that_is_not_there_is_named(install):
 def test_the_embedded_engine_needs_no_relion_and_runs_its_programs(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert software.check(EMBEDDED).startswith("embedded engine ")
-    for program in software.PROGRAMS:
+    for program in software.all_names():
         argv = software.resolve(EMBEDDED, [program, "--version"])
         assert subprocess.run(argv, capture_output=True, check=False).returncode == 0
 
@@ -113,7 +113,7 @@ def test_the_embedded_engine_needs_no_relion_and_runs_its_programs(monkeypatch):
 def test_a_folder_of_any_name_is_neither_run_nor_taken_for_an_option(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path(folder).mkdir()
-    for program in software.PROGRAMS:
+    for program in software.all_names():
         (Path(folder) / program).write_text("#!/bin/sh\necho 'RELION version: 5.0.1'\n")
         (Path(folder) / program).chmod(0o755)
     engine = {"kind": "relion", "bin": folder}
@@ -187,10 +187,10 @@ def test_relions_programs_are_those_of_the_modules_and_run_with_them_loaded(modu
 
 
 def test_one_module_needs_no_list_and_is_asked_for_version_and_flags(modules):
-    modules("relion", **dict.fromkeys(software.PROGRAMS, SAYS))
+    modules("relion", **dict.fromkeys(software.all_names(), SAYS))
     engine = with_modules() | {"modules": "relion"}
     assert software.check(engine) == "RELION 5.0.1"
-    assert set(map(tuple, software.known_flags(engine, software.PROGRAMS).values())) == {("--i",)}
+    assert set(map(tuple, software.known_flags(engine, software.all_names()).values())) == {("--i",)}
 
 
 def test_engine_bin_is_looked_in_with_the_modules_loaded(modules, tmp_path):
@@ -298,7 +298,7 @@ LOADED=image PATH={image}:/usr/bin:/bin exec "${{@:2}}"
 """
     )
     (bin / "apptainer").chmod(0o755)
-    for program in software.PROGRAMS:
+    for program in software.all_names():
         (image / program).write_text(f"#!/bin/sh\n{SAYS}\n")
         (image / program).chmod(0o755)
     monkeypatch.setenv("PATH", f"{bin}:/usr/bin:/bin")
@@ -315,8 +315,8 @@ def in_image(image, *args, **more):
 def test_programs_are_looked_for_and_asked_inside_the_image(image):
     engine = in_image(image)
     assert software.check(engine) == "RELION 5.0.1"
-    assert set(map(tuple, software.known_flags(engine, software.PROGRAMS).values())) == {("--i",)}
-    assert software.files(engine, software.PROGRAMS) == [str(image)]
+    assert set(map(tuple, software.known_flags(engine, software.all_names()).values())) == {("--i",)}
+    assert software.files(engine, software.all_names()) == [str(image)]
     assert f"--bind={image.parent}/project" in (image.parent / "called").read_text().splitlines()
     (image / "relion_postprocess").unlink()
     with pytest.raises(

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from stacycle.errors import UserError
-from stacycle.programs import relion
+from stacycle.programs import mpi
 from stacycle.programs.command import Command
 from stacycle.resources import gpus
 
@@ -309,12 +309,13 @@ RUNNER = """
 import sys
 from pathlib import Path
 from stacycle.jobs import job
+from stacycle.jobs.log import task
 from stacycle.resources import gpus
 gpus.SLOTS = Path(sys.argv[1])
-with job.task("log", "align") as say:
+with task("log", "align"):
     job.run(
         ["relion_tool", "--o", sys.argv[2] + "/", "--j", "4"], sys.argv[2],
-        engine={"kind": "relion", "bin": "bin"}, makes=[sys.argv[2] + "/map.mrc"], say=say, gpus=1,
+        engine={"kind": "relion", "bin": "bin"}, expected_outputs=[sys.argv[2] + "/map.mrc"], gpus=1,
     )
 """
 RUN_ON = 'echo $CUDA_VISIBLE_DEVICES > "$2/map.mrc"'
@@ -414,27 +415,27 @@ def test_a_second_try_takes_a_gpu_again_and_fewer_threads(tool) -> None:
 def test_a_plain_mpirun_gets_settings_that_let_all_ranks_start_and_use_their_cores(monkeypatch) -> None:
     monkeypatch.delenv("SLURM_NODELIST", raising=False)
     monkeypatch.setenv("OMPI_MCA_hwloc_base_binding_policy", "core")
-    plain = Command.of(relion.with_mpi(["relion_refine", "--split_random_halves"], 3))
+    plain = Command.of(mpi.with_mpi(["relion_refine", "--split_random_halves"], 3))
     assert plain.ranks == 3
-    settings = relion.mpi_settings(plain.launcher)
+    settings = mpi.mpi_settings(plain.launcher)
     assert settings["OMPI_MCA_rmaps_base_oversubscribe"] == "1"
     assert settings["PRTE_MCA_rmaps_default_mapping_policy"] == ":oversubscribe"
     assert settings["OMPI_MCA_ras"] == settings["PRTE_MCA_ras"] == "^slurm"
     assert "OMPI_MCA_hwloc_base_binding_policy" not in settings  # the user's
     monkeypatch.setenv("SLURM_NODELIST", "n[1-2]")
-    assert "OMPI_MCA_ras" not in relion.mpi_settings(plain.launcher)
+    assert "OMPI_MCA_ras" not in mpi.mpi_settings(plain.launcher)
 
 
 @pytest.mark.parametrize("launcher", ["srun --mpi=pmix", "mpirun --hostfile nodes", "mpiexec.hydra"])
 def test_another_launcher_is_left_as_it_is(launcher) -> None:
-    command = Command.of(relion.with_mpi(["relion_refine"], 3, launcher))
+    command = Command.of(mpi.with_mpi(["relion_refine"], 3, launcher))
     assert command.ranks == 3
-    assert relion.mpi_settings(command.launcher) == {}
+    assert mpi.mpi_settings(command.launcher) == {}
 
 
 def test_a_program_without_mpi_is_one_rank() -> None:
     assert Command.of(["relion_refine"]).ranks == 1
-    assert relion.mpi_settings(()) == {}
+    assert mpi.mpi_settings(()) == {}
 
 
 # ---------------------------------------------------------------- helpers

@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stacycle.errors import UserError
-from stacycle.programs import relion
+from stacycle.programs import (
+    align,
+    mask_create,
+    mpi,
+    postprocess,
+    reconstruct_particle,
+    refine,
+    refine_ctf,
+    subtomo,
+)
 from stacycle.recipe import geometry
 
 HERE = Path(__file__).parents[1]
@@ -35,7 +44,7 @@ RUN = {"symmetry": "C1", "pool": 10, "threads": "N", "scratch": "$TMPDIR"}
 CLASS3D = {"iterations": 25, "mask_diameter": MASK_DIAMETER, "highres_limit": LIMIT, "T": 1}
 
 COMMANDS = {
-    "extract": relion.extract(
+    "extract": subtomo.argv(
         particles="particles_fuse_AreT.star",
         tomograms="tomograms_fuse_AreT.star",
         out="Extract/job006",
@@ -43,7 +52,7 @@ COMMANDS = {
         binning=4,
         threads="N",
     ),
-    "reconstruct": relion.reconstruct(
+    "reconstruct": reconstruct_particle.argv(
         state="Extract/job003/optimisation_set.star",
         out="Reconstruct/job005/",
         box=BOX,
@@ -51,7 +60,7 @@ COMMANDS = {
         symmetry="C1",
         threads="N",
     ),
-    "align": relion.align(
+    "align": refine.align(
         state="Extract/job006/optimisation_set.star",
         reference="Reconstruct/job005/merged.mrc",
         out="Class3D/job009/run",
@@ -64,7 +73,7 @@ COMMANDS = {
         **CLASS3D,
         **RUN,
     ),
-    "class3d": relion.class3d(
+    "class3d": refine.class3d(
         state="Class3D/job009/run_it020_optimisation_set.star",
         reference="Class3D/job009/run_it020_class001.mrc",
         out="Class3D/job011/run",
@@ -73,7 +82,7 @@ COMMANDS = {
         **CLASS3D,
         **RUN,
     ),
-    "mask": relion.mask_create(
+    "mask": mask_create.argv(
         map="Class3D/job011/run_it019_class003.mrc",
         out="MaskCreate/job010/mask.mrc",
         lowpass=geometry.mask_lowpass(24.448),
@@ -82,7 +91,7 @@ COMMANDS = {
         soft_edge=3,
         threads="N",
     ),
-    "refine3d": relion.refine3d(
+    "refine3d": refine.refine3d(
         particles="Select/job014/particles.star",
         tomograms="tomograms_1n2.star",
         reference="Class3D/job011/run_it019_class003.mrc",
@@ -97,7 +106,7 @@ COMMANDS = {
         gpu="",
         **RUN,
     ),
-    "reference": relion.reconstruct(
+    "reference": reconstruct_particle.argv(
         state="Refine3D/job017/run_optimisation_set.star",
         out="Reconstruct/job020",
         box=geometry.bin1_box(BOX, 4),
@@ -105,7 +114,7 @@ COMMANDS = {
         symmetry="C1",
         threads="N",
     ),
-    "ctfrefine": relion.refine_ctf(
+    "ctfrefine": refine_ctf.argv(
         state="Refine3D/job017/run_optimisation_set.star",
         half_maps=["Reconstruct/job020/half1.mrc", "Reconstruct/job020/half2.mrc"],
         mask="MaskCreate/job021/mask.mrc",
@@ -118,7 +127,7 @@ COMMANDS = {
         scale="tilt",
         threads="N",
     ),
-    "polish": relion.polish(
+    "polish": align.argv(
         state="CtfRefine/job024/optimisation_set.star",
         half_maps=["Reconstruct/job028/half1.mrc", "Reconstruct/job028/half2.mrc"],
         mask="MaskCreate/job021/mask.mrc",
@@ -133,7 +142,7 @@ COMMANDS = {
         gaussian_decay=False,
         threads="N",
     ),
-    "postprocess": relion.postprocess(
+    "postprocess": postprocess.argv(
         half_map="Refine3D/job017/run_half1_class001_unfil.mrc",
         mask="MaskCreate/job010/mask.mrc",
         out="PostProcess/job019/postprocess",
@@ -146,7 +155,7 @@ COMMANDS = {
 def test_a_step_runs_the_tutorials_command_flag_by_flag_in_its_order(step):
     expected = shlex.split(TUTORIAL[step])
     if expected[0] == "mpirun":
-        assert relion.with_mpi(COMMANDS[step], 3) == ["mpirun", "-n", "3", *expected[3:]]
+        assert mpi.with_mpi(COMMANDS[step], 3) == ["mpirun", "-n", "3", *expected[3:]]
     else:
         assert COMMANDS[step] == expected
 
@@ -212,7 +221,7 @@ AGAINST = {
     "threads": COUNT,
 }
 POSSIBLE = {
-    relion.extract: {
+    subtomo.argv: {
         "particles": FILE,
         "tomograms": FILE,
         "trajectories": NO_FILE,
@@ -225,7 +234,7 @@ POSSIBLE = {
         "float16": BOOL,
         "threads": COUNT,
     },
-    relion.reconstruct: {
+    reconstruct_particle.argv: {
         "state": FILE,
         "out": FILE,
         "box": COUNT,
@@ -234,15 +243,15 @@ POSSIBLE = {
         "snr": st.floats(0, 10),
         "threads": COUNT,
     },
-    relion.align: {
+    refine.align: {
         **CLASSIFY,
         **OFFSETS,
         "sampling": SAMPLING,
         "local_range": st.none() | LENGTH,
         "gpu": GPU,
     },
-    relion.class3d: CLASSIFY,
-    relion.mask_create: {
+    refine.class3d: CLASSIFY,
+    mask_create.argv: {
         "map": FILE,
         "out": FILE,
         "lowpass": LENGTH,
@@ -251,7 +260,7 @@ POSSIBLE = {
         "soft_edge": COUNT,
         "threads": COUNT,
     },
-    relion.refine3d: {
+    refine.refine3d: {
         **REFINE,
         **OFFSETS,
         "particles": FILE,
@@ -264,14 +273,14 @@ POSSIBLE = {
         "join_halves": LENGTH,
         "gpu": GPU,
     },
-    relion.refine_ctf: {
+    refine_ctf.argv: {
         **AGAINST,
         "defocus": BOOL,
         "search_range": LENGTH,
         "regularisation": st.none() | LENGTH,
-        "scale": st.sampled_from(list(relion.SCALES)),
+        "scale": st.sampled_from(list(refine_ctf.SCALES)),
     },
-    relion.polish: {
+    align.argv: {
         **AGAINST,
         "max_error": LENGTH,
         "shift_only": BOOL,
@@ -280,7 +289,7 @@ POSSIBLE = {
         "sigma_divergence": LENGTH,
         "gaussian_decay": BOOL,
     },
-    relion.postprocess: {
+    postprocess.argv: {
         "half_map": FILE,
         "mask": NO_FILE,
         "out": FILE,
@@ -291,20 +300,20 @@ POSSIBLE = {
 }
 
 
-@pytest.mark.parametrize("builder", POSSIBLE, ids=lambda builder: builder.__name__)
+@pytest.mark.parametrize("builder", POSSIBLE, ids=lambda builder: f"{builder.__module__}.{builder.__name__}")
 @settings(deadline=None)
 @given(data=st.data())
 def test_no_combination_of_settings_gives_a_flag_that_relion_would_ignore(builder, data):
     argv = builder(**data.draw(st.fixed_dictionaries(POSSIBLE[builder])))
     assert all(isinstance(item, str) for item in argv)
     check_flags(argv)
-    mpi = relion.with_mpi(argv, 4)[3:]
-    if mpi[0] in CLI:
-        check_flags(mpi)
+    on_ranks = mpi.with_mpi(argv, 4)[3:]
+    if on_ranks[0] in CLI:
+        check_flags(on_ranks)
 
 
 def test_what_is_switched_off_leaves_no_flag_behind():
-    argv = relion.class3d(
+    argv = refine.class3d(
         state="a", reference="b", out="c", lowpass=20, classes=2, **CLASS3D, **{**RUN, "scratch": ""}
     )
     assert "--scratch_dir" not in argv, "an empty value would swallow the next flag"
@@ -317,7 +326,7 @@ def test_what_is_switched_off_leaves_no_flag_behind():
         "sampling": 7.5,
         "local_sampling": 7.5,
     }
-    argv = relion.refine3d(
+    argv = refine.refine3d(
         particles="a", tomograms="b", offset_range=2, offset_step=1, gpu=None, **common, **RUN, mask=None
     )
     assert "--solvent_correct_fsc" not in argv, "there is no mask to correct for"
@@ -334,26 +343,26 @@ def test_a_variant_of_the_cycle_has_just_the_flags_of_what_it_does():
         "box": 96,
         "threads": 1,
     }
-    scale = relion.refine_ctf(**ctf, defocus=False, search_range=4000, regularisation=0.1, scale="tilt")
+    scale = refine_ctf.argv(**ctf, defocus=False, search_range=4000, regularisation=0.1, scale="tilt")
     assert not {"--do_defocus", "--do_reg_defocus", "--lambda"} & set(scale)
     motion = {"motion": True, "sigma_velocity": 0.2, "sigma_divergence": 5000, "gaussian_decay": True}
-    shifts = relion.polish(**ctf, max_error=5, shift_only=True, **motion)
+    shifts = align.argv(**ctf, max_error=5, shift_only=True, **motion)
     assert "--shift_only" in shifts
     assert not {"--motion", "--s_vel", "--sq_exp_ker"} & set(shifts)
 
 
 def test_large_seeds_are_not_rounded():
-    argv = relion.class3d(state="a", reference="b", out="c", lowpass=20, seed=123456789, **CLASS3D, **RUN)
+    argv = refine.class3d(state="a", reference="b", out="c", lowpass=20, seed=123456789, **CLASS3D, **RUN)
     assert argv[argv.index("--random_seed") + 1] == "123456789"
 
 
 def test_mpi_puts_the_launcher_before_the_mpi_build_of_the_program():
-    assert relion.with_mpi(["relion_refine", "--o", "x"], 1) == ["relion_refine", "--o", "x"]
-    assert relion.with_mpi(["relion_refine", "--o", "x"], 2, "srun --mpi=pmix") == [
+    assert mpi.with_mpi(["relion_refine", "--o", "x"], 1) == ["relion_refine", "--o", "x"]
+    assert mpi.with_mpi(["relion_refine", "--o", "x"], 2, "srun --mpi=pmix") == [
         *["srun", "--mpi=pmix", "-n", "2", "relion_refine_mpi", "--o", "x"]
     ]
 
 
 def test_refinement_of_two_halves_wants_three_ranks():
     with pytest.raises(UserError, match="at least 3 MPI ranks but was given 2"):
-        relion.with_mpi(COMMANDS["refine3d"], 2)
+        mpi.with_mpi(COMMANDS["refine3d"], 2)

@@ -6,7 +6,6 @@ Held against RELION's own chain of golden/: extract, align, classify, select, re
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import time
@@ -19,10 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from stacycle.errors import ProgramError, UserError
-from stacycle.files import content, star
+from stacycle.errors import ProgramFailed, UserError
+from stacycle.files import content, star, star_labels
 from stacycle.programs.command import Command
-from stacycle.provenance import lineage
+from stacycle.provenance import audit, origin, particles, record
+from stacycle.provenance.identity import identity
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "data"
 NOT_NEEDED = (
@@ -65,15 +65,15 @@ def run(name: str) -> Path:
     command = relions(name)
     out = command.get("--o")
     folder = Path(out) if out.endswith("/") else Path(out).parent
-    lineage.check(command)
+    origin.check(command)
     folder.mkdir(parents=True, exist_ok=True)
-    if command.kind == lineage.RECONSTRUCT:
+    if command.kind == "relion_tomo_reconstruct_particle":
         for half in ("half1.mrc", "half2.mrc", "merged.mrc"):
             if not (folder / half).exists():
                 (folder / half).write_text(f"{half} of {out}")
-    if command.kind == lineage.MASK and not Path(out).exists():
+    if command.kind == "relion_mask_create" and not Path(out).exists():
         Path(out).write_text("mask")
-    assert lineage.record(command, folder) == []
+    assert record.of_program(command, folder) == []
     return folder
 
 
@@ -81,7 +81,7 @@ def select() -> None:
     """RELION's selection, of all classes, as a decision of ours."""
     state = star.OptimisationSet("select/particles.star", "input/tomograms.star")
     star.write_optimisation_set("select/optimisation_set.star", state)
-    lineage.write("select", "classify")
+    record.of_decision("select", "classify")
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         state = star.OptimisationSet("input/particles.star", "input/tomograms.star")
         star.write_optimisation_set("input/optimisation_set.star", state)
-        lineage.write("input")
+        record.of_decision("input")
         for name in BEFORE_SELECT:
             run(name)
         select()
@@ -121,8 +121,8 @@ def as_it_is(chain: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_relions_own_chain_belongs_together(as_it_is: Path) -> None:
     for name in (*BEFORE_SELECT, *AFTER_SELECT):
-        lineage.check(relions(name))
-    assert lineage.audit(".") == []
+        origin.check(relions(name))
+    assert audit.audit(".") == []
     assert json.loads(Path("refine/state.json").read_text())["half_sets"] == {"1": 30, "2": 34}
 
 
@@ -142,10 +142,10 @@ def test_any_two_files_of_different_states_are_refused_as_flags_and_as_a_set(
     ]
     for command in commands:
         if mixed in STATES:
-            lineage.check(command)
+            origin.check(command)
             continue
         with pytest.raises(UserError, match=r"do not belong together|no state\.json") as told:
-            lineage.check(command)
+            origin.check(command)
         assert particles in str(told.value)
         other = tomograms if (particles, tomograms) not in {state[:2] for state in STATES} else "trajectories"
         assert other in str(told.value) or "no state.json" in str(told.value)
@@ -157,7 +157,7 @@ def test_a_set_that_was_changed_by_hand_is_refused_where_it_lies(project: Path) 
     with pytest.raises(
         UserError, match=r"cycle/polish/particles\.star and the tomograms input/tomograms\.star"
     ) as told:
-        lineage.check(relions("polish_rec"))
+        origin.check(relions("polish_rec"))
     assert "cycle/polish/tomograms.star" in str(told.value)
 
 
@@ -166,7 +166,7 @@ def test_trajectories_left_out_are_missed(as_it_is: Path) -> None:
     with pytest.raises(
         UserError, match=r"no trajectories do not belong .*the trajectories cycle/polish/motion\.star"
     ):
-        lineage.check(of("relion_tomo_subtomo", *words))
+        origin.check(of("relion_tomo_subtomo", *words))
 
 
 FILES = (
@@ -188,10 +188,10 @@ def test_one_digit_that_changed_in_any_file_of_a_state_is_noticed(chain: Path, p
         try:
             Path(path).write_text(whole[:i] + chr(ord(whole[i]) + 1) + whole[i + 1 :])
             with pytest.raises(UserError):
-                lineage.check(relions("polish_rec"))
+                origin.check(relions("polish_rec"))
         finally:
             Path(path).write_text(whole)
-        lineage.check(relions("polish_rec"))
+        origin.check(relions("polish_rec"))
 
 
 def test_particles_that_were_changed_since_are_told_so(project: Path) -> None:
@@ -200,7 +200,7 @@ def test_particles_that_were_changed_since_are_told_so(project: Path) -> None:
     with pytest.raises(
         UserError, match=r"select/particles\.star is not what it was .*stacycle redo .*select/particles"
     ):
-        lineage.check(relions("refine"))
+        origin.check(relions("refine"))
 
 
 def test_a_state_brought_by_hand_is_refused_until_someone_vouches_for_it(project: Path) -> None:
@@ -213,9 +213,9 @@ def test_a_state_brought_by_hand_is_refused_until_someone_vouches_for_it(project
     star.write_optimisation_set("mine/optimisation_set.star", state)
     command = of("relion_tomo_reconstruct_particle", "--i", "mine/optimisation_set.star", "--o", "new/")
     with pytest.raises(UserError, match=r"stacycle adopt mine/optimisation_set\.star"):
-        lineage.check(command)
-    lineage.adopt("mine/optimisation_set.star")
-    lineage.check(command)
+        origin.check(command)
+    record.adopt("mine/optimisation_set.star")
+    origin.check(command)
 
 
 def test_where_tilt_series_lie_and_when_a_file_was_written_makes_no_other_state(project: Path) -> None:
@@ -227,45 +227,17 @@ def test_where_tilt_series_lie_and_when_a_file_was_written_makes_no_other_state(
     command = of(
         "relion_refine", "--ios", "cycle/ctf/optimisation_set.star", "--tomograms", "moved/tomograms.star"
     )
-    lineage.check(command)
+    origin.check(command)
     series = Path("moved/TS_01.star")
     series.write_text(series.read_text().replace("1", "2", 40))
     with pytest.raises(UserError, match=r"moved/tomograms\.star"):
-        lineage.check(command)
+        origin.check(command)
 
 
 def test_a_missing_file_is_named(project: Path) -> None:
     Path("cycle/polish/motion.star").unlink()
     with pytest.raises(UserError, match=r"cycle/polish/motion\.star: cannot be read"):
-        lineage.check(relions("polish_rec"))
-
-
-def test_work_of_a_version_without_records_goes_on_unless_it_was_touched_since(project: Path) -> None:
-    names = {"input": "preflight.json", "select": "decision.json"}
-    for name in (*BEFORE_SELECT, *AFTER_SELECT):
-        out = relions(name).get("--o")
-        names[out if out.endswith("/") else str(Path(out).parent)] = name
-    for record in Path(".").rglob("state.json"):
-        record.unlink()
-    for folder, name in names.items():
-        if name.endswith(".json"):
-            Path(folder, name).write_text("{}")
-        else:
-            told = {"command": shlex.join(relions(name).argv), "ended_well": True}
-            Path(folder, "job.json").write_text(json.dumps(told))
-    for name in (*BEFORE_SELECT, *AFTER_SELECT):
-        lineage.check(relions(name))
-    record = Path("refine/job.json")
-    whole = record.read_text()
-    record.write_text(whole.replace("true", "false"))
-    with pytest.raises(UserError, match=r"refine/run_data\.star: no state\.json"):
-        lineage.check(relions("ctf"))
-    record.write_text(whole)
-    lineage.check(relions("ctf"))
-    later = record.stat().st_mtime + 60
-    os.utime("refine/run_data.star", (later, later))
-    with pytest.raises(UserError, match=r"refine/run_data\.star"):
-        lineage.check(relions("ctf"))
+        origin.check(relions("polish_rec"))
 
 
 # ------------------------------------------------------------ half maps and FSC
@@ -297,7 +269,7 @@ def test_references_of_another_state_are_refused(as_it_is: Path, flag: str) -> N
     """Polishing CTF-refined tomograms against half maps and FSC from before, as the nearest peer does."""
     other, told = OTHER[flag]
     with pytest.raises(UserError, match=told) as error:
-        lineage.check(with_flag("polish", **{flag: other}))
+        origin.check(with_flag("polish", **{flag: other}))
     assert "input/tomograms.star" in str(error.value)
     assert "cycle/ctf/tomograms.star" in str(error.value)
 
@@ -305,27 +277,27 @@ def test_references_of_another_state_are_refused(as_it_is: Path, flag: str) -> N
 def test_a_whole_bundle_of_the_state_before_is_refused(as_it_is: Path) -> None:
     before = {flag: path for flag, (path, _) in OTHER.items() if flag != "i"}
     with pytest.raises(UserError, match="does not belong to cycle/ctf"):
-        lineage.check(with_flag("polish", **before))
+        origin.check(with_flag("polish", **before))
 
 
 def test_the_fsc_of_other_half_maps_of_the_same_state_is_refused(as_it_is: Path) -> None:
     with pytest.raises(
         UserError, match=r"postprocess/postprocess\.star is not the FSC of cycle/reconstruct/half1"
     ):
-        lineage.check(with_flag("ctf", fsc="postprocess/postprocess.star"))
+        origin.check(with_flag("ctf", fsc="postprocess/postprocess.star"))
 
 
 def test_half_maps_given_the_wrong_way_round_are_refused(as_it_is: Path) -> None:
     swapped = with_flag("ctf", ref1="cycle/reconstruct/half2.mrc", ref2="cycle/reconstruct/half1.mrc")
     with pytest.raises(UserError, match=r"half2\.mrc was given as the map of half1"):
-        lineage.check(swapped)
+        origin.check(swapped)
 
 
 def test_a_half_map_that_was_replaced_is_noticed_before_post_processing(project: Path) -> None:
     shutil.copy("cycle/reconstruct/half1.mrc", "cycle/reconstruct/half2.mrc")
     for name in ("post_before", "ctf"):
         with pytest.raises(UserError, match=r"cycle/reconstruct/half2\.mrc is not what it was"):
-            lineage.check(relions(name))
+            origin.check(relions(name))
 
 
 def test_a_map_of_unknown_origin_is_no_half_map(project: Path) -> None:
@@ -333,7 +305,7 @@ def test_a_map_of_unknown_origin_is_no_half_map(project: Path) -> None:
     for half in ("half1.mrc", "half2.mrc"):
         shutil.copy(f"cycle/reconstruct/{half}", f"mine/{half}")
     with pytest.raises(UserError, match=r"mine/half1\.mrc: no state\.json beside it"):
-        lineage.check(with_flag("post_before", i="mine/half1.mrc"))
+        origin.check(with_flag("post_before", i="mine/half1.mrc"))
 
 
 # ------------------------------------------------------------ particles and half sets
@@ -356,9 +328,9 @@ def put_on_each_other(rows: list[dict], number: int) -> list[dict]:
     """Move so many particles of half set 2 onto one each of half set 1."""
     ones, twos = ([row for row in rows if row["rlnRandomSubset"] == half] for half in (1, 2))
     for one, two in list(zip(ones, twos, strict=False))[:number]:
-        for label in ("rlnTomoName", *lineage.CENTRED, *lineage.ORIGINS):
+        for label in ("rlnTomoName", *star_labels.CENTRED, *star_labels.ORIGINS):
             two[label] = one[label]
-        two[lineage.ORIGINS[0]] += 1.0
+        two[star_labels.ORIGINS[0]] += 1.0
     return rows
 
 
@@ -383,24 +355,24 @@ def test_what_no_program_may_do_to_particles_is_found_after_it_and_by_the_audit(
     project, change, told
 ) -> None:
     rewrite("cycle/polish/particles.star", change)
-    with pytest.raises(ProgramError, match=told):
-        lineage.record(relions("polish"), "cycle/polish")
+    with pytest.raises(ProgramFailed, match=told):
+        record.of_program(relions("polish"), "cycle/polish")
     changed = json.loads(Path("cycle/polish/state.json").read_text())  # as if nobody had looked
-    changed |= lineage.identity(star.OptimisationSet(*(changed[kind][0] for kind in lineage.KINDS)))
+    changed |= identity(star.OptimisationSet(*(changed[kind][0] for kind in star.KINDS)))
     Path("cycle/polish/state.json").write_text(json.dumps(changed))
-    faults = lineage.audit("cycle/polish")
+    faults = audit.audit("cycle/polish")
     assert any("cycle/polish/particles.star" in fault for fault in faults)
 
 
 def test_many_particles_in_both_half_sets_are_refused(project: Path) -> None:
     rewrite("cycle/polish/particles.star", lambda rows: put_on_each_other(rows, 6))
-    with pytest.raises(ProgramError, match=r"6 of 64 particles .*within 20 Å .*class3d and select"):
-        lineage.record(relions("polish"), "cycle/polish")
+    with pytest.raises(ProgramFailed, match=r"6 of 64 particles .*within 20 Å .*class3d and select"):
+        record.of_program(relions("polish"), "cycle/polish")
 
 
 def test_few_particles_in_both_half_sets_are_told(project: Path) -> None:
     rewrite("cycle/polish/particles.star", lambda rows: put_on_each_other(rows, 2))
-    (note,) = lineage.record(relions("polish"), "cycle/polish")
+    (note,) = record.of_program(relions("polish"), "cycle/polish")
     assert "picked twice" in note
     assert json.loads(Path("cycle/polish/state.json").read_text())["in_both"] == 2
 
@@ -414,20 +386,20 @@ def test_half_sets_of_particles_without_names_are_told_by_their_places(project: 
         ]
 
     rewrite("input/particles.star", halved)
-    lineage.write("input")
+    record.of_decision("input")
     rewrite("extract/particles.star", halved)
-    lineage.record(relions("extract"), "extract")
+    record.of_program(relions("extract"), "extract")
     rewrite("extract/particles.star", swap_half)
-    with pytest.raises(ProgramError, match=r"1 particles, as TS_01 .* are in another half set"):
-        lineage.record(relions("extract"), "extract")
+    with pytest.raises(ProgramFailed, match=r"1 particles, as TS_01 .* are in another half set"):
+        record.of_program(relions("extract"), "extract")
 
 
 def test_a_position_that_is_no_number_is_told(project: Path) -> None:
     rewrite(
         "cycle/polish/particles.star", lambda rows: [{**rows[0], "rlnOriginXAngst": float("nan")}, *rows[1:]]
     )
-    with pytest.raises(ProgramError, match=r"particles\.star: a position or half set is not a number"):
-        lineage.record(relions("polish"), "cycle/polish")
+    with pytest.raises(ProgramFailed, match=r"particles\.star: a position or half set is not a number"):
+        record.of_program(relions("polish"), "cycle/polish")
 
 
 def test_trajectories_must_not_get_lost(project: Path) -> None:
@@ -436,13 +408,13 @@ def test_trajectories_must_not_get_lost(project: Path) -> None:
     shutil.copy("cycle/polish/particles.star", "again")
     state = star.OptimisationSet("again/particles.star", "cycle/polish/tomograms.star")
     star.write_optimisation_set("again/optimisation_set.star", state)
-    with pytest.raises(ProgramError, match=r"went on with no trajectories, but was given .*motion\.star"):
-        lineage.record(of("relion_tomo_subtomo", *words.split()), "again")
+    with pytest.raises(ProgramFailed, match=r"went on with no trajectories, but was given .*motion\.star"):
+        record.of_program(of("relion_tomo_subtomo", *words.split()), "again")
 
 
 def test_extraction_may_leave_out_particles_and_says_how_many(project: Path) -> None:
     rewrite("extract/particles.star", lambda rows: rows[5:])
-    lineage.record(relions("extract"), "extract")
+    record.of_program(relions("extract"), "extract")
     counts = json.loads(Path("extract/state.json").read_text())["counts"]
     assert counts["dropped"] == {"seen in too few tilt images": 5}
 
@@ -450,8 +422,8 @@ def test_extraction_may_leave_out_particles_and_says_how_many(project: Path) -> 
 def test_a_program_that_goes_on_with_other_tomograms_is_not_trusted(project: Path) -> None:
     edited = Path("refine/run_optimisation_set.star")
     edited.write_text(edited.read_text().replace("input/tomograms.star", "cycle/ctf/tomograms.star"))
-    with pytest.raises(ProgramError, match=r"went on with the tomograms cycle/ctf/tomograms\.star"):
-        lineage.record(relions("refine"), "refine")
+    with pytest.raises(ProgramFailed, match=r"went on with the tomograms cycle/ctf/tomograms\.star"):
+        record.of_program(relions("refine"), "refine")
 
 
 @given(
@@ -462,7 +434,7 @@ def test_a_program_that_goes_on_with_other_tomograms_is_not_trusted(project: Pat
 )
 @settings(max_examples=100, deadline=None)
 def test_particles_near_each_other_are_found_as_by_comparing_all(places, distance) -> None:
-    labels = ["rlnTomoName", *lineage.CENTRED, lineage.SUBSET]
+    labels = ["rlnTomoName", *star_labels.CENTRED, star_labels.SUBSET]
     table = {label: [str(place[i]) for place in places] for i, label in enumerate(labels)}
     near = [
         (i, j)
@@ -470,8 +442,8 @@ def test_particles_near_each_other_are_found_as_by_comparing_all(places, distanc
         for j, b in enumerate(places[:i])
         if a[0] == b[0] and np.linalg.norm(np.subtract(a[1:4], b[1:4])) < distance
     ]
-    assert lineage.in_both_halves(table, distance) == sum(places[i][4] != places[j][4] for i, j in near)
-    gone = lineage.picked_twice(table, distance)
+    assert particles.in_both_halves(table, distance) == sum(places[i][4] != places[j][4] for i, j in near)
+    gone = particles.picked_twice(table, distance)
     stay = set(range(len(places))) - set(gone)
     assert not any(i in stay and j in stay for i, j in near)
     assert all(any(i == row and j in stay for i, j in near) for row in gone)
@@ -481,11 +453,11 @@ def test_particles_near_each_other_are_found_as_by_comparing_all(places, distanc
     st.lists(st.floats(-180, 180), min_size=3, max_size=3), st.lists(st.floats(-9, 9), min_size=3, max_size=3)
 )
 def test_origins_are_measured_in_the_frame_of_the_subtomogram(angles, origin) -> None:
-    table = {label: ["100"] for label in lineage.CENTRED}
-    table |= {label: [str(x)] for label, x in zip(lineage.ORIGINS, origin, strict=True)}
-    table |= {label: [str(x)] for label, x in zip(lineage.TURNS, angles, strict=True)}
+    table = {label: ["100"] for label in star_labels.CENTRED}
+    table |= {label: [str(x)] for label, x in zip(star_labels.ORIGINS, origin, strict=True)}
+    table |= {label: [str(x)] for label, x in zip(star_labels.TURNS, angles, strict=True)}
     turned = Rotation.from_euler("ZYZ", angles, degrees=True).inv().apply(origin)
-    np.testing.assert_allclose(lineage.positions(table)[0], 100 - turned, atol=1e-9)
+    np.testing.assert_allclose(particles.positions(table)[0], 100 - turned, atol=1e-9)
 
 
 # ------------------------------------------------------------ the record itself
@@ -501,8 +473,8 @@ def test_the_same_outcome_gives_the_same_record(project: Path) -> None:
 def test_a_decision_on_tomograms_other_than_those_it_started_from_is_refused(project: Path) -> None:
     state = star.OptimisationSet("select/particles.star", "cycle/ctf/tomograms.star")
     star.write_optimisation_set("select/optimisation_set.star", state)
-    with pytest.raises(ProgramError, match=r"cycle/ctf/tomograms\.star"):
-        lineage.write("select", "classify", dropped={})
+    with pytest.raises(ProgramFailed, match=r"cycle/ctf/tomograms\.star"):
+        record.of_decision("select", "classify", dropped={})
 
 
 def miscount(folder: str) -> None:
@@ -516,7 +488,7 @@ def extract_again() -> None:
     """As someone would by hand, so that nothing after it is made anew."""
     with open("extract/particles.star", "a") as file:
         file.write("\n")
-    lineage.record(relions("extract"), "extract")
+    record.of_program(relions("extract"), "extract")
 
 
 @pytest.mark.parametrize(
@@ -531,15 +503,15 @@ def extract_again() -> None:
     ],
 )
 def test_the_audit_of_a_project_finds(project: Path, damage, told: str) -> None:
-    assert lineage.audit(".") == []
+    assert audit.audit(".") == []
     damage()
-    assert any(told in fault for fault in lineage.audit("."))
+    assert any(told in fault for fault in audit.audit("."))
 
 
 def test_records_of_earlier_runs_that_were_moved_aside_are_not_audited(project: Path) -> None:
     shutil.copytree("refine", "refine.previous1")
     Path("refine.previous1/run_class001.mrc").write_text("old")
-    assert lineage.audit(".") == []
+    assert audit.audit(".") == []
 
 
 # ------------------------------------------------------------ speed
@@ -550,11 +522,11 @@ def write_many(folder: str, number: int, tomograms: int, rng: np.random.Generato
     Path(folder).mkdir()
     labels = [
         "rlnTomoName",
-        *lineage.CENTRED,
-        *lineage.ORIGINS,
-        *lineage.TURNS,
-        lineage.NAME,
-        lineage.SUBSET,
+        *star_labels.CENTRED,
+        *star_labels.ORIGINS,
+        *star_labels.TURNS,
+        star_labels.PARTICLE_NAME,
+        star_labels.SUBSET,
     ]
     labels += ["rlnTomoVisibleFrames", "rlnImageName", "rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]
     places = rng.uniform(-4000, 4000, (number, 3))
@@ -581,16 +553,16 @@ def test_50_000_particles_in_500_tomograms_are_checked_and_recorded_within_2_s(
     for i in range(500):
         Path(f"TS_{i}.star").write_text(tilts)
     rows = [f"TS_{i} 1.91 TS_{i}.star" for i in range(500)]
-    head = f"data_global\n\nloop_\n_rlnTomoName #1\n_{lineage.PIXEL} #2\n_{lineage.SERIES} #3"
+    head = f"data_global\n\nloop_\n_rlnTomoName #1\n_{star_labels.PIXEL} #2\n_{star_labels.SERIES} #3"
     Path("tomograms.star").write_text("\n".join([head, *rows]) + "\n")
     for folder in ("before", "after"):
         write_many(folder, 50_000, 500, rng)
-    lineage.write("before")
+    record.of_decision("before")
     content._read.cache_clear()
     command = of("relion_tomo_align", "--i", "before/optimisation_set.star", "--o", "after/")
     start = time.process_time()
-    lineage.check(command)
-    lineage.record(command, "after")
+    origin.check(command)
+    record.of_program(command, "after")
     took = time.process_time() - start
     record_property("lineage: 50,000 particles, 500 tomograms, check and record", f"{took:.2f} s of one core")
     assert took < 2

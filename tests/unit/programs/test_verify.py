@@ -13,9 +13,9 @@ import mrcfile
 import numpy as np
 import pytest
 
-from stacycle.checks import verify
-from stacycle.errors import ProgramError, UserError
+from stacycle.errors import ProgramFailed, UserError
 from stacycle.files import mrc, star
+from stacycle.programs import verify
 from stacycle.programs.command import Command
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "data"
@@ -49,38 +49,38 @@ def test_tomograms_without_particles_need_no_images(project: Path) -> None:
     particles["particles"] = particles["particles"].query("rlnTomoName == 'TS_01'")
     star.write("input/particles.star", particles)
     Path("input/tilt_series/TS_02.mrcs").unlink()
-    verify.before(command(EXTRACT))
+    verify.check_inputs(command(EXTRACT))
 
 
 def test_particles_of_one_half_set_may_be_classified(project: Path) -> None:
     particles = star.read("extract/particles.star")
     particles["particles"]["rlnRandomSubset"] = 1
     star.write("extract/particles.star", particles)
-    verify.before(command(ALIGN))
+    verify.check_inputs(command(ALIGN))
     with pytest.raises(UserError, match="not in two half sets"):
-        verify.before(command(f"{ALIGN} --split_random_halves"))
+        verify.check_inputs(command(f"{ALIGN} --split_random_halves"))
     particles["particles"]["rlnRandomSubset"] = ["1.000000", "2.000000"] * 32
     star.write("extract/particles.star", particles)
-    verify.before(command(f"{ALIGN} --split_random_halves"))
+    verify.check_inputs(command(f"{ALIGN} --split_random_halves"))
 
 
 def test_a_class_that_lost_all_its_particles_is_no_fault_but_an_average_of_nothing_is(project: Path) -> None:
     empty = np.zeros((24, 24, 24), np.float32)
     mrcfile.write("classify/run_it010_class002.mrc", empty, voxel_size=20, overwrite=True)
     classify = "relion_refine --ios align/run_it005_optimisation_set.star --iter 10 --o classify/run --K"
-    verify.after(command(f"{classify} 3"), [], [])
+    verify.check_outputs(command(f"{classify} 3"), [], [])
     mrcfile.write("align/run_it005_class001.mrc", empty, voxel_size=20, overwrite=True)
-    with pytest.raises(ProgramError, match="shows nothing"):
-        verify.after(command(ALIGN), [], [])
+    with pytest.raises(ProgramFailed, match="shows nothing"):
+        verify.check_outputs(command(ALIGN), [], [])
 
 
 def test_particles_that_the_program_says_it_dropped_are_not_missed(project: Path) -> None:
     text = Path("extract/particles.star").read_text().rstrip().splitlines()
     Path("extract/particles.star").write_text("\n".join(text[:-1]) + "\n")
     said = "   !One particle was removed because it was too close to the edge in all images."
-    verify.after(command(EXTRACT), [], [said])
-    with pytest.raises(ProgramError, match=r"has 63 particles, but input/particles\.star has 64"):
-        verify.after(command(EXTRACT), [], [])
+    verify.check_outputs(command(EXTRACT), [], [said])
+    with pytest.raises(ProgramFailed, match=r"has 63 particles, but input/particles\.star has 64"):
+        verify.check_outputs(command(EXTRACT), [], [])
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_command_without_an_input_that_it_needs_is_refused(
     project: Path, line: str, complaint: str
 ) -> None:
     with pytest.raises(UserError, match=complaint):
-        verify.before(command(line))
+        verify.check_inputs(command(line))
 
 
 def test_postprocessing_without_a_mask_has_one_fsc_only(project: Path) -> None:
@@ -104,19 +104,19 @@ def test_postprocessing_without_a_mask_has_one_fsc_only(project: Path) -> None:
     unmasked = ["rlnAngstromResolution", "rlnFourierShellCorrelationUnmaskedMaps"]
     star.write("postprocess/postprocess.star", tables | {"fsc": tables["fsc"][unmasked]})
     made = command("relion_postprocess --i refine/run_half1_class001_unfil.mrc --o postprocess/postprocess")
-    verify.after(made, [], [])
+    verify.check_outputs(made, [], [])
     star.write("postprocess/postprocess.star", tables | {"fsc": tables["fsc"][unmasked[:1]]})
-    with pytest.raises(ProgramError, match="no column rlnFourierShellCorrelation"):
-        verify.after(made, [], [])
+    with pytest.raises(ProgramFailed, match="no column rlnFourierShellCorrelation"):
+        verify.check_outputs(made, [], [])
 
 
 @pytest.mark.parametrize("leader", ["", " on follower 1"], ids=["one process", "MPI"])
 def test_a_refinement_on_gpus_says_that_its_cpu_instructions_run_too(leader: str, project: Path) -> None:
     on_cpus = [" Running CPU instructions in double precision. "]
     on_gpus = [f" Thread {thread}{leader} mapped to device 0" for thread in range(2)]
-    verify.after(command(f"{ALIGN} --gpu"), [], [*on_gpus, *on_cpus])
-    with pytest.raises(ProgramError, match="ran on the CPU"):
-        verify.after(command(f"{ALIGN} --gpu"), [], on_cpus)
+    verify.check_outputs(command(f"{ALIGN} --gpu"), [], [*on_gpus, *on_cpus])
+    with pytest.raises(ProgramFailed, match="ran on the CPU"):
+        verify.check_outputs(command(f"{ALIGN} --gpu"), [], on_cpus)
 
 
 @pytest.mark.parametrize("content", [None, b""])
@@ -126,8 +126,10 @@ def test_a_file_that_was_not_written_is_told_with_the_programs_last_words(
     Path("average/merged.mrc").unlink()
     if content is not None:
         Path("average/merged.mrc").write_bytes(content)
-    with pytest.raises(ProgramError, match=r"it did not write average/merged\.mrc\..* one \| two"):
-        verify.after(command(EXTRACT), ["extract/particles.star", "average/merged.mrc"], ["one", "two"])
+    with pytest.raises(ProgramFailed, match=r"it did not write average/merged\.mrc\..* one \| two"):
+        verify.check_outputs(
+            command(EXTRACT), ["extract/particles.star", "average/merged.mrc"], ["one", "two"]
+        )
 
 
 def test_the_trajectories_of_an_optimisation_set_are_those_of_its_particles(project: Path) -> None:
@@ -135,15 +137,20 @@ def test_the_trajectories_of_an_optimisation_set_are_those_of_its_particles(proj
         shutil.copytree(GOLDEN / folder, folder)
     state = "cycle/polish/optimisation_set.star"
     reconstruct = command(f"relion_tomo_reconstruct_particle --i {state} --b 96 --bin 1 --o cycle/out/")
-    verify.before(reconstruct)
+    verify.check_inputs(reconstruct)
     change("cycle/polish/motion.star", "data_TS_01/7\n", "data_TS_01/77\n")
-    for look, error in ((lambda: verify.before(reconstruct), UserError), (lambda: polished(), ProgramError)):
+    for look, error in (
+        (lambda: verify.check_inputs(reconstruct), UserError),
+        (lambda: polished(), ProgramFailed),
+    ):
         with pytest.raises(error, match=r"motion\.star: has no trajectory of particle TS_01/7 in"):
             look()
 
 
 def polished() -> None:
-    verify.after(command("relion_tomo_align --i cycle/ctf/optimisation_set.star --o cycle/polish/"), [], [])
+    verify.check_outputs(
+        command("relion_tomo_align --i cycle/ctf/optimisation_set.star --o cycle/polish/"), [], []
+    )
 
 
 def big_endian(old: bytes) -> bytes:
@@ -173,15 +180,15 @@ def test_a_map_is_read_in_either_byte_order_with_any_stamp_and_extended_header(
 def test_a_microscopes_images_may_be_followed_by_something_but_a_map_may_not(project: Path) -> None:
     for path in ("input/tilt_series/TS_01.mrcs", "average/merged.mrc"):
         Path(path).write_bytes(Path(path).read_bytes() + bytes(8))
-    verify.before(command(EXTRACT))
+    verify.check_inputs(command(EXTRACT))
     with pytest.raises(UserError, match="is longer than its header says"):
-        verify.before(command(ALIGN))
+        verify.check_inputs(command(ALIGN))
 
 
 def test_a_map_that_is_no_cube_is_refused(project: Path) -> None:
     mrcfile.write("average/merged.mrc", np.ones((12, 24, 24), np.float32), voxel_size=20, overwrite=True)
     with pytest.raises(UserError, match="is 24 x 24 x 12 px, but a map is a cube"):
-        verify.before(command(ALIGN))
+        verify.check_inputs(command(ALIGN))
 
 
 def test_50_000_particles_of_500_tomograms_are_looked_at_in_seconds(
@@ -195,7 +202,7 @@ def test_50_000_particles_of_500_tomograms_are_looked_at_in_seconds(
     }
     for name, line in lines.items():
         start = time.process_time()
-        verify.before(command(line))
+        verify.check_inputs(command(line))
         spent = time.process_time() - start
         record_property(f"verify: what goes into {name}, 500 tomograms x 50,000 particles", f"{spent:.1f} s")
         assert spent < 5

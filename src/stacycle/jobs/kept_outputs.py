@@ -16,6 +16,9 @@ from typing import Any
 
 from stacycle.files import content, star
 from stacycle.files.star_labels import SERIES
+from stacycle.jobs import record as job_record
+from stacycle.programs.program import Program
+from stacycle.provenance.identity import cure
 
 LINKS = ".made"
 IMAGE = "rlnImageName"
@@ -24,50 +27,54 @@ NAMED = (
     *("rlnReferenceImage", SERIES),
     *(f"rlnTomo{kind}File" for kind in ("Particles", "Tomograms", "Trajectories")),
 )
-# The iterations that a decision may choose from. Those of an auto-refinement nothing reads: they are large, too.
-# Their tables are linked, as Snakemake deletes those of the last iteration that is asked for now. Maps may be removed.
-TABLES = re.compile(r"run_it\d{3,}_\w+\.star")
-MAPS = re.compile(r"run_it\d{3,}_class\d{3}\.mrc")
+KEYS = ("outputs", "beside", "stacks")  # in a job's record
 
 
-def remember(folder: Path, makes: Sequence[str | Path]) -> dict[str, Any]:
+def remember(folder: Path, expected_outputs: Sequence[str | Path], program: Program) -> dict[str, Any]:
     """Link the files that a program made, and describe what it left, for the job's record:
 
-    - `made`: name -> size (bytes) and digest of each of `makes`, and of the tables of earlier iterations; none where
-      links do not work;
+    - `outputs`: name -> size (bytes) and digest of each of `expected_outputs`, and of the tables of earlier iterations;
+      none where links do not work;
     - `beside`: name -> digest of the other files in the folder that count: those that tables name, and class maps;
     - `stacks`: digest of the names and sizes of particles' images, which are too many to be read.
+
+    Iterations are those that a decision may choose from; those of an auto-refinement nothing reads, and they are large.
+    Their tables are linked, as Snakemake deletes those of the last iteration that is asked for now. Their maps may be
+    removed by a cleanup.
     """
     shutil.rmtree(folder / LINKS, ignore_errors=True)
     made: dict[str, dict[str, Any]] = {}
-    for path in dict.fromkeys([*map(Path, makes), *_iterations(folder, makes, TABLES)]):
+    has_iterations = _has_iterations(expected_outputs, program)
+    tables = _matching(folder, program.iteration_tables) if has_iterations else []
+    for path in dict.fromkeys([*map(Path, expected_outputs), *tables]):
         name = os.path.relpath(path, folder)
         link = folder / LINKS / name
         try:
             link.parent.mkdir(parents=True, exist_ok=True)
             os.link(path, link)
         except OSError:
-            return {"made": {}}
+            return {"outputs": {}}
         made[name] = {"size": path.stat().st_size, "digest": content.digest(path)}
-    tables = [folder / name for name in made]
-    others = {name for name in _named(folder, tables) if (folder / name).is_file()}
-    others |= {path.name for path in _iterations(folder, makes, MAPS)}
+    files = [folder / name for name in made]
+    others = {name for name in _named(folder, files) if (folder / name).is_file()}
+    if has_iterations:
+        others |= {path.name for path in _matching(folder, program.iteration_maps)}
     beside = {name: content.digest(folder / name) for name in sorted(others - made.keys())}
-    return {"made": made, "beside": beside, "stacks": _sizes(folder, tables)}
+    return {"outputs": made, "beside": beside, "stacks": _sizes(folder, files)}
 
 
 def is_there(
-    folder: Path, record: dict[str, Any], makes: Sequence[str | Path], at: Path | None = None
+    folder: Path, record: dict[str, Any], expected_outputs: Sequence[str | Path], at: Path | None = None
 ) -> bool:
-    """Whether all of `makes` are linked, and what they name is there as well.
+    """Whether all of the expected outputs are linked, and what they name is there as well.
 
     The job's folder is `folder`; its files lie in `at`, if that is another one.
     """
     at = at or folder
-    made = record.get("made", {})
+    made = record.get("outputs", {})
     links = {name: at / LINKS / name for name in made}
     return (
-        {os.path.relpath(path, folder) for path in makes} <= made.keys()
+        {os.path.relpath(path, folder) for path in expected_outputs} <= made.keys()
         and all(link.is_file() for link in links.values())
         and all((at / name).exists() for name in _named(folder, links.values()) if name not in made)
         and record.get("stacks") in (None, _sizes(folder, links.values(), at))
@@ -82,8 +89,8 @@ def altered(folder: Path, record: dict[str, Any], at: Path | None = None) -> lis
     at = at or folder
     found = [
         name
-        for name, known in record.get("made", {}).items()
-        if (link := at / LINKS / name).is_file() and not _is(link, known)
+        for name, known in record.get("outputs", {}).items()
+        if (link := at / LINKS / name).is_file() and not _is_as_recorded(link, known)
     ]
     found += [
         name
@@ -95,14 +102,25 @@ def altered(folder: Path, record: dict[str, Any], at: Path | None = None) -> lis
 
 def replaced(folder: Path, record: dict[str, Any]) -> list[str]:
     """As `altered`, for the files by their own names: what lies there may be another file than the linked one."""
-    made = {name: known for name, known in record.get("made", {}).items() if (folder / name).is_file()}
-    names = [name for name, known in made.items() if not _is(folder / name, known)]
+    made = {name: known for name, known in record.get("outputs", {}).items() if (folder / name).is_file()}
+    names = [name for name, known in made.items() if not _is_as_recorded(folder / name, known)]
     return sorted({*altered(folder, record), *(str(folder / name) for name in names)})
+
+
+def altered_outputs(results: str | Path) -> list[tuple[str, str]]:
+    """The files of a project's results that are not what a program made: each one's path, and a sentence."""
+    found = [
+        path
+        for folder, record in job_record.of_project(results)
+        if record.get("ended_well")
+        for path in replaced(folder, record)
+    ]
+    return [(path, f"{path}: is not what the program made; {cure(path)}") for path in found]
 
 
 def put_back(folder: Path, record: dict[str, Any], as_new: bool = False) -> None:
     """Put back the files that are linked, if need be `as_new`: as if they had just been made."""
-    for name in record.get("made", {}):
+    for name in record.get("outputs", {}):
         path, link = folder / name, folder / LINKS / name
         if link.exists():
             if not (path.exists() and path.samefile(link)):
@@ -112,17 +130,18 @@ def put_back(folder: Path, record: dict[str, Any], as_new: bool = False) -> None
                 os.utime(path)
 
 
-def _iterations(folder: Path, makes: Sequence[str | Path], kind: re.Pattern) -> list[Path]:
-    """The files of a kind of the iterations of a run that ends with one, in order."""
-    if not any(TABLES.fullmatch(Path(path).name) for path in makes):
-        return []
-    return sorted(path for path in folder.glob("run_it*") if kind.fullmatch(path.name))
+def _has_iterations(expected_outputs: Sequence[str | Path], program: Program) -> bool:
+    """Whether a program's run ends with an iteration."""
+    pattern = program.iteration_tables
+    return any(pattern.fullmatch(Path(path).name) for path in expected_outputs) if pattern else False
 
 
-def _is(path: Path, known: int | dict[str, Any]) -> bool:
-    """Whether a file is what was recorded of it; earlier versions recorded its size alone."""
-    if isinstance(known, int):
-        return path.stat().st_size == known
+def _matching(folder: Path, pattern: re.Pattern[str] | None) -> list[Path]:
+    """The files of a folder whose name is of a pattern, in order."""
+    return sorted(path for path in folder.iterdir() if pattern and pattern.fullmatch(path.name))
+
+
+def _is_as_recorded(path: Path, known: dict[str, Any]) -> bool:
     return content.digest(path) == known["digest"]
 
 

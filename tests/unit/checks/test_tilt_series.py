@@ -8,7 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stacycle.checks import plausible
+from stacycle.checks.doubts import messages
+from stacycle.checks.ranges import check_possible
+from stacycle.checks.tilt_series import check_series
+from stacycle.checks.tomograms import Summary, check_together, check_tomograms, summarise
 from stacycle.errors import UserError
 from stacycle.files import star
 
@@ -76,7 +79,7 @@ def times(label: str, factor: float) -> Callable[[pd.DataFrame], pd.DataFrame]:
 
 
 def told(table: pd.DataFrame, shape: tuple[int, int] | None = SHAPE) -> tuple[list[str], list[str]]:
-    return plausible.told(plausible.check_series("TS_01", "a/TS_01.star", table, shape, PIXEL))
+    return messages(check_series("TS_01", "a/TS_01.star", table, shape, PIXEL))
 
 
 def refusals(edit: Callable[[pd.DataFrame], pd.DataFrame]) -> list[str]:
@@ -146,8 +149,8 @@ def test_good_series_as_they_are_acquired_and_refined_raise_no_doubt(seed):
 @pytest.mark.parametrize("name", ["TS_01", "TS_02"])
 def test_relions_own_tilt_series_refined_or_not_raise_no_doubt(path, name):
     table = star.read(GOLDEN / path / "tilt_series" / f"{name}.star")[name]
-    doubts = plausible.check_series(name, "TS.star", table, (320, 320), 5.0)
-    assert plausible.told(doubts) == ([], [])
+    doubts = check_series(name, "TS.star", table, (320, 320), 5.0)
+    assert messages(doubts) == ([], [])
 
 
 def test_a_value_that_cannot_be_is_not_told_as_a_strange_one_too():
@@ -338,11 +341,11 @@ def test_the_same_fault_of_many_series_is_told_once():
     doubts = [
         doubt
         for number in range(50)
-        for doubt in plausible.check_series(
+        for doubt in check_series(
             f"TS_{number:03}", f"TS_{number:03}.star", put("rlnDefocusU", [2], 9e4)(series(seed=number))
         )
     ]
-    problems, warned = plausible.told(doubts)
+    problems, warned = messages(doubts)
     assert not problems
     far = [one for one in warned if "is far from the others'" in one]
     assert len(far) == 1
@@ -352,9 +355,9 @@ def test_the_same_fault_of_many_series_is_told_once():
 def test_five_hundred_tomograms_are_looked_at_in_a_second_or_two():
     many = [series(dose_symmetric(2, 60), seed) for seed in range(500)]
     start = time.process_time()
-    doubts = [x for i, one in enumerate(many) for x in plausible.check_series(f"{i}", "", one, SHAPE, PIXEL)]
-    summaries = [plausible.summary(str(i), one, SHAPE) for i, one in enumerate(many)]
-    doubts += plausible.check_together(tomograms(*map(str, range(500))), summaries)
+    doubts = [x for i, one in enumerate(many) for x in check_series(f"{i}", "", one, SHAPE, PIXEL)]
+    summaries = [summarise(str(i), one, SHAPE) for i, one in enumerate(many)]
+    doubts += check_together(tomograms(*map(str, range(500))), summaries)
     assert doubts == []
     assert time.process_time() - start < 4  # half as long, but on a busy core
 
@@ -379,7 +382,7 @@ def tomograms(*names: str, **columns: object) -> pd.DataFrame:
 
 def of_tomograms(table: pd.DataFrame) -> tuple[list[str], list[str]]:
     shapes = dict.fromkeys(table.rlnTomoName, SHAPE)
-    return plausible.told(plausible.check_tomograms("tomograms.star", table, shapes))
+    return messages(check_tomograms("tomograms.star", table, shapes))
 
 
 @pytest.mark.parametrize(
@@ -448,9 +451,9 @@ def together(
     """What ten series are told, of which `edit` changes some."""
     table = tomograms(*(f"TS_{i:02}" for i in range(10))) if table is None else table
     summaries = [
-        plausible.summary(name, edit(name, series(seed=i)), SHAPE) for i, name in enumerate(table.rlnTomoName)
+        summarise(name, edit(name, series(seed=i)), SHAPE) for i, name in enumerate(table.rlnTomoName)
     ]
-    return plausible.told(plausible.check_together(table, summaries))
+    return messages(check_together(table, summaries))
 
 
 def test_series_that_are_alike_raise_no_doubt():
@@ -504,8 +507,8 @@ def test_pixel_sizes_are_refused_where_the_jobs_would_refuse_them(other, refused
 
 
 def test_images_of_another_binning_are_told_but_not_those_of_another_camera():
-    def one(name: str, shape: tuple[int, int]) -> plausible.Summary:
-        return plausible.summary(name, series(), shape)
+    def one(name: str, shape: tuple[int, int]) -> Summary:
+        return summarise(name, series(), shape)
 
     cameras = [
         one("TS_01", SHAPE),
@@ -513,8 +516,8 @@ def test_images_of_another_binning_are_told_but_not_those_of_another_camera():
         one("TS_03", (4096, 4096)),
         one("TS_04", SHAPE[::-1]),
     ]
-    assert plausible.check_together(tomograms(), cameras) == []
-    binned = plausible.told(plausible.check_together(tomograms(), [*cameras, one("TS_05", (2046, 2880))]))[1]
+    assert check_together(tomograms(), cameras) == []
+    binned = messages(check_together(tomograms(), [*cameras, one("TS_05", (2046, 2880))]))[1]
     assert (
         "The tilt images of TS_05 have another size than the others' (2880 x 2046 px, not 5760 x 4092)"
         in binned[0]
@@ -526,6 +529,6 @@ def test_images_of_another_binning_are_told_but_not_those_of_another_camera():
 
 def test_refined_values_are_taken_before_a_job_and_impossible_ones_are_not():
     refined = series(rlnDefocusU=-120.0, rlnCtfScalefactor=-0.1)  # near focus, and an empty image
-    plausible.check_possible("TS.star", {label: list(map(str, refined[label])) for label in refined})
+    check_possible("TS.star", {label: list(map(str, refined[label])) for label in refined})
     with pytest.raises(UserError, match=r"TS\.star: rlnTomoYTilt is 95 in row 3, but a tilt angle lies"):
-        plausible.check_possible("TS.star", put("rlnTomoYTilt", [2], 95)(series()))
+        check_possible("TS.star", put("rlnTomoYTilt", [2], 95)(series()))

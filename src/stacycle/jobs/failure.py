@@ -1,0 +1,51 @@
+"""Variants of a sweep whose program failed: the sweep goes on without them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from stacycle.errors import ProgramFailed
+from stacycle.jobs import record
+from stacycle.jobs.log import LOGGER
+
+
+@contextmanager
+def tolerate_failure(
+    folder: str | Path, expected_outputs: Sequence[str | Path], allowed: bool = True
+) -> Iterator[None]:
+    """One variant of a sweep, if `allowed`: should its program fail, the sweep goes on without it.
+
+    The job's record keeps the cause, and what should have been made becomes empty files, which no program takes for
+    results. A mistake of the user's, which all variants would share, is still an error.
+    """
+    try:
+        yield
+    except ProgramFailed as error:
+        if not allowed:
+            raise
+        record.write(folder, record.read(folder) | {"ended_well": False, "cause": str(error)})
+        for path in map(Path, expected_outputs):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)  # it may be a hard link
+            path.touch()
+        LOGGER.warning(
+            "FAILED: %s The sweep goes on without this variant (`stacycle redo %s` tries it again).",
+            error,
+            expected_outputs[0],
+        )
+
+
+def raise_if_upstream_failed(inputs: Sequence[str | Path]) -> None:
+    """ProgramFailed, with the cause, if one of the inputs is what a failed variant left (see `tolerate_failure`)."""
+    for path in map(Path, inputs):
+        if path.exists() and path.stat().st_size == 0:
+            raise ProgramFailed(
+                cause_of_failure(path.parent) or f"{path} is empty; delete it and run Snakemake again."
+            )
+
+
+def cause_of_failure(folder: str | Path) -> str:
+    """Why the program of a variant failed in `folder`; empty if it did not."""
+    return record.read(folder).get("cause", "")

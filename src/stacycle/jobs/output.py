@@ -1,0 +1,37 @@
+"""A program's output: lines without progress bars, and what of them matters to someone who waits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+# RELION redraws its bars ("  3/  8 sec ....~~(,_,">o]", tail "yum!") with carriage returns.
+_PROGRESS_BAR = re.compile(r"^\s*[\d.?]+\s*/\s*[\d.?]+ (sec|min|hrs?)\b.*~~\(")
+# Not that --angpix was left out: the pixel size of the header is what is meant.
+_WARNING = re.compile(r"\s*(WARNING|!)(?!.*--angpix)")
+
+
+def clean_lines(stream: Iterable[str]) -> Iterator[str]:
+    """The lines of a program's output without its progress bars and blank lines; carriage returns end a line too."""
+    for raw in stream:
+        for line in raw.split("\r"):
+            line = line.rstrip()
+            if line and not _PROGRESS_BAR.match(line):
+                yield line
+
+
+def milestone(line: str) -> str | None:
+    """What a line of RELION's output means to someone who waits; None for the many that mean nothing."""
+    if match := re.match(r"\s*Expectation iteration (\d+)(?: of (\d+))?", line):
+        return f"iteration {int(match[1])}" + (f" of {match[2]}" if match[2] else "")
+    if match := re.match(r"\s*CurrentResolution= (\S+) Angstroms", line):
+        return f"resolution {float(match[1]):.1f} Å"
+    if match := re.match(r"\s*\+ Tomogram (\d+) / (\d+)", line):
+        return f"tomogram {match[1]} of {match[2]}"
+    if match := re.match(
+        r"\s*Auto-refine: (Refinement has converged|Angular step|\+ Final resolution)(.*)", line
+    ):
+        return (match[1] + match[2]).strip("+ .").lower()
+    if match := re.match(r"\s*\+ FINAL RESOLUTION:\s+(\S+)", line):
+        return f"final resolution {match[1]} Å"
+    return line.strip() if _WARNING.match(line) else None

@@ -1,0 +1,41 @@
+"""The record of a job, `job.json`: how its folder was made. Read and written here alone.
+
+It holds the command, its fingerprint and the digests that this took, the programs' version, `expected_outputs`, what
+was made (see `kept_outputs`), each start of the program in `runs`, whether it `ended_well`, and else the `cause`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from stacycle.files.atomic import read_json, write_json
+from stacycle.files.earlier_results import is_aside
+
+JOB_FILE = "job.json"
+Record = dict[str, Any]
+
+
+def read(folder: str | Path) -> Record:
+    """The record of the job in `folder`; empty if there is none, or it is damaged."""
+    return read_json(Path(folder) / JOB_FILE)
+
+
+def write(folder: str | Path, record: Record) -> None:
+    """Write the record so that it outlives the end of the machine."""
+    write_json(Path(folder) / JOB_FILE, record, durable=True)
+
+
+def of_project(results: str | Path) -> Iterator[tuple[Path, Record]]:
+    """The folder and record of each job of a project, but of earlier results."""
+    for path in sorted(Path(results).rglob(JOB_FILE)):
+        if not is_aside(path):
+            yield path.parent, read(path.parent)
+
+
+def versions(results: str | Path) -> list[str]:
+    """The versions of the programs that made the results of a project: `5.0.1, commit 73f0a3`."""
+    found = (record.get("relion") or {} for _, record in of_project(results))
+    texts = (filter(None, (one.get("version"), one.get("commit"))) for one in found)
+    return sorted({", commit ".join(text) for text in texts} - {""})

@@ -1,0 +1,99 @@
+"""What the modules of RELION's programs share: how an argument list is put together, checks, and how they go on.
+
+Builders of argument lists take keywords named as in `config/config.yaml`, with what is `auto` there worked out
+(`stacycle.recipe`). File names are relative to the project folder, where RELION must be started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from stacycle.checks import maps
+from stacycle.checks.complete import is_complete
+from stacycle.files import mrc
+from stacycle.programs.command import Command
+from stacycle.programs.program import Continuation, StateFlags
+from stacycle.programs.task import Task
+from stacycle.recipe.geometry import number
+
+TOMO_STATE = StateFlags("--i", "--p", "--t", "--mot")
+UNFINISHED = "--only_do_unfinished"
+TOMO_IGNORED = frozenset({"--theme", UNFINISHED})
+
+
+# ------------------------------------------------------------ argument lists
+
+
+def line(*parts: list | bool) -> list[str]:
+    """Join the parts; one that is false, or a flag whose value is None, is left out."""
+    kept = [part for part in parts if isinstance(part, list) and part and part[-1] is not None]
+    return [number(item) if isinstance(item, float) else str(item) for part in kept for item in part]
+
+
+def folder_name(path: str) -> str:
+    """A folder as RELION's --o takes it, with a slash at its end."""
+    return path.rstrip("/") + "/"
+
+
+def compared_with(
+    *, state: str, half_maps: Sequence[str], mask: str, postprocess: str, out: str, box: int
+) -> list[Any]:
+    """What CTF refinement and polishing compare the particles with; `box` (px) is that for estimation."""
+    references = ["--ref1", half_maps[0], "--ref2", half_maps[1], "--mask", mask, "--fsc", postprocess]
+    return ["--i", state, *references, "--theme", "classic", "--o", folder_name(out), "--b", box]
+
+
+# ------------------------------------------------------------ checks
+
+
+def check_half_maps(task: Task) -> None:
+    """Both half maps, and the mask that fits them."""
+    maps.check_half_maps(*task.half_maps, task.command.get("--mask"))
+
+
+def check_references(task: Task) -> None:
+    """The half maps, mask and FSC that tilt series are compared with, and the box for it."""
+    check_half_maps(task)
+    first, _ = task.half_maps
+    maps.check_unbinned(first, task.files)
+    maps.check_fsc(task.get("--fsc"), first)
+    if box := task.command.get("--b"):
+        mrc.estimation_box(int(box), first, "--b")
+
+
+# ------------------------------------------------------------ what comes out, and going on
+
+
+def optimisation_set(_: Command, folder: Path) -> Path:
+    """The optimisation set that a tomography program writes into its folder."""
+    return folder / "optimisation_set.star"
+
+
+def go_on_unfinished(command: Command, folder: Path, engine: str) -> Continuation:
+    """Go on with the tomograms that are not done; what a cut-off run left of others is removed."""
+    argv = [*command.argv, UNFINISHED]
+    return Continuation(argv, start="unfinished tomograms", remove=cut_off(command, folder))
+
+
+def cut_off(command: Command, folder: Path) -> list[Path]:
+    """The files by which a tomography program would take a tomogram for done that is not."""
+    done = command.record.done
+    assert done is not None
+    beside = [other for other, flag in done.beside.items() if not flag or flag in command.flags]
+    found = set()
+    for path in folder.glob(done.sign):
+        name = _tomogram(path, folder / done.sign)
+        files = [path, *(folder / other.replace("*", name) for other in beside)]
+        if not all(map(is_complete, files)):
+            found |= {path for path in files if path.exists()}
+    for other in beside:
+        found |= {path for path in folder.glob(other) if not is_complete(path)}
+    return sorted(found)
+
+
+def _tomogram(path: Path, pattern: Path) -> str:
+    """What the one * of a pattern's last part stands for in a path."""
+    before, after = pattern.name.split("*")
+    return path.name.removeprefix(before).removesuffix(after)
