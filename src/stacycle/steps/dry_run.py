@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stacycle.files.star import OptimisationSet
-from stacycle.programs.relion import FEWEST_WITH_HALVES
+from stacycle.programs.refine import FEWEST_WITH_HALVES
 from stacycle.recipe.auto import State
 from stacycle.recipe.rounds import DECIDED, SWEPT, Recipe
 from stacycle.steps.step import Reader, Settings, Step
