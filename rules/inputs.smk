@@ -26,6 +26,7 @@ rule inputs:
         mem_mb=memory(4000),
         runtime=wall_time(60),
     params:
+        step="inputs",
         sets=config["inputs"],
         duplicates=config["particle"]["duplicates"],
     message:

@@ -4,18 +4,32 @@
 rule report:
     input:
         preflight=f"{INPUTS}/preflight.json",
-        particles=of_all_rounds("extract", "particles.star"),
-        averages=of_all_rounds("reconstruct", "merged.mrc"),
+        particles=collect(
+            "results/{round}/extract/particles.star", round=rounds_with("extract")
+        ),
+        averages=collect(
+            "results/{round}/reconstruct/merged.mrc", round=rounds_with("reconstruct")
+        ),
         decisions=[
-            path
-            for step in SHOWN_DECISIONS
-            for path in of_all_rounds(step, "decision.json")
+            f"results/{round_}/{step}/decision.json"
+            for step in (*DECISIONS, "mask")
+            for round_ in rounds_with(step)
         ],
-        montages=of_all_rounds("select", "classes.png"),
-        masks=of_all_rounds("mask", "mask.mrc"),
-        refined=of_all_rounds("refine3d", "run_data.star"),
-        postprocess=of_all_rounds("postprocess", "postprocess.star"),
-        maps=of_all_rounds("postprocess", "postprocess.mrc"),
+        montages=collect(
+            "results/{round}/select/classes.png", round=rounds_with("select")
+        ),
+        masks=collect("results/{round}/mask/mask.mrc", round=rounds_with("mask")),
+        refined=collect(
+            "results/{round}/refine3d/run_data.star", round=rounds_with("refine3d")
+        ),
+        postprocess=collect(
+            "results/{round}/postprocess/postprocess.star",
+            round=rounds_with("postprocess"),
+        ),
+        maps=collect(
+            "results/{round}/postprocess/postprocess.mrc",
+            round=rounds_with("postprocess"),
+        ),
         rungs=[
             path
             for rung in recipe.rungs()
@@ -33,7 +47,7 @@ rule report:
     params:
         rounds=recipe.summary(),
         rungs=recipe.rungs(),
-        notes=NOTES,
+        notes=lambda wc: config_notes(),
         engine=config["engine"]["kind"],
     message:
         "Write the report"

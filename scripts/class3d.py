@@ -8,5 +8,5 @@ gpus = command_lines.layout_of(snakemake).gpus
 engine = snakemake.config["engine"]
 
 with job.task(snakemake.log[0], " ".join(["/".join(folder.parts[1:-1]), folder.name])) as say:
-    argv = command_lines.of_job("class3d", snakemake, engine)
+    argv = command_lines.of_job(snakemake, engine)
     job.run(argv, folder, engine=engine, makes=snakemake.output, say=say, gpus=gpus)

@@ -10,5 +10,5 @@ with (
     job.task(snakemake.log[0], "/".join(folder.parts[1:])) as say,
     job.may_fail(folder, snakemake.output, say),
 ):
-    argv = command_lines.of_job("cycle_variant", snakemake, engine)
+    argv = command_lines.of_job(snakemake, engine)
     job.run(argv, folder, engine=engine, makes=snakemake.output, say=say)

@@ -7,7 +7,7 @@ from stacycle.steps import command_lines
 engine = snakemake.config["engine"]
 
 with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/extract") as say:
-    argv, folder = command_lines.of_job("extract", snakemake, engine), command_lines.folder_of(snakemake)
+    argv, folder = command_lines.of_job(snakemake, engine), command_lines.folder_of(snakemake)
     job.run(argv, folder, engine=engine, makes=snakemake.output, say=say)
     state = star.read_optimisation_set(snakemake.input.state[0])
     before, after = (

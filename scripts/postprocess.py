@@ -12,5 +12,5 @@ with (
     job.may_fail(folder, snakemake.output, say, allowed=is_variant),
 ):
     job.need(snakemake.input)
-    argv = command_lines.of_job("postprocess", snakemake, engine)
+    argv = command_lines.of_job(snakemake, engine)
     job.run(argv, folder, engine=engine, makes=snakemake.output, say=say)

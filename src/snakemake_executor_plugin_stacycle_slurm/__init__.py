@@ -23,7 +23,8 @@ from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
-from stacycle.recipe.config_text import explain_to_snakemake
+from stacycle import snakemake_api
+from stacycle.recipe import config_text
 
 __all__ = ["Executor", "ExecutorSettings", "common_settings", "job_name"]
 
@@ -37,7 +38,7 @@ PATIENCE = 60  # s for an answer of squeue or sacct
 name: ContextVar[str] = ContextVar("name", default=PREFIX)  # of the job that a thread submits
 
 # Snakemake looks for its executors before it reads a config file: the one chance to say what is wrong in the file.
-explain_to_snakemake()
+snakemake_api.explain_faults_of_config_files(config_text.read)
 
 
 class Executor(SlurmExecutor):

@@ -36,8 +36,8 @@ from stacycle.programs import relion, software
 from stacycle.programs.command import Command
 from stacycle.programs.software import resolve
 from stacycle.provenance import lineage
-from stacycle.resources.gpus import Held, hold
-from stacycle.resources.lock import Lock, held
+from stacycle.resources.gpus import GpuLease, acquire
+from stacycle.resources.lock import Lock, locked
 
 JOB_FILE = history.RECORD
 OUTPUT_FILE = "run.out"  # all that the program said; Snakemake deletes a job's log when it starts it again
@@ -112,7 +112,7 @@ def run(
     folder, command = Path(folder), Command.of(argv)
     resolve(engine, argv)  # UserError before anything is touched
     lineage.check(command)
-    with held(folder, shlex.join(argv)) as lock, _stop_requests() as stop:
+    with locked(folder, shlex.join(argv)) as lock, _stop_requests() as stop:
         if lock.fd is None:
             say(f"{folder}: this file system has no locks; take care that no two runs work here at once.")
         _Job(command, folder, engine, makes, say, gpus, lock, stop).run()
@@ -225,7 +225,7 @@ class _Job:
             what = f"iteration {plan.start}" if isinstance(plan.start, int) else plan.start
             self.say(f"goes on from {what}")
         executed = resolve(self.engine, plan.argv)
-        with hold(self.gpus, self.say, self._heed_stop) as gpus:
+        with acquire(self.gpus, self.say, self._heed_stop) as gpus:
             run = {"started": _now(), "host": socket.gethostname(), **self._given(gpus)}
             run |= {"continued_from": plan.start, "retry": retry}
             self.record |= {"executed": executed, "runs": [*self.record.get("runs", []), run]}
@@ -254,7 +254,7 @@ class _Job:
         finally:
             self._write()
 
-    def _given(self, gpus: Held) -> dict[str, Any]:
+    def _given(self, gpus: GpuLease) -> dict[str, Any]:
         """What the program computes on, as it is recorded; the log says it too."""
         given = {
             "gpus": gpus.ids,
@@ -268,7 +268,7 @@ class _Job:
         self.say.log(f"# on {socket.gethostname()}: {'; '.join(on)}")
         return given
 
-    def _watch(self, executed: list[str], run: dict[str, Any], gpus: Held) -> tuple[int, list[str]]:
+    def _watch(self, executed: list[str], run: dict[str, Any], gpus: GpuLease) -> tuple[int, list[str]]:
         """Run a command to its end; its output goes to `run.out`, clean lines to the log, milestones to the terminal.
 
         It ends if this process is killed, and it holds the lock and the GPUs as long as it lives.
@@ -296,7 +296,7 @@ class _Job:
             try:
                 run["pid"] = process.pid
                 for lock in locks:
-                    lock.tell(program=process.pid)
+                    lock.note(program=process.pid)
                 self._write()
                 for line in clean_lines(_follow(seen, process, self.stop)):
                     lines.append(line)

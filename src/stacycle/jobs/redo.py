@@ -15,12 +15,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from stacycle import snakemake_api
 from stacycle.errors import UserError
 from stacycle.files.atomic import read_json, write_json
 from stacycle.jobs import history
 from stacycle.jobs.resume import REDO
 from stacycle.recipe.config import CONFIG
-from stacycle.resources.lock import held
+from stacycle.resources.lock import locked
 
 RESULTS = "results"
 COMMAND = f"{RESULTS}/.snakemake_command.json"  # how the last run of the workflow was called
@@ -131,9 +132,7 @@ def _cwd(project: Path) -> Path:
 
 def _kept(words: Sequence[str]) -> Iterator[str]:
     """Options of a command line of Snakemake's with their values, but for those of `ONCE` and the targets."""
-    from snakemake.cli import get_argument_parser
-
-    options = get_argument_parser()._option_string_actions
+    options = snakemake_api.options()
     keeps, left = False, 0.0
     for word in words:
         if word == "--":
@@ -182,6 +181,6 @@ def _mark(project: Path, folder: Path | None) -> None:
     """Mark a job's record, so that what is there is not kept. UserError if its program still runs."""
     if folder is None:
         return
-    with held(folder, "stacycle redo"):
+    with locked(folder, "stacycle redo"):
         record = read_json(folder / history.RECORD)
         write_json(folder / history.RECORD, record | {REDO: True}, durable=True)

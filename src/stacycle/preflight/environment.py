@@ -18,12 +18,12 @@ from stacycle.programs import relion, software
 from stacycle.programs.command import Command
 from stacycle.recipe.rounds import Recipe
 from stacycle.resources import gpus
-from stacycle.resources.site import CPU, KINDS, TWO_HALVES, Layout
+from stacycle.resources.site import CPU, DEVICE_OF_STEP, TWO_HALVES, Layout
 from stacycle.steps import command_lines
 
 PROBLEM, WARNING, FINE = "problem", "warning", "fine"
 GPU_BUILDS = ("CUDA", "HIP", "SYCL")
-ON_GPUS = tuple(step for step, kind in KINDS.items() if kind != CPU)
+ON_GPUS = tuple(step for step, device in DEVICE_OF_STEP.items() if device != CPU)
 ON_CPUS = "set gpus_per_job: 0 in the profile (default-resources) to compute on CPUs"
 KEEP_FREE = 10e9  # bytes of the scratch disk that RELION leaves free
 Asked = Mapping[str, Mapping[str, Any]]  # what each rule that will run asks for: gpu, ranks, launcher

@@ -8,19 +8,14 @@ there already, or go on where it was cut off: that is asked of `resume`, as the 
 
 from __future__ import annotations
 
-import asyncio
-import os
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
-from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+from stacycle import snakemake_api
 from stacycle.errors import UserError
-from stacycle.files import safe_names
 from stacycle.files.cache import Remembered
 from stacycle.jobs import fingerprint, resume
 from stacycle.jobs.job import read_record
@@ -39,13 +34,12 @@ _HEAD = (
     ["round", "step", "jobs", "done", "where", "GPUs", "threads", "memory", "time"],
 )
 _TO_THE_LEFT = (0, 1, 4)  # columns of words
-_Key = tuple[str, tuple[tuple[str, str], ...]]  # of a job: its rule's name, and its wildcards
 _UNUSED = ("tmpdir", "disk_mb")  # resources that Snakemake works out from files, if it is let
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a job asks for; `round` is "" outside the rounds.
+    """What a job asks for; `round` is "" outside the rounds, `step` "" for a decision or a report.
 
     `where` is its queue, or HERE. It has `cores` in all, and `threads` for each of `ranks` that computes; `memory` in
     MB and `minutes` are None if no limit is known. `short`: a decision or a report, made in seconds beside Snakemake.
@@ -53,7 +47,7 @@ class Job:
     what it goes on from; `name` is its folder's.
     """
 
-    rule: str
+    step: str
     round: str = ""
     where: str = HERE
     gpus: int = 0
@@ -83,73 +77,33 @@ class Limits:
 # ---------------------------------------------------------------- what Snakemake's rules say
 
 
-def jobs(workflow: Any, recipe: Recipe, engine: Mapping[str, Any], renamed: str = "*") -> list[Job]:
+def jobs(workflow: Any, recipe: Recipe, engine: Mapping[str, Any], target: str = "all") -> list[Job]:
     """All jobs of a whole run, done or not, round by round, each after what it needs.
 
-    `workflow` is Snakemake's, when all rules are known, `engine` the config's section; `renamed` is what a rule * is
-    called where it is imported.
+    `workflow` is Snakemake's, when all rules are known, `engine` the config's section; `target` is the name of the rule
+    `all` where the workflow is imported.
     """
-    rounds, target = ["", *recipe.rounds], renamed.replace("*", "all")
-    fates = _fates(_dag(workflow, target), engine)
+    rounds = ["", *recipe.rounds]
+    fates = _fates(workflow, target, engine)
     found = [
-        _job(workflow, *one, renamed, fates.get(_key(one[0].name, one[1])))
-        for one in _followed(workflow, target)
-        if one[0].output
+        _job(workflow, rule, wildcards, files, fates.get(snakemake_api.job_key(rule.name, wildcards)))
+        for rule, wildcards, files in snakemake_api.all_jobs(workflow, target)
+        if rule.output
     ]
     return sorted(found, key=lambda job: rounds.index(job.round))
 
 
-def _key(rule: str, wildcards: Mapping[str, str]) -> _Key:
-    return rule, tuple(sorted(wildcards.items()))
-
-
-def _dag(workflow: Any, target: str) -> Any:
-    """Snakemake's DAG of a run to the target with the options that it was called with.
-
-    What was cut off runs again, with --rerun-incomplete or without (then a run asks for it).
-    """
-    from snakemake.dag import DAG  # which can only be imported where Snakemake is
-
-    forced = workflow.dag_settings.forcerun
-    rules = {workflow.get_rule(name) for name in forced if workflow.is_rule(name)}
-    files = {os.path.relpath(name) for name in forced if not workflow.is_rule(name)}
-
-    async def build(more: set[str]) -> Any:
-        dag = DAG(
-            workflow,
-            workflow.rules,
-            targetfiles=set(),
-            targetrules={workflow.get_rule(target)},
-            forceall=workflow.dag_settings.forceall,
-            forcerules=rules,
-            forcefiles=files | more,
-            priorityfiles=set(),
-            priorityrules=set(),
-            ignore_incomplete=True,
-        )
-        await dag.init()
-        await dag.update_checkpoint_dependencies()
-        return dag
-
-    async def whole() -> Any:
-        dag = await build(set())
-        cut_off = set(await dag.incomplete_files())
-        return await build(cut_off) if cut_off else dag
-
-    # In a thread of its own, for Snakemake's event loop runs in this one.
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, whole()).result()
-
-
-def _fates(dag: Any, engine: Mapping[str, Any]) -> dict[_Key, tuple[str, int | str | None]]:
-    """What comes of each job that the DAG would run, and what it goes on from."""
+def _fates(
+    workflow: Any, target: str, engine: Mapping[str, Any]
+) -> dict[snakemake_api.JobKey, tuple[str, int | str | None]]:
+    """What comes of each job that a run would start, and what it goes on from."""
     found: dict[Any, tuple[str, int | str | None]] = {}
-    for job in (job for level in dag.toposorted() for job in level if dag.needrun(job)):
-        before = [found[one][0] for one in dag.dependencies[job] if one in found]
-        found[job] = _fate(job, engine, before, all_new=len(before) == len(dag.dependencies[job]))
+    for job, needed in snakemake_api.jobs_of_run(workflow, target):
+        before = [found[one][0] for one in needed if one in found]
+        found[job] = _fate(job, engine, before, all_new=len(before) == len(needed))
     return {
-        _key(job.rule.name, job.wildcards_dict): fate
-        if command_lines.runs_program(_script(job))
+        snakemake_api.job_key(job.rule.name, job.wildcards_dict): fate
+        if command_lines.runs_program(job)
         else (RUNS, None)
         for job, fate in found.items()
     }
@@ -162,32 +116,27 @@ def _fate(
 
     Of one that runs no program, as a decision or the inputs, what comes of its result: OPEN, if it may be what it was.
     """
-    script = _script(job)
-    if not command_lines.runs_program(script):
+    if not command_lines.runs_program(job):
         changed = {RUNS, GOES_ON} & set(before) if all_new else set()
         there = all(Path(file).exists() for file in job.output)
         return (OPEN if there and not changed else RUNS), None
     if {RUNS, GOES_ON} & set(before) or not all(Path(file).exists() for file in job.input):
         return RUNS, None
-    fate, start = _by_itself(script, job, engine)
+    fate, start = _by_itself(job, engine)
     return (OPEN, None) if fate == KEPT and OPEN in before else (fate, start)
 
 
-def _script(job: Any) -> str:
-    return Path(str(job.rule.script or "")).stem
-
-
-def _by_itself(script: str, job: Any, engine: Mapping[str, Any]) -> tuple[str, int | str | None]:
+def _by_itself(job: Any, engine: Mapping[str, Any]) -> tuple[str, int | str | None]:
     """What comes of a job that runs a program, if its inputs stay as they are."""
     folder = command_lines.folder_of(job)
     if not folder.is_dir():
         return RUNS, None
     try:
-        command = Command.of(command_lines.of_job(script, job, engine))
+        command = Command.of(command_lines.of_job(job, engine))
         record = read_record(folder)
         digests = fingerprint.Digests(record.get("digests"))
         prints = fingerprint.take(command, folder, engine["kind"], digests)
-        makes = [job.output.mask] if script == "mask" else job.output
+        makes = job.output.get("mask") or job.output
         found = resume.plan(command, folder, record, prints, makes)
     except UserError:  # the run will say it
         return RUNS, None
@@ -196,34 +145,8 @@ def _by_itself(script: str, job: Any, engine: Mapping[str, Any]) -> tuple[str, i
 
 def limits(workflow: Any) -> Limits:
     """What limits the jobs of a run with the profile that Snakemake was started with."""
-    given = {name: getattr(value, "value", value) for name, value in workflow.global_resources.items()}
-    numbers = {name: value if isinstance(value, int) else None for name, value in given.items()}
-    return Limits(_scheduler(workflow), numbers.get("_cores"), numbers.get("gpu"), numbers.get("_nodes"))
-
-
-def _followed(workflow: Any, target: str) -> list[tuple[Any, dict[str, str], Any]]:
-    """(rule, wildcards, input files) of the final target and all that it needs, each after what it needs."""
-
-    @cache
-    def maker(file: str) -> _Key | None:
-        for rule in workflow.rules:
-            if rule.is_producer(file):
-                return _key(rule.name, rule.get_wildcards(file))
-        return None
-
-    files: dict[_Key, Any] = {}
-    needs: dict[_Key, list[_Key]] = {}
-    waiting: list[_Key] = [(target, ())]
-    while waiting:
-        job = waiting.pop()
-        if job not in needs:
-            files[job] = workflow.get_rule(job[0]).expand_input(dict(job[1]))[0]
-            needs[job] = [one for one in dict.fromkeys(map(maker, files[job])) if one]
-            waiting += needs[job]
-    in_order = TopologicalSorter(needs).static_order()
-    return [
-        (workflow.get_rule(rule), dict(wildcards), files[rule, wildcards]) for rule, wildcards in in_order
-    ]
+    most = (snakemake_api.limit(workflow, name) for name in ("_cores", "gpu", "_nodes"))
+    return Limits(snakemake_api.scheduler(workflow), *most)
 
 
 def _job(
@@ -231,15 +154,13 @@ def _job(
     rule: Any,
     wildcards: dict[str, str],
     files: Any,
-    renamed: str,
     fate: tuple[str, int | str | None] | None,
 ) -> Job:
     """A job, as Snakemake will ask for it; `fate` is what comes of it and what it goes on from, None if it is done."""
-    own_name = safe_names.own(rule.name, renamed)
     job = Job(
-        rule=own_name,
+        step=rule.params.get("step", ""),
         round=wildcards.get("round", ""),
-        short=rule.name in workflow._localrules,
+        short=snakemake_api.is_short(workflow, rule),
         done=fate is None,
         fate=RUNS if fate is None else fate[0],
         start=fate[1] if fate else None,
@@ -247,12 +168,14 @@ def _job(
     )
     if job.short:
         return job
-    asked = dict(rule.expand_resources(wildcards, files, 1, skip_evaluation=_UNUSED).items())
+    asked = snakemake_api.resources(rule, wildcards, files, skip=_UNUSED)
     cores, memory, minutes = asked["_cores"], asked.get("mem_mb"), asked.get("runtime")
-    layout = site.layout(asked, cores, halves=own_name == site.TWO_HALVES)
+    layout = site.layout(asked, cores, halves=job.step == site.TWO_HALVES)
     return replace(
         job,
-        where=HERE if workflow.is_local(rule) else _queue(asked) or _scheduler(workflow),
+        where=HERE
+        if snakemake_api.stays_here(workflow, rule)
+        else _queue(asked) or snakemake_api.scheduler(workflow),
         gpus=layout.gpus * layout.nodes,
         ranks=layout.ranks,
         threads=layout.threads,
@@ -260,11 +183,6 @@ def _job(
         memory=memory if isinstance(memory, int) else None,
         minutes=minutes if isinstance(minutes, int) else None,
     )
-
-
-def _scheduler(workflow: Any) -> str:
-    """What gives jobs their turn, by the name of Snakemake's executor; "" if all is done on this machine."""
-    return "" if workflow.local_exec else workflow.executor_plugin.name.removeprefix("stacycle-")
 
 
 def _queue(asked: Mapping[str, Any]) -> str:
@@ -322,7 +240,7 @@ def _table(jobs: Sequence[Job]) -> str:
             alike.setdefault(replace(job, done=False, fate=RUNS, start=None, name=""), []).append(job)
     lines, rounds = [*_HEAD], [""]
     for one, some in alike.items():
-        cells = [one.rule, *_counts(some), one.where, str(one.gpus or "-"), f"{one.ranks} x {one.threads}"]
+        cells = [one.step, *_counts(some), one.where, str(one.gpus or "-"), f"{one.ranks} x {one.threads}"]
         lines.append([one.round * (one.round != rounds[-1]), *cells, _memory(one.memory), _time(one.minutes)])
         rounds.append(one.round)
     if short := [job for job in jobs if job.short]:

@@ -164,19 +164,18 @@ def sweep_variant(
 # ---------------------------------------------------------------- of a job, from its files
 
 
-def of_job(script: str, job: Any, engine: Settings) -> list[str]:
+def of_job(job: Any, engine: Settings) -> list[str]:
     """The command line of a job of Snakemake's (as its script or the DAG has it), from the files that are there.
 
-    `script` is the name of the script that runs it, without .py: a rule may have another name where it is imported;
-    `engine` is the config's section.
+    The job's step is a param of its rule; `engine` is the config's section.
     UserError if a file that it follows from cannot be read, or no value follows from it.
     """
-    return _OF_SCRIPT[script](job, engine)
+    return _OF_STEP[job.params.step](job, engine)
 
 
-def runs_program(script: str) -> bool:
-    """Whether a script runs a program of RELION's."""
-    return script in _OF_SCRIPT
+def runs_program(job: Any) -> bool:
+    """Whether a job runs a program of RELION's."""
+    return job.rule.params.get("step") in _OF_STEP
 
 
 def folder_of(job: Any) -> Path:
@@ -241,7 +240,7 @@ def _classify(job: Any, engine: Settings) -> list[str]:
 
     params, state = job.params, read_state(job.input.state[0])
     return classify(
-        _step(job),
+        params.step,
         state.path,
         str(job.input.reference),
         folder_of(job),
@@ -272,7 +271,7 @@ def _refine3d(job: Any, engine: Settings) -> list[str]:
         folder_of(job),
         params.symmetry,
         settle(params.settings, state, job.input.resolution),
-        layout_of(job, halves=True),
+        layout_of(job),
         engine,
         scratch_folder(engine["scratch"]),
     )
@@ -287,7 +286,7 @@ def _sweep_variant(job: Any, _: Settings) -> list[str]:
 
     params, files = job.params, job.input
     return sweep_variant(
-        _step(job),
+        params.step,
         files.state[0],
         files.half_maps,
         files.mask,
@@ -299,26 +298,27 @@ def _sweep_variant(job: Any, _: Settings) -> list[str]:
     )
 
 
-_OF_SCRIPT: Mapping[str, Callable[[Any, Settings], list[str]]] = {
+_OF_STEP: Mapping[str, Callable[[Any, Settings], list[str]]] = {
     "extract": _extract,
     "reconstruct": _reconstruct,
+    "align": _classify,
     "class3d": _classify,
     "mask": _mask,
     "refine3d": _refine3d,
     "postprocess": _postprocess,
-    "cycle_reconstruct": _cycle_reconstruct,
-    "cycle_variant": _sweep_variant,
+    "cycle_reference": _cycle_reconstruct,
+    "cycle_mask": _mask,
+    "cycle_postprocess": _postprocess,
+    "ctfrefine": _sweep_variant,
+    "polish": _sweep_variant,
+    "variant_reconstruct": _cycle_reconstruct,
+    "variant_postprocess": _postprocess,
 }
 
 
-def layout_of(job: Any, halves: bool = False) -> Layout:
-    """How a job divides what Snakemake gave it; `halves`: for two half sets."""
-    return site.layout(job.resources, job.threads, halves)
-
-
-def _step(job: Any) -> str:
-    """The step, or sweep, that a job makes one variant of."""
-    return folder_of(job).parent.name
+def layout_of(job: Any) -> Layout:
+    """How a job divides what Snakemake gave it."""
+    return site.layout(job.resources, job.threads, halves=job.params.step == site.TWO_HALVES)
 
 
 def _listed(files: Any) -> list[str]:

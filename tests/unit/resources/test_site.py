@@ -14,7 +14,7 @@ from snakemake.resources import Resources
 from stacycle.errors import UserError
 from stacycle.resources import site as resources_site
 from stacycle.resources.gpus import POOL
-from stacycle.resources.site import CPU, GPU, KINDS, ONE_GPU, Layout, Site, layout
+from stacycle.resources.site import CPU, DEVICE_OF_STEP, GPU, ONE_GPU, Layout, Site, layout
 
 ROOT = Path(__file__).parents[3]
 CLUSTER = {
@@ -29,18 +29,19 @@ CLUSTER = {
 
 def test_steps_are_routed_as_the_tutorial_lists_them() -> None:
     for step in ("extract", "reconstruct", "ctfrefine", "polish", "local_resolution", "mask", "class3d"):
-        assert KINDS[step] == CPU
-    assert {step for step, kind in KINDS.items() if kind == GPU} == {"align", "refine3d"}
-    assert {step for step, kind in KINDS.items() if kind == ONE_GPU} == {"initial_model"}
+        assert DEVICE_OF_STEP[step] == CPU
+    assert {step for step, device in DEVICE_OF_STEP.items() if device == GPU} == {"align", "refine3d"}
+    assert {step for step, device in DEVICE_OF_STEP.items() if device == ONE_GPU} == {"initial_model"}
 
 
 def test_every_rule_that_may_be_queued_is_routed_and_none_routes_by_itself() -> None:
     rules = "\n".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
-    blocks = re.split(r"^(?:rule|checkpoint) (\w+):", rules, flags=re.M)[1:]
-    for name, body in zip(blocks[::2], blocks[1::2], strict=True):
-        assert ("localrule: True" in body) != ("**queue(" in body), name
+    blocks = re.split(r"^(rule|checkpoint|use rule \w+ as) (\w+)", rules, flags=re.M)[1:]
+    for kind, name, body in zip(blocks[::3], blocks[1::3], blocks[2::3], strict=True):
+        if kind in ("rule", "checkpoint"):
+            assert ("localrule: True" in body) != ("**queue(" in body), name
     assert not re.search(r"\bgpu=|partition=", rules)
-    assert set(re.findall(r'\*\*queue\("(\w+)"\)', rules)) <= set(KINDS)
+    assert set(re.findall(r'\*\*queue\("(\w+)"\)', rules)) <= set(DEVICE_OF_STEP)
 
 
 def test_gpu_steps_take_what_the_profile_says_of_gpu_jobs() -> None:
@@ -58,8 +59,8 @@ def test_an_initial_model_takes_one_gpu_at_most() -> None:
 
 def test_one_key_sends_everything_to_the_cpus() -> None:
     site = Site(CLUSTER | {"gpus_per_job": 0})
-    assert [site.gpus(step) for step in KINDS] == [0] * len(KINDS)
-    assert all(site.resources(step) == {} for step in KINDS)
+    assert [site.gpus(step) for step in DEVICE_OF_STEP] == [0] * len(DEVICE_OF_STEP)
+    assert all(site.resources(step) == {} for step in DEVICE_OF_STEP)
 
 
 @pytest.mark.parametrize(
@@ -134,10 +135,10 @@ def test_jobs_leave_cores_for_every_gpu_of_the_machine() -> None:
 
 def test_the_runs_of_a_sweep_share_the_cores_of_a_workstation() -> None:
     here = Site({}, pool=[], all_cores=16)
-    assert [here.cores(8, side_by_side=variants) for variants in (1, 3, 4, 20)] == [16, 5, 4, 1]
+    assert [here.cores(8, concurrent_jobs=variants) for variants in (1, 3, 4, 20)] == [16, 5, 4, 1]
     assert Site({}, pool=[], all_cores=128).cores(8) == 32
-    assert Site({}).cores(8, side_by_side=4) == 8
-    assert Site({"cores_per_job": 24}).cores(8, side_by_side=4) == 24
+    assert Site({}).cores(8, concurrent_jobs=4) == 8
+    assert Site({"cores_per_job": 24}).cores(8, concurrent_jobs=4) == 24
 
 
 def test_wall_time_and_memory_grow_with_the_attempt_up_to_the_queues_limits() -> None:
