@@ -324,12 +324,12 @@ def _fates_told(started: Sequence[Job]) -> Iterator[str]:
 
 
 def _called(job: Job) -> str:
-    return " ".join(part for part in (job.round, job.rule, job.name) if part)
+    return " ".join(part for part in (job.round, job.step, job.name) if part)
 
 
 def _listed(some: Sequence[Job]) -> str:
     """Names of steps, each once, the first few."""
-    called = list(dict.fromkeys(f"{job.round} {job.rule}".strip() for job in some))
+    called = list(dict.fromkeys(f"{job.round} {job.step}".strip() for job in some))
     return ", ".join(called[:6]) + (f" and {len(called) - 6} more steps" if len(called) > 6 else "")
 
 
