@@ -1,4 +1,22 @@
-"""A first look at the results: the ladder of resolutions, and one page with every choice and picture."""
+"""A first look at the results: the resolutions, the FSC and map of the last round, and a page with every choice.
+
+`snakemake --report FILE` puts these into Snakemake's own report, with the classes of select.smk.
+"""
+
+
+def last_pictures():
+    """Pictures of the last round with post-processing, if there is one."""
+    if not rounds_with("postprocess"):
+        return {}
+    return {
+        name: report(
+            f"results/{name}.png",
+            caption=f"captions/{name}.rst",
+            category="Results",
+            labels={"shows": shows},
+        )
+        for name, shows in {"fsc": "FSC", "map": "map"}.items()
+    }
 
 
 rule report:
@@ -37,8 +55,19 @@ rule report:
             if path
         ],
     output:
-        html="results/report.html",
-        ladder="results/ladder.tsv",
+        **last_pictures(),
+        html=report(
+            "results/report.html",
+            caption="captions/page.rst",
+            category="Results",
+            labels={"shows": "all choices"},
+        ),
+        ladder=report(
+            "results/ladder.tsv",
+            caption="captions/resolution.rst",
+            category="Results",
+            labels={"shows": "resolution"},
+        ),
     log:
         "logs/report.log",
     localrule: True
@@ -49,6 +78,7 @@ rule report:
         rungs=recipe.rungs(),
         notes=lambda wc: config_notes(),
         engine=config["engine"]["kind"],
+        last=next(reversed(rounds_with("postprocess")), None),
     message:
         "Write the report"
     script:

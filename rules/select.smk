@@ -8,7 +8,12 @@ rule class_montage:
         state_file=f"results/{{round}}/class3d/{STATE_FILE}",
         particles=ancient("results/{round}/class3d/particles.star"),
     output:
-        montage="results/{round}/select/classes.png",
+        montage=report(
+            "results/{round}/select/classes.png",
+            caption="captions/classes.rst",
+            category="Classes",
+            labels={"round": "{round}"},
+        ),
     log:
         "logs/{round}/select/montage.log",
     localrule: True

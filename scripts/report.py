@@ -1,7 +1,8 @@
-"""The ladder of resolutions, and one page with every choice, curve and picture."""
+"""The table of resolutions, the last FSC and map, and one page with every choice, curve and picture."""
 
+from stacycle.files import relion_output
 from stacycle.jobs import job
-from stacycle.report import page
+from stacycle.report import figures, page
 
 files = (
     "preflight",
@@ -27,4 +28,7 @@ with job.task(snakemake.log[0], "report") as say:
     rungs = page.ladder(inputs)
     page.write_ladder(snakemake.output.ladder, rungs)
     page.write_report(snakemake.output.html, inputs, rungs)
+    if snakemake.params.last:
+        figures.fsc_figure(relion_output.fsc(snakemake.input.postprocess[-1]), snakemake.output.fsc)
+        figures.slices_figure(snakemake.input.maps[-1], snakemake.output.map)
     say(f"look at {snakemake.output.html}")
