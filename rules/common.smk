@@ -8,24 +8,11 @@ from stacycle.resources import site as resources_site
 
 @cache
 def config_notes():
-    """What the config says without effect, or against itself, a sentence each."""
-    return [*recipe.notes(), *notes(config)]
-
-
-def given_inputs():
-    """The STAR files that the config names. Snakemake refuses a missing one, but does not say where it looked."""
-    given = [
-        path
-        for one in config["inputs"]
-        for path in (one["tomograms"], one["particles"])
-    ]
-    for path in given:
-        if not os.path.isfile(path):
-            logger.error(
-                f"{path}, named under inputs in the config, is not there: paths start at "
-                f"the project folder (--directory), {Path.cwd()}; correct the path."
-            )
-    return given
+    """What the config says without effect, or against itself: a sentence each, which is also a warning, once."""
+    found = [*recipe.notes(), *notes(config)]
+    for note in found:
+        logger.warning(note)
+    return found
 
 
 def rounds_with(step):

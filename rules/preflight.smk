@@ -8,8 +8,6 @@ from stacycle.preflight import preflight
 
 # Before any job starts and any output is deleted: a mistake in an added set costs nothing that is there.
 onstart:
-    for note in config_notes():
-        logger.warning(note)
     here = snakemake_api.runs_here(workflow)
     if here and site.pool is None:
         raise WorkflowError(
