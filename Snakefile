@@ -21,17 +21,16 @@ from stacycle.recipe.rounds import (
     Recipe,
     variants,
 )
-from stacycle.inputs.merge import tilt_series_of
 from stacycle.resources import site as resources_site
 
 min_version("9.16")
 
 HERE = snakemake_api.source_folder(workflow)
-# The scripts find the library whichever environment runs them (--software-deployment-method conda).
+# So that scripts find the library in any environment (--software-deployment-method conda).
 os.environ.update(PYTHONPATH=prepended(HERE / "src", os.environ.get("PYTHONPATH")))
 
 
-# The tutorial; a project's own --configfile is laid over it, key by key.
+# The tutorial's settings. A project's --configfile overrides them key by key.
 configfile: HERE / "config/config.yaml"
 
 

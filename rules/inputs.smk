@@ -1,5 +1,7 @@
 """Inputs: one or several sets of tomograms and picks, checked and merged with unique names."""
 
+from stacycle.inputs.merge import tilt_series_of
+
 
 def given_inputs(wc):
     """Input function: the STAR files that the config names. Each run asks for them, so the config is warned of here.
