@@ -23,7 +23,7 @@ from stacycle.recipe.rounds import (
 )
 from stacycle.resources import site as resources_site
 
-min_version("9.16")
+min_version("9.27")
 
 HERE = snakemake_api.source_folder(workflow)
 # So that scripts find the library in any environment (--software-deployment-method conda).
