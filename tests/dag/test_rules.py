@@ -26,8 +26,6 @@ CONFIG = {
         },
     },
 }
-# They read the files of decisions themselves, come last and take seconds: it does not matter if they run again.
-LAST = ("all", "report", "tidy")
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +50,17 @@ def before(dag: Any, job: Any) -> set[Any]:
     return found
 
 
+def before_the_last(dag: Any) -> list[Any]:
+    """All jobs but those that none but `all` needs: these take seconds, so it does not matter if they run again."""
+    return [job for job in dag.jobs if any(one.rule.name != "all" for one in dag.depending[job])]
+
+
 def test_each_job_takes_a_file_of_every_decision_before_it(workflow: Any) -> None:
     """Else Snakemake does not look again at whether the job still has to run, when the decision has been made."""
     dag = workflow.dag
     lacking = {
         (job.rule.name, decision.rule.name)
-        for job in dag.jobs
-        if job.rule.name not in LAST
+        for job in before_the_last(dag)
         for decision in before(dag, job) - set(dag.dependencies[job])
         if decision.is_checkpoint
     }
@@ -69,8 +71,7 @@ def test_of_a_decisions_files_only_what_tells_its_content_can_make_a_job_run(wor
     dag = workflow.dag
     not_ancient = {
         (job.rule.name, Path(str(file)).name)
-        for job in dag.jobs
-        if job.rule.name not in LAST
+        for job in before_the_last(dag)
         for decision, files in dag.dependencies[job].items()
         if decision.is_checkpoint
         for file in job.input

@@ -228,7 +228,7 @@ def text(jobs: Sequence[Job], limits: Limits, space: str, width: int = 80) -> st
     """The plan, for a terminal of `width` columns: the table, sums, disk (`space`) and what to do next."""
     rounds, done = {job.round for job in jobs} - {""}, sum(job.done for job in jobs)
     head = f"Plan: {_counted(len(jobs), 'job')} in {_counted(len(rounds), 'round')}, {done} done; nothing is run now."
-    notes = "\n".join([*_sums(jobs), _side_by_side(limits)])
+    notes = "\n".join([*_sums(jobs), _concurrent_jobs(limits)])
     return "\n\n".join([head, _table(jobs), _wrapped(notes, width), _wrapped(space, width), _next(limits)])
 
 
@@ -333,7 +333,7 @@ def _listed(some: Sequence[Job]) -> str:
     return ", ".join(called[:6]) + (f" and {len(called) - 6} more steps" if len(called) > 6 else "")
 
 
-def _side_by_side(limits: Limits) -> str:
+def _concurrent_jobs(limits: Limits) -> str:
     """How many jobs there are at a time."""
     if limits.scheduler:
         at_once = "" if limits.jobs is None else f", at most {limits.jobs:,} at a time"
