@@ -6,6 +6,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
+from stacycle import snakemake_api
 from stacycle.recipe.config import for_module, notes, validate
 from stacycle.recipe.config_text import give_types
 from stacycle.errors import UserError
@@ -20,26 +21,25 @@ from stacycle.recipe.rounds import (
     Recipe,
     variants,
 )
-from stacycle.inputs.merge import tilt_series_of
 from stacycle.resources import site as resources_site
 
-min_version("9.16")
+min_version("9.27")
 
-HERE = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
-# The scripts find the library whichever environment runs them (--software-deployment-method conda).
+HERE = snakemake_api.source_folder(workflow)
+# So that scripts find the library in any environment (--software-deployment-method conda).
 os.environ.update(PYTHONPATH=prepended(HERE / "src", os.environ.get("PYTHONPATH")))
 
 
-# The tutorial; a project's own --configfile is laid over it, key by key.
+# The tutorial's settings. A project's --configfile overrides them key by key.
 configfile: HERE / "config/config.yaml"
 
 
 try:
-    if workflow.modifier.is_main_snakefile():
-        give_types(config, workflow.config_settings.config)
+    if snakemake_api.is_imported(workflow):
+        config = for_module(config, snakemake_api.path_prefix(workflow))
     else:
-        config = for_module(config, workflow.modifier.path_modifier.prefix)
-    validate(config, workflow.configfiles)
+        give_types(config, snakemake_api.command_line_config(workflow))
+    validate(config, snakemake_api.configfiles(workflow))
     recipe = Recipe.from_config(config)
     site = resources_site.site_of(workflow)
 except UserError as error:

@@ -3,10 +3,7 @@
 
 rule align:
     input:
-        state=state_before("align"),
-        reference=reference_before("align"),
-        resolution=resolution_before("align"),
-        decided=decided_before("align"),
+        unpack(before("align", "state", "reference", "resolution")),
     output:
         data="results/{round}/align/{variant}/run_it{iteration}_data.star",
         model="results/{round}/align/{variant}/run_it{iteration}_model.star",
@@ -25,7 +22,8 @@ rule align:
         mem_mb=memory(32000),
         runtime=wall_time(720),
     params:
-        engine=engine_kind(),
+        step="align",
+        engine=engine,
         symmetry=config["particle"]["symmetry"],
         settings=settings("align", *SWEPT, *DECIDED),
         variant=lambda wc: sweep("align")(wc)[wc.variant],
@@ -37,8 +35,8 @@ rule align:
 
 checkpoint align_decision:
     input:
+        unpack(before("align")),
         runs=last_iterations("align"),
-        decided=decided_before("align"),
     output:
         decision="results/{round}/align/decision.json",
         state_file=f"results/{{round}}/align/{STATE_FILE}",

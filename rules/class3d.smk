@@ -1,12 +1,9 @@
 """3D classification without alignment, one run per T and number of classes; then the best iteration and variant."""
 
 
-rule class3d:
+use rule align as class3d with:
     input:
-        state=state_before("class3d"),
-        reference=reference_before("class3d"),
-        resolution=resolution_before("class3d"),
-        decided=decided_before("class3d"),
+        unpack(before("class3d", "state", "reference", "resolution")),
     output:
         data="results/{round}/class3d/{variant}/run_it{iteration}_data.star",
         model="results/{round}/class3d/{variant}/run_it{iteration}_model.star",
@@ -16,30 +13,24 @@ rule class3d:
         "logs/{round}/class3d/{variant}_it{iteration}.log",
     benchmark:
         "benchmarks/{round}/class3d/{variant}_it{iteration}.tsv"
-    conda:
-        "../envs/conda.yaml"
+    priority: 0  # on CPUs
     threads: cores("class3d", 8)
     resources:
         **queue("class3d"),
         mem_mb=memory(32000),
         runtime=wall_time(1440),
     params:
-        engine=engine_kind(),
-        symmetry=config["particle"]["symmetry"],
+        step="class3d",
         settings=settings("class3d", *SWEPT, *DECIDED),
         variant=lambda wc: sweep("class3d")(wc)[wc.variant],
     message:
         "{wildcards.round}: classify without alignment, {wildcards.variant}"
-    script:
-        "../scripts/class3d.py"
 
 
 checkpoint class3d_decision:
     input:
+        unpack(before("class3d", "resolution", consensus="reference")),
         runs=last_iterations("class3d"),
-        consensus=reference_before("class3d"),
-        resolution=resolution_before("class3d"),
-        decided=decided_before("class3d"),
     output:
         decision="results/{round}/class3d/decision.json",
         state_file=f"results/{{round}}/class3d/{STATE_FILE}",

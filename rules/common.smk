@@ -6,42 +6,25 @@ from stacycle.programs import software
 from stacycle.resources import site as resources_site
 from stacycle.steps.registry import all_steps
 
-# What the rules are called where the workflow is imported: use rule * from stacycle as sta_*.
-RENAMED = workflow.modifier.modify_rulename("*")
 STEPS = all_steps()
 SHOWN_DECISIONS = [name for name, step in STEPS.items() if step.last == "decision.json"]
 
-NOTES = [*recipe.notes(), *notes(config)]
-for note in NOTES:
-    logger.warning(note)
-
-
-def given_inputs():
-    """The STAR files that the config names. Snakemake refuses a missing one, but does not say where it looked."""
-    given = [
-        path
-        for one in config["inputs"]
-        for path in (one["tomograms"], one["particles"])
-    ]
-    for path in given:
-        if not os.path.isfile(path):
-            logger.error(
-                f"{path}, named under inputs in the config, is not there: paths start at "
-                f"the project folder (--directory), {Path.cwd()}; correct the path."
-            )
-    return given
-
 
 @cache
-def engine_kind():
-    """RELION or the embedded engine, and the version if a new one is a reason to redo what is there.
+def config_notes():
+    """What the config says without effect, or against itself: a sentence each, which is also a warning, once."""
+    found = [*recipe.notes(), *notes(config)]
+    for note in found:
+        logger.warning(note)
+    return found
 
-    A change of it makes other results, so every program's rule tracks it.
-    """
-    kind = config["engine"]["kind"]
-    if config["engine"]["new_version"] == "keep":
-        return kind
-    return f"{kind} {software.version(config['engine'])}".strip()
+
+def rounds_with(step):
+    """The names of the rounds that have a step."""
+    return [name for name in recipe.rounds if recipe.has(name, step)]
+
+
+# ---------------------------------------------------------------- resources
 
 
 def queue(step):
@@ -53,17 +36,17 @@ def queue(step):
 
 
 def cores(step, number):
-    """Threads of a rule: so many cores, or what a job's GPUs or the cores of this machine make of it."""
-    return lambda wc: site.cores(number, gpus_of(step, wc), side_by_side(step, wc))
+    """Threads of a rule: `number`, unless the job's GPUs, the profile or this machine's cores give another."""
+    return lambda wc: site.cores(number, gpus_of(step, wc), concurrent_jobs(step, wc))
 
 
 def gpus_of(step, wc):
     """The GPUs of a job."""
-    return site.gpus(STEPS[step].device, side_by_side(step, wc))
+    return site.gpus(STEPS[step].device, concurrent_jobs(step, wc))
 
 
-def side_by_side(step, wc):
-    """How many jobs like this one will be ready at once: the variants of a sweep."""
+def concurrent_jobs(step, wc):
+    """How many such jobs become ready at once: the variants of a sweep."""
     if step in ("align", "class3d"):
         return len(sweep(step)(wc))
     name = wc.get("sweep", step)
@@ -80,8 +63,40 @@ def memory(mb):
     return lambda wc, attempt: site.memory(mb, attempt)
 
 
+# ---------------------------------------------------------------- params
+
+
+@cache
+def engine_version():
+    """The version of the programs, which a program has to be run for."""
+    return software.version(config["engine"])
+
+
+def engine(wc):
+    """Params function: RELION or the embedded engine, as results differ, and the version if a new one is to redo them."""
+    kind = config["engine"]["kind"]
+    if config["engine"]["new_version"] == "keep":
+        return kind
+    return f"{kind} {engine_version()}".strip()
+
+
+def setting(*keys):
+    """Params function: the value at these keys of a round's settings. A key can be a wildcard: "{variant}".
+
+    (Snakemake's lookup() searches the whole config each time: seconds for a plan of many variants.)
+    """
+
+    def value(wc):
+        found = recipe.rounds[wc.round]
+        for key in keys:
+            found = found[key.format(**wc)]
+        return found
+
+    return value
+
+
 def settings(step, *left_out):
-    """Params function: the config's settings of a step of the wildcards' round, less the keys that it does not use."""
+    """Params function: the settings of a step of a round, without the keys that the step does not use."""
     return lambda wc: {
         key: value
         for key, value in recipe.settings(wc.round, step).items()
@@ -89,22 +104,33 @@ def settings(step, *left_out):
     }
 
 
-def setting(step, key):
-    """Params function: one setting of a step of the wildcards' round."""
-    return lambda wc: recipe.settings(wc.round, step)[key]
+def sweep(step):
+    """Params function: the variants of a step's sweep over T and K in a round, folder name -> [T, K]."""
+    return lambda wc: variants(recipe.settings(wc.round, step))
 
 
 def diameter_if_auto_box(wc):
     """Params function: the particle's diameter, if the box follows from it."""
-    return (
-        config["particle"]["diameter"]
-        if recipe.rounds[wc.round]["box"] == "auto"
-        else None
-    )
+    auto = recipe.rounds[wc.round]["box"] == "auto"
+    return config["particle"]["diameter"] if auto else None
+
+
+# ---------------------------------------------------------------- inputs
+#
+# A decision made again may choose the same, and then nothing after it has to run. So:
+# 1. Decisions are checkpoints. After a checkpoint Snakemake looks again at the jobs that take a file of it directly, and
+#    leaves out those for which nothing has changed. So each rule takes a file of every decision before it: `decided`.
+# 2. All files of a decision are written anew each time. They are `ancient`: no job runs because they are newer. Only the
+#    newest decision's state.json is not. Snakemake compares such a small file by content, and the content is what the
+#    decision chose.
+# No rule asks for `checkpoints.NAME.get()`: which files there are follows from the config alone.
+# tests/dag/test_decisions.py tells of a rule that lacks a decision before it.
 
 
 def by_content(paths):
-    """The files of a decision are as new as the decision, but its state file tells whether they hold anything new."""
+    """Files that a step uses (one or several); those of a decision are `ancient`, but for its state.json."""
+    if isinstance(paths, str):
+        return by_content([paths])[0]
     return [
         (
             ancient(path)
@@ -116,107 +142,70 @@ def by_content(paths):
     ]
 
 
-def decided_before(step):
-    """Input function: the decisions that the step hangs on, however far back.
+def with_decisions(files, *place):
+    """Named input files, and the state.json of each decision before a place in the recipe (see Recipe.decided)."""
+    named = {name: by_content(paths) for name, paths in files.items()}
+    return named | {"decided": [ancient(path) for path in recipe.decided(*place)]}
 
-    Decisions are checkpoints: after one, Snakemake looks at the jobs that depend on it again, and leaves out those
-    for which nothing has changed.
+
+def before(step, *parts, **named):
+    """Input function to unpack: the newest files before a step of a round, and all decisions before it.
+
+    `parts` are methods of Recipe: state, reference, mask, half_maps, resolution; `named` ones get another name.
     """
-    return lambda wc: [ancient(path) for path in recipe.decided(wc.round, step)]
+    return lambda wc: with_decisions(
+        {
+            name: getattr(recipe, part)(wc.round, step)
+            for name, part in (dict(zip(parts, parts)) | named).items()
+        },
+        wc.round,
+        step,
+    )
 
 
-def state_before(step):
-    """Input function: the optimisation set that the step starts from, and what tells whether it is the same."""
-    return lambda wc: by_content(recipe.state(wc.round, step))
+def before_cycle(*parts):
+    """As `before`, for the reference of a cycle: state, resolution."""
+    return lambda wc: with_decisions(
+        {part: getattr(recipe, f"cycle_{part}")(wc.round, wc.cycle) for part in parts},
+        *(wc.round, "cycle", wc.cycle),
+    )
 
 
-def reference_before(step):
-    """Input function: the newest reference map before the step."""
-    return lambda wc: by_content([recipe.reference(wc.round, step)])[0]
+def before_sweep(*parts, of=None, **named):
+    """As `before`, for what a cycle's sweep starts from: state, half_maps, map, postprocess.
 
+    `of` is the sweep; without it, that of the wildcards.
+    """
 
-def mask_before(step):
-    """Input function: the round's mask, if a mask is made before the step."""
-    return lambda wc: recipe.mask(wc.round, step)
+    def files(wc):
+        place = wc.round, wc.cycle, of or wc.sweep
+        start = recipe.start(*place)
+        found = {
+            name: getattr(start, part)
+            for name, part in (dict(zip(parts, parts)) | named).items()
+        }
+        return with_decisions(found, wc.round, "cycle", *place[1:])
 
-
-def half_maps_before(step):
-    """Input function: the newest pair of half maps before the step."""
-    return lambda wc: recipe.half_maps(wc.round, step)
-
-
-def resolution_before(step):
-    """Input function: the files before the step that tell a resolution, newest first."""
-    return lambda wc: recipe.resolution(wc.round, step)
-
-
-def sweep(step):
-    """The variants of a step's sweep in the wildcards' round: folder name -> [T, K]."""
-    return lambda wc: variants(recipe.settings(wc.round, step))
+    return files
 
 
 def last_iterations(step):
-    """Input function: what the last iteration of each variant of a step's sweep leaves."""
-
-    def files(wc):
-        last = recipe.settings(wc.round, step)["iterations"]
-        return [
-            f"results/{wc.round}/{step}/{name}/run_it{last:03d}_data.star"
-            for name in sweep(step)(wc)
-        ]
-
-    return files
-
-
-def cycle_setting(*keys):
-    """Params function: one setting of the cycle of the wildcards' round."""
-
-    def value(wc):
-        found = recipe.settings(wc.round, "cycle")
-        for key in keys:
-            found = found[key]
-        return found
-
-    return value
-
-
-def decided_before_sweep(sweep=None):
-    """Input function: as `decided_before`, for a sweep's variants, or (None) for the sweep that the wildcards name."""
-    return lambda wc: [
-        ancient(path)
-        for path in recipe.decided(
-            wc.round, "cycle", wc.cycle, sweep or wc.get("sweep", "")
-        )
-    ]
-
-
-def sweep_start(part, sweep=None):
-    """Input function: the state, half maps, map or FSC that a sweep's variants start from."""
-
-    def files(wc):
-        found = getattr(recipe.start(wc.round, wc.cycle, sweep or wc.sweep), part)
-        return by_content([found])[0] if isinstance(found, str) else by_content(found)
-
-    return files
+    """Input function: the last iteration of each variant of a step's sweep."""
+    return collect(
+        f"results/{{{{round}}}}/{step}/{{variant}}/run_it{{iteration}}_data.star",
+        variant=sweep(step),
+        iteration=lambda wc: f"{recipe.settings(wc.round, step)['iterations']:03d}",
+    )
 
 
 def sweep_variants(wc):
-    """The variants of a cycle's sweep: folder name -> settings."""
+    """Params function: the variants of a cycle's sweep, folder name -> settings."""
     return recipe.settings(wc.round, "cycle")[wc.sweep]
 
 
-def of_sweep_variants(name):
-    """Input function: one file of each of a sweep's variants."""
-    return lambda wc: [
-        f"results/{wc.round}/{wc.cycle}/{wc.sweep}/{variant}/{name}"
-        for variant in sweep_variants(wc)
-    ]
-
-
-def of_all_rounds(step, name):
-    """The files of one name that a step leaves, over all rounds that have the step."""
-    return [
-        f"results/{round_}/{step}/{name}"
-        for round_ in recipe.rounds
-        if recipe.has(round_, step)
-    ]
+def of_each_variant(name):
+    """Input function: one file of each variant of a cycle's sweep."""
+    return collect(
+        f"results/{{{{round}}}}/{{{{cycle}}}}/{{{{sweep}}}}/{{variant}}/{name}",
+        variant=sweep_variants,
+    )

@@ -3,11 +3,8 @@
 
 rule ctfrefine:
     input:
-        state=sweep_start("state", "ctfrefine"),
-        half_maps=sweep_start("half_maps", "ctfrefine"),
-        postprocess=sweep_start("postprocess", "ctfrefine"),
+        unpack(before_sweep("state", "half_maps", "postprocess", of="ctfrefine")),
         mask="results/{round}/{cycle}/mask/mask.mrc",
-        decided=decided_before_sweep("ctfrefine"),
     output:
         state="results/{round}/{cycle}/ctfrefine/{variant}/optimisation_set.star",
         tomograms="results/{round}/{cycle}/ctfrefine/{variant}/tomograms.star",
@@ -23,10 +20,11 @@ rule ctfrefine:
         mem_mb=memory(64000),
         runtime=wall_time(1440),
     params:
-        engine=engine_kind(),
-        box=cycle_setting("estimation_box"),
+        step="ctfrefine",
+        engine=engine,
+        box=setting("cycle", "estimation_box"),
         key=lambda wc: f"rounds.{wc.round}.cycle",
-        settings=lambda wc: cycle_setting("ctfrefine", wc.variant)(wc),
+        settings=setting("cycle", "ctfrefine", "{variant}"),
     message:
         "{wildcards.round}/{wildcards.cycle}: refine the CTF, {wildcards.variant}"
     script:

@@ -6,8 +6,7 @@ Every variant of a sweep (ctfrefine.smk, polish.smk) is reconstructed and post-p
 
 rule cycle_reference:
     input:
-        state=lambda wc: by_content(recipe.cycle_state(wc.round, wc.cycle)),
-        decided=decided_before_sweep(),
+        unpack(before_cycle("state")),
     output:
         map="results/{round}/{cycle}/reference/merged.mrc",
         half1="results/{round}/{cycle}/reference/half1.mrc",
@@ -24,11 +23,12 @@ rule cycle_reference:
         mem_mb=memory(64000),
         runtime=wall_time(480),
     params:
-        engine=engine_kind(),
-        binning=lambda wc: recipe.rounds[wc.round]["binning"],
-        box=cycle_setting("box"),
+        step="cycle_reference",
+        engine=engine,
+        binning=setting("binning"),
+        box=setting("cycle", "box"),
         symmetry=config["particle"]["symmetry"],
-        settings=cycle_setting("reconstruct"),
+        settings=setting("cycle", "reconstruct"),
     message:
         "{wildcards.round}/{wildcards.cycle}: reconstruct the half maps at bin 1"
     script:
@@ -37,9 +37,8 @@ rule cycle_reference:
 
 rule cycle_mask:
     input:
+        unpack(before_cycle("resolution")),
         map="results/{round}/{cycle}/reference/merged.mrc",
-        resolution=lambda wc: recipe.cycle_resolution(wc.round, wc.cycle),
-        decided=decided_before_sweep(),
     output:
         mask="results/{round}/{cycle}/mask/mask.mrc",
         decision="results/{round}/{cycle}/mask/decision.json",
@@ -55,10 +54,11 @@ rule cycle_mask:
         mem_mb=memory(16000),
         runtime=wall_time(60),
     params:
-        engine=engine_kind(),
+        step="cycle_mask",
+        engine=engine,
         diameter=config["particle"]["diameter"],
         key=lambda wc: f"rounds.{wc.round}.cycle.mask",
-        settings=cycle_setting("mask"),
+        settings=setting("cycle", "mask"),
     message:
         "{wildcards.round}/{wildcards.cycle}: create the bin1 mask"
     script:
@@ -67,12 +67,12 @@ rule cycle_mask:
 
 rule cycle_postprocess:
     input:
+        unpack(before_cycle()),
         half_maps=[
             "results/{round}/{cycle}/reference/half1.mrc",
             "results/{round}/{cycle}/reference/half2.mrc",
         ],
         mask=["results/{round}/{cycle}/mask/mask.mrc"],  # a list, as in a round without a mask
-        decided=decided_before_sweep(),
     output:
         star="results/{round}/{cycle}/postprocess/postprocess.star",
         map="results/{round}/{cycle}/postprocess/postprocess.mrc",
@@ -89,8 +89,9 @@ rule cycle_postprocess:
         mem_mb=memory(16000),
         runtime=wall_time(60),
     params:
-        engine=engine_kind(),
-        settings=cycle_setting("postprocess"),
+        step="cycle_postprocess",
+        engine=engine,
+        settings=setting("cycle", "postprocess"),
     message:
         "{wildcards.round}/{wildcards.cycle}: post-process the reference"
     script:
@@ -99,9 +100,9 @@ rule cycle_postprocess:
 
 use rule cycle_reference as variant_reconstruct with:
     input:
+        unpack(before_sweep()),
         state=["results/{round}/{cycle}/{sweep}/{variant}/optimisation_set.star"],
         tomograms="results/{round}/{cycle}/{sweep}/{variant}/tomograms.star",
-        decided=decided_before_sweep(),
     output:
         map="results/{round}/{cycle}/{sweep}/{variant}/reconstruct/merged.mrc",
         half1="results/{round}/{cycle}/{sweep}/{variant}/reconstruct/half1.mrc",
@@ -110,18 +111,20 @@ use rule cycle_reference as variant_reconstruct with:
         "logs/{round}/{cycle}/{sweep}/{variant}/reconstruct.log",
     benchmark:
         "benchmarks/{round}/{cycle}/{sweep}/{variant}/reconstruct.tsv"
+    params:
+        step="variant_reconstruct",
     message:
         "{wildcards.round}/{wildcards.cycle}: reconstruct after {wildcards.sweep}, {wildcards.variant}"
 
 
 use rule cycle_postprocess as variant_postprocess with:
     input:
+        unpack(before_sweep()),
         half_maps=[
             "results/{round}/{cycle}/{sweep}/{variant}/reconstruct/half1.mrc",
             "results/{round}/{cycle}/{sweep}/{variant}/reconstruct/half2.mrc",
         ],
         mask=["results/{round}/{cycle}/mask/mask.mrc"],  # a list, as in a round without a mask
-        decided=decided_before_sweep(),
     output:
         star="results/{round}/{cycle}/{sweep}/{variant}/postprocess/postprocess.star",
         map="results/{round}/{cycle}/{sweep}/{variant}/postprocess/postprocess.mrc",
@@ -130,20 +133,25 @@ use rule cycle_postprocess as variant_postprocess with:
         "logs/{round}/{cycle}/{sweep}/{variant}/postprocess.log",
     benchmark:
         "benchmarks/{round}/{cycle}/{sweep}/{variant}/postprocess.tsv"
+    params:
+        step="variant_postprocess",
     message:
         "{wildcards.round}/{wildcards.cycle}: post-process after {wildcards.sweep}, {wildcards.variant}"
 
 
 checkpoint cycle_decision:
     input:
-        stars=of_sweep_variants("postprocess/postprocess.star"),
-        maps=of_sweep_variants("reconstruct/merged.mrc"),
-        states=of_sweep_variants("optimisation_set.star"),
-        before_state=sweep_start("state"),
-        before_half_maps=sweep_start("half_maps"),
-        before_map=sweep_start("map"),
-        before_postprocess=sweep_start("postprocess"),
-        decided=decided_before_sweep(),
+        unpack(
+            before_sweep(
+                before_state="state",
+                before_half_maps="half_maps",
+                before_map="map",
+                before_postprocess="postprocess",
+            )
+        ),
+        stars=of_each_variant("postprocess/postprocess.star"),
+        maps=of_each_variant("reconstruct/merged.mrc"),
+        states=of_each_variant("optimisation_set.star"),
     output:
         decision="results/{round}/{cycle}/{sweep}/decision.json",
         state_file=f"results/{{round}}/{{cycle}}/{{sweep}}/{STATE_FILE}",
@@ -159,7 +167,7 @@ checkpoint cycle_decision:
         "../envs/conda.yaml"
     params:
         variants=sweep_variants,
-        choose=lambda wc: recipe.settings(wc.round, "cycle")["choose"][wc.sweep],
+        choose=setting("cycle", "choose", "{sweep}"),
         key=lambda wc: f"rounds.{wc.round}.cycle.choose.{wc.sweep}",
     message:
         "{wildcards.round}/{wildcards.cycle}: keep the best of {wildcards.sweep}, or what was before"

@@ -3,8 +3,7 @@
 
 rule extract:
     input:
-        state=state_before("extract"),
-        decided=decided_before("extract"),
+        unpack(before("extract", "state")),
     output:
         particles="results/{round}/extract/particles.star",
         state="results/{round}/extract/optimisation_set.star",
@@ -20,9 +19,10 @@ rule extract:
         mem_mb=memory(16000),
         runtime=wall_time(480),
     params:
-        engine=engine_kind(),
-        binning=lambda wc: recipe.rounds[wc.round]["binning"],
-        box=lambda wc: recipe.rounds[wc.round]["box"],
+        step="extract",
+        engine=engine,
+        binning=setting("binning"),
+        box=setting("box"),
         diameter=diameter_if_auto_box,
         settings=settings("extract"),
     message:

@@ -3,9 +3,7 @@
 
 rule mask:
     input:
-        map=reference_before("mask"),
-        resolution=resolution_before("mask"),
-        decided=decided_before("mask"),
+        unpack(before("mask", "resolution", map="reference")),
     output:
         mask="results/{round}/mask/mask.mrc",
         decision="results/{round}/mask/decision.json",
@@ -21,7 +19,8 @@ rule mask:
         mem_mb=memory(8000),
         runtime=wall_time(60),
     params:
-        engine=engine_kind(),
+        step="mask",
+        engine=engine,
         diameter=config["particle"]["diameter"],
         key=lambda wc: f"rounds.{wc.round}.mask",
         settings=settings("mask"),

@@ -4,6 +4,8 @@ from dataclasses import asdict
 
 from stacycle.preflight import plan
 
+TARGET = snakemake_api.renamed(workflow, "all")
+
 
 rule plan:
     log:
@@ -14,7 +16,7 @@ rule plan:
     params:
         jobs=lambda wc: [
             asdict(job)
-            for job in plan.jobs(workflow, recipe, config["engine"], RENAMED)
+            for job in plan.jobs(workflow, recipe, config["engine"], TARGET)
         ],
         limits=lambda wc: asdict(plan.limits(workflow)),
     message:

@@ -3,11 +3,8 @@
 
 rule polish:
     input:
-        state=sweep_start("state", "polish"),
-        half_maps=sweep_start("half_maps", "polish"),
-        postprocess=sweep_start("postprocess", "polish"),
+        unpack(before_sweep("state", "half_maps", "postprocess", of="polish")),
         mask="results/{round}/{cycle}/mask/mask.mrc",
-        decided=decided_before_sweep("polish"),
     output:
         state="results/{round}/{cycle}/polish/{variant}/optimisation_set.star",
         tomograms="results/{round}/{cycle}/polish/{variant}/tomograms.star",
@@ -23,10 +20,11 @@ rule polish:
         mem_mb=memory(64000),
         runtime=wall_time(1440),
     params:
-        engine=engine_kind(),
-        box=cycle_setting("estimation_box"),
+        step="polish",
+        engine=engine,
+        box=setting("cycle", "estimation_box"),
         key=lambda wc: f"rounds.{wc.round}.cycle",
-        settings=lambda wc: cycle_setting("polish", wc.variant)(wc),
+        settings=setting("cycle", "polish", "{variant}"),
     message:
         "{wildcards.round}/{wildcards.cycle}: polish, {wildcards.variant}"
     script:

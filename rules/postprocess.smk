@@ -3,9 +3,7 @@
 
 rule postprocess:
     input:
-        half_maps=half_maps_before("postprocess"),
-        mask=mask_before("postprocess"),
-        decided=decided_before("postprocess"),
+        unpack(before("postprocess", "half_maps", "mask")),
     output:
         star="results/{round}/postprocess/postprocess.star",
         map="results/{round}/postprocess/postprocess.mrc",
@@ -22,7 +20,8 @@ rule postprocess:
         mem_mb=memory(8000),
         runtime=wall_time(60),
     params:
-        engine=engine_kind(),
+        step="postprocess",
+        engine=engine,
         settings=settings("postprocess"),
     message:
         "{wildcards.round}: post-process"

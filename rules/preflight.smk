@@ -1,4 +1,4 @@
-"""Preflight: is all there that the run needs? By hand (`snakemake preflight`), and before the first job of every run."""
+"""Preflight: check data and set-up, by hand (`snakemake preflight`) and before the first job of every run."""
 
 import sys
 
@@ -8,17 +8,18 @@ from stacycle.preflight import preflight
 
 # Before any job starts and any output is deleted: a mistake in an added set costs nothing that is there.
 onstart:
-    if workflow.local_exec and site.pool is None:
+    here = snakemake_api.runs_here(workflow)
+    if here and site.pool is None:
         raise WorkflowError(
             "--jobs is for queues: give a run on this machine --cores alone."
         )
-    asked = preflight.asked_by(workflow.dag.needrun_jobs(), RENAMED)
+    jobs = snakemake_api.jobs_to_start(workflow)
     report = preflight.run(
         config,
         recipe,
-        asked,
-        configfiles=workflow.configfiles,
-        local=workflow.local_exec,
+        preflight.asked_by(jobs),
+        configfiles=snakemake_api.configfiles(workflow),
+        local=here,
         limit=site.limit,
     )
     preflight.say(report)
@@ -26,8 +27,8 @@ onstart:
         raise WorkflowError(
             f"Nothing was started: see the problems in {preflight.TABLE}."
         )
-    if set(asked) - {"plan", "preflight"}:
-        redo.note_command(sys.argv[1:], workflow.workdir_init)
+    if any(job.output for job in jobs):  # not the plan or preflight alone
+        redo.note_command(sys.argv[1:], snakemake_api.start_folder(workflow))
 
 
 rule preflight:
@@ -37,9 +38,9 @@ rule preflight:
     conda:
         "../envs/conda.yaml"
     params:
-        asked=lambda wc: preflight.asked_by(workflow.rules, RENAMED),
-        configfiles=[str(path) for path in workflow.configfiles],
-        local=lambda wc: workflow.local_exec,
+        asked=lambda wc: preflight.asked_by(workflow.rules),
+        configfiles=snakemake_api.configfiles(workflow),
+        local=lambda wc: snakemake_api.runs_here(workflow),
         limit=site.limit,
     message:
         "Check the data and the set-up"

@@ -3,8 +3,7 @@
 
 rule reconstruct:
     input:
-        state=state_before("reconstruct"),
-        decided=decided_before("reconstruct"),
+        unpack(before("reconstruct", "state")),
     output:
         map="results/{round}/reconstruct/merged.mrc",
     log:
@@ -19,8 +18,9 @@ rule reconstruct:
         mem_mb=memory(16000),
         runtime=wall_time(240),
     params:
-        engine=engine_kind(),
-        binning=lambda wc: recipe.rounds[wc.round]["binning"],
+        step="reconstruct",
+        engine=engine,
+        binning=setting("binning"),
         symmetry=config["particle"]["symmetry"],
         settings=settings("reconstruct"),
     message:

@@ -3,11 +3,7 @@
 
 rule refine3d:
     input:
-        state=state_before("refine3d"),
-        reference=reference_before("refine3d"),
-        mask=mask_before("refine3d"),
-        resolution=resolution_before("refine3d"),
-        decided=decided_before("refine3d"),
+        unpack(before("refine3d", "state", "reference", "mask", "resolution")),
     output:
         data="results/{round}/refine3d/run_data.star",
         model="results/{round}/refine3d/run_model.star",
@@ -28,7 +24,8 @@ rule refine3d:
         mem_mb=memory(64000),
         runtime=wall_time(1440),
     params:
-        engine=engine_kind(),
+        step="refine3d",
+        engine=engine,
         symmetry=config["particle"]["symmetry"],
         settings=settings("refine3d"),
     message:

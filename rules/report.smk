@@ -1,21 +1,53 @@
-"""A first look at the results: the ladder of resolutions, and one page with every choice and picture."""
+"""A first look at the results: the resolutions, the FSC and map of the last round, and a page with every choice.
+
+`snakemake --report FILE` puts these into Snakemake's own report, with the classes of select.smk.
+"""
+
+
+def last_pictures():
+    """Pictures of the last round with post-processing, if there is one."""
+    if not rounds_with("postprocess"):
+        return {}
+    return {
+        name: report(
+            f"results/{name}.png",
+            caption=f"captions/{name}.rst",
+            category="Results",
+            labels={"shows": shows},
+        )
+        for name, shows in {"fsc": "FSC", "map": "map"}.items()
+    }
 
 
 rule report:
     input:
         preflight=f"{INPUTS}/preflight.json",
-        particles=of_all_rounds("extract", "particles.star"),
-        averages=of_all_rounds("reconstruct", "merged.mrc"),
+        particles=collect(
+            "results/{round}/extract/particles.star", round=rounds_with("extract")
+        ),
+        averages=collect(
+            "results/{round}/reconstruct/merged.mrc", round=rounds_with("reconstruct")
+        ),
         decisions=[
-            path
-            for step in SHOWN_DECISIONS
-            for path in of_all_rounds(step, "decision.json")
+            f"results/{round_}/{step}/decision.json"
+            for step in (*DECISIONS, "mask")
+            for round_ in rounds_with(step)
         ],
-        montages=of_all_rounds("select", "classes.png"),
-        masks=of_all_rounds("mask", "mask.mrc"),
-        refined=of_all_rounds("refine3d", "run_data.star"),
-        postprocess=of_all_rounds("postprocess", "postprocess.star"),
-        maps=of_all_rounds("postprocess", "postprocess.mrc"),
+        montages=collect(
+            "results/{round}/select/classes.png", round=rounds_with("select")
+        ),
+        masks=collect("results/{round}/mask/mask.mrc", round=rounds_with("mask")),
+        refined=collect(
+            "results/{round}/refine3d/run_data.star", round=rounds_with("refine3d")
+        ),
+        postprocess=collect(
+            "results/{round}/postprocess/postprocess.star",
+            round=rounds_with("postprocess"),
+        ),
+        maps=collect(
+            "results/{round}/postprocess/postprocess.mrc",
+            round=rounds_with("postprocess"),
+        ),
         rungs=[
             path
             for rung in recipe.rungs()
@@ -23,8 +55,19 @@ rule report:
             if path
         ],
     output:
-        html="results/report.html",
-        ladder="results/ladder.tsv",
+        **last_pictures(),
+        html=report(
+            "results/report.html",
+            caption="captions/page.rst",
+            category="Results",
+            labels={"shows": "all choices"},
+        ),
+        ladder=report(
+            "results/ladder.tsv",
+            caption="captions/resolution.rst",
+            category="Results",
+            labels={"shows": "resolution"},
+        ),
     log:
         "logs/report.log",
     localrule: True
@@ -33,8 +76,9 @@ rule report:
     params:
         rounds=recipe.summary(),
         rungs=recipe.rungs(),
-        notes=NOTES,
+        notes=lambda wc: config_notes(),
         engine=config["engine"]["kind"],
+        last=next(reversed(rounds_with("postprocess")), None),
     message:
         "Write the report"
     script:

@@ -3,12 +3,17 @@
 
 rule class_montage:
     input:
+        unpack(before("select")),
         classes="results/{round}/class3d/classes.tsv",
         state_file=f"results/{{round}}/class3d/{STATE_FILE}",
         particles=ancient("results/{round}/class3d/particles.star"),
-        decided=decided_before("select"),
     output:
-        montage="results/{round}/select/classes.png",
+        montage=report(
+            "results/{round}/select/classes.png",
+            caption="captions/classes.rst",
+            category="Classes",
+            labels={"round": "{round}"},
+        ),
     log:
         "logs/{round}/select/montage.log",
     localrule: True
@@ -22,11 +27,11 @@ rule class_montage:
 
 checkpoint select:
     input:
+        unpack(before("select")),
         classes="results/{round}/class3d/classes.tsv",
         state_file=f"results/{{round}}/class3d/{STATE_FILE}",
         state=ancient("results/{round}/class3d/optimisation_set.star"),
         particles=ancient("results/{round}/class3d/particles.star"),
-        decided=decided_before("select"),
         montage="results/{round}/select/classes.png",
     output:
         decision="results/{round}/select/decision.json",

@@ -2,14 +2,13 @@
 
 from stacycle.jobs import job
 from stacycle.jobs.log import task
-from stacycle.steps import align, class3d
+from stacycle.steps.registry import all_steps
 from stacycle.steps.step import folder_of, layout_of
 
 folder = folder_of(snakemake)
 gpus = layout_of(snakemake).gpus
-step = align if folder.parent.name == "align" else class3d
 engine = snakemake.config["engine"]
 
 with task(snakemake.log[0], " ".join(["/".join(folder.parts[1:-1]), folder.name])):
-    argv = step.command(snakemake, engine)
+    argv = all_steps()[snakemake.params.step].command(snakemake, engine)
     job.run(argv, folder, engine=engine, expected_outputs=snakemake.output, gpus=gpus)

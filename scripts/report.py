@@ -1,8 +1,9 @@
-"""The table of resolutions by step, and one page with every choice, curve and picture."""
+"""The table of resolutions, the last FSC and map, and one page with every choice, curve and picture."""
 
+from stacycle.files import relion_output
 from stacycle.jobs.log import task
 from stacycle.jobs.record import versions
-from stacycle.report import page, resolution
+from stacycle.report import curve_figures, map_figures, page, resolution
 from stacycle.report.project import Project
 
 files = (
@@ -29,4 +30,7 @@ with task(snakemake.log[0], "report") as log:
     rows = resolution.resolutions(project)
     resolution.write_table(snakemake.output.ladder, rows)
     page.write_report(snakemake.output.html, project, rows)
+    if snakemake.params.last:
+        curve_figures.fsc_figure(relion_output.fsc(snakemake.input.postprocess[-1]), snakemake.output.fsc)
+        map_figures.slices_figure(snakemake.input.maps[-1], snakemake.output.map)
     log.info(f"look at {snakemake.output.html}")

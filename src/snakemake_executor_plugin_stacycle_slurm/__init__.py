@@ -1,8 +1,8 @@
 """Snakemake's executor for SLURM, with job names that a person can read in squeue: sta-bin4-refine3d.
 
-Submitting, cancelling and all settings are the SLURM plugin's. It gives all jobs of a run one name, and asks for the
-states of that name's jobs. Here each job has a name of its own, so that states are asked for otherwise, and no answer
-of SLURM's makes Snakemake wait for ever: squeue first, which needs no accounting, then sacct for what it has forgotten.
+The SLURM plugin submits and cancels jobs, and has all settings. It gives all jobs of a run one name, and asks for the
+states of jobs by that name. Here each job has its own name, so this executor asks by number: first squeue, which needs
+no accounting, then sacct for jobs that squeue has forgotten. No answer of SLURM makes Snakemake wait for ever.
 """
 
 from __future__ import annotations
@@ -23,46 +23,47 @@ from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
-from stacycle.recipe.config_text import explain_to_snakemake
+from stacycle import snakemake_api
+from stacycle.recipe import config_text
 
 __all__ = ["Executor", "ExecutorSettings", "common_settings", "job_name"]
 
 PREFIX = "sta"
 LONGEST_NAME = 100  # characters
 LOST = "lost: neither squeue nor sacct knows it any more"
-REQUEUED = {"NODE_FAIL", "PREEMPTED"}  # at which SLURM may start a job again by itself
+REQUEUED = {"NODE_FAIL", "PREEMPTED"}  # after these SLURM may start a job again by itself
 ENDED = {"COMPLETED", "BOOT_FAIL", "CANCELLED", "DEADLINE", "FAILED", "OUT_OF_MEMORY", "TIMEOUT", LOST}
-LOOKS = 3  # that do not find a job, until it counts as lost
-PATIENCE = 60  # s for an answer of squeue or sacct
-name: ContextVar[str] = ContextVar("name", default=PREFIX)  # of the job that a thread submits
+LOOKS = 3  # in vain, after which a job counts as lost
+PATIENCE = 60  # s to wait for squeue or sacct
+name: ContextVar[str] = ContextVar("name", default=PREFIX)  # of the job that this thread submits
 
-# Snakemake looks for its executors before it reads a config file: the one chance to say what is wrong in the file.
-explain_to_snakemake()
+# Snakemake loads its executors before it reads a config file: the one chance to explain a fault of the file.
+snakemake_api.explain_faults_of_config_files(config_text.read)
 
 
 class Executor(SlurmExecutor):
     """The SLURM plugin's executor, with a name for each job.
 
-    Raises WorkflowError for the efficiency report, which looks for jobs of one name.
+    WorkflowError for the efficiency report, which looks for jobs of one name.
     """
 
     def __post_init__(self, test_mode: bool = False) -> None:
         if self.workflow.executor_settings.efficiency_report:
             raise WorkflowError(
-                "--stacycle-slurm-efficiency-report needs jobs that all have one name; leave it out, or take the "
-                "executor that names them so: --executor slurm --slurm-efficiency-report."
+                "--stacycle-slurm-efficiency-report needs jobs that all have one name; leave it out, or use "
+                "--executor slurm --slurm-efficiency-report, which names them so."
             )
         self._unended: dict[str, SubmittedJobInfo] = {}  # by number
         super().__post_init__(test_mode)
 
     @property
     def run_uuid(self) -> str:
-        """What the SLURM plugin takes for a job's name: the name of the job that this thread submits."""
+        """The SLURM plugin names a job by this: here the name of the job that this thread submits."""
         return name.get()
 
     @run_uuid.setter
     def run_uuid(self, value: str) -> None:
-        """The SLURM plugin's one name for all jobs is not used."""
+        """Ignore the SLURM plugin's one name for all jobs."""
 
     def run_job(self, job: JobExecutorInterface) -> None:
         name.set(job_name(self._prefix, job))
@@ -73,7 +74,7 @@ class Executor(SlurmExecutor):
         super().run_array_jobs(jobs)
 
     def get_account_arg(self, job: JobExecutorInterface) -> Iterator[str]:
-        """The account that the profile names; else none, and SLURM takes the user's own, which need not be guessed."""
+        """The profile's account; without one, SLURM takes the user's own, so there is nothing to guess."""
         if job.resources.get("slurm_account"):
             yield from super().get_account_arg(job)
         else:
@@ -88,14 +89,14 @@ class Executor(SlurmExecutor):
         super()._report_job_submission_threadsafe(job_info)
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
-        """Take back all jobs; `active_jobs` lacks those that are just being submitted or asked for."""
+        """Cancel all jobs; `active_jobs` lacks those that are being submitted or asked for at this moment."""
         self._job_submission_executor.shutdown(cancel_futures=True)
         super().cancel_jobs(list(self._unended.values()))
 
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]
     ) -> AsyncGenerator[SubmittedJobInfo, None]:
-        """Report the jobs that have ended, yield the others. Asked for at even intervals."""
+        """Report the jobs that have ended, yield the others. Snakemake calls this at even intervals."""
         settings = self.workflow.executor_settings
         self.next_seconds_between_status_checks = settings.init_seconds_before_status_checks
         ended = ENDED if settings.requeue else ENDED | REQUEUED
@@ -116,9 +117,9 @@ class Executor(SlurmExecutor):
                     log.unlink()
 
     async def _states(self, jobs: list[SubmittedJobInfo]) -> dict[str, str]:
-        """The state of each job by its number; none of a job if SLURM does not answer, or is not sure yet.
+        """The state of each job by its number; no entry for a job while SLURM gives no clear answer.
 
-        A controller that is away for a while ends nothing; a job that is not found again and again is LOST.
+        While the controller is away no job counts as ended. A job that it does not find several times is LOST.
         """
         squeue = f"squeue --noheader --states=all --user={os.getuid()} --format=%i|%T".split()
         sacct = ["sacct", "-X", "--noheader", "--parsable2", "--format=JobID,State", "--jobs"]
@@ -139,10 +140,10 @@ class Executor(SlurmExecutor):
 
 
 async def ask(*command: str) -> dict[str, str] | None:
-    """What squeue or sacct says, in lines "number|state"; None if it says nothing. "CANCELLED by 1000" is CANCELLED."""
+    """The states that squeue or sacct prints as "number|state"; None if it fails. "CANCELLED by 1000" is CANCELLED."""
     try:
         process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=DEVNULL)
-    except OSError:  # not there, as sacct may be
+    except OSError:  # sacct is not everywhere
         return None
     try:
         said, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
@@ -156,7 +157,7 @@ async def ask(*command: str) -> dict[str, str] | None:
 
 
 def job_name(prefix: str, job: Any) -> str:
-    """A job's name in SLURM: its log's path (logs/bin4/refine3d.log: sta-bin4-refine3d), or its rule and wildcards."""
+    """A job's name in SLURM, from its log (logs/bin4/refine3d.log: sta-bin4-refine3d), else its rule and wildcards."""
     if job.is_group():
         return legible(prefix, "group", job.name)
     if job.log:
@@ -166,5 +167,5 @@ def job_name(prefix: str, job: Any) -> str:
 
 
 def legible(*words: str) -> str:
-    """The words, in the characters that no shell, scheduler or table takes for something else."""
+    """The words in one, with characters only that mean nothing special to a shell, scheduler or table."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", "-".join(words))[:LONGEST_NAME]

@@ -53,7 +53,7 @@ from stacycle.jobs.log import task
 from stacycle.resources import gpus
 
 here = Path(__file__).parent
-gpus.SLOTS = here / "slots"
+gpus.LOCKS = here / "slots"
 folder = sys.argv[1]
 with task(folder + ".log", folder):
     job.run(
@@ -144,7 +144,7 @@ class Workstation:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workstation]:
-    monkeypatch.setattr(gpus, "SLOTS", tmp_path / "slots")
+    monkeypatch.setattr(gpus, "LOCKS", tmp_path / "slots")
     found = Workstation(tmp_path)
     yield found
     for run in found.runs:
@@ -169,7 +169,7 @@ def test_eight_jobs_on_two_gpus_share_none_leave_none_idle_and_cpu_jobs_run_besi
 
 def test_two_projects_of_one_machine_never_share_a_gpu(machine, record_property, monkeypatch) -> None:
     monkeypatch.setenv(gpus.POOL, "0,1")
-    with gpus.hold(2, print):
+    with gpus.acquire(2, print):
         projects = [machine.start(project, gpu=4) for project in ("ribosome", "capsid")]
         wait_for(lambda: len(list(machine.folder.glob("*/gpu*/.lock"))) == 4)  # two jobs of each want one
         assert machine.trace() == []
@@ -198,7 +198,7 @@ def test_a_killed_job_frees_its_gpu_at_once(machine, record_property, monkeypatc
         for pid in (snakemake.pid, parent_of(run.pid)):
             os.kill(pid, signal.SIGKILL)
     monkeypatch.setenv(gpus.POOL, "0")
-    with gpus.hold(1, print, give_up_at(start + FREE_WITHIN)):
+    with gpus.acquire(1, print, give_up_at(start + FREE_WITHIN)):
         record_property(
             f"a GPU is free again after a SIGKILL of {killed} (s)", f"{time.monotonic() - start:.2f}"
         )
@@ -275,7 +275,7 @@ def state_of(pid: int) -> str:
 
 
 def give_up_at(deadline: float) -> Callable[[], None]:
-    """What `gpus.hold` heeds while it waits: TimeoutError after the deadline."""
+    """What `gpus.acquire` heeds while it waits: TimeoutError after the deadline."""
 
     def heed() -> None:
         if time.monotonic() > deadline:

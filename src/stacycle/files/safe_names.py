@@ -72,11 +72,3 @@ def prepended(folder: str | Path, paths: str | None) -> str:
     """A search path, such as PYTHONPATH, with a folder before all others, once."""
     others = [path for path in (paths or "").split(os.pathsep) if path and path != str(folder)]
     return os.pathsep.join([str(folder), *others])
-
-
-def own(rule: str, renamed: str) -> str:
-    """The workflow's own name of a rule, if where it is imported the rule * is called `renamed` (sta_*)."""
-    before, star, after = renamed.partition("*")
-    if not star:
-        return rule
-    return rule.removeprefix(before).removesuffix(after)

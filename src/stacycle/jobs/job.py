@@ -33,8 +33,8 @@ from stacycle.provenance import audit as provenance
 from stacycle.provenance import origin
 from stacycle.provenance import record as state_record
 from stacycle.recipe.rounds import STATE_FILE
-from stacycle.resources.gpus import Held, hold
-from stacycle.resources.lock import Lock, held
+from stacycle.resources.gpus import GpuLease, acquire
+from stacycle.resources.lock import Lock, locked
 
 OUTPUT_FILE = "run.out"  # all that the program said; Snakemake deletes a job's log when it starts it again
 RETRIES = {
@@ -63,7 +63,7 @@ def run(
     folder, command = Path(folder), Command.of(argv)
     software.resolve(engine, argv)  # UserError before anything is touched
     origin.check(command)
-    with held(folder, shlex.join(argv)) as lock, process.stop_requests() as stop:
+    with locked(folder, shlex.join(argv)) as lock, process.stop_requests() as stop:
         if lock.fd is None:
             LOGGER.warning(
                 "%s: this file system has no locks; take care that no two runs work here at once.", folder
@@ -170,7 +170,7 @@ class _Job:
             where = f"iteration {found.start}" if isinstance(found.start, int) else found.start
             LOGGER.info("goes on from %s", where)
         executed = software.resolve(self.engine, found.argv)
-        with hold(self.gpus, LOGGER.info, self._raise_if_stopped) as gpus:
+        with acquire(self.gpus, LOGGER.info, self._raise_if_stopped) as gpus:
             run = {"started": _now(), "host": socket.gethostname(), **self._given(gpus)}
             run |= {"continued_from": found.start, "retry": retry}
             self.record |= {"executed": executed, "runs": [*self.record.get("runs", []), run]}
@@ -202,7 +202,7 @@ class _Job:
         finally:
             self._write()
 
-    def _given(self, gpus: Held) -> dict[str, Any]:
+    def _given(self, gpus: GpuLease) -> dict[str, Any]:
         """What the program computes on, as it is recorded; the log says it too."""
         given = {
             "gpus": gpus.ids,
@@ -216,7 +216,7 @@ class _Job:
         LOGGER.debug("# on %s: %s", socket.gethostname(), "; ".join(on))
         return given
 
-    def _watch(self, executed: list[str], run: dict[str, Any], gpus: Held) -> tuple[int, list[str]]:
+    def _watch(self, executed: list[str], run: dict[str, Any], gpus: GpuLease) -> tuple[int, list[str]]:
         """Run a command to its end; its output goes to `run.out`, clean lines to the log, milestones to the terminal.
 
         Returns the exit status and the clean lines.

@@ -44,7 +44,7 @@ def start(
     )
     try:
         for lock in locks:
-            lock.tell(program=process.pid)
+            lock.note(program=process.pid)
         yield process
     finally:
         if process.poll() is None:

@@ -15,13 +15,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from stacycle import workflow
+from stacycle import snakemake_api, workflow
 from stacycle.errors import UserError
 from stacycle.files.atomic import read_json, write_json
 from stacycle.files.earlier_results import is_aside
 from stacycle.jobs import record as job_record
 from stacycle.jobs.resume import REDO
-from stacycle.resources.lock import held
+from stacycle.resources.lock import locked
 
 RESULTS = "results"
 COMMAND = f"{RESULTS}/.snakemake_command.json"  # how the last run of the workflow was called
@@ -131,9 +131,7 @@ def _cwd(project: Path) -> Path:
 
 def _kept(words: Sequence[str]) -> Iterator[str]:
     """Options of a command line of Snakemake's with their values, but for those of `ONCE` and the targets."""
-    from snakemake.cli import get_argument_parser
-
-    options = get_argument_parser()._option_string_actions
+    options = snakemake_api.options()
     keeps, left = False, 0.0
     for word in words:
         if word == "--":
@@ -182,5 +180,5 @@ def _mark(project: Path, folder: Path | None) -> None:
     """Mark a job's record, so that what is there is not kept. UserError if its program still runs."""
     if folder is None:
         return
-    with held(folder, "stacycle redo"):
+    with locked(folder, "stacycle redo"):
         job_record.write(folder, job_record.read(folder) | {REDO: True})

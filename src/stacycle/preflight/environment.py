@@ -24,14 +24,6 @@ from stacycle.steps.sizes import Need
 
 PROBLEM, WARNING, FINE = "problem", "warning", "fine"
 GPU_BUILDS = ("CUDA", "HIP", "SYCL")
-# Programs that go on where they were cut off; the flag is in no --help of some of them.
-RESUMED = (
-    "relion_tomo_subtomo",
-    "relion_tomo_reconstruct_particle",
-    "relion_tomo_refine_ctf",
-    "relion_tomo_align",
-)
-RESUMING = "--only_do_unfinished"
 ON_CPUS = "set gpus_per_job: 0 in the profile (default-resources) to compute on CPUs"
 KEEP_FREE = 10e9  # bytes of the scratch disk that RELION leaves free
 Asked = Mapping[str, Mapping[str, Any]]  # what each rule that will run asks for: gpu, ranks, launcher

@@ -8,18 +8,13 @@ there already, or go on where it was cut off: that is asked of `resume`, as the 
 
 from __future__ import annotations
 
-import asyncio
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cache
-from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+from stacycle import snakemake_api
 from stacycle.errors import UserError
-from stacycle.files import safe_names
 from stacycle.jobs import fingerprint, resume
 from stacycle.jobs import record as job_record
 from stacycle.preflight.plan_table import GOES_ON, HERE, KEPT, OPEN, RUNS, Limits, PlannedJob
@@ -29,76 +24,35 @@ from stacycle.resources import site
 from stacycle.steps.registry import command_of, half_sets
 from stacycle.steps.step import FILES, MakeCommand, folder_of
 
-_Key = tuple[str, tuple[tuple[str, str], ...]]  # of a job: its rule's name, and its wildcards
 _UNUSED = ("tmpdir", "disk_mb")  # resources that Snakemake works out from files, if it is let
 
 
-def jobs(workflow: Any, recipe: Recipe, engine: Mapping[str, Any], renamed: str = "*") -> list[PlannedJob]:
+def jobs(workflow: Any, recipe: Recipe, engine: Mapping[str, Any], target: str = "all") -> list[PlannedJob]:
     """All jobs of a whole run, done or not, round by round, each after what it needs.
 
-    `workflow` is Snakemake's, when all rules are known, `engine` the config's section; `renamed` is what a rule * is
-    called where it is imported.
+    `workflow` is Snakemake's, when all rules are known, `engine` the config's section; `target` is the name of the rule
+    `all` where the workflow is imported.
     """
-    rounds, target = ["", *recipe.rounds], renamed.replace("*", "all")
-    fates = _fates(_dag(workflow, target), engine)
+    rounds = ["", *recipe.rounds]
+    fates = _fates(workflow, target, engine)
     found = [
-        _job(workflow, *one, renamed, fates.get(_key(one[0].name, one[1])))
-        for one in _followed(workflow, target)
-        if one[0].output
+        _job(workflow, rule, wildcards, files, fates.get(snakemake_api.job_key(rule.name, wildcards)))
+        for rule, wildcards, files in snakemake_api.all_jobs(workflow, target)
+        if rule.output
     ]
     return sorted(found, key=lambda job: rounds.index(job.round))
 
 
-def _key(rule: str, wildcards: Mapping[str, str]) -> _Key:
-    return rule, tuple(sorted(wildcards.items()))
-
-
-def _dag(workflow: Any, target: str) -> Any:
-    """Snakemake's DAG of a run to the target with the options that it was called with.
-
-    What was cut off runs again, with --rerun-incomplete or without (then a run asks for it).
-    """
-    from snakemake.dag import DAG  # which can only be imported where Snakemake is
-
-    forced = workflow.dag_settings.forcerun
-    rules = {workflow.get_rule(name) for name in forced if workflow.is_rule(name)}
-    files = {os.path.relpath(name) for name in forced if not workflow.is_rule(name)}
-
-    async def build(more: set[str]) -> Any:
-        dag = DAG(
-            workflow,
-            workflow.rules,
-            targetfiles=set(),
-            targetrules={workflow.get_rule(target)},
-            forceall=workflow.dag_settings.forceall,
-            forcerules=rules,
-            forcefiles=files | more,
-            priorityfiles=set(),
-            priorityrules=set(),
-            ignore_incomplete=True,
-        )
-        await dag.init()
-        await dag.update_checkpoint_dependencies()
-        return dag
-
-    async def whole() -> Any:
-        dag = await build(set())
-        cut_off = set(await dag.incomplete_files())
-        return await build(cut_off) if cut_off else dag
-
-    # In a thread of its own, for Snakemake's event loop runs in this one.
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, whole()).result()
-
-
-def _fates(dag: Any, engine: Mapping[str, Any]) -> dict[_Key, tuple[str, int | str | None]]:
-    """What comes of each job that the DAG would run, and what it goes on from."""
+def _fates(
+    workflow: Any, target: str, engine: Mapping[str, Any]
+) -> dict[snakemake_api.JobKey, tuple[str, int | str | None]]:
+    """What comes of each job that a run would start, and what it goes on from."""
     found: dict[Any, tuple[str, int | str | None]] = {}
-    for job in (job for level in dag.toposorted() for job in level if dag.needrun(job)):
-        before = [found[one][0] for one in dag.dependencies[job] if one in found]
-        found[job] = _fate(job, engine, before, all_new=len(before) == len(dag.dependencies[job]))
+    for job, needed in snakemake_api.jobs_of_run(workflow, target):
+        before = [found[one][0] for one in needed if one in found]
+        found[job] = _fate(job, engine, before, all_new=len(before) == len(needed))
     return {
-        _key(job.rule.name, job.wildcards_dict): fate if command_of(job) else (RUNS, None)
+        snakemake_api.job_key(job.rule.name, job.wildcards_dict): fate if command_of(job) else (RUNS, None)
         for job, fate in found.items()
     }
 
@@ -142,34 +96,8 @@ def _by_itself(
 
 def limits(workflow: Any) -> Limits:
     """What limits the jobs of a run with the profile that Snakemake was started with."""
-    given = {name: getattr(value, "value", value) for name, value in workflow.global_resources.items()}
-    numbers = {name: value if isinstance(value, int) else None for name, value in given.items()}
-    return Limits(_scheduler(workflow), numbers.get("_cores"), numbers.get("gpu"), numbers.get("_nodes"))
-
-
-def _followed(workflow: Any, target: str) -> list[tuple[Any, dict[str, str], Any]]:
-    """(rule, wildcards, input files) of the final target and all that it needs, each after what it needs."""
-
-    @cache
-    def maker(file: str) -> _Key | None:
-        for rule in workflow.rules:
-            if rule.is_producer(file):
-                return _key(rule.name, rule.get_wildcards(file))
-        return None
-
-    files: dict[_Key, Any] = {}
-    needs: dict[_Key, list[_Key]] = {}
-    waiting: list[_Key] = [(target, ())]
-    while waiting:
-        job = waiting.pop()
-        if job not in needs:
-            files[job] = workflow.get_rule(job[0]).expand_input(dict(job[1]))[0]
-            needs[job] = [one for one in dict.fromkeys(map(maker, files[job])) if one]
-            waiting += needs[job]
-    in_order = TopologicalSorter(needs).static_order()
-    return [
-        (workflow.get_rule(rule), dict(wildcards), files[rule, wildcards]) for rule, wildcards in in_order
-    ]
+    most = (snakemake_api.limit(workflow, name) for name in ("_cores", "gpu", "_nodes"))
+    return Limits(snakemake_api.scheduler(workflow), *most)
 
 
 def _job(
@@ -177,15 +105,13 @@ def _job(
     rule: Any,
     wildcards: dict[str, str],
     files: Any,
-    renamed: str,
     fate: tuple[str, int | str | None] | None,
 ) -> PlannedJob:
     """A job, as Snakemake will ask for it; `fate` is what comes of it and what it goes on from, None if it is done."""
-    own_name = safe_names.own(rule.name, renamed)
     job = PlannedJob(
-        rule=own_name,
+        step=rule.params.get("step", ""),
         round=wildcards.get("round", ""),
-        short=rule.name in workflow._localrules,
+        short=snakemake_api.is_short(workflow, rule),
         done=fate is None,
         fate=RUNS if fate is None else fate[0],
         start=fate[1] if fate else None,
@@ -193,12 +119,14 @@ def _job(
     )
     if job.short:
         return job
-    asked = dict(rule.expand_resources(wildcards, files, 1, skip_evaluation=_UNUSED).items())
+    asked = snakemake_api.resources(rule, wildcards, files, skip=_UNUSED)
     cores, memory, minutes = asked["_cores"], asked.get("mem_mb"), asked.get("runtime")
-    layout = site.layout(asked, cores, halves=half_sets(own_name))
+    layout = site.layout(asked, cores, halves=half_sets(job.step))
     return replace(
         job,
-        where=HERE if workflow.is_local(rule) else _queue(asked) or _scheduler(workflow),
+        where=HERE
+        if snakemake_api.stays_here(workflow, rule)
+        else _queue(asked) or snakemake_api.scheduler(workflow),
         gpus=layout.gpus * layout.nodes,
         ranks=layout.ranks,
         threads=layout.threads,
@@ -206,11 +134,6 @@ def _job(
         memory=memory if isinstance(memory, int) else None,
         minutes=minutes if isinstance(minutes, int) else None,
     )
-
-
-def _scheduler(workflow: Any) -> str:
-    """What gives jobs their turn, by the name of Snakemake's executor; "" if all is done on this machine."""
-    return "" if workflow.local_exec else workflow.executor_plugin.name.removeprefix("stacycle-")
 
 
 def _queue(asked: Mapping[str, Any]) -> str:

@@ -33,7 +33,7 @@ class PlannedJob:
     what it goes on from; `name` is its folder's.
     """
 
-    rule: str
+    step: str
     round: str = ""
     where: str = HERE
     gpus: int = 0
@@ -95,14 +95,14 @@ def text(jobs: Sequence[PlannedJob], limits: Limits, space: str, width: int = 80
 
 
 def _table(jobs: Sequence[PlannedJob]) -> str:
-    """A line for all jobs of a round that are of one rule and ask for the same; one for all that are short."""
+    """A line for all jobs of a round that are of one step and ask for the same; one for all that are short."""
     alike: dict[PlannedJob, list[PlannedJob]] = {}
     for job in jobs:
         if not job.short:
             alike.setdefault(replace(job, done=False, fate=RUNS, start=None, name=""), []).append(job)
     lines, rounds = [*_HEAD], [""]
     for one, some in alike.items():
-        cells = [one.rule, *_counts(some), one.where, str(one.gpus or "-"), f"{one.ranks} x {one.threads}"]
+        cells = [one.step, *_counts(some), one.where, str(one.gpus or "-"), f"{one.ranks} x {one.threads}"]
         lines.append([one.round * (one.round != rounds[-1]), *cells, _memory(one.memory), _time(one.minutes)])
         rounds.append(one.round)
     if short := [job for job in jobs if job.short]:
@@ -186,12 +186,12 @@ def _not_from_the_beginning(started: Sequence[PlannedJob]) -> Iterator[str]:
 
 
 def _called(job: PlannedJob) -> str:
-    return " ".join(part for part in (job.round, job.rule, job.name) if part)
+    return " ".join(part for part in (job.round, job.step, job.name) if part)
 
 
 def _listed(some: Sequence[PlannedJob]) -> str:
     """Names of steps, each once, the first few."""
-    called = list(dict.fromkeys(f"{job.round} {job.rule}".strip() for job in some))
+    called = list(dict.fromkeys(f"{job.round} {job.step}".strip() for job in some))
     return ", ".join(called[:6]) + (f" and {len(called) - 6} more steps" if len(called) > 6 else "")
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from stacycle import snakemake_api
 from stacycle.errors import UserError
 from stacycle.files import safe_names
 from stacycle.files.cache import Remembered
@@ -81,29 +82,17 @@ class Report:
             writer.writerows([row.level, row.checked, row.found, row.todo] for row in self.rows)
 
 
-def asked_by(whose: Iterable[Any], renamed: str = "*") -> Asked:
-    """What Snakemake's rules, or the rules of its jobs, ask for as the profile has it: rule -> GPUs, MPI ranks.
-
-    `renamed` is what a rule * is called where the workflow is imported.
-    """
-    named = ((safe_names.own(getattr(one, "rule", one).name, renamed), one) for one in whose)
-    return {name: _asked(name, one) for name, one in named}
+def asked_by(whose: Iterable[Any]) -> Asked:
+    """What Snakemake's rules, or its jobs, ask for as the profile has it: step -> GPUs, MPI ranks."""
+    steps = ((getattr(one, "rule", one).params.get("step"), one) for one in whose)
+    return {step: _asked(step, one) for step, one in steps if step}
 
 
-def _asked(name: str, one: Any) -> dict[str, Any]:
-    resources = {name: _plain(value) for name, value in one.resources.items()}
-    layout = site.layout(resources, cores=1, halves=half_sets(name))
+def _asked(step: str, one: Any) -> dict[str, Any]:
+    # what depends on the wildcards is not known of a rule; as a number of GPUs it stands for one at least
+    resources = {name: snakemake_api.value(value, of_function=1) for name, value in one.resources.items()}
+    layout = site.layout(resources, cores=1, halves=half_sets(step))
     return {"gpu": layout.gpus, "ranks": layout.ranks, "launcher": layout.launcher}
-
-
-def _plain(resource: Any) -> Any:
-    """The value of a resource, which is wrapped in a rule and plain in a job.
-
-    What depends on the wildcards is not known of a rule; as a number of GPUs it stands for one at least.
-    """
-    if not hasattr(resource, "is_evaluable"):
-        return resource
-    return 1 if resource.is_evaluable() else resource.value
 
 
 def run(

@@ -1,7 +1,7 @@
-"""One program per job folder: a lock that lives as long as the program, even when whatever started it is dead.
+"""One program per job folder: a lock that lives as long as the program, even if the process that started it is dead.
 
-A file lock (flock) belongs to the open file, which the program inherits: the kernel frees it when the last holder ends,
-however it ends, so a stale lock cannot be left behind.
+A file lock (flock) belongs to the open file, which the program inherits. The kernel frees the lock when the last
+process with that file ends, however it ends, so no stale lock stays behind.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ LOCK_FILE = ".lock"
 
 
 class Lock:
-    """The lock of a job folder. `fd` is for the program to inherit; None where the file system has no locks."""
+    """A locked file. The program inherits its descriptor `fd`, which is None where the file system has no locks."""
 
     def __init__(self, fd: int | None, note: dict[str, Any]) -> None:
         self.fd, self._note = fd, note
 
-    def tell(self, **what: Any) -> None:
-        """Note in the lock file who holds the lock, for whoever finds it taken."""
-        self._note |= what
+    def note(self, **facts: Any) -> None:
+        """Write into the file who has the lock, for any other process that wants it."""
+        self._note |= facts
         if self.fd is not None:
             text = json.dumps(self._note).encode()
             with suppress(OSError):  # a full disk
@@ -38,10 +38,10 @@ class Lock:
 
 
 @contextmanager
-def held(folder: str | Path, command: str) -> Iterator[Lock]:
-    """Hold the lock of a job folder, which is made if need be.
+def locked(folder: str | Path, command: str) -> Iterator[Lock]:
+    """Lock a job folder, which is made if need be, until the block and the program have both ended.
 
-    UserError, naming the process, if another program still holds it.
+    UserError, which names the process, if a program still runs there.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -50,14 +50,14 @@ def held(folder: str | Path, command: str) -> Iterator[Lock]:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        told = os.pread(fd, 1 << 16, 0)
+        note = os.pread(fd, 1 << 16, 0)
         os.close(fd)
-        raise UserError(_refusal(folder, told)) from None
+        raise UserError(_refusal(folder, note)) from None
     except OSError:  # some network file systems have no locks
         os.close(fd)
         fd = None
     lock = Lock(fd, {})
-    lock.tell(
+    lock.note(
         runner=os.getpid(),
         host=socket.gethostname(),
         since=datetime.now().strftime("%Y-%m-%d %H:%M:%S"),
@@ -71,10 +71,10 @@ def held(folder: str | Path, command: str) -> Iterator[Lock]:
             os.close(fd)
 
 
-def _refusal(folder: Path, told: bytes) -> str:
+def _refusal(folder: Path, note: bytes) -> str:
     holder: dict[str, Any] = {}
-    with suppress(ValueError):  # it may be in the middle of being written
-        holder = json.loads(told)
+    with suppress(ValueError):  # its writer may not be done
+        holder = json.loads(note)
     pid = holder.get("program") or holder.get("runner")
     if pid is None:
         return f"{folder}: a program still runs here; wait until it has ended, or end it."

@@ -1,8 +1,8 @@
-"""Compute: what a profile makes of what a step computes on; how a job divides what it was given.
+"""The site: what a profile gives the steps, and how a job divides its GPUs and cores among MPI ranks.
 
-A profile says what its site has in Snakemake's `default-resources`, which reach the compute nodes too: the numbers of
-`NUMBERS`, and, for any resource X of the executor, `gpu_job_X`, which the steps on GPUs take instead of X. What each
-means is told in `profiles/README.md`.
+A profile describes its site in Snakemake's `default-resources`, which reach the compute nodes too: the numbers of
+`NUMBERS`, and, for any resource X of the executor, `gpu_job_X`, which steps on GPUs use instead of X.
+`profiles/README.md` explains each.
 """
 
 from __future__ import annotations
@@ -12,23 +12,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stacycle import snakemake_api
 from stacycle.errors import UserError
 from stacycle.programs.refine import FEWEST_WITH_HALVES
 from stacycle.resources.gpus import POOL, per_rank, pool
 
 CPU, ONE_GPU, GPU = "CPU", "one GPU", "GPU"  # what a step computes on: steps say which
 OF_GPU_JOBS = "gpu_job_"
-# Of a profile, with the least that each may be.
+# Numbers that a profile can give, with the least that each may be.
 NUMBERS = {"gpus_per_job": 0, "cores_per_gpu": 1, "cores_per_job": 1, "max_runtime": 1, "max_mem_mb": 1}
 CORES_PER_GPU = 8
-MOST_CORES = 32  # of a job that may have all: the memory of RELION's tomo programs grows with their threads
+MOST_CORES = 32  # for one job on this machine: the memory of RELION's tomo programs grows with their threads
 
 
 @dataclass(frozen=True)
 class Site:
-    """What a profile says of the place where jobs run: its `default-resources`, and, if they run on this machine, the
-    ids of the GPUs that they share (`pool`; None if a scheduler gives them theirs), the profile's `limit` of these
-    (None: not given) and its cores (None: not known)."""
+    """The place where jobs run: the profile's `default-resources`, and, if jobs run on this machine, the ids of the
+    GPUs that they share (`pool`; None if a scheduler assigns GPUs), the profile's `limit` of these (None: not given)
+    and the machine's cores (None: not known)."""
 
     defaults: Mapping[str, Any]
     pool: Sequence[str] | None = None
@@ -36,7 +37,7 @@ class Site:
     all_cores: int | None = None
 
     def __post_init__(self) -> None:
-        """UserError if what must be a number is none."""
+        """UserError for a number of the profile that is no number, or too small."""
         for name, least in NUMBERS.items():
             value = self.defaults.get(name)
             if value is not None and not (isinstance(value, int) and value >= least):
@@ -44,10 +45,10 @@ class Site:
                     f"default-resources: {name} in the profile is {value!r}; it must be a whole number from {least} on."
                 )
 
-    def gpus(self, device: str, side_by_side: int = 1) -> int:
-        """The GPUs that a job of a step on this device asks for, if `side_by_side` such jobs will be ready at once.
+    def gpus(self, device: str, concurrent_jobs: int = 1) -> int:
+        """The GPUs that a job of a step on this device asks for, if `concurrent_jobs` such jobs become ready at once.
 
-        0 on CPUs, and at a site that has no GPUs.
+        0 on CPUs, and at a site without GPUs.
         """
         if device == CPU:
             return 0
@@ -59,7 +60,7 @@ class Site:
         elif self.pool is None:
             wanted = 1
         else:
-            wanted = max(1, len(self.pool) // side_by_side)
+            wanted = max(1, len(self.pool) // concurrent_jobs)
         if self.pool is not None:
             wanted = min(wanted, len(self.pool))
         return min(wanted, 1) if device == ONE_GPU else wanted
@@ -74,10 +75,10 @@ class Site:
             if name.startswith(OF_GPU_JOBS) and value is not None
         }
 
-    def cores(self, cores: int, gpus: int = 0, side_by_side: int = 1) -> int:
-        """The cores of a job that would take `cores`, if `side_by_side` such jobs will be ready at once.
+    def cores(self, cores: int, gpus: int = 0, concurrent_jobs: int = 1) -> int:
+        """The cores of a job, by default `cores`, if `concurrent_jobs` such jobs become ready at once.
 
-        On this machine they share all cores, so that none is idle; GPU jobs have so many for each GPU.
+        On this machine these jobs share all cores. A job on GPUs has a fixed number of cores for each GPU.
         """
         if gpus:
             each = self._number("cores_per_gpu", CORES_PER_GPU)
@@ -85,7 +86,7 @@ class Site:
                 each = min(each, max(1, self.all_cores // len(self.pool)))
             return gpus * each
         if self.all_cores:
-            return max(1, min(self.all_cores // side_by_side, MOST_CORES))
+            return max(1, min(self.all_cores // concurrent_jobs, MOST_CORES))
         return self._number("cores_per_job", cores)
 
     def wall_time(self, minutes: int, attempt: int) -> int:
@@ -105,27 +106,27 @@ class Site:
 
 
 def site_of(workflow: Any) -> Site:
-    """What the profile that Snakemake was called with says.
+    """What the profile says that Snakemake was called with; called while the Snakefile is read.
 
     If the jobs run on this machine they share its GPUs: as many at a time as the profile's limit (`resources: gpu`), or
-    all that are found. The scheduler is told of the limit, and the jobs (`gpus.hold`) of the GPUs.
+    all that are found. Snakemake's scheduler learns the limit, which it takes before any hook or rule could tell it,
+    and the jobs (`gpus.acquire`) learn the ids.
     """
-    said = workflow.resource_settings.default_resources or {}
-    defaults = {name: getattr(value, "raw", value) for name, value in said.items()}
+    defaults = snakemake_api.default_resources(workflow)
     os.environ.pop(POOL, None)
     # Which executor runs the jobs is not known yet; only those of a scheduler are given a number of jobs.
-    if not workflow.is_main_process or workflow.resource_settings.nodes is not None:
+    if not snakemake_api.is_main_process(workflow) or snakemake_api.most_jobs(workflow) is not None:
         return Site(defaults)
-    limit = getattr(workflow.global_resources.get("gpu"), "value", None)
+    limit = snakemake_api.limit(workflow, "gpu")
     ids = pool(limit)
     most = len(ids) if limit is None else limit
     os.environ[POOL] = ",".join(ids)
-    workflow.register_resource("gpu", most)
-    return Site(defaults, ids[:most], limit, workflow.resource_settings.cores)
+    snakemake_api.set_limit(workflow, "gpu", most)
+    return Site(defaults, ids[:most], limit, snakemake_api.cores(workflow))
 
 
 def gpus(resources: Mapping[str, Any]) -> int:
-    """The GPUs that a job asks for: its `gpu`, or those of its `gres` (`gpu:2`, `gpu:a100:2`)."""
+    """The number of GPUs that a job asks for by `gpu` or `gres` (`gpu:2`, `gpu:a100:2`)."""
     first, *rest = str(resources.get("gres") or "").split(":")
     if first == "gpu":
         return int(rest[-1]) if rest and rest[-1].isdigit() else 1
@@ -134,8 +135,8 @@ def gpus(resources: Mapping[str, Any]) -> int:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a job divides what it was given: `gpus` on each of its `nodes`, MPI `ranks` in all (1: no MPI), `threads` of
-    each of those that compute, and the MPI `launcher` with its own options."""
+    """How a job divides its resources: `gpus` on each of its `nodes`, MPI `ranks` in all (1: no MPI), `threads` of each
+    rank that computes, and the MPI `launcher` with its own options."""
 
     gpus: int
     ranks: int
@@ -152,11 +153,11 @@ class Layout:
 
 
 def layout(resources: Mapping[str, Any], cores: int, halves: bool = False) -> Layout:
-    """The layout of a job of `relion_refine` on the `cores` and resources that Snakemake gave it.
+    """The layout of a job of `relion_refine` with the `cores` and resources that Snakemake gave it.
 
-    A rank for each GPU and one that leads them; for two half sets (`halves`) three ranks at least, and as many for one
-    half as for the other, which share a GPU if need be. The profile's `ranks` overrides that. With `mpi` (a launcher
-    such as srun, across `nodes`) there are `tasks` ranks, each with `cores` cores.
+    One rank for each GPU, and one that leads them. Two half sets (`halves`) need three ranks at least, and an equal
+    number for each half; ranks share a GPU if there are too few. The profile's `ranks` overrides that. With `mpi` (a
+    launcher such as srun, across `nodes`) there are `tasks` ranks, each with `cores` cores.
     """
     count, launcher = gpus(resources), resources.get("mpi")
     if launcher:

@@ -52,5 +52,12 @@ def space(size: Sizes, settings: Settings) -> Iterator[Need]:
 
 
 STEP = Step(
-    "mask", "Mask", command, space=space, last="decision.json", pictures=("mask",), candidates_shown=0
+    "mask",
+    "Mask",
+    command,
+    space=space,
+    last="decision.json",
+    pictures=("mask",),
+    candidates_shown=0,
+    in_cycle=("cycle_mask",),
 )

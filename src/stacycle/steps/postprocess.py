@@ -50,4 +50,8 @@ STEP = Step(
         "fsc",
         "postprocessed_map",
     ),
+    in_cycle=(
+        "cycle_postprocess",
+        "variant_postprocess",
+    ),
 )

@@ -46,4 +46,8 @@ STEP = Step(
     space=space,
     last="merged.mrc",
     removable={PARTS: ("reconstruct*",)},
+    in_cycle=(
+        "cycle_reference",
+        "variant_reconstruct",
+    ),
 )

@@ -6,13 +6,12 @@ import pkgutil
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from stacycle import steps
 from stacycle.recipe.rounds import Recipe
 from stacycle.steps.dry_run import DryRun
-from stacycle.steps.step import MakeCommand, Step, folder_of
+from stacycle.steps.step import MakeCommand, Step
 
 
 @cache
@@ -24,18 +23,20 @@ def all_steps() -> Mapping[str, Step]:
     return {module.STEP.name: module.STEP for module in modules if hasattr(module, "STEP")}
 
 
+@cache
+def _by_rule() -> Mapping[str, Step]:
+    return {rule: step for step in all_steps().values() for rule in (step.name, *step.in_cycle)}
+
+
 def half_sets(rule: str) -> bool:
     """Whether the ranks of a rule's jobs share two half sets."""
-    step = all_steps().get(rule)
+    step = _by_rule().get(rule)
     return step is not None and step.half_sets
 
 
 def command_of(job: Any) -> MakeCommand | None:
-    """What makes the command line of a job of Snakemake's, by the name of its script; None if it runs no program."""
-    script = Path(str(job.rule.script or "")).stem
-    if script in ("class3d", "cycle_variant"):  # of several steps, each with a folder of its name
-        script = folder_of(job).parent.name
-    step = all_steps().get("reconstruct" if script == "cycle_reconstruct" else script)
+    """What makes the command line of a job of Snakemake's, by its rule's param `step`; None if it runs no program."""
+    step = _by_rule().get(job.rule.params.get("step", ""))
     return step.command if step else None
 
 

@@ -20,20 +20,3 @@ from stacycle.files import safe_names
 )
 def test_a_folder_is_put_before_the_others_once(before: str | None, after: str) -> None:
     assert safe_names.prepended("/here/src", before) == after.replace(":", os.pathsep)
-
-
-@pytest.mark.parametrize(
-    ("rule", "renamed", "own"),
-    [
-        ("align", "*", "align"),
-        ("sta_align", "sta_*", "align"),
-        ("cycle_mask", "cycle_*", "mask"),
-        ("align_of_mine", "*_of_mine", "align"),
-        ("mine", "mine", "mine"),
-        ("theirs", "sta_*", "theirs"),
-    ],
-)
-def test_a_rule_is_known_by_its_own_name_where_it_is_imported_under_another(
-    rule: str, renamed: str, own: str
-) -> None:
-    assert safe_names.own(rule, renamed) == own

@@ -576,7 +576,7 @@ def test_a_refinement_killed_at_any_moment_repeats_no_finished_iteration() -> No
 @pytest.mark.slow
 def test_a_refinement_goes_on_with_another_number_of_gpus_and_ranks(project, monkeypatch) -> None:
     monkeypatch.setenv(gpus.POOL, "0,1")
-    monkeypatch.setattr(gpus, "SLOTS", project / "slots")
+    monkeypatch.setattr(gpus, "LOCKS", project / "slots")
     words = align(3, 1, "--gpu", "0")
     runner = start(words, declared(), EMBEDDED)
     wait_for("job/run_it002_class001.mrc", 60)

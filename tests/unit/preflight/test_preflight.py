@@ -567,15 +567,10 @@ def needs_of(config):
 
 def test_every_rule_that_runs_a_program_is_known_and_every_program_is_used():
     rules = "\n".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
-    of_programs = set()
-    for name, base, body in re.findall(
-        r"^(?:rule (\w+)|use rule \w+ as (\w+) with):\n((?:    .*\n|\n)*)", rules, re.M
-    ):
-        if "engine=engine_kind()" in body or base:
-            of_programs.add(name or base)
+    of_programs = set(re.findall(r'\bstep="(\w+)"', rules)) - {"inputs"}
     config = settings()
     known = list(environment.commands(Recipe.from_config(config), config, {rule: {} for rule in EVERY_RULE}))
-    assert {rule for rule, _ in known} == of_programs - {"report"} == set(EVERY_RULE) - {"inputs"}
+    assert {rule for rule, _ in known} == of_programs == set(EVERY_RULE) - {"inputs"}
     assert {command.program for _, command in known} == set(software.all_names())
 
 
@@ -588,18 +583,22 @@ def test_an_estimated_b_factor_is_asked_for_by_its_own_flags():
 
 def test_what_rules_and_jobs_ask_for_is_read_alike():
     asks = {"gpu": 1, "ranks": 3, "mem_mb": 100}
-    rule = SimpleNamespace(name="refine3d", resources=Resources.from_mapping(asks))
-    job = SimpleNamespace(rule=SimpleNamespace(name="refine3d"), resources=asks)
+    rule = rule_of("refine3d", Resources.from_mapping(asks))
+    job = SimpleNamespace(rule=rule, resources=asks)
     assert (
         preflight.asked_by([rule])
         == preflight.asked_by([job])
         == {"refine3d": {"gpu": 1, "ranks": 3, "launcher": "mpirun"}}
     )
-    assert preflight.asked_by([SimpleNamespace(name="mask", resources={})]) == {
-        "mask": {"gpu": 0, "ranks": 1, "launcher": "mpirun"}
-    }
+    assert preflight.asked_by([rule_of("mask", {})]) == {"mask": {"gpu": 0, "ranks": 1, "launcher": "mpirun"}}
     depends = Resources.from_mapping({"gpu": lambda wildcards: 4})
-    assert preflight.asked_by([SimpleNamespace(name="align", resources=depends)])["align"]["gpu"] == 1
+    assert preflight.asked_by([rule_of("align", depends)])["align"]["gpu"] == 1
+    assert preflight.asked_by([rule_of(None, {})]) == {}, "a decision"
+
+
+def rule_of(step, resources):
+    """As much of a rule of Snakemake's as tells what it asks for."""
+    return SimpleNamespace(params={"step": step} if step else {}, resources=resources)
 
 
 def test_flags_follow_from_the_settings_and_resources():

@@ -26,7 +26,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A machine without GPUs, drivers, schedulers and other people's jobs; returns how to give it NVIDIA's driver."""
     for name in (gpus.POOL, "CUDA_DEVICE_ORDER", *gpus.VISIBLE, *gpus.ALLOCATIONS):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(gpus, "SLOTS", tmp_path / "slots")
+    monkeypatch.setattr(gpus, "LOCKS", tmp_path / "slots")
     monkeypatch.setattr(gpus, "DRIVER", tmp_path / "driver")
     monkeypatch.setattr(gpus, "POLL", 0.01)
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
@@ -118,31 +118,31 @@ def test_every_gpu_is_used_and_every_rank_that_computes_has_one() -> None:
 
 def test_a_gpu_is_held_by_one_job_at_a_time_and_told_to_its_program(monkeypatch) -> None:
     monkeypatch.setenv(gpus.POOL, "0,1")
-    with gpus.hold(1, print) as one, gpus.hold(1, print) as other:
+    with gpus.acquire(1, print) as one, gpus.acquire(1, print) as other:
         assert sorted(one.ids + other.ids) == ["0", "1"]
         assert one.environment == {"CUDA_VISIBLE_DEVICES": one.ids[0], "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-        with pytest.raises(TimeoutError), gpus.hold(1, print, give_up_after(3)):
+        with pytest.raises(TimeoutError), gpus.acquire(1, print, give_up_after(3)):
             pass
-    with gpus.hold(2, print) as both:
+    with gpus.acquire(2, print) as both:
         assert both.ids == ["0", "1"]
 
 
 def test_amds_gpus_are_told_by_the_variable_that_named_them(monkeypatch) -> None:
     monkeypatch.setenv("ROCR_VISIBLE_DEVICES", "2,3")
     monkeypatch.setenv(gpus.POOL, ",".join(gpus.pool(None)))
-    with gpus.hold(1, print) as held:
-        assert held.environment["ROCR_VISIBLE_DEVICES"] == "2"
+    with gpus.acquire(1, print) as lease:
+        assert lease.environment["ROCR_VISIBLE_DEVICES"] == "2"
 
 
 def test_who_wants_two_keeps_none_while_it_waits(monkeypatch) -> None:
     monkeypatch.setenv(gpus.POOL, "0,1,2")
     with ExitStack() as first, ExitStack() as others:
-        first.enter_context(gpus.hold(1, print))
-        others.enter_context(gpus.hold(2, print))
+        first.enter_context(gpus.acquire(1, print))
+        others.enter_context(gpus.acquire(2, print))
         first.close()
-        with pytest.raises(TimeoutError), gpus.hold(2, print, give_up_after(3)):
+        with pytest.raises(TimeoutError), gpus.acquire(2, print, give_up_after(3)):
             pass
-        with gpus.hold(1, print) as again:
+        with gpus.acquire(1, print) as again:
             assert again.ids == ["0"]
 
 
@@ -153,12 +153,12 @@ def test_jobs_that_want_all_or_one_never_share_and_never_wait_for_each_other_for
 
     def work(count: int) -> None:
         for _ in range(5):
-            with gpus.hold(count, print) as held:
-                for one in held.ids:
+            with gpus.acquire(count, print) as lease:
+                for one in lease.ids:
                     users[one] += 1
                 worst.append(max(users.values()))
                 time.sleep(0.002)
-                for one in held.ids:
+                for one in lease.ids:
                     users[one] -= 1
 
     threads = [threading.Thread(target=work, args=[count], daemon=True) for count in (3, 2, 2, 1, 3)]
@@ -175,65 +175,68 @@ def test_who_waits_is_told_once_for_whom(monkeypatch) -> None:
     monkeypatch.setenv(gpus.POOL, "0")
     monkeypatch.setattr(gpus, "PATIENCE", 0.0)
     told: list[str] = []
-    with gpus.hold(1, print) as held:
-        held.locks[0].tell(program=4711)
-        with pytest.raises(TimeoutError), gpus.hold(1, told.append, give_up_after(5)):
+    with gpus.acquire(1, print) as lease:
+        lease.locks[0].note(program=4711)
+        with pytest.raises(TimeoutError), gpus.acquire(1, told.append, give_up_after(5)):
             pass
     assert len(told) == 1
-    assert f"GPU 0 is held by process 4711 of '{os.getcwd()}' since '20" in told[0]
+    assert f"GPU 0 is in use by process 4711 of '{os.getcwd()}' since '20" in told[0]
 
 
 def test_more_gpus_than_there_are_is_told_in_a_sentence(monkeypatch) -> None:
     with (
         pytest.raises(UserError, match="needs 1 GPU, but this machine has 0; correct"),
-        gpus.hold(1, print),
+        gpus.acquire(1, print),
     ):
         pass
     monkeypatch.setenv(gpus.POOL, "0")
-    with pytest.raises(UserError, match="needs 2 GPUs, but this machine has 1; correct"), gpus.hold(2, print):
+    with (
+        pytest.raises(UserError, match="needs 2 GPUs, but this machine has 1; correct"),
+        gpus.acquire(2, print),
+    ):
         pass
 
 
 def test_a_schedulers_gpus_are_taken_as_they_are(monkeypatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-7")
-    with gpus.hold(2, print) as held, gpus.hold(2, print) as again:
-        assert held.ids == again.ids == ["3", "GPU-7"]
-        assert not held.environment
-        assert not gpus.SLOTS.exists()
+    with gpus.acquire(2, print) as lease, gpus.acquire(2, print) as again:
+        assert lease.ids == again.ids == ["3", "GPU-7"]
+        assert not lease.environment
+        assert not gpus.LOCKS.exists()
 
 
 def test_jobs_of_a_scheduler_that_assigns_no_gpus_share_none_either(machine, monkeypatch) -> None:
     machine("GPU-1", "GPU-2")
     monkeypatch.setenv("SLURM_JOB_ID", "1")
-    with gpus.hold(1, print) as held:
+    with gpus.acquire(1, print) as lease:
         monkeypatch.setenv("SLURM_JOB_ID", "2")
-        with gpus.hold(1, print) as other:
-            assert (held.ids, other.ids) == (["0"], ["1"])
+        with gpus.acquire(1, print) as other:
+            assert (lease.ids, other.ids) == (["0"], ["1"])
             assert other.environment["CUDA_VISIBLE_DEVICES"] == "1"
 
 
 def test_without_a_gpu_nothing_is_held_and_nothing_set(monkeypatch) -> None:
     monkeypatch.setenv(gpus.POOL, "0")
-    with gpus.hold(0, print) as held:
-        assert (held.ids, held.environment, held.locks) == ([], {}, [])
+    with gpus.acquire(0, print) as lease:
+        assert (lease.ids, lease.environment, lease.locks) == ([], {}, [])
 
 
 def test_a_gpu_by_its_unique_name_is_the_one_of_that_number(machine, monkeypatch) -> None:
     machine("GPU-1aaa", "GPU-2bbb")
     monkeypatch.setenv(gpus.POOL, "GPU-2b")
-    with gpus.hold(1, print) as held:
-        assert held.environment["CUDA_VISIBLE_DEVICES"] == "GPU-2b"
+    with gpus.acquire(1, print) as lease:
+        assert lease.environment["CUDA_VISIBLE_DEVICES"] == "GPU-2b"
         monkeypatch.setenv(gpus.POOL, "1")
-        with pytest.raises(TimeoutError), gpus.hold(1, print, give_up_after(2)):
+        with pytest.raises(TimeoutError), gpus.acquire(1, print, give_up_after(2)):
             pass
 
 
 def test_in_another_allocation_the_same_number_is_another_gpu(monkeypatch) -> None:
     monkeypatch.setenv(gpus.POOL, "0")
-    with gpus.hold(1, print):
+    with gpus.acquire(1, print):
         monkeypatch.setenv("SLURM_JOB_ID", "17")
-        with gpus.hold(1, print) as held:
-            assert held.ids == ["0"]
+        with gpus.acquire(1, print) as lease:
+            assert lease.ids == ["0"]
 
 
 # ---------------------------------------------------------------- lock files that all users share
@@ -243,9 +246,9 @@ def test_all_users_may_lock_but_not_remove_whatever_the_umask_is(monkeypatch) ->
     monkeypatch.setenv(gpus.POOL, "0")
     before = os.umask(0o077)
     try:
-        with gpus.hold(1, print):
-            assert stat.S_IMODE(gpus.SLOTS.stat().st_mode) == 0o1777
-            assert stat.S_IMODE((gpus.SLOTS / "0").stat().st_mode) == 0o666
+        with gpus.acquire(1, print):
+            assert stat.S_IMODE(gpus.LOCKS.stat().st_mode) == 0o1777
+            assert stat.S_IMODE((gpus.LOCKS / "0").stat().st_mode) == 0o666
         assert os.umask(0o077) == 0o077
     finally:
         os.umask(before)
@@ -253,13 +256,13 @@ def test_all_users_may_lock_but_not_remove_whatever_the_umask_is(monkeypatch) ->
 
 def test_a_file_is_opened_without_o_creat_if_it_is_there(monkeypatch) -> None:
     monkeypatch.setenv(gpus.POOL, "0")
-    with gpus.hold(1, print):
+    with gpus.acquire(1, print):
         pass
     real, flags = os.open, []
     monkeypatch.setattr(
         os, "open", lambda path, flag, *a, **k: flags.append(flag) or real(path, flag, *a, **k)
     )
-    with gpus.hold(1, print):
+    with gpus.acquire(1, print):
         pass
     assert not any(flag & os.O_CREAT for flag in flags)
 
@@ -269,20 +272,20 @@ def test_a_trap_in_the_place_of_a_lock_file_is_refused_and_what_it_aims_at_untou
     tmp_path, monkeypatch, trap
 ) -> None:
     monkeypatch.setenv(gpus.POOL, "0")
-    aim, slot = tmp_path / "thesis.tex", gpus.SLOTS / "0"
+    aim, slot = tmp_path / "thesis.tex", gpus.LOCKS / "0"
     aim.write_text("years of work")
     if trap == "folder":
         (tmp_path / "elsewhere").mkdir()
-        gpus.SLOTS.symlink_to(tmp_path / "elsewhere")
+        gpus.LOCKS.symlink_to(tmp_path / "elsewhere")
     else:
-        gpus.SLOTS.mkdir()
+        gpus.LOCKS.mkdir()
     if trap == "symlink":
         slot.symlink_to(aim)
     elif trap == "hard link":
         slot.hardlink_to(aim)
     elif trap == "pipe":
         os.mkfifo(slot)
-    with pytest.raises((OSError, UserError), match=r"/0|slots"), gpus.hold(1, print):
+    with pytest.raises((OSError, UserError), match=r"/0|slots"), gpus.acquire(1, print):
         pass
     assert aim.read_text() == "years of work"
     assert not list(tmp_path.glob("elsewhere/*"))
@@ -295,11 +298,11 @@ def test_a_lock_file_that_was_removed_meanwhile_is_made_again(monkeypatch) -> No
 
     def remove_first(fd: int, how: int) -> None:
         if not removed:
-            removed.append((gpus.SLOTS / "0").unlink())
+            removed.append((gpus.LOCKS / "0").unlink())
         real(fd, how)
 
     monkeypatch.setattr(gpus.fcntl, "flock", remove_first)
-    with gpus.hold(1, print), pytest.raises(TimeoutError), gpus.hold(1, print, give_up_after(2)):
+    with gpus.acquire(1, print), pytest.raises(TimeoutError), gpus.acquire(1, print, give_up_after(2)):
         pass
 
 
@@ -311,7 +314,7 @@ from pathlib import Path
 from stacycle.jobs import job
 from stacycle.jobs.log import task
 from stacycle.resources import gpus
-gpus.SLOTS = Path(sys.argv[1])
+gpus.LOCKS = Path(sys.argv[1])
 with task("log", "align"):
     job.run(
         ["relion_tool", "--o", sys.argv[2] + "/", "--j", "4"], sys.argv[2],
@@ -333,7 +336,7 @@ def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
-        words = [sys.executable, "-c", RUNNER, str(gpus.SLOTS), folder]
+        words = [sys.executable, "-c", RUNNER, str(gpus.LOCKS), folder]
         runners.append(subprocess.Popen(words, stderr=subprocess.PIPE, text=True))
         return runners[-1]
 
@@ -358,12 +361,12 @@ def test_the_program_sees_its_gpu_and_the_record_and_the_log_name_it(tool) -> No
 
 def test_a_result_that_is_kept_waits_for_no_gpu(tool) -> None:
     assert tool(RUN_ON).wait(20) == 0
-    with gpus.hold(1, print):
+    with gpus.acquire(1, print):
         assert tool(RUN_ON).wait(20) == 0
 
 
 def test_a_stop_ends_the_wait_for_a_gpu(tool) -> None:
-    with gpus.hold(1, print):
+    with gpus.acquire(1, print):
         runner = tool(RUN_ON)
         wait_for(Path("job/.lock"))
         time.sleep(0.5)
@@ -378,12 +381,12 @@ def test_a_gpu_is_held_until_the_program_is_dead_though_its_runner_was_killed(to
     wait_for(Path("started"))
     runner.kill()
     runner.wait()
-    assert json.loads((gpus.SLOTS / "3").read_text())["program"] == record()["pid"]
-    with pytest.raises(TimeoutError), gpus.hold(1, print, give_up_after(20)):
+    assert json.loads((gpus.LOCKS / "3").read_text())["program"] == record()["pid"]
+    with pytest.raises(TimeoutError), gpus.acquire(1, print, give_up_after(20)):
         pass
     Path("end").touch()
     start = time.monotonic()
-    with gpus.hold(1, print):
+    with gpus.acquire(1, print):
         record_property("a program's end to its GPU being free (s)", f"{time.monotonic() - start:.2f}")
     assert not Path("end").exists()
 
@@ -396,7 +399,7 @@ def test_what_a_killed_program_leaves_running_is_gone_before_its_gpu_is_free(too
     wait_for(Path("rank"))
     time.sleep(0.3)
     os.kill(record()["pid"], signal.SIGKILL)
-    with gpus.hold(1, print):
+    with gpus.acquire(1, print):
         assert not Path(f"/proc/{Path('rank').read_text()}").exists()
     assert runner.wait(10) == 1
 

@@ -38,9 +38,10 @@ def test_steps_are_routed_as_the_tutorial_lists_them() -> None:
 
 def test_every_rule_that_may_be_queued_is_routed_and_none_routes_by_itself() -> None:
     rules = "\n".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
-    blocks = re.split(r"^(?:rule|checkpoint) (\w+):", rules, flags=re.M)[1:]
-    for name, body in zip(blocks[::2], blocks[1::2], strict=True):
-        assert ("localrule: True" in body) != ("**queue(" in body), name
+    blocks = re.split(r"^(rule|checkpoint|use rule \w+ as) (\w+)", rules, flags=re.M)[1:]
+    for kind, name, body in zip(blocks[::3], blocks[1::3], blocks[2::3], strict=True):
+        if kind in ("rule", "checkpoint"):
+            assert ("localrule: True" in body) != ("**queue(" in body), name
     assert not re.search(r"\bgpu=|partition=", rules)
     assert set(re.findall(r'\*\*queue\("(\w+)"\)', rules)) <= set(all_steps())
 
@@ -136,10 +137,10 @@ def test_jobs_leave_cores_for_every_gpu_of_the_machine() -> None:
 
 def test_the_runs_of_a_sweep_share_the_cores_of_a_workstation() -> None:
     here = Site({}, pool=[], all_cores=16)
-    assert [here.cores(8, side_by_side=variants) for variants in (1, 3, 4, 20)] == [16, 5, 4, 1]
+    assert [here.cores(8, concurrent_jobs=variants) for variants in (1, 3, 4, 20)] == [16, 5, 4, 1]
     assert Site({}, pool=[], all_cores=128).cores(8) == 32
-    assert Site({}).cores(8, side_by_side=4) == 8
-    assert Site({"cores_per_job": 24}).cores(8, side_by_side=4) == 24
+    assert Site({}).cores(8, concurrent_jobs=4) == 8
+    assert Site({"cores_per_job": 24}).cores(8, concurrent_jobs=4) == 24
 
 
 def test_wall_time_and_memory_grow_with_the_attempt_up_to_the_queues_limits() -> None:

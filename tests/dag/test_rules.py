@@ -1,0 +1,92 @@
+"""What all rules must have in common, asked of the workflow that Snakemake made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from planned import planned
+
+from stacycle import snakemake_api
+from stacycle.recipe.rounds import STATE_FILE
+
+# The tutorial, with a second cycle, and with two alignments in a round that starts from classes.
+CONFIG = {
+    "inputs": [{"tomograms": "set/tomograms.star", "particles": "set/particles.star"}],
+    "particle": {"diameter": 350},
+    "engine": {"kind": "embedded"},
+    "rounds": {
+        "bin4": {"cycle": {"repeat": 2}},
+        "bin2": {
+            "steps": ["extract", "reconstruct", "align", "mask", "refine3d", "postprocess", "cycle"],
+            "align": {"T": [1, 4], "iterations": 10},
+        },
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def workflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    folder = tmp_path_factory.mktemp("rules")
+    (folder / "set").mkdir()
+    for name in ("tomograms", "particles"):
+        (folder / f"set/{name}.star").write_text("data_\n")
+    config = folder / "config.yaml"
+    config.write_text(yaml.safe_dump(CONFIG))
+    with planned(folder, config) as found:
+        yield found
+
+
+def before(dag: Any, job: Any) -> set[Any]:
+    """All jobs that a job needs, however far back."""
+    found, waiting = set(), [job]
+    while waiting:
+        new = set(dag.dependencies[waiting.pop()]) - found
+        found |= new
+        waiting += new
+    return found
+
+
+def before_the_last(dag: Any) -> list[Any]:
+    """All jobs but those that none but `all` needs: these take seconds, so it does not matter if they run again."""
+    return [job for job in dag.jobs if any(one.rule.name != "all" for one in dag.depending[job])]
+
+
+def test_each_job_takes_a_file_of_every_decision_before_it(workflow: Any) -> None:
+    """Else Snakemake does not look again at whether the job still has to run, when the decision has been made."""
+    dag = workflow.dag
+    lacking = {
+        (job.rule.name, decision.rule.name)
+        for job in before_the_last(dag)
+        for decision in before(dag, job) - set(dag.dependencies[job])
+        if decision.is_checkpoint
+    }
+    assert lacking == set(), "unpack(before(...)), or another function of rules/common.smk, gives `decided`"
+
+
+def test_of_a_decisions_files_only_what_tells_its_content_can_make_a_job_run(workflow: Any) -> None:
+    dag = workflow.dag
+    not_ancient = {
+        (job.rule.name, Path(str(file)).name)
+        for job in before_the_last(dag)
+        for decision, files in dag.dependencies[job].items()
+        if decision.is_checkpoint
+        for file in job.input
+        if str(file) in set(map(str, files)) and "ancient" not in file.flags and Path(file).name != STATE_FILE
+    }
+    # class3d's table of classes has no numbers that differ between runs but those that the choice is made of
+    assert not_ancient == {("class_montage", "classes.tsv"), ("select", "classes.tsv")}
+
+
+def test_rules_that_can_be_queued_name_their_step_which_is_their_own_name(workflow: Any) -> None:
+    """A rule made of another one (`use rule`) would otherwise have that one's command line."""
+    steps = {
+        rule.name: rule.params.get("step")
+        for rule in workflow.rules
+        if not snakemake_api.is_short(workflow, rule)
+    }
+    assert steps == {name: name for name in steps}
+    assert {"inputs", "align", "class3d", "variant_postprocess"} <= set(steps)
