@@ -21,7 +21,7 @@ onstart:
         local=workflow.local_exec,
         limit=site.limit,
     )
-    preflight.say(report)
+    preflight.show(report)
     if report.of(preflight.PROBLEM):
         raise WorkflowError(
             f"Nothing was started: see the problems in {preflight.TABLE}."

@@ -67,7 +67,7 @@ def _check_sizes(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str, 
         pixel = series_pixel * round_["binning"]
         try:
             box = geometry.box(diameter, pixel) if round_["box"] == "auto" else int(round_["box"])
-        except UserError:  # which is told elsewhere
+        except UserError:  # a row of its own (`disk.needed`)
             continue
         yield from _check_box(f"rounds.{name}.box", box, pixel, diameter)
         for step in round_["steps"]:

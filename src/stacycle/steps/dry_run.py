@@ -81,7 +81,7 @@ class DryRun:
             postprocess="fsc",
         )
         ask = self.asked.get(step.name, {})
-        # Too few ranks for two half sets are told by `environment.check_mpi`.
+        # `environment.check_mpi` reports too few ranks for two half sets.
         ranks = max(FEWEST_WITH_HALVES if step.half_sets else 1, ask.get("ranks", 1))
         launcher = ask.get("launcher", "mpirun")
         resources = {
