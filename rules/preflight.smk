@@ -22,7 +22,7 @@ onstart:
         local=here,
         limit=site.limit,
     )
-    preflight.say(report)
+    preflight.show(report)
     if report.of(preflight.PROBLEM):
         raise WorkflowError(
             f"Nothing was started: see the problems in {preflight.TABLE}."

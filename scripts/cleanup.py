@@ -12,7 +12,7 @@ round_ = snakemake.wildcards.round
 
 with task(snakemake.log[0], f"{round_}/cleanup") as log:
     recipe, settings = Recipe.from_config(snakemake.config), snakemake.params.settings
-    for removal in cleanup.plan(recipe, settings, round_):
+    for removal in cleanup.removals(recipe, settings, round_):
         log.info(f"removes {removal}")
         cleanup.remove(removal)
     gone = cleanup.removed(round_)

@@ -1,11 +1,12 @@
-"""Cleanup: what a finished round no longer needs is removed, as far as the config's `cleanup` allows it.
+"""Cleanup: remove what a finished round no longer needs, as far as the config's `cleanup` asks for it.
 
 Three kinds of files can go, none of which a rule declares: maps of superseded iterations, extracted stacks, and the
-data and weight maps of averages. Tables stay, so that the report, the decisions and their overrides go on working;
+data and weight maps of averages. Tables stay, so that the report, the decisions and their overrides still work;
 so do each run's maps of its last complete iteration, from which it can be continued, and of those that a decision
-took or would take. What goes from a folder is noted there first, in `removed.json`: a missing file can be explained.
+took or would take. Each folder records first, in `removed.json`, what is
+removed from it: a missing file can be explained.
 
-Whoever only asks for names does not wait for pandas: what reads tables is imported where it is needed.
+Names alone do not need pandas: what reads tables is imported where it is used.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from stacycle.recipe.rounds import Recipe, variants
 from stacycle.steps.registry import all_steps
 from stacycle.steps.sizes import ITERATIONS, REMOVABLE, STACKS, Removable
 
-NOTE = "removed.json"
+RECORD = "removed.json"
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,15 @@ class Removal:
 
 
 def targets(recipe: Recipe, settings: Mapping[str, str]) -> list[str]:
-    """What the rounds leave when they have been cleaned up; nothing if `cleanup` keeps everything."""
+    """The records of cleaned-up rounds; none if `cleanup` keeps everything."""
     freed = any(disk.frees(settings, kind) for kind in REMOVABLE)
     return [f"results/{round_}/cleanup.json" for round_ in recipe.rounds] if freed else []
 
 
 def finished(recipe: Recipe, round_: str) -> list[str]:
-    """The files that are there when nothing more will be made of a round's stacks and maps.
+    """The files after which nothing more is made of a round's stacks and maps.
 
-    They are those that its steps end with, and the particles that the next round has extracted.
+    Each step ends with one; the next round has extracted its own particles.
     """
     names = list(recipe.rounds)
     following = names[names.index(round_) + 1 :][:1]
@@ -60,7 +61,7 @@ def finished(recipe: Recipe, round_: str) -> list[str]:
     return [f"results/{file}" for file in [*files, *(f"{name}/{last['extract']}" for name in following)]]
 
 
-def plan(recipe: Recipe, settings: Mapping[str, str], round_: str) -> list[Removal]:
+def removals(recipe: Recipe, settings: Mapping[str, str], round_: str) -> list[Removal]:
     """What can go of a round, folder by folder; nothing is removed. UserError if the round is not finished."""
     missing = [path for path in finished(recipe, round_) if not Path(path).exists()]
     if missing:
@@ -79,32 +80,31 @@ def plan(recipe: Recipe, settings: Mapping[str, str], round_: str) -> list[Remov
 
 
 def remove(removal: Removal) -> None:
-    """Note what goes, then let it go. If interrupted, the next `plan` has the rest."""
-    note, noted = removal.folder / NOTE, _noted(removal.folder)
-    key = removal.kind.key
-    known = noted.get(key, {"files": 0, "bytes": 0, "done": True})
-    if known["done"]:  # else this is the rest of what was noted before
-        known = {"files": known["files"] + len(removal.files), "bytes": known["bytes"] + removal.bytes}
-    write_json(note, noted | {key: known | {"done": False}})
+    """Record what is removed, then remove it. If interrupted, the next `removals` have the rest."""
+    path, record, key = removal.folder / RECORD, _record(removal.folder), removal.kind.key
+    total = record.get(key, {"files": 0, "bytes": 0, "done": True})
+    if total["done"]:  # else this is the rest of what was recorded before
+        total = {"files": total["files"] + len(removal.files), "bytes": total["bytes"] + removal.bytes}
+    write_json(path, record | {key: total | {"done": False}})
     try:
-        for path in removal.files:
-            path.unlink(missing_ok=True)
+        for file in removal.files:
+            file.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
             f"{error.filename}: cannot be removed ({error.strerror}), as the config's cleanup.{key} asks; "
             "see whose it is, or set that to all."
         ) from None
-    write_json(note, noted | {key: known | {"done": True}})
+    write_json(path, record | {key: total | {"done": True}})
 
 
 def removed(round_: str) -> dict[str, dict[str, int]]:
-    """What is gone of a round by now: kind -> number of `files`, `bytes`."""
+    """What has been removed of a round by now: kind -> number of `files`, `bytes`."""
     gone: dict[str, dict[str, int]] = {}
-    for note in Path("results", round_).rglob(NOTE):
-        for kind, noted in _noted(note.parent).items():
+    for path in Path("results", round_).rglob(RECORD):
+        for kind, recorded in _record(path.parent).items():
             total = gone.setdefault(kind, {"files": 0, "bytes": 0})
             for key in total:
-                total[key] += noted[key]
+                total[key] += recorded[key]
     return gone
 
 
@@ -112,12 +112,12 @@ def explain_missing(path: str | Path) -> str:
     """Why a file of results/ is not there and how it is made again, in a sentence; "" if it was not removed here."""
     path = Path(path)
     kind = next((kind for kind in REMOVABLE.values() if re.fullmatch(kind.names, path.name)), None)
-    folder = next((one for one in path.parents if kind and kind.key in _noted(one)), None)
+    folder = next((one for one in path.parents if kind and kind.key in _record(one)), None)
     if path.exists() or not (kind and folder):
         return ""
     again, instead = _made_by(folder, kind), ""
     if kind is ITERATIONS and again.name != "run_data.star":
-        left = sorted({int(one.name[6:9]) for one in _there(folder, kind)})
+        left = sorted({int(one.name[6:9]) for one in _existing(folder, kind)})
         instead = f", or choose an iteration whose maps are there ({', '.join(map(str, left))})"
     return (
         f"{path} was removed when its round was finished, as the config's cleanup.{kind.key} asks; to have it again: "
@@ -127,7 +127,7 @@ def explain_missing(path: str | Path) -> str:
 
 def _removal(recipe: Recipe, round_: str, folder: Path, kind: Removable) -> Removal:
     aside = is_aside(folder)
-    files = _there(folder, kind)
+    files = _existing(folder, kind)
     if kind is STACKS and not aside and round_ == list(recipe.rounds)[-1]:
         files = []
     if kind is ITERATIONS and files:
@@ -137,7 +137,7 @@ def _removal(recipe: Recipe, round_: str, folder: Path, kind: Removable) -> Remo
     return Removal(folder, kind, tuple(sizes), sum(status.st_blocks * 512 for status in sizes.values()))
 
 
-def _there(folder: Path, kind: Removable) -> list[Path]:
+def _existing(folder: Path, kind: Removable) -> list[Path]:
     """The files of a kind in a folder, but for symbolic links."""
     name = re.compile(kind.names)
     found = (path for path in folder.glob(kind.within) if name.fullmatch(path.name))
@@ -175,9 +175,9 @@ def _candidates(folder: Path, step: str, by_config: int | str) -> set[int | str]
     return {by_rule.choice["iteration"], choice["iteration"], by_config}
 
 
-def _noted(folder: Path) -> dict[str, dict]:
-    note = folder / NOTE
-    return json.loads(note.read_text()) if note.exists() else {}
+def _record(folder: Path) -> dict[str, dict]:
+    path = folder / RECORD
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def _made_by(folder: Path, kind: Removable) -> Path:

@@ -108,14 +108,14 @@ def put(*names: str) -> None:
 def there() -> set[str]:
     """All files of the project, but for the notes of what was removed."""
     found = {str(path) for path in Path("results").rglob("*") if path.is_file()}
-    return {path for path in found if not path.endswith(cleanup.NOTE)}
+    return {path for path in found if not path.endswith(cleanup.RECORD)}
 
 
 def cleaned_up(recipe: Recipe, settings: dict = disk.LEAST) -> set[str]:
     """What goes from the project."""
     before = there()
     for round_ in recipe.rounds:
-        for removal in cleanup.plan(recipe, settings, round_):
+        for removal in cleanup.removals(recipe, settings, round_):
             cleanup.remove(removal)
     return before - there()
 
@@ -193,10 +193,10 @@ def test_a_second_time_nothing_goes_and_what_went_is_still_told(recipe: Recipe) 
 
 def test_the_plan_tells_how_much_it_will_free(recipe: Recipe) -> None:
     before, _ = disk.used("results/bin4")
-    foretold = sum(removal.bytes for removal in cleanup.plan(recipe, disk.LEAST, "bin4"))
+    foretold = sum(removal.bytes for removal in cleanup.removals(recipe, disk.LEAST, "bin4"))
     assert disk.used("results/bin4")[0] == before  # only planned
     cleaned_up(recipe)
-    notes = len(list(Path("results/bin4").rglob(cleanup.NOTE))) * 4096
+    notes = len(list(Path("results/bin4").rglob(cleanup.RECORD))) * 4096
     assert before - disk.used("results/bin4")[0] == foretold - notes > 0
     assert foretold == sum(gone["bytes"] for gone in cleanup.removed("bin4").values())
 
@@ -206,7 +206,7 @@ def test_what_was_interrupted_is_completed_and_told_as_if_it_had_not_been(
     recipe: Recipe, monkeypatch: pytest.MonkeyPatch, survivors: int
 ) -> None:
     expected = {kind: {"files": 0, "bytes": 0} for kind in disk.LEAST}
-    for removal in cleanup.plan(recipe, disk.LEAST, "bin4"):
+    for removal in cleanup.removals(recipe, disk.LEAST, "bin4"):
         expected[removal.kind.key]["files"] += len(removal.files)
         expected[removal.kind.key]["bytes"] += removal.bytes
     everything, unlink, left = iterations() | STACKS | PARTS, Path.unlink, iter(range(survivors))
@@ -252,7 +252,7 @@ def test_every_iteration_can_still_be_judged(recipe: Recipe) -> None:
 def test_nothing_of_an_unfinished_round_goes(recipe: Recipe, missing: str) -> None:
     Path("results", missing).unlink()
     with pytest.raises(UserError, match=f"{missing} is not there: bin4 is not finished"):
-        cleanup.plan(recipe, disk.LEAST, "bin4")
+        cleanup.removals(recipe, disk.LEAST, "bin4")
 
 
 def test_a_file_that_lives_on_elsewhere_stays(recipe: Recipe) -> None:

@@ -158,7 +158,7 @@ def test_a_run_that_was_cut_off_is_planned_to_go_on(finished: Finished) -> None:
     (folder / "particles.star").unlink()
     forced = ("--forcerun", "extract")  # nothing else asks for particles that later steps have used
     plan = finished.plan(*forced)
-    assert "bin4 extract goes on from unfinished tomograms" in " ".join(plan.text.split())
+    assert "bin4 extract continues from unfinished tomograms" in " ".join(plan.text.split())
     assert "extract" in plan.runs
     assert "extract" in finished.run(*forced)
     assert finished.plan().not_done == set()

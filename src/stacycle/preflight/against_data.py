@@ -13,6 +13,7 @@ from stacycle.provenance.particles import NEAR, too_many
 from stacycle.recipe import geometry
 from stacycle.recipe.limits import FEWEST_PER_CLASS
 from stacycle.recipe.rounds import Recipe, variants
+from stacycle.steps.registry import all_steps
 from stacycle.steps.sizes import Numbers
 
 FEWEST_TILTS = 10  # a tilt series with fewer was hardly meant
@@ -47,12 +48,12 @@ def check(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str, Any]) -
     if classes:
         yield _row_of_counts(count, max(classes), "class", FEWEST_PER_CLASS)
     steps = [step for _, step in recipe]
-    if "refine3d" in steps:
+    if halves := next((step for step in steps if all_steps()[step].half_sets), ""):
         yield _row_of_counts(count, 2, "half set", FEWEST_PER_HALF)
-        if "select" not in steps[: steps.index("refine3d")] and too_many(facts["near_pairs"], count):
+        if "select" not in steps[: steps.index(halves)] and too_many(facts["near_pairs"], count):
             found = (
                 f"{facts['near_pairs']} pairs of {count} particles lie within {NEAR:g} unbinned pixels, all in "
-                f"{DUPLICATES}: the same particle, picked twice, which refine3d refuses"
+                f"{DUPLICATES}: the same particle, picked twice, which {halves} refuses"
             )
             yield Row(
                 PROBLEM, "particles", found, "set particle.duplicates: keep_one, or remove one of each pair"
@@ -67,7 +68,7 @@ def _check_sizes(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str, 
         pixel = series_pixel * round_["binning"]
         try:
             box = geometry.box(diameter, pixel) if round_["box"] == "auto" else int(round_["box"])
-        except UserError:  # which is told elsewhere
+        except UserError:  # a row of its own (`disk.needed`)
             continue
         yield from _check_box(f"rounds.{name}.box", box, pixel, diameter)
         for step in round_["steps"]:

@@ -1,7 +1,7 @@
 """Disk: what a run will write, step by step, against what is free.
 
-Where a number is not known before the run, the larger one is taken: no selection leaves a particle out, and 3D
-refinement takes as many iterations as it seldom does.
+A number that is not known before the run is taken on the safe side: no selection leaves a particle out, and 3D
+refinement takes as many iterations as it seldom needs.
 """
 
 from __future__ import annotations
@@ -42,18 +42,20 @@ def needed(recipe: Recipe, config: Mapping[str, Any], numbers: Numbers) -> list[
 
 
 def peak(needs: Sequence[Need], settings: Mapping[str, str] | None = None) -> int:
-    """The most bytes that there are at a time.
+    """The most bytes on disk at any time.
 
-    What `cleanup` frees of a round goes when the round is finished and the next has extracted its images.
+    What `cleanup` frees of a round is removed once the round is finished and the next has extracted its images.
     """
-    highest = now = 0
+    highest = current = 0
     rounds = _rounds(needs)
     for before, name in zip(["", *rounds], rounds, strict=False):
-        now += sum(need.bytes for need in needs if need.step == f"{name}/extract")
-        highest = max(highest, now)
-        now -= sum(need.bytes for need in needs if need.round == before and frees(settings, need.freed_by))
-        now += sum(need.bytes for need in needs if need.round == name and need.step != f"{name}/extract")
-        highest = max(highest, now)
+        current += sum(need.bytes for need in needs if need.step == f"{name}/extract")
+        highest = max(highest, current)
+        current -= sum(
+            need.bytes for need in needs if need.round == before and frees(settings, need.freed_by)
+        )
+        current += sum(need.bytes for need in needs if need.round == name and need.step != f"{name}/extract")
+        highest = max(highest, current)
     return highest
 
 
@@ -98,16 +100,19 @@ def table(needs: Sequence[Need], settings: Mapping[str, str] | None = None) -> s
     """What each round writes, what of it `cleanup` could free later, the total and the peak, for a terminal."""
     columns = ["files", "space", *LEAST]
     rows = {name: [need for need in needs if need.round == name] for name in _rounds(needs)}
-    lines = [["", *columns], *([name, *_summed(some)] for name, some in [*rows.items(), ("together", needs)])]
+    lines = [
+        ["", *columns],
+        *([name, *_summed(group)] for name, group in [*rows.items(), ("together", needs)]),
+    ]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     shown = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
     most, least = peak(needs, settings), peak(needs, LEAST)
-    told = f"At most {size(most)} at a time" + (
+    summary = f"At most {size(most)} at a time" + (
         f"; {size(least)} with cleanup: {{{', '.join(f'{key}: {value}' for key, value in LEAST.items())}}}"
         if least < most
         else ""
     )
-    return "\n".join([*shown, f"{told}."])
+    return "\n".join([*shown, f"{summary}."])
 
 
 def _rounds(needs: Sequence[Need]) -> list[str]:

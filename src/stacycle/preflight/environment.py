@@ -58,7 +58,7 @@ def commands(recipe: Recipe, config: Mapping[str, Any], asked: Asked) -> list[tu
 
 
 def flags(commands: Iterable[tuple[str, Command]]) -> dict[str, set[str]]:
-    """The flags of each program of `commands` (rule, command line), also of one that goes on where it was cut off."""
+    """The flags of each program of `commands` (rule, command line), also of one that continues."""
     used: dict[str, set[str]] = {}
     for _, command in commands:
         resumed = {command.record.continue_flag} - {""}
@@ -213,15 +213,15 @@ def check_scratch(setting: str | None, local: bool, stacks: int) -> Iterator[Row
 
 
 def check_disk(needs: Sequence[Need], settings: Mapping[str, str] | None, results: str) -> Iterator[Row]:
-    """Bytes and files that the run will need under `results`, less what is there, against what is free.
+    """Bytes and files that the run will need under `results`, less what exists, against what is free.
 
     The need is worked out on the safe side, so that only half of it missing is a problem.
     """
     needed, files = disk.peak(needs, settings), sum(need.files for need in needs)
     bytes_free, files_free = disk.free(results)
     if bytes_free < needed or files_free < files:  # only then, for it takes time
-        there, files_there = disk.used(results)
-        needed, files = max(0, needed - there), max(0, files - files_there)
+        existing, existing_files = disk.used(results)
+        needed, files = max(0, needed - existing), max(0, files - existing_files)
     found = f"{disk.size(needed)} in {files} files are needed at most; {disk.size(bytes_free)} are free"
     found += f", and {files_free:.0f} files" if files_free < math.inf else ""
     if bytes_free >= needed and files_free >= files:

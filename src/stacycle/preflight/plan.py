@@ -3,7 +3,7 @@
 The jobs are found by following the rules back from the final target, what each asks for is evaluated by Snakemake
 itself, and which of them would run is what its own DAG of that target says, so that the plan cannot differ from the
 run. (The DAG of `snakemake plan` holds no other job than `plan`.) A job that would run may find that its result is
-there already, or go on where it was cut off: that is asked of `resume`, as the job will ask.
+there already, or continue where it was cut off: `resume` says so, as it will say to the job.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from stacycle import snakemake_api
 from stacycle.errors import UserError
 from stacycle.jobs import fingerprint, resume
 from stacycle.jobs import record as job_record
-from stacycle.preflight.plan_table import GOES_ON, HERE, KEPT, OPEN, RUNS, Limits, PlannedJob
+from stacycle.preflight.plan_table import CONTINUES, HERE, KEPT, OPEN, RUNS, Limits, PlannedJob
 from stacycle.programs.command import Command
 from stacycle.recipe.rounds import Recipe
 from stacycle.resources import site
@@ -46,7 +46,7 @@ def jobs(workflow: Any, recipe: Recipe, engine: Mapping[str, Any], target: str =
 def _fates(
     workflow: Any, target: str, engine: Mapping[str, Any]
 ) -> dict[snakemake_api.JobKey, tuple[str, int | str | None]]:
-    """What comes of each job that a run would start, and what it goes on from."""
+    """What comes of each job that a run would start, and what it continues from."""
     found: dict[Any, tuple[str, int | str | None]] = {}
     for job, needed in snakemake_api.jobs_of_run(workflow, target):
         before = [found[one][0] for one in needed if one in found]
@@ -66,10 +66,10 @@ def _fate(
     """
     make_command = command_of(job)
     if not make_command:
-        changed = {RUNS, GOES_ON} & set(before) if all_new else set()
+        changed = {RUNS, CONTINUES} & set(before) if all_new else set()
         there = all(Path(file).exists() for file in job.output)
         return (OPEN if there and not changed else RUNS), None
-    if {RUNS, GOES_ON} & set(before) or not all(Path(file).exists() for file in job.input):
+    if {RUNS, CONTINUES} & set(before) or not all(Path(file).exists() for file in job.input):
         return RUNS, None
     fate, start = _by_itself(make_command, job, engine)
     return (OPEN, None) if fate == KEPT and OPEN in before else (fate, start)
@@ -89,9 +89,9 @@ def _by_itself(
         prints = fingerprint.take(command, folder, engine["kind"], digests)
         expected = [path for path in job.output if Path(path).name != "decision.json"]
         found = resume.examine(command, folder, record, prints, expected)
-    except UserError:  # the run will say it
+    except UserError:  # the run will report it
         return RUNS, None
-    return {"keep": KEPT, "continue": GOES_ON, "fresh": RUNS}[found.action], found.start
+    return {"keep": KEPT, "continue": CONTINUES, "fresh": RUNS}[found.action], found.start
 
 
 def limits(workflow: Any) -> Limits:
@@ -107,7 +107,7 @@ def _job(
     files: Any,
     fate: tuple[str, int | str | None] | None,
 ) -> PlannedJob:
-    """A job, as Snakemake will ask for it; `fate` is what comes of it and what it goes on from, None if it is done."""
+    """A job, as Snakemake will ask for it; `fate` is what comes of it and what it continues from; None if done."""
     job = PlannedJob(
         step=rule.params.get("step", ""),
         round=wildcards.get("round", ""),

@@ -13,9 +13,9 @@ from stacycle.preflight import against_data, disk, preflight
 from stacycle.recipe.rounds import Recipe
 
 HERE = "here"
-# What comes of a job that Snakemake runs: its program runs, from the beginning or where it was cut off; or it finds the
-# result there as it would be made; or that hangs on a decision that is made anew before it.
-RUNS, GOES_ON, KEPT, OPEN = "runs", "goes on", "kept", "open"
+# What comes of a job that Snakemake runs: its program starts, continues where it was cut off, or keeps its earlier
+# result; or that depends on a decision which is made again before it.
+RUNS, CONTINUES, KEPT, OPEN = "runs", "continues", "kept", "open"
 _HEAD = (
     ["", "", "", "", "", "", "ranks x", "", "wall"],
     ["round", "step", "jobs", "done", "where", "GPUs", "threads", "memory", "time"],
@@ -30,7 +30,7 @@ class PlannedJob:
     `where` is its queue, or HERE. It has `cores` in all, and `threads` for each of `ranks` that computes; `memory` in
     MB and `minutes` are None if no limit is known. `short`: a decision or a report, made in seconds beside Snakemake.
     `done`: Snakemake would not run it. Of one that it would run, `fate` is what comes of that (RUNS, ...), and `start`
-    what it goes on from; `name` is its folder's.
+    what it continues from; `name` is its folder's.
     """
 
     step: str
@@ -101,10 +101,10 @@ def _table(jobs: Sequence[PlannedJob]) -> str:
         if not job.short:
             alike.setdefault(replace(job, done=False, fate=RUNS, start=None, name=""), []).append(job)
     lines, rounds = [*_HEAD], [""]
-    for one, some in alike.items():
-        cells = [one.step, *_counts(some), one.where, str(one.gpus or "-"), f"{one.ranks} x {one.threads}"]
-        lines.append([one.round * (one.round != rounds[-1]), *cells, _memory(one.memory), _time(one.minutes)])
-        rounds.append(one.round)
+    for job, group in alike.items():
+        cells = [job.step, *_counts(group), job.where, str(job.gpus or "-"), f"{job.ranks} x {job.threads}"]
+        lines.append([job.round * (job.round != rounds[-1]), *cells, _memory(job.memory), _time(job.minutes)])
+        rounds.append(job.round)
     if short := [job for job in jobs if job.short]:
         lines.append(["", "decisions, report", *_counts(short), HERE, "", "", "", "seconds"])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -117,8 +117,8 @@ def _table(jobs: Sequence[PlannedJob]) -> str:
     )
 
 
-def _counts(some: Sequence[PlannedJob]) -> tuple[str, str]:
-    return str(len(some)), str(sum(job.done for job in some))
+def _counts(jobs: Sequence[PlannedJob]) -> tuple[str, str]:
+    return str(len(jobs)), str(sum(job.done for job in jobs))
 
 
 def _memory(mb: int | None) -> str:
@@ -146,7 +146,7 @@ def _wrapped(text: str, width: int) -> str:
 def _sums(jobs: Sequence[PlannedJob]) -> Iterator[str]:
     """What is left to do, and the most that it can take."""
     started = [job for job in jobs if not job.done]
-    left = [job for job in started if job.fate in (RUNS, GOES_ON) or job.short]
+    left = [job for job in started if job.fate in (RUNS, CONTINUES) or job.short]
     if not started:
         yield "Nothing is left to do."
         return
@@ -171,11 +171,11 @@ def _sums(jobs: Sequence[PlannedJob]) -> Iterator[str]:
 
 
 def _not_from_the_beginning(started: Sequence[PlannedJob]) -> Iterator[str]:
-    """What the jobs that do not begin anew find or go on from."""
+    """The jobs that do not start from the beginning."""
     for job in started:
-        if job.fate == GOES_ON:
+        if job.fate == CONTINUES:
             what = f"iteration {job.start}" if isinstance(job.start, int) else job.start
-            yield f"{_called(job)} goes on from {what}."
+            yield f"{_called(job)} continues from {what}."
     if kept := [job for job in started if job.fate == KEPT]:
         yield f"Kept, as nothing has changed in them: {_counted(len(kept), 'job')} ({_listed(kept)})."
     if still_open := [job for job in started if job.fate == OPEN]:
@@ -189,9 +189,9 @@ def _called(job: PlannedJob) -> str:
     return " ".join(part for part in (job.round, job.step, job.name) if part)
 
 
-def _listed(some: Sequence[PlannedJob]) -> str:
+def _listed(jobs: Sequence[PlannedJob]) -> str:
     """Names of steps, each once, the first few."""
-    called = list(dict.fromkeys(f"{job.round} {job.step}".strip() for job in some))
+    called = list(dict.fromkeys(f"{job.round} {job.step}".strip() for job in jobs))
     return ", ".join(called[:6]) + (f" and {len(called) - 6} more steps" if len(called) > 6 else "")
 
 

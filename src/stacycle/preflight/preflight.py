@@ -1,8 +1,8 @@
-"""Preflight: the data and the set-up are looked at before hours are spent on them.
+"""Preflight: check the data and the set-up before hours are spent on them.
 
 RELION drops particles of unknown tomograms with a warning, ignores flags that it does not know, and notices a
-missing image or a full disk hours later. Here everything that can be known before is looked for, and told in one
-table. What was found out about the data and the programs is remembered until a file of them changes.
+missing image or a full disk hours later. Preflight looks for everything that can be known before, and reports it in
+one table. It remembers what it found out about the data and the programs until a file of them changes.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def run(
     remembered = Remembered(MEMORY)
     commands = environment.commands(recipe, config, asked)
     used = environment.flags(commands)
-    if "inputs" in asked:  # which all that follows hangs on
+    if "inputs" in asked:  # on which all other steps depend
         whole = environment.programs(recipe, config, asked)
         used |= {program: set() for program in whole if program not in used}
     if not used and "inputs" not in asked:
@@ -147,8 +147,8 @@ def refuse(report: Report) -> None:
         raise UserError(str(report))
 
 
-def say(report: Report) -> None:
-    """To the terminal what a run that starts should not pass over: the table, or the warnings alone."""
+def show(report: Report) -> None:
+    """Print the table if there is a problem, else the warnings alone: for the start of a run."""
     lines = str(report).splitlines() if report.of(PROBLEM) else []
     for line in lines or [f"{row.checked}: {row.found}; {row.todo}." for row in report.of(WARNING)]:
         print(f"[preflight] {line}", file=sys.stderr, flush=True)
@@ -165,7 +165,7 @@ def check_data(
 
         found = Findings()
         merged = merge.read(sets, found, duplicates)
-        with suppress(OSError):  # what cannot be written there is told elsewhere
+        with suppress(OSError):  # the table reports a folder that cannot be written to
             found.write_pairs()
         if merged is None:
             warnings = [told(sentence, "data", WARNING) for sentence in found.warnings]

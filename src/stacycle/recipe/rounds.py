@@ -1,9 +1,9 @@
 """The recipe: rounds as data, and which file feeds which step.
 
-A round is a binning and an ordered list of steps. A step's input is what the steps before it left, across rounds:
+A round is a binning and an ordered list of steps. A step starts from what the steps before it left, in all rounds:
 the *state* (`optimisation_set.star` with its particles), the newest reference map, mask, pair of half maps, and the
-files that tell a resolution. A round's cycle has sweeps inside, each of which goes on from the one before it. Only
-names are worked out here, nothing is read: the DAG is static.
+files that hold a resolution. A round's cycle has sweeps inside; each starts from the result of the one before it. This
+module works out names only and reads nothing: the DAG is static.
 """
 
 from __future__ import annotations

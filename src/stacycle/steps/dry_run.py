@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from stacycle.files.star import OptimisationSet
@@ -22,15 +23,6 @@ class _Named(list):
         super().__init__(named.values())
         self.__dict__.update(named)
         self.get = named.get
-
-
-@dataclass(frozen=True)
-class _Job:
-    input: _Named
-    output: _Named
-    params: _Named
-    threads: int
-    resources: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -69,25 +61,26 @@ class DryRun:
         scratch = engine["scratch"] and "scratch"
         return step.command(self._job(step, params), {**engine, "scratch": scratch}, reader)
 
-    def _job(self, step: Step, params: Mapping[str, Any]) -> _Job:
-        mask = self.recipe.mask(self.round, self.step)
+    def _job(self, step: Step, params: Mapping[str, Any]) -> SimpleNamespace:
         files = _Named(
             state=["state"],
             reference="map",
             map="map",
             resolution=[],
             half_maps=["half1", "half2"],
-            mask=["mask"] if self.step == "cycle" else mask,
+            mask=["mask"] if self.step == "cycle" else self.recipe.mask(self.round, self.step),
             postprocess="fsc",
         )
         ask = self.asked.get(step.name, {})
-        # Too few ranks for two half sets are told by `environment.check_mpi`.
+        # `environment.check_mpi` reports too few ranks for two half sets.
         ranks = max(FEWEST_WITH_HALVES if step.half_sets else 1, ask.get("ranks", 1))
         launcher = ask.get("launcher", "mpirun")
-        resources = {
-            "gpu": ask.get("gpu", 0),
-            "ranks": ranks,
-            "tasks": ranks,
-            "mpi": launcher if launcher != "mpirun" else None,
-        }
-        return _Job(files, _Named(mask="out/mask"), _Named(**params), 1, resources)
+        mpi = {} if launcher == "mpirun" else {"mpi": launcher, "tasks": ranks}
+        resources = {"gpu": ask.get("gpu", 0), "ranks": ranks, **mpi}
+        return SimpleNamespace(
+            input=files,
+            output=_Named(mask="out/mask"),
+            params=_Named(**params),
+            threads=1,
+            resources=resources,
+        )

@@ -53,7 +53,7 @@ class Step:
     default one job of its own rule.
     `space`: what the step writes, of its settings.
     `device`: what its jobs compute on (CPU, GPU, ...); `half_sets`: whether their ranks share two half sets.
-    `last`: the file that is there when the step has ended, in its folder; "" if others say so.
+    `last`: the file that the step ends with, in its folder; "" if it has none.
     `removable`: the folders, from the round's, whose files of a kind can be removed.
     `pictures`: what the report draws of it, functions of `report.pictures` by name; `candidates_shown`: as many of a
     decision's candidates are shown at first.

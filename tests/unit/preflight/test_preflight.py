@@ -489,8 +489,17 @@ def test_mpirun_must_be_there_start_and_be_of_relions_mpi(relion, tmp_path):
     assert "mpirun was not found on the PATH" in problem(run(config))
     without = {rule: asks | {"ranks": 1} for rule, asks in ALL_ASK.items() if rule != "refine3d"}
     assert found(run(config, without), preflight.PROBLEM) == []
-    on_several = without | {"align": {"gpu": 2, "ranks": 3}}
-    assert "mpirun was not found on the PATH" in problem(run(config, on_several))
+    for step in ("align", "class3d"):
+        on_several = without | {step: {"gpu": 0, "ranks": 3}}
+        assert "mpirun was not found on the PATH" in problem(run(config, on_several))
+
+
+def test_the_launcher_of_the_step_with_the_most_ranks_is_tried(relion):
+    asked = ALL_ASK | {"align": {"gpu": 0, "ranks": 4}}
+    rows = run(settings(engine=relion()), asked).rows
+    assert [row.found.split(" starts ")[1] for row in rows if row.checked == "MPI"] == [
+        "relion_refine_mpi on 4 ranks"
+    ]
 
 
 def test_mpirun_is_tried_with_the_settings_that_jobs_start_it_with(relion, tmp_path, monkeypatch):

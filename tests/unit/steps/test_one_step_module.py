@@ -13,7 +13,7 @@ import pytest
 from stacycle import cleanup, steps
 from stacycle.decisions import Decision, write_decision
 from stacycle.preflight import disk, environment, plan
-from stacycle.preflight.plan_table import GOES_ON, RUNS
+from stacycle.preflight.plan_table import CONTINUES, RUNS
 from stacycle.programs import software
 from stacycle.recipe import config, rounds
 from stacycle.recipe.rounds import Flow, Recipe
@@ -108,7 +108,7 @@ def test_the_plan_asks_what_its_job_would_do(recipe: Recipe) -> None:
     assert registry.command_of(job) is registry.all_steps()["blur"].command
     made.parent.mkdir(parents=True)
     made.touch()
-    assert plan._fate(job, ENGINE, [GOES_ON], all_new=True) == (RUNS, None)
+    assert plan._fate(job, ENGINE, [CONTINUES], all_new=True) == (RUNS, None)
     job.rule.script = "../scripts/report.py"
     assert registry.command_of(job) is None
 
@@ -119,7 +119,7 @@ def test_cleanup_waits_for_it_and_removes_its_files(recipe: Recipe) -> None:
     for path in (*cleanup.finished(recipe, "bin4"), "results/bin4/blur/weight_merged.mrc"):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_bytes(b"x")
-    (removal,) = cleanup.plan(recipe, {"parts": "needed"}, "bin4")
+    (removal,) = cleanup.removals(recipe, {"parts": "needed"}, "bin4")
     cleanup.remove(removal)
     assert removal.files == (Path("results/bin4/blur/weight_merged.mrc"),)
     assert "stacycle redo results/bin4/blur/merged.mrc" in cleanup.explain_missing(removal.files[0])
