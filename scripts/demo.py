@@ -22,7 +22,8 @@ from stacycle.recipe import config
 from stacycle.recipe.rounds import Recipe
 from stacycle.report import figures
 from staengine.simulation import truth
-from staengine.tilt_series.tomo import ParticleSet, load_tomograms
+from staengine.tilt_series.particles import ParticleSet
+from staengine.tilt_series.tomograms import load_tomograms
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "demo"
