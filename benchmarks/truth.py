@@ -17,7 +17,8 @@ from stacycle.files import star
 from stacycle.recipe import config
 from stacycle.recipe.rounds import Recipe
 from staengine.simulation import truth
-from staengine.tilt_series.tomo import ParticleSet, load_tomograms
+from staengine.tilt_series.particles import ParticleSet
+from staengine.tilt_series.tomograms import load_tomograms
 
 ROOT = Path(__file__).resolve().parents[1]
 STEPS = {  # step -> what it is called, its optimisation set, and the map made of it, in the round's folder

@@ -11,16 +11,16 @@ from staengine.cli import mark_exit
 from staengine.errors import AbortError, EngineError
 
 PROGRAMS = {
-    "relion_tomo_subtomo": "programs.subtomo",
-    "relion_tomo_reconstruct_particle": "programs.reconstruct_particle",
-    "relion_refine": "programs.refine",
-    "relion_refine_mpi": "programs.refine_mpi",
-    "relion_mask_create": "programs.mask_create",
-    "relion_postprocess": "programs.postprocess",
-    "relion_tomo_refine_ctf": "programs.refine_ctf",
-    "relion_tomo_align": "programs.align",
-    "simulate": "simulation.simulate",
-    "truth": "simulation.truth",
+    "relion_tomo_subtomo": "subtomo",
+    "relion_tomo_reconstruct_particle": "reconstruct_particle",
+    "relion_refine": "refine",
+    "relion_refine_mpi": "refine_mpi",
+    "relion_mask_create": "mask_create",
+    "relion_postprocess": "postprocess",
+    "relion_tomo_refine_ctf": "refine_ctf",
+    "relion_tomo_align": "align",
+    "simulate": "simulate",
+    "truth": "truth",
 }
 
 
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run(program: str, arguments: list[str]) -> int:
     module = PROGRAMS[program]
     try:
-        return importlib.import_module(f"staengine.{module}").main(arguments)
+        return importlib.import_module(f"staengine.programs.{module}").main(arguments)
     except EngineError as error:
         message, status = str(error), 2 if isinstance(error, AbortError) else 1
     except FileNotFoundError as error:

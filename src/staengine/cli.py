@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import keyword
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ COMMON = {
 }
 
 
-INPUT = {  # the state that the tomography programs start from: see tomo.resolve_inputs
+INPUT = {  # the state that the tomography programs start from: see tilt_series.inputs.read_inputs
     "--i": Flag("value", "", "optimisation_set.star"),
     "--p": Flag("value", "", "particles.star"),
     "--t": Flag("value", "", "tomograms.star"),
@@ -168,8 +169,8 @@ def stop_if_aborted(pipeline_control: str) -> None:
 
 
 def say(text: str, level: int = 0) -> None:
-    """A line of the log, indented as RELION's tomo programs do: ` + text`, or `    - text` at level 1."""
-    print(f"    - {text}" if level else f" + {text}", flush=True)
+    """A line of the log, indented as RELION's tomo programs do: ` + text`, `    - text`, or further at level 2."""
+    print(f"{(' + ', '    - ', ' ' * 9)[level]}{text}", flush=True)
 
 
 def warn(text: str, level: int = 0) -> None:
@@ -178,27 +179,40 @@ def warn(text: str, level: int = 0) -> None:
 
 
 class ProgressBar:
-    """RELION's progress bar: 60 columns, redrawn with a carriage return, ended by `yum!`."""
+    """RELION's progress bar: 60 columns, redrawn with a carriage return, ended by `yum!` when its block is left.
+
+    `advance` may be called from several threads.
+    """
 
     COLUMNS = 60
 
     def __init__(self, total: int, stream: TextIO | None = None) -> None:
-        self.total, self.stream, self.start, self.drawn = max(total, 1), stream or sys.stdout, time.time(), -1
+        self.total, self.stream, self.start = max(total, 1), stream or sys.stdout, time.time()
+        self.done, self.drawn, self.lock = 0, -1, threading.Lock()
 
-    def update(self, done: int) -> None:
-        columns = min(self.COLUMNS, self.COLUMNS * done // self.total)
-        if columns == self.drawn:
-            return
-        self.drawn = columns
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.advance(self.total - self.done)
+            self.stream.write(" yum!\n")
+            self.stream.flush()
+
+    def advance(self, steps: int = 1) -> None:
+        """Draw that so many more steps are done."""
+        with self.lock:
+            self.done += steps
+            columns = min(self.COLUMNS, self.COLUMNS * self.done // self.total)
+            if columns != self.drawn:
+                self.drawn = columns
+                self._draw(columns)
+
+    def _draw(self, columns: int) -> None:
         seconds = time.time() - self.start
-        whole = seconds * self.total / max(done, 1)
-        unit, scale, digits = ("sec", 1, 0) if whole < 120 else ("min", 60, 2)
-        figures = f"{seconds / scale:4.{digits}f}/{whole / scale:4.{digits}f} {unit}"
+        expected = seconds * self.total / max(self.done, 1)
+        unit, scale, digits = ("sec", 1, 0) if expected < 120 else ("min", 60, 2)
+        figures = f"{seconds / scale:4.{digits}f}/{expected / scale:4.{digits}f} {unit}"
         ahead = " " * (self.COLUMNS - columns - 4) + "[oo]" if columns <= self.COLUMNS - 4 else ""
         self.stream.write(f'\r{figures} {"." * columns}~~(,_,">{ahead}')
-        self.stream.flush()
-
-    def done(self) -> None:
-        self.update(self.total)
-        self.stream.write(" yum!\n")
         self.stream.flush()

@@ -8,11 +8,20 @@ import pandas as pd
 import pytest
 
 from staengine import __main__ as engine
+from staengine.cli import parse
+from staengine.fits.series import Series, predicted_images
+from staengine.fits.whole_images import predicted_tilt_images
 from staengine.numerics import maps
 from staengine.programs import align
 from staengine.simulation import truth
-from staengine.tilt_series import prediction, tomo
+from staengine.tilt_series import prediction
+from staengine.tilt_series.optimisation_set import OptimisationSet, read_optimisation_set
+from staengine.tilt_series.particles import ParticleSet
+from staengine.tilt_series.reference import read_reference
 from staengine.tilt_series.rewrite import rewrite_tilt_series
+from staengine.tilt_series.star import COORDINATES, ORIGINS, read_star
+from staengine.tilt_series.tomograms import load_tomograms
+from staengine.tilt_series.trajectories import read_trajectories, write_trajectories
 
 GOLDEN = Path(__file__).parent / "data"
 PROGRAM = "relion_tomo_align"
@@ -55,26 +64,24 @@ def run(*argv):
 
 def shift_errors(folder):
     """rms error of the tilts' shifts in Å, by tilt series."""
-    return truth.tilt_errors(tomo.load_tomograms(f"{folder}/tomograms.star"), truth.read_truth("input")).iloc[
-        :, 0
-    ]
+    return truth.tilt_errors(load_tomograms(f"{folder}/tomograms.star"), truth.read_truth("input")).iloc[:, 0]
 
 
 def pose_error(particles):
     """Median error in Å of the true particles: junk may go anywhere."""
     known = truth.read_truth("input")
     real = np.flatnonzero(known.picks.trueClass != "junk")
-    return truth.pose_error(tomo.ParticleSet.read(particles).subset(real), known).position_angst
+    return truth.pose_error(ParticleSet.read(particles).subset(real), known).position_angst
 
 
 def change(folder, column):
     """What was added to a column of both tilt series, (42,)."""
     before, after = (
-        tomo.load_tomograms("cycle/ctf/tomograms.star"),
-        tomo.load_tomograms(f"{folder}/tomograms.star"),
+        load_tomograms("cycle/ctf/tomograms.star"),
+        load_tomograms(f"{folder}/tomograms.star"),
     )
     old, new = (
-        [tomo.read_star(series[name].star_file)[name][column] for name in ("TS_01", "TS_02")]
+        [read_star(series[name].star_file)[name][column] for name in ("TS_01", "TS_02")]
         for series in (before, after)
     )
     return np.concatenate(new) - np.concatenate(old)
@@ -118,7 +125,7 @@ def test_the_changes_are_those_that_relion_makes(project, record_property):
 
 def test_still_particles_hardly_move(project, record_property):
     ours, theirs = (
-        np.stack(list(tomo.read_trajectories(f"{f}/motion.star").values())) for f in ("polish", RELION)
+        np.stack(list(read_trajectories(f"{f}/motion.star").values())) for f in ("polish", RELION)
     )
     assert ours.shape == theirs.shape == (64, 21, 3)
     ours_rms, theirs_rms = (np.sqrt((moves**2).mean()) for moves in (ours, theirs))
@@ -128,15 +135,15 @@ def test_still_particles_hardly_move(project, record_property):
 
 
 def test_a_predicted_image_shows_each_particle_as_it_is_expected(project):
-    tomogram = tomo.load_tomograms("cycle/ctf/tomograms.star")["TS_01"]
-    particles = tomo.ParticleSet.read("refine/run_data.star").subset([3])  # inside all images
-    flags = align.parse(PROGRAM, align.FLAGS, [*REFERENCE, "--o", "x/"])
-    reference = prediction.read_reference(PROGRAM, flags, 5.0)
-    series = align.Series(tomogram, particles, np.zeros(1, int), np.zeros((21, 320, 320), np.float32))
+    tomogram = load_tomograms("cycle/ctf/tomograms.star")["TS_01"]
+    particles = ParticleSet.read("refine/run_data.star").subset([3])  # inside all images
+    flags = parse(PROGRAM, align.FLAGS, [*REFERENCE, "--o", "x/"])
+    reference = read_reference(PROGRAM, flags, 5.0)
+    series = Series(tomogram, particles, np.zeros(1, int), np.zeros((21, 320, 320), np.float32))
     seen = np.ones((1, 21), bool)
-    image = align.predicted_images(series, reference, seen)
+    image = predicted_tilt_images(series, reference, seen)
     shown = prediction.observe(tomogram, image, reference, series.paths)
-    expected = align.expected(series, reference, seen, slice(0, 1))
+    expected = predicted_images(series, reference, seen, slice(0, 1))
     chosen = reference.components.radius > 2  # the window's circle takes away the slowest waves
     assert np.abs(shown - expected)[..., chosen].max() < 0.05 * np.abs(expected).max()
     column = chosen & (reference.components.kx == 0)
@@ -151,29 +158,27 @@ def test_a_predicted_image_shows_each_particle_as_it_is_expected(project):
 
 def test_the_set_names_what_was_written(project):
     names = [f"polish/{name}.star" for name in ("particles", "tomograms", "motion")]
-    assert tomo.read_optimisation_set("polish/optimisation_set.star") == tomo.OptimisationSet(*names)
-    assert tomo.read_optimisation_set("still/optimisation_set.star") == tomo.OptimisationSet(
+    assert read_optimisation_set("polish/optimisation_set.star") == OptimisationSet(*names)
+    assert read_optimisation_set("still/optimisation_set.star") == OptimisationSet(
         "still/particles.star", "still/tomograms.star"
     )
 
 
 def test_whole_images_leave_the_particles_as_they_are_like_relion(project):
-    assert tomo.read_optimisation_set("shifts/optimisation_set.star").particles == "refine/run_data.star"
+    assert read_optimisation_set("shifts/optimisation_set.star").particles == "refine/run_data.star"
     assert not Path("shifts/particles.star").exists()
-    before, after = (
-        tomo.ParticleSet.read(f) for f in ("refine/run_data.star", "by_particles/particles.star")
-    )
+    before, after = (ParticleSet.read(f) for f in ("refine/run_data.star", "by_particles/particles.star"))
     np.testing.assert_allclose(after.positions, before.positions, atol=1e-4)
 
 
 def test_particles_keep_all_but_their_place_which_becomes_their_coordinate(project):
     before, ours, theirs = (
-        tomo.ParticleSet.read(f)
+        ParticleSet.read(f)
         for f in ("refine/run_data.star", "polish/particles.star", f"{RELION}/particles.star")
     )
     assert list(ours.particles) == list(theirs.particles)
     assert (ours.origins == 0).all()
-    moved = [*tomo.COORDINATES, *tomo.ORIGINS]
+    moved = [*COORDINATES, *ORIGINS]
     kept = [table.drop(columns=moved) for table in (ours.particles, before.particles)]
     pd.testing.assert_frame_equal(*kept, check_dtype=False, rtol=1e-7)
     steps = np.linalg.norm(ours.positions - before.positions, axis=1)
@@ -182,7 +187,7 @@ def test_particles_keep_all_but_their_place_which_becomes_their_coordinate(proje
 
 def test_tilt_series_keep_all_but_angles_and_shifts(project):
     before, ours, theirs, shifted = (
-        tomo.read_star(f"{folder}/{TILT_SERIES}")["TS_01"] for folder in (".", "polish", RELION, "shifts")
+        read_star(f"{folder}/{TILT_SERIES}")["TS_01"] for folder in (".", "polish", RELION, "shifts")
     )
     assert list(ours) == list(theirs) == list(before)
     names = before["rlnMicrographName"].tolist()
@@ -197,9 +202,9 @@ def test_tilt_series_keep_all_but_angles_and_shifts(project):
 
 
 def test_trajectories_start_at_the_least_exposed_tilt(project):
-    exposure = tomo.load_tomograms("polish/tomograms.star")["TS_01"].pre_exposure
-    ours = tomo.read_trajectories("polish/motion.star")
-    assert list(ours) == tomo.ParticleSet.read("polish/particles.star").names
+    exposure = load_tomograms("polish/tomograms.star")["TS_01"].pre_exposure
+    ours = read_trajectories("polish/motion.star")
+    assert list(ours) == ParticleSet.read("polish/particles.star").names
     assert (ours["TS_01/4"][exposure == 0] == 0).all()
     assert (np.abs(ours["TS_01/4"][exposure > 0]).max(axis=1) > 0).all()
 
@@ -245,9 +250,7 @@ def test_other_weights_of_frequencies_lead_to_about_the_same(project, weighting)
 def test_what_is_held_constant_does_not_change(project, capsys, flag, constant):
     assert run("--r", "5", flag, "--it", "5", "--o", "held/") == 0
     assert f"         {constant}: constant\n" in capsys.readouterr().out
-    before, after = (
-        tomo.ParticleSet.read(f).positions for f in ("refine/run_data.star", "held/particles.star")
-    )
+    before, after = (ParticleSet.read(f).positions for f in ("refine/run_data.star", "held/particles.star"))
     found = {
         "Particle positions": np.allclose(after, before, atol=1e-4),
         "Frame angles": np.abs(change("held", "rlnTomoYTilt")).max() == 0,
@@ -261,32 +264,32 @@ def test_a_tilt_that_is_far_off_is_brought_back(project):
     off = rewritten("off", "rlnTomoXShiftAngst", 60.0 * (np.arange(21) == 9))
     for out, how in (("far/", ["--r", "20"]), ("far_shift/", ["--r", "5", "--shift_only"])):
         assert run("--t", off, *how, "--o", out) == 0
-        found = tomo.load_tomograms(f"{out}tomograms.star")["TS_01"].shifts[9, 0]
-        expected = tomo.load_tomograms("polish/tomograms.star")["TS_01"].shifts[9, 0]
+        found = load_tomograms(f"{out}tomograms.star")["TS_01"].shifts[9, 0]
+        expected = load_tomograms("polish/tomograms.star")["TS_01"].shifts[9, 0]
         assert found == pytest.approx(expected, abs=0.4)  # px
 
 
 def rewritten(folder, column, added):
     """FOLDER/tomograms.star with `added` (21,) added to a column of TS_01."""
-    table = tomo.read_star(TILT_SERIES)["TS_01"]
+    table = read_star(TILT_SERIES)["TS_01"]
     return rewrite_tilt_series(folder, "cycle/ctf/tomograms.star", {"TS_01": {column: table[column] + added}})
 
 
 def test_wrong_motion_is_made_good_and_known_motion_is_kept(project):
     """A motion file that bends the sample: --motion finds it anew; without, the rest is fitted on top of it."""
-    particles = tomo.ParticleSet.read("refine/run_data.star")
-    series = tomo.load_tomograms("cycle/ctf/tomograms.star")
+    particles = ParticleSet.read("refine/run_data.star")
+    series = load_tomograms("cycle/ctf/tomograms.star")
     course = [
         np.argsort(np.argsort(series[name].pre_exposure)) / 20 for name in particles.particles["rlnTomoName"]
     ]
     bend = particles.positions * [8 / 500, -8 / 500, 0]
     wrong = dict(zip(particles.names, np.stack(course)[..., None] * bend[:, None], strict=True))
-    tomo.write_trajectories("wrong.star", wrong)
+    write_trajectories("wrong.star", wrong)
     assert run("--r", "5", "--mot", "wrong.star", *MOTION, "--o", "anew/") == 0
-    ours, expected = (tomo.read_trajectories(f"{f}/motion.star") for f in ("anew", "polish"))
+    ours, expected = (read_trajectories(f"{f}/motion.star") for f in ("anew", "polish"))
     np.testing.assert_allclose(np.stack(list(ours.values())), np.stack(list(expected.values())), atol=0.1)
     assert run("--r", "5", "--mot", "wrong.star", "--o", "kept/") == 0
-    assert tomo.read_optimisation_set("kept/optimisation_set.star").trajectories == "wrong.star"
+    assert read_optimisation_set("kept/optimisation_set.star").trajectories == "wrong.star"
     assert pose_error("kept/particles.star") > 1.2 * pose_error("still/particles.star")
 
 
@@ -297,13 +300,13 @@ def test_motion_is_found_in_real_images_and_in_the_direction_in_which_files_reco
 
     Across the tilt axis, image y: along it, that depends on the sign of the tilt, which is not smooth in time.
     """
-    series = tomo.load_tomograms("cycle/ctf/tomograms.star")["TS_01"]
+    series = load_tomograms("cycle/ctf/tomograms.star")["TS_01"]
     rank = np.argsort(np.argsort(series.pre_exposure))
     turned = rewritten("turned", "rlnTomoZRot", 0.06 * rank)
     assert run("--t", turned, "--r", "5", "--const_a", *MOTION[:1], "--s_vel", "1", "--o", "moved/") == 0
-    after = tomo.ParticleSet.read("moved/particles.star", "moved/motion.star")
+    after = ParticleSet.read("moved/particles.star", "moved/motion.star")
     after = after.subset(after.particles["rlnTomoName"] == "TS_01")
-    wrong = tomo.load_tomograms(turned)["TS_01"]
+    wrong = load_tomograms(turned)["TS_01"]
 
     def apart(images):
         """Displacements in the images (m, n) Å about those of all particles, and of a particle at all times."""
@@ -329,9 +332,9 @@ def test_an_interrupted_run_goes_on_with_the_tilt_series_that_are_missing(projec
     out = capsys.readouterr().out
     assert "Tomogram 2 / 2:" in out
     assert "Tomogram 1 / 2:" not in out
-    again = tomo.ParticleSet.read("again/particles.star").positions
+    again = ParticleSet.read("again/particles.star").positions
     Path("first.star").write_bytes(first["particles.star"])
-    np.testing.assert_allclose(again, tomo.ParticleSet.read("first.star").positions, atol=1e-3)
+    np.testing.assert_allclose(again, ParticleSet.read("first.star").positions, atol=1e-3)
     assert run(*how[:-4], "--it", "21", "--o", "again/", "--only_do_unfinished") == 0
     assert "Tomogram 1 / 2:" in capsys.readouterr().out  # other options: nothing of before is used
 

@@ -8,8 +8,10 @@ import pytest
 import starfile
 
 from staengine.errors import EngineError
+from staengine.numerics.fsc import correct_fsc, last_shell, randomise_phases, shell_resolution
+from staengine.numerics.sharpening import fit_guinier, fsc_weights, log_amplitudes
 from staengine.programs import postprocess
-from staengine.tilt_series import tomo
+from staengine.tilt_series.star import read_star
 
 GOLDEN = Path(__file__).parent / "data"
 FSC = "rlnFourierShellCorrelation"
@@ -105,7 +107,7 @@ def test_without_a_mask_the_unmasked_curve_says_the_resolution(tmp_path, relions
     mine = tables(tmp_path / "postprocess")
     assert list(mine["fsc"].columns)[3:] == [f"{FSC}UnmaskedMaps"]
     assert "rlnMaskName" not in mine["general"]
-    shell = postprocess.final_shell(relions["fsc"][f"{FSC}UnmaskedMaps"].to_numpy())
+    shell = last_shell(relions["fsc"][f"{FSC}UnmaskedMaps"].to_numpy())
     assert mine["general"]["rlnFinalResolution"] == pytest.approx(480 / shell)
 
 
@@ -131,7 +133,7 @@ def test_skipping_the_weights_leaves_only_the_bfactor(tmp_path):
 def test_low_pass_at_the_final_resolution_or_a_given_one(tmp_path):
     def highest(*flags):
         run(tmp_path / "postprocess", "--skip_fsc_weighting", *flags)
-        return np.exp(postprocess.log_amplitudes(np.fft.rfftn(mrcfile.read(tmp_path / "postprocess.mrc"))))
+        return np.exp(log_amplitudes(np.fft.rfftn(mrcfile.read(tmp_path / "postprocess.mrc"))))
 
     unfiltered, filtered = highest(), highest("--low_pass", "80")
     np.testing.assert_allclose(filtered[:5], unfiltered[:5], rtol=1e-3)
@@ -144,8 +146,8 @@ def test_relions_line_through_relions_guinier_plot():
     amplitudes = [-99.0, -1.89284, -2.15085, -3.38328, -3.97932, -4.05142, -4.51472, -4.94953, -4.84137]
     amplitudes += [-5.30099, -5.49056, -5.64231, -5.95760, -6.02886, -6.12895, -6.22881, -6.17413, -6.36883]
     amplitudes += [-6.61300, -6.71537, -7.26529, -7.03648, -7.12569, -7.48645, -99.0]
-    resolution = postprocess.shell_resolution(96, 5.0)[: len(amplitudes)]
-    fit = postprocess.fit_guinier(np.array(amplitudes), resolution, 100, 25)
+    resolution = shell_resolution(96, 5.0)[: len(amplitudes)]
+    fit = fit_guinier(np.array(amplitudes), resolution, 100, 25)
     assert fit.slope == pytest.approx(-1556.177, abs=0.01)
     assert fit.intercept == pytest.approx(-4.56841, abs=1e-5)
     assert fit.correlation == pytest.approx(0.858630, abs=1e-5)
@@ -155,23 +157,23 @@ def test_relions_line_through_relions_guinier_plot():
     ("curve", "shell"), [([1, 0.9, 0.5, 0.1, 0.3], 2), ([1, 0.9, 0.8, 0.7, 0.2], 4), ([1, 0.143, 0.142], 1)]
 )
 def test_resolution_is_the_shell_before_the_first_below_0143(curve, shell):
-    assert postprocess.final_shell(np.array(curve)) == shell
+    assert last_shell(np.array(curve)) == shell
 
 
 def test_weights_stay_zero_after_the_first_shell_without_signal():
-    weights = postprocess.fsc_weights(np.array([1, 0.5, -0.01, 0.3]))
+    weights = fsc_weights(np.array([1, 0.5, -0.01, 0.3]))
     np.testing.assert_allclose(weights, [1, np.sqrt(1 / 1.5), 0, 0])
 
 
 def test_correction_begins_two_shells_after_randomisation():
     masked, randomised = np.array([1, 0.9, 0.8, 0.7, 0.6]), np.full(5, 0.5)
-    corrected = postprocess.correct_fsc(masked, randomised, start=1)
+    corrected = correct_fsc(masked, randomised, start=1)
     np.testing.assert_allclose(corrected, [1, 0.9, 0.8, 0.4, 0.2])
 
 
 def test_randomised_phases_keep_amplitudes_and_low_frequencies():
     transform = np.fft.rfftn(np.random.default_rng(0).normal(size=(16, 16, 16)))
-    result = postprocess.randomise_phases(transform, 4, np.random.default_rng(1))
+    result = randomise_phases(transform, 4, np.random.default_rng(1))
     k = np.sqrt(sum(f**2 for f in np.meshgrid(*[np.fft.fftfreq(16, 1 / 16)] * 3, indexing="ij")))[..., :9]
     np.testing.assert_allclose(np.abs(result), np.abs(transform))
     np.testing.assert_array_equal(result[k < 4], transform[k < 4])
@@ -241,4 +243,4 @@ def test_flags_that_it_does_not_have_are_refused(halves, flag):
 
 
 def test_output_is_readable_as_relions_own(made):
-    assert set(tomo.read_star(f"{made}.star")) == {"general", "fsc", "guinier"}
+    assert set(read_star(f"{made}.star")) == {"general", "fsc", "guinier"}

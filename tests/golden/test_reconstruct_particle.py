@@ -10,9 +10,10 @@ import pytest
 
 from staengine import __main__ as engine
 from staengine.errors import AbortError
-from staengine.numerics import fourier
-from staengine.programs import reconstruct_particle
-from staengine.tilt_series import tomo
+from staengine.numerics import backprojection, fourier
+from staengine.tilt_series import reconstruction, unfinished
+from staengine.tilt_series.particles import ParticleSet
+from staengine.tilt_series.star import COORDINATES, read_star, write_star
 
 GOLDEN = Path(__file__).parent / "data"
 PROGRAM = "relion_tomo_reconstruct_particle"
@@ -114,8 +115,8 @@ def test_a_wiener_filter_adds_the_inverse_snr_to_the_weights(project):
 
 
 def test_an_interrupted_run_goes_on_and_gives_the_same_map(project, monkeypatch):
-    monkeypatch.setattr(reconstruct_particle, "MOST_OF_THE_TIME", np.inf)
-    loaded, load = [], reconstruct_particle.load_tilt_images
+    monkeypatch.setattr(unfinished, "LARGEST_SHARE", np.inf)
+    loaded, load = [], reconstruction.load_tilt_images
 
     def stopped(tomogram):
         loaded.append(tomogram.name)
@@ -123,7 +124,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_map(project, monkeypatch)
             raise AbortError("stopped.")
         return load(tomogram)
 
-    monkeypatch.setattr(reconstruct_particle, "load_tilt_images", stopped)
+    monkeypatch.setattr(reconstruction, "load_tilt_images", stopped)
     assert run(*BIN4, "--o", "out/") == 2
     assert not Path("out/merged.mrc").exists()
     assert run(*BIN4, "--o", "out/", "--only_do_unfinished") == 0
@@ -136,8 +137,8 @@ def test_a_run_that_is_told_to_end_when_its_maps_are_written_has_ended_well(proj
     """Its sums may be gone then, so that it would have to do everything again."""
     code = (
         "import sys, time\n"
-        "from staengine import __main__ as engine; from staengine.programs import reconstruct_particle as program\n"
-        "program.Backup.remove = lambda _: print('all is written', flush=True) or time.sleep(60)\n"
+        "from staengine import __main__ as engine; from staengine.tilt_series import unfinished\n"
+        "unfinished.SavedResults.remove = lambda *_: print('all is written', flush=True) or time.sleep(60)\n"
         "engine.main(sys.argv[1:])\n"
     )
     command = [sys.executable, "-c", code, PROGRAM, *BIN4, "--o", "out/"]
@@ -149,18 +150,18 @@ def test_a_run_that_is_told_to_end_when_its_maps_are_written_has_ended_well(proj
 
 
 def test_a_backup_of_other_options_is_not_gone_on_with(project, monkeypatch):
-    monkeypatch.setattr(reconstruct_particle, "MOST_OF_THE_TIME", np.inf)
-    monkeypatch.setattr(reconstruct_particle.Backup, "remove", lambda _: None)
+    monkeypatch.setattr(unfinished, "LARGEST_SHARE", np.inf)
+    monkeypatch.setattr(unfinished.SavedResults, "remove", lambda *_: None)
     run(*BIN4, "--o", "out/")
     run(*BIN4[:3], "20", *BIN4[4:], "--o", "out/", "--only_do_unfinished")
     assert read("out/merged.mrc")[0].shape == (20, 20, 20)
 
 
 def test_particles_of_tilt_series_with_different_pixel_sizes_are_refused(project, capsys):
-    tomograms = tomo.read_star("input/tomograms.star")
+    tomograms = read_star("input/tomograms.star")
     tomograms["global"]["rlnTomoTiltSeriesPixelSize"] = [5.0, 4.0]
     tomograms["global"]["rlnOpticsGroupName"] = ["first", "second"]
-    tomo.write_star(tomograms, "tomograms.star")
+    write_star(tomograms, "tomograms.star")
     argv = ["--p", "input/particles.star", "--t", "tomograms.star", "--b", "24", "--bin", "4", "--o", "out/"]
     assert run(*argv) == 1
     assert "different pixel sizes (4 to 5 Å)" in capsys.readouterr().err
@@ -181,10 +182,10 @@ def test_what_the_engine_does_not_do_is_refused(project, capsys, argv, sentence)
 
 
 def test_weights_of_a_whole_cube_are_even():
-    half = reconstruct_particle.backprojection.new_accumulator(8)[..., 0]
+    half = backprojection.new_accumulator(8)[..., 0]
     half[1, 2, 3] = 5.0
     half[-1, 0, 0] = half[1, 0, 0] = 2.0
-    cube = reconstruct_particle.full_weight(half)
+    cube = backprojection.full_weight(half)
     assert cube.shape == (8, 8, 8)
     assert cube[4 + 1, 4 + 2, 4 + 3] == cube[4 - 1, 4 - 2, 4 - 3] == 5.0
     assert cube[5, 4, 4] == cube[3, 4, 4] == 2.0
@@ -192,8 +193,8 @@ def test_weights_of_a_whole_cube_are_even():
 
 
 def test_particles_that_lie_outside_all_images_are_refused(project, capsys):
-    particles = tomo.ParticleSet.read("extract/particles.star")
-    particles.particles[tomo.COORDINATES[0]] += 1e5
+    particles = ParticleSet.read("extract/particles.star")
+    particles.particles[COORDINATES[0]] += 1e5
     particles.write("particles.star")
     assert run(*BIN4, "--p", "particles.star", "--o", "out/") == 1
     assert (

@@ -9,11 +9,13 @@ import mrcfile
 import numpy as np
 import pytest
 
-from staengine.numerics import fourier
+from staengine.numerics.fsc import fsc
 from staengine.programs import refine, refine_mpi
-from staengine.refinement.options import FLAGS
+from staengine.programs.refine_options import FLAGS
 from staengine.simulation.truth import pose_error, read_truth
-from staengine.tilt_series import tomo
+from staengine.tilt_series.optimisation_set import read_optimisation_set
+from staengine.tilt_series.particles import ParticleSet
+from staengine.tilt_series.star import read_star
 
 GOLDEN = Path(__file__).parent / "data"
 
@@ -27,11 +29,11 @@ def arguments(name: str, out: Path) -> list[str]:
 
 
 def columns(path: Path) -> dict[str, set[str]]:
-    return {name: set(table) for name, table in tomo.read_star(path).items()}
+    return {name: set(table) for name, table in read_star(path).items()}
 
 
 def general(path: Path, name: str) -> dict:
-    return tomo.read_star(path)[name]
+    return read_star(path)[name]
 
 
 def correlation(a: Path, b: Path) -> float:
@@ -61,7 +63,7 @@ def test_alignment_gives_the_map_and_the_resolution_of_relion(align, record_prop
 
 
 def test_alignment_estimates_noise_and_accuracy_as_relion(align):
-    mine, theirs = (tomo.read_star(folder / "run_it005_model.star") for folder in (align, GOLDEN / "align"))
+    mine, theirs = (read_star(folder / "run_it005_model.star") for folder in (align, GOLDEN / "align"))
     for table, column, tolerance in [
         ("model_optics_group_1", "rlnSigma2Noise", 0.15),
         ("model_classes", "rlnAccuracyRotations", 0.3),
@@ -90,9 +92,9 @@ def test_numbers_that_are_not_numbers_are_written_as_relion_writes_them(align):
 
 
 def test_an_iteration_can_be_the_input_of_the_next_step(align):
-    found = tomo.read_optimisation_set(align / "run_it005_optimisation_set.star")
+    found = read_optimisation_set(align / "run_it005_optimisation_set.star")
     assert found.tomograms == "input/tomograms.star"
-    particles = tomo.ParticleSet.read(found.particles)
+    particles = ParticleSet.read(found.particles)
     assert particles.general["rlnTomoSubTomosAre2DStacks"] == 1
     assert len(particles) == 64
     assert particles.optics is not None
@@ -130,7 +132,7 @@ def classify(tmp_path_factory):
 def test_classification_seeds_classes_in_the_second_iteration_and_settles(classify):
     def classes(iteration: int) -> np.ndarray:
         return (
-            tomo.ParticleSet.read(classify / f"run_it{iteration:03d}_data.star")
+            ParticleSet.read(classify / f"run_it{iteration:03d}_data.star")
             .particles["rlnClassNumber"]
             .to_numpy()
         )
@@ -139,7 +141,7 @@ def test_classification_seeds_classes_in_the_second_iteration_and_settles(classi
     assert np.bincount(classes(2), minlength=4)[1:].min() >= 10
     optimiser = general(classify / "run_it010_optimiser.star", "optimiser_general")
     assert optimiser["rlnChangesOptimalClasses"] < 0.1
-    before, after = (tomo.ParticleSet.read(f) for f in (
+    before, after = (ParticleSet.read(f) for f in (
         GOLDEN / "align/run_it005_data.star", classify / "run_it010_data.star"))  # fmt: skip
     np.testing.assert_allclose(after.rotations, before.rotations, atol=1e-6)
     np.testing.assert_allclose(after.origins, before.origins)
@@ -163,7 +165,7 @@ def refined(tmp_path_factory):
 
 @pytest.mark.slow
 def test_auto_refinement_finds_poses_as_well_as_relion(refined, record_property):
-    error = pose_error(tomo.ParticleSet.read(refined / "run_data.star"), read_truth(GOLDEN / "input"))
+    error = pose_error(ParticleSet.read(refined / "run_data.star"), read_truth(GOLDEN / "input"))
     errors = f"{error.angle_deg:.2f} deg, {error.position_angst:.2f} Å (RELION: 1.80 deg, 4.83 Å)"
     record_property("auto-refine: median pose error", errors)
     assert error.angle_deg < 1.2 * 1.80
@@ -186,7 +188,7 @@ def test_auto_refinement_gives_half_maps_like_those_of_relion(refined):
     mask = mrcfile.read(GOLDEN / "mask/mask.mrc")
     halves = [mrcfile.read(refined / f"run_half{h}_class001_unfil.mrc") * mask for h in (1, 2)]
     theirs = [mrcfile.read(GOLDEN / f"refine/run_half{h}_class001_unfil.mrc") * mask for h in (1, 2)]
-    assert fourier.fsc(*halves)[:11].min() > 0.8
+    assert fsc(*halves)[:11].min() > 0.8
     assert np.corrcoef(halves[0].ravel(), theirs[0].ravel())[0, 1] > 0.95
     assert correlation(refined / "run_class001.mrc", GOLDEN / "refine/run_class001.mrc") > 0.95
 

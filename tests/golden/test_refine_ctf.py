@@ -9,7 +9,14 @@ import pytest
 from staengine import __main__ as engine
 from staengine.numerics import maps
 from staengine.simulation import truth
-from staengine.tilt_series import tomo
+from staengine.tilt_series.optimisation_set import (
+    OptimisationSet,
+    read_optimisation_set,
+    write_optimisation_set,
+)
+from staengine.tilt_series.particles import ParticleSet
+from staengine.tilt_series.star import read_star
+from staengine.tilt_series.tomograms import load_tomograms
 
 GOLDEN = Path(__file__).parent / "data"
 PROGRAM = "relion_tomo_refine_ctf"
@@ -62,8 +69,7 @@ def tables(finished):
         assert run("--o", "ours/", *HOW, *SCALE) == 0
         return {
             name: [
-                tomo.read_star(f"{folder}/input/tilt_series/{name}.star")[name]
-                for folder in ("ours", "cycle/ctf")
+                read_star(f"{folder}/input/tilt_series/{name}.star")[name] for folder in ("ours", "cycle/ctf")
             ]
             for name in ("TS_01", "TS_02")
         }
@@ -82,7 +88,7 @@ def test_the_log_is_relions(project, capsys):
 
 
 def test_the_files_are_laid_out_as_relions(project, tables):
-    ours, theirs = (tomo.read_star(f"{folder}/tomograms.star")["global"] for folder in ("ours", "cycle/ctf"))
+    ours, theirs = (read_star(f"{folder}/tomograms.star")["global"] for folder in ("ours", "cycle/ctf"))
     assert list(ours) == list(theirs)
     for name, there in zip(
         ours["rlnTomoTiltSeriesStarFile"], theirs["rlnTomoTiltSeriesStarFile"], strict=True
@@ -96,7 +102,7 @@ def test_the_files_are_laid_out_as_relions(project, tables):
                 np.testing.assert_allclose(mine[column], other[column], atol=1e-4)
             else:
                 assert list(mine[column]) == list(other[column])
-    assert tomo.read_optimisation_set("ours/optimisation_set.star") == tomo.OptimisationSet(
+    assert read_optimisation_set("ours/optimisation_set.star") == OptimisationSet(
         "refine/run_data.star", "ours/tomograms.star"
     )
 
@@ -109,17 +115,17 @@ def test_contrast_scales_are_like_relions(project, tables, record_property):
         )
         assert correlation > 0.5
         # the true contrast is the same in all tilts, while the recorded one falls to half
-        assert np.ptp(tomo.read_star(f"input/tilt_series/{name}.star")[name]["rlnCtfScalefactor"]) == 0.5
+        assert np.ptp(read_star(f"input/tilt_series/{name}.star")[name]["rlnCtfScalefactor"]) == 0.5
         assert mine["rlnCtfScalefactor"].std() < 0.13 * mine["rlnCtfScalefactor"].mean()
 
 
 def test_the_defocus_is_no_worse_than_relions_and_hardly_worse_than_before(project, tables, record_property):
-    true = tomo.read_star("input/truth_tilts.star")["tilts"]
+    true = read_star("input/truth_tilts.star")["tilts"]
 
     def rms(folder):
         found = []
         for name in tables:
-            table = tomo.read_star(f"{folder}input/tilt_series/{name}.star")[name]
+            table = read_star(f"{folder}input/tilt_series/{name}.star")[name]
             mean = (table["rlnDefocusU"] + table["rlnDefocusV"]) / 2
             found.append(mean - true["trueDefocus"][true["rlnTomoName"] == name].to_numpy())
         return np.sqrt((np.concatenate(found) ** 2).mean())
@@ -142,10 +148,10 @@ def simulated(seed):
     words += " --fraction_b 0 --angle_error 1 --position_error 1 --shift_error 0.7 --defocus_error 800"
     words += f" --defocus_min 15000 --defocus_max 30000 --seed {seed} --o ."
     assert engine.main(["simulate", *words.split()]) == 0
-    particles = tomo.ParticleSet.read("particles.star")
+    particles = ParticleSet.read("particles.star")
     particles.particles["rlnRandomSubset"] = np.arange(len(particles)) % 2 + 1
     particles.write("refined.star")
-    tomo.write_optimisation_set("set.star", "refined.star", "tomograms.star")
+    write_optimisation_set("set.star", "refined.star", "tomograms.star")
     reconstruct = "--i set.star --o before --b 128 --bin 1 --j 2"
     assert engine.main(["relion_tomo_reconstruct_particle", *reconstruct.split()]) == 0
     threshold = 0.15 * maps.read_map("before/merged.mrc")[0].max()
@@ -180,5 +186,5 @@ def test_the_defocus_error_is_more_than_halved_where_the_ctf_oscillates(
 
 
 def defocus_error(tomograms):
-    table = truth.tilt_errors(tomo.load_tomograms(tomograms), truth.read_truth("."))
+    table = truth.tilt_errors(load_tomograms(tomograms), truth.read_truth("."))
     return float(np.sqrt((table["defocus_rms_angst"] ** 2).mean()))

@@ -9,7 +9,10 @@ import pytest
 import starfile
 
 from staengine import __main__ as engine
-from staengine.tilt_series import tomo
+from staengine.tilt_series.optimisation_set import OptimisationSet, read_optimisation_set
+from staengine.tilt_series.particles import ParticleSet
+from staengine.tilt_series.star import ANGLES, COORDINATES, write_star
+from staengine.tilt_series.tomograms import load_tilt_images, load_tomograms
 
 GOLDEN = Path(__file__).parent / "data"
 PROGRAM = "relion_tomo_subtomo"
@@ -83,8 +86,8 @@ def test_the_stacks_are_relions_within_half_precision(runs, name, record_propert
 
 
 def test_the_optimisation_set_names_the_new_particles_and_the_old_tomograms(runs):
-    found = tomo.read_optimisation_set(runs / "extract" / "optimisation_set.star")
-    assert found == tomo.OptimisationSet("extract/particles.star", "input/tomograms.star")
+    found = read_optimisation_set(runs / "extract" / "optimisation_set.star")
+    assert found == OptimisationSet("extract/particles.star", "input/tomograms.star")
 
 
 def test_the_log_is_relions(project, capsys):
@@ -103,11 +106,11 @@ def test_refined_particles_are_cut_at_their_refined_positions(project):
         run("--i", "refine/run_optimisation_set.star", "--b", "24", "--bin", "4", "--stack2d", "--o", "new/")
         == 0
     )
-    before = tomo.ParticleSet.read("refine/run_data.star")
-    after = tomo.ParticleSet.read("new/particles.star")
-    np.testing.assert_allclose(after.particles[tomo.COORDINATES], before.positions, atol=1e-4)
+    before = ParticleSet.read("refine/run_data.star")
+    after = ParticleSet.read("new/particles.star")
+    np.testing.assert_allclose(after.particles[COORDINATES], before.positions, atol=1e-4)
     assert (after.origins == 0).all()
-    kept = [*tomo.ANGLES, "rlnTomoParticleName", "rlnRandomSubset", "rlnLogLikeliContribution"]
+    kept = [*ANGLES, "rlnTomoParticleName", "rlnRandomSubset", "rlnLogLikeliContribution"]
     pd.testing.assert_frame_equal(after.particles[kept], before.particles[kept])
     assert after.particles["rlnImageName"].iloc[0] == "new/Subtomograms/TS_01/1_stack2d.mrcs"
     assert mrcfile.read(after.particles["rlnImageName"].iloc[0]).dtype == np.float32
@@ -126,16 +129,16 @@ def test_an_interrupted_extraction_does_only_what_is_missing_or_cut_short(projec
 
 
 def test_without_ctf_and_inversion_it_is_the_image_about_the_particle(project):
-    tomogram = tomo.load_tomograms("input/tomograms.star")["TS_01"]
+    tomogram = load_tomograms("input/tomograms.star")["TS_01"]
     untilted = 10
     offset = [12.0, -31.0] - tomogram.shifts[untilted]  # from the centre of the tomogram to a whole pixel
     position = tomogram.rotations[untilted].T @ [*offset, 0.0] * tomogram.pixel_size
-    rewrite(lambda table: table.__setitem__(tomo.COORDINATES, position))
+    rewrite(lambda table: table.__setitem__(COORDINATES, position))
     flags = ["--no_ctf", "--no_ic", "--no_circle_crop", "--stack2d"]
     run("--p", "particles.star", *DIRECT[2:], "--b", "32", "--bin", "1", "--o", "out/", *flags)
     stack = mrcfile.read("out/Subtomograms/TS_01/1_stack2d.mrcs")
     x, y = 160 + 12, 160 - 31
-    image = tomo.load_tilt_images(tomogram)[untilted, y - 16 : y + 16, x - 16 : x + 16]
+    image = load_tilt_images(tomogram)[untilted, y - 16 : y + 16, x - 16 : x + 16]
     np.testing.assert_allclose(stack[untilted], image, atol=1e-3 * image.std())
 
 
@@ -146,7 +149,7 @@ def rewrite(change, name="particles.star"):
     """input/NAME with one of its tables changed, as NAME."""
     tables = starfile.read(f"input/{name}", always_dict=True)
     change(next(iter(tables.values())))
-    tomo.write_star(tables, name)
+    write_star(tables, name)
 
 
 def test_particles_of_undefined_tomograms_are_dropped_with_relions_warnings(project, capsys):
@@ -155,7 +158,7 @@ def test_particles_of_undefined_tomograms_are_dropped_with_relions_warnings(proj
     out = capsys.readouterr().out
     assert "   !No particles were found for the following tomograms: TS_02\n" in out
     assert "   !Particles were found belonging to the following undefined tomograms: TS_98\n" in out
-    assert set(tomo.ParticleSet.read("out/particles.star").particles["rlnTomoName"]) == {"TS_01"}
+    assert set(ParticleSet.read("out/particles.star").particles["rlnTomoName"]) == {"TS_01"}
 
 
 def unknown_tomograms(table):
@@ -193,7 +196,7 @@ def test_faulty_particles_are_refused_and_nothing_is_written(project, capsys, ch
 def test_missing_tilt_images_are_refused_and_no_particle_file_is_left(project, capsys):
     tilts = starfile.read("input/tilt_series/TS_01.star")
     tilts["rlnMicrographName"] = tilts["rlnMicrographName"].str.replace("TS_01.mrcs", "gone.mrcs")
-    tomo.write_star({"TS_01": tilts}, "TS_01.star")
+    write_star({"TS_01": tilts}, "TS_01.star")
     rewrite(
         lambda table: table.replace("input/tilt_series/TS_01.star", "TS_01.star", inplace=True),
         "tomograms.star",
@@ -204,7 +207,7 @@ def test_missing_tilt_images_are_refused_and_no_particle_file_is_left(project, c
 
 
 def test_optics_that_contradict_the_tomograms_are_refused(project, capsys):
-    particles = tomo.ParticleSet.read("extract/particles.star")
+    particles = ParticleSet.read("extract/particles.star")
     particles.optics["rlnVoltage"] = 200.0
     particles.write("particles.star")
     assert run("--p", "particles.star", *SMALL[2:], "--o", "out/") == 1

@@ -53,13 +53,6 @@ LONG = {
     "stacycle.provenance.lineage",
     "stacycle.recipe.config",
     "stacycle.recipe.config_text",
-    "staengine.programs.align",
-    "staengine.programs.postprocess",
-    "staengine.programs.refine",
-    "staengine.programs.subtomo",
-    "staengine.refinement.expectation",
-    "staengine.simulation.simulate",
-    "staengine.tilt_series.tomo",
 }
 
 

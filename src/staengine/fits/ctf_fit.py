@@ -16,6 +16,7 @@ is lowest: the most probable ones if recorded defoci are off by σ_m in common a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,9 @@ class Evidence:
     def empty(cls, n: int, size: int) -> Evidence:
         return cls(np.zeros((6, n, size)), np.zeros(n, np.int64))
 
-    def add(self, observed: NDArray, slices: NDArray, sine: NDArray, cosine: NDArray) -> None:
+    def add(
+        self, observed: NDArray[Any], slices: NDArray[Any], sine: NDArray[Any], cosine: NDArray[Any]
+    ) -> None:
         """Add images (m, n, K) of particles, their slices, and sine and cosine of the CTF's phase γ."""
         cross, power = (observed * slices.conj()).real, np.abs(slices) ** 2
         terms = [cross * sine, cross * cosine, power * sine**2, power * sine * cosine, power * cosine**2]
@@ -50,7 +53,7 @@ class Evidence:
         """|o|² (n, K)."""
         return self.sums[5]
 
-    def overlap(self, weights: NDArray, delta: NDArray) -> tuple[NDArray, NDArray]:
+    def overlap(self, weights: NDArray[Any], delta: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """N and D (n,), for weights (n, K) and phase changes δ (n, K) or (K,)."""
         os, oc, ss, sc, cc, _ = self.sums
         sine, cosine = np.sin(delta), np.cos(delta)
@@ -58,7 +61,7 @@ class Evidence:
         d = weights * (ss * cosine**2 + 2 * sc * sine * cosine + cc * sine**2)
         return n.sum(axis=1), np.maximum(d.sum(axis=1), TINY)
 
-    def slope(self, weights: NDArray, delta: NDArray) -> tuple[NDArray, NDArray]:
+    def slope(self, weights: NDArray[Any], delta: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """What each component's δ changes in N and D, (n, K) each."""
         os, oc, ss, sc, cc, _ = self.sums
         sine, cosine = np.sin(delta), np.cos(delta)
@@ -89,7 +92,7 @@ class Defocus:
     energy: float = 0.0  # E, with a prior for the astigmatism like that of a tilt
 
 
-def phase_changes(fx: NDArray, fy: NDArray, wavelength: float) -> NDArray[np.float64]:
+def phase_changes(fx: NDArray[Any], fy: NDArray[Any], wavelength: float) -> NDArray[np.float64]:
     """How much the CTF's phase (3, K) changes per Å of defocus, a1 and a2; fx, fy (K,) in 1/Å."""
     return np.pi * wavelength * np.stack([fx**2 + fy**2, fx**2 - fy**2, 2 * fx * fy])
 
@@ -117,7 +120,7 @@ class DefocusFit:
         observations = 2 * self.evidence.count.sum() * np.count_nonzero(self.weights.any(axis=0))
         return found if start.energy - found.energy > np.log(max(observations, 1)) else start
 
-    def _descend(self, start: NDArray) -> Defocus:
+    def _descend(self, start: NDArray[Any]) -> Defocus:
         """The minimum of E next to offsets (n,), their common offset, and astigmatism (2,) or none, all in Å."""
         n, free = len(self.evidence.count), len(start) > len(self.evidence.count) + 1
         bounds = [(self.search[0] / UNIT, self.search[1] / UNIT)] * (n + 1) + [(None, None)] * (2 * free)
@@ -125,7 +128,7 @@ class DefocusFit:
         x = found.x * UNIT
         return Defocus(x[:n], x[n + 1 :] if free else np.zeros(2), float(found.fun))
 
-    def _energy(self, x: NDArray) -> tuple[float, NDArray]:
+    def _energy(self, x: NDArray[Any]) -> tuple[float, NDArray[Any]]:
         """E and its gradient; x as in `_descend`, in units."""
         n = len(self.evidence.count)
         d, m, a = x[:n], x[n], x[n + 1 :]
@@ -143,11 +146,11 @@ class DefocusFit:
         return float(energy), np.r_[by_d, centred - apart.sum(), by_astigmatism @ slope.sum(axis=0) + small]
 
 
-def _cost(n: NDArray, d: NDArray) -> NDArray:
+def _cost(n: NDArray[Any], d: NDArray[Any]) -> NDArray[Any]:
     return -(np.maximum(n, 0) ** 2) / d
 
 
-def joint_optimum(cost: NDArray, grid: NDArray, prior: Prior) -> tuple[NDArray[np.float64], float]:
+def joint_optimum(cost: NDArray[Any], grid: NDArray[Any], prior: Prior) -> tuple[NDArray[np.float64], float]:
     """d (n,) and m for which E is lowest among the values `grid` (g,), given the tilts' cost (g, n) there."""
     best, found = np.inf, (np.zeros(cost.shape[1]), 0.0)
     for common in grid:
@@ -169,7 +172,9 @@ class Contrast:
     precision: NDArray[np.float64]
 
     @classmethod
-    def of(cls, evidence: Evidence, weights: NDArray, changes: NDArray, defocus: Defocus) -> Contrast:
+    def of(
+        cls, evidence: Evidence, weights: NDArray[Any], changes: NDArray[Any], defocus: Defocus
+    ) -> Contrast:
         delta = defocus.offsets[:, None] * changes[0] + defocus.astigmatism @ changes[1:]
         n, d = evidence.overlap(weights, delta)
         return cls(np.maximum(n, 0) / d, np.where(d > TINY, d, 0))
@@ -183,22 +188,22 @@ class Ice:
     thickness: float  # in mean free paths
     normal: NDArray[np.float64]  # (3,) of the slab, in the tomogram; it lies in the plane y = 0
 
-    def scale(self, beams: NDArray) -> NDArray[np.float64]:
+    def scale(self, beams: NDArray[Any]) -> NDArray[np.float64]:
         """Of tilts whose beam runs along unit vectors (n, 3) of the tomogram."""
         return _lambert(self.luminance, self.thickness, np.abs(beams @ self.normal))
 
 
-def _lambert(luminance: float, thickness: float, cosine: NDArray) -> NDArray[np.float64]:
+def _lambert(luminance: float, thickness: float, cosine: NDArray[Any]) -> NDArray[np.float64]:
     return luminance * np.exp(-thickness / np.maximum(cosine, 0.05))
 
 
-def fit_ice(contrasts: list[Contrast], beams: list[NDArray]) -> list[Ice]:
+def fit_ice(contrasts: list[Contrast], beams: list[NDArray[Any]]) -> list[Ice]:
     """Beer-Lambert laws of several tilt series that share one luminance; beams as in `Ice.scale`."""
 
-    def normal(angle: float) -> NDArray:
+    def normal(angle: float) -> NDArray[Any]:
         return np.array([np.sin(angle), 0.0, np.cos(angle)])
 
-    def residuals(x: NDArray) -> NDArray:
+    def residuals(x: NDArray[Any]) -> NDArray[Any]:
         return np.concatenate(
             [
                 np.sqrt(c.precision) * (c.scale - _lambert(x[0], t, np.abs(b @ normal(angle))))

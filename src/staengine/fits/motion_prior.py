@@ -8,6 +8,8 @@ coefficients are independent with unit variance.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
@@ -15,14 +17,14 @@ from scipy.spatial.distance import cdist
 SMALLEST_MODE = 1e-6  # of the largest eigenvalue; what is below is numerical noise
 
 
-def dose_per_tilt(pre_exposure: NDArray) -> float:
+def dose_per_tilt(pre_exposure: NDArray[Any]) -> float:
     """Mean exposure from one tilt to the next in e/Å²; 1 if the exposures are unknown (all alike)."""
     spread = float(np.ptp(pre_exposure))
     return spread / (len(pre_exposure) - 1) if spread > 0 else 1.0
 
 
 def deformation_modes(
-    positions: NDArray, sigma_vel: float, sigma_div: float, squared: bool = False, at_most: int = -1
+    positions: NDArray[Any], sigma_vel: float, sigma_div: float, squared: bool = False, at_most: int = -1
 ) -> NDArray[np.float64]:
     """Modes (m, e) of the velocities of particles at positions (m, 3), largest first.
 
@@ -37,7 +39,7 @@ def deformation_modes(
     return vectors[:, kept] * np.sqrt(values[kept])
 
 
-def trajectories(modes: NDArray, coefficients: NDArray, order: NDArray) -> NDArray[np.float64]:
+def trajectories(modes: NDArray[Any], coefficients: NDArray[Any], order: NDArray[Any]) -> NDArray[np.float64]:
     """Displacements (m, n, 3) of particles since the first of n tilts, of coefficients (e, n - 1, 3).
 
     modes (m, e); order (n,): numbers of the tilts by exposure.
@@ -47,7 +49,9 @@ def trajectories(modes: NDArray, coefficients: NDArray, order: NDArray) -> NDArr
     return path
 
 
-def coefficient_gradient(modes: NDArray, gradient: NDArray, order: NDArray) -> NDArray[np.float64]:
+def coefficient_gradient(
+    modes: NDArray[Any], gradient: NDArray[Any], order: NDArray[Any]
+) -> NDArray[np.float64]:
     """The adjoint of `trajectories`: from the derivative (m, n, 3) by displacement that by coefficient."""
     later = np.cumsum(gradient[:, order[:0:-1]], axis=1)[:, ::-1]
     return np.einsum("me,mkj->ekj", modes, later)

@@ -9,10 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from staengine.numerics import fourier
+
+MINIMAL_WEIGHT = 0.001  # of the mean at that resolution
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
@@ -92,7 +97,7 @@ def _average_rotated(out, volume, rotations, first, step):
                             out[iz, iy, x, c] += sign * value if c == 1 else value
 
 
-def _in_threads(kernel: Callable, arguments: tuple, threads: int) -> None:
+def _in_threads(kernel: Callable[..., None], arguments: tuple[Any, ...], threads: int) -> None:
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(lambda first: kernel(*arguments, first, threads), range(threads)))
 
@@ -102,7 +107,11 @@ def new_accumulator(box: int) -> NDArray[np.float64]:
 
 
 def backproject(
-    volume: NDArray[np.float64], slices: NDArray[np.float32], rotations: NDArray, radii: NDArray, threads: int
+    volume: NDArray[np.float64],
+    slices: NDArray[np.float32],
+    rotations: NDArray[Any],
+    radii: NDArray[Any],
+    threads: int,
 ) -> None:
     """Add slices to the accumulator `volume` in place.
 
@@ -114,8 +123,51 @@ def backproject(
     _in_threads(_gather_slices, arguments, threads)
 
 
-def symmetrise(volume: NDArray[np.float64], rotations: NDArray, threads: int) -> NDArray[np.float64]:
+def symmetrise(volume: NDArray[np.float64], rotations: NDArray[Any], threads: int) -> NDArray[np.float64]:
     """Average of an accumulator over rotations (n, 3, 3), up to Nyquist, by trilinear interpolation."""
     out = np.zeros_like(volume)
     _in_threads(_average_rotated, (out, volume, np.ascontiguousarray(rotations, float)), threads)
     return out
+
+
+def divide(sums: NDArray[np.float64], snr: float, threads: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Weighted sum, corrected for interpolation, and map, both (box, box, box), of accumulated slices.
+
+    snr > 0: Wiener filter with 1 / snr. Else weights below MINIMAL_WEIGHT of their shell's mean are raised to
+    it, and there is nothing beyond Nyquist.
+    """
+    box = sums.shape[0]
+    transform = (sums[..., 0] + 1j * sums[..., 1]).astype(np.complex64)
+    data = fourier.irfft(transform, 3, threads) * np.float32(box**1.5)
+    # linear interpolation in Fourier space multiplies the map by about sinc²
+    data /= np.maximum(np.sinc(np.minimum(fourier.distance(box, 3) / box, 1)) ** 2, 0.01)
+    transform, weight = fourier.rfft(data, 3, threads), sums[..., 2].astype(np.float32)
+    if snr > 0:
+        transform /= weight + 1 / snr
+    else:
+        r = fourier.radius(box, 3)
+        mean = _radial_mean(weight, r)
+        lowest = MINIMAL_WEIGHT * np.interp(r, np.arange(len(mean)), mean)
+        weight = np.maximum(weight, lowest.astype(np.float32))
+        usable = (r < box // 2) & (weight > 0)
+        transform = np.divide(transform, weight, out=np.zeros_like(transform), where=usable)
+    return data, fourier.irfft(transform, 3, threads)
+
+
+def _radial_mean(values: NDArray[Any], r: NDArray[Any]) -> NDArray[np.float64]:
+    """Mean at radii 0 .. box // 2, each element being shared between the two whole radii next to its own."""
+    lower, share = np.floor(r).astype(int).ravel(), (r % 1).ravel()
+
+    def total(weights: NDArray[Any]) -> NDArray[np.float64]:
+        at_lower = np.bincount(lower, weights * (1 - share)).astype(float)
+        at_lower[1:] += np.bincount(lower, weights * share)[:-1]
+        return at_lower[: values.shape[-1]]
+
+    return total(values.ravel()) / total(np.ones_like(share))
+
+
+def full_weight(weight: NDArray[Any]) -> NDArray[Any]:
+    """Whole cube, zero frequency at box // 2, of the half transform of weights, which are even (box even)."""
+    negative = -np.arange(weight.shape[0])
+    mirrored = weight[negative][:, negative][:, :, :0:-1]
+    return np.fft.fftshift(np.concatenate([weight[:, :, :-1], mirrored], axis=2))

@@ -1,4 +1,4 @@
-"""Discrete Fourier transforms of square images and cubic maps: centring, shells, resizing, FSC, soft masks.
+"""Discrete Fourier transforms of square images and cubic maps: centring, shells, resizing, soft edges.
 
 Real-space arrays (..., box, box) or (..., box, box, box) have their origin at index box // 2 on each axis.
 Transforms are "half transforms" in the FFT's own order, (..., box, box // 2 + 1) and
@@ -16,13 +16,13 @@ import scipy.fft
 from numpy.typing import NDArray
 
 
-def rfft(values: NDArray, ndim: int, workers: int = 1) -> NDArray:
+def rfft(values: NDArray[Any], ndim: int, workers: int = 1) -> NDArray[Any]:
     """Half transform over the last `ndim` axes of an array whose origin is at box // 2."""
     axes = tuple(range(-ndim, 0))
     return scipy.fft.rfftn(scipy.fft.ifftshift(values, axes=axes), axes=axes, workers=workers)
 
 
-def irfft(transform: NDArray, ndim: int, workers: int = 1) -> NDArray:
+def irfft(transform: NDArray[Any], ndim: int, workers: int = 1) -> NDArray[Any]:
     """Inverse of `rfft`; the box is even or odd as the transform's first transformed axis says."""
     axes = tuple(range(-ndim, 0))
     shape = (transform.shape[-ndim],) * ndim
@@ -37,11 +37,11 @@ def frequencies(box: int, ndim: int) -> tuple[NDArray[np.float32], ...]:
     return tuple(_along(axis, k, ndim) for k, axis in enumerate(axes))
 
 
-def _along(values: NDArray, axis: int, ndim: int) -> NDArray:
+def _along(values: NDArray[Any], axis: int, ndim: int) -> NDArray[Any]:
     return values.reshape([-1 if i == axis else 1 for i in range(ndim)])
 
 
-def _sum_of_squares(arrays: Sequence[NDArray]) -> NDArray:
+def _sum_of_squares(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return functools.reduce(np.add, (array**2 for array in arrays))
 
 
@@ -55,19 +55,19 @@ def shell_index(box: int, ndim: int) -> NDArray[np.int32]:
     return np.rint(radius(box, ndim)).astype(np.int32)
 
 
-def shell_sum(values: NDArray, shells: NDArray[np.int32], n_shells: int) -> NDArray[np.float64]:
+def shell_sum(values: NDArray[Any], shells: NDArray[np.int32], n_shells: int) -> NDArray[np.float64]:
     """Sum of real `values` over each shell 0 .. n_shells - 1, (n_shells,); elements beyond are left out."""
     inside = shells < n_shells
     return np.bincount(shells[inside], np.asarray(values)[inside], n_shells).astype(np.float64)
 
 
-def shell_mean(values: NDArray, shells: NDArray[np.int32], n_shells: int) -> NDArray[np.float64]:
+def shell_mean(values: NDArray[Any], shells: NDArray[np.int32], n_shells: int) -> NDArray[np.float64]:
     """Mean of real `values` over each shell, (n_shells,); 0 for a shell without elements."""
     count = np.bincount(shells[shells < n_shells], minlength=n_shells)
     return shell_sum(values, shells, n_shells) / np.maximum(count, 1)
 
 
-def resize_transform(transform: NDArray, box: int, ndim: int) -> NDArray:
+def resize_transform(transform: NDArray[Any], box: int, ndim: int) -> NDArray[Any]:
     """Crop or zero-pad a half transform to another box; amplitudes are not rescaled.
 
     Frequencies that both boxes have are copied; the smaller box's Nyquist plane, if even, is copied as well.
@@ -84,13 +84,13 @@ def resize_transform(transform: NDArray, box: int, ndim: int) -> NDArray:
     return out
 
 
-def resample(values: NDArray, box: int, ndim: int) -> NDArray:
+def resample(values: NDArray[Any], box: int, ndim: int) -> NDArray[Any]:
     """Real-space array of the same field of view with another number of pixels; grey values are kept."""
     old = values.shape[-1]
     return irfft(resize_transform(rfft(values, ndim), box, ndim), ndim) * (box / old) ** ndim
 
 
-def window(values: NDArray, box: int, ndim: int, fill: float = 0.0) -> NDArray:
+def window(values: NDArray[Any], box: int, ndim: int, fill: float = 0.0) -> NDArray[Any]:
     """Cut or pad an array about its origin (index box // 2) to another box, padding with `fill`."""
     old = values.shape[-1]
     start = old // 2 - box // 2
@@ -100,26 +100,6 @@ def window(values: NDArray, box: int, ndim: int, fill: float = 0.0) -> NDArray:
         return np.pad(values, pad, constant_values=fill)
     inner: Any = (..., *(slice(start, start + box),) * ndim)
     return values[inner]
-
-
-def fsc(map1: NDArray, map2: NDArray) -> NDArray[np.float64]:
-    """Fourier shell correlation of two maps (box, box, box), for shells 0 .. box // 2. FSC(0) is 1."""
-    if map1.shape != map2.shape:
-        raise ValueError(f"maps of different size: {map1.shape} and {map2.shape}")
-    return fsc_of_transforms(rfft(map1, 3), rfft(map2, 3))
-
-
-def fsc_of_transforms(transform1: NDArray, transform2: NDArray) -> NDArray[np.float64]:
-    """`fsc` of two half transforms (box, box, box // 2 + 1); 0 where a shell is empty in either."""
-    box = transform1.shape[0]
-    shells, n = shell_index(box, 3), box // 2 + 1
-    cross = shell_sum((transform1 * transform2.conj()).real, shells, n)
-    power1 = shell_sum(np.abs(transform1) ** 2, shells, n)
-    power2 = shell_sum(np.abs(transform2) ** 2, shells, n)
-    norm = np.sqrt(power1 * power2)
-    curve = np.divide(cross, norm, out=np.zeros(n), where=norm > 0)
-    curve[0] = 1.0
-    return curve
 
 
 def distance(box: int, ndim: int) -> NDArray[np.float32]:
@@ -133,7 +113,7 @@ def soft_sphere(box: int, radius_px: float, edge_px: float, ndim: int = 3) -> ND
     return raised_cosine(distance(box, ndim), radius_px, edge_px)
 
 
-def raised_cosine(r: NDArray, start: float, width: float) -> NDArray[np.float32]:
+def raised_cosine(r: NDArray[Any], start: float, width: float) -> NDArray[np.float32]:
     """1 for r <= start, 0 for r >= start + width, half a cosine period between."""
     if width <= 0:
         return (r <= start).astype(np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import mrcfile
 import numpy as np
@@ -34,13 +35,13 @@ def read_map(path: str | Path, what: str = "map") -> tuple[NDArray[np.float32], 
     return values, pixel
 
 
-def write_map(path: str | Path, values: NDArray, pixel: float) -> None:
+def write_map(path: str | Path, values: NDArray[Any], pixel: float) -> None:
     """Write a map as single-precision MRC, making its folder; pixel size in Å."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     mrcfile.write(path, values.astype(np.float32), voxel_size=pixel, overwrite=True)
 
 
-def lowpass(transform: NDArray, pixel: float, resolution: float, edge: float = 2.0) -> NDArray:
+def lowpass(transform: NDArray[Any], pixel: float, resolution: float, edge: float = 2.0) -> NDArray[Any]:
     """Half transform of a map, filtered at the shell nearest to `resolution` (Å).
 
     A raised cosine of `edge` Fourier pixels is centred on the shell, as in RELION's map programs.

@@ -13,6 +13,7 @@ two rows of M: component (kx, ky) is the transform's value at kx M[0] + ky M[1].
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -48,9 +49,14 @@ class Components:
     def __len__(self) -> int:
         return len(self.kx)
 
-    def pick(self, half_transforms: NDArray) -> NDArray:
+    def pick(self, half_transforms: NDArray[Any]) -> NDArray[Any]:
         """Their values (..., K) in half transforms (..., box, box // 2 + 1) in FFT order."""
         return half_transforms[..., self.ky, self.kx]
+
+    def shell_sum(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Sum of values (..., K) over each shell 0 .. box // 2."""
+        shells = np.broadcast_to(self.shell, values.shape).ravel()
+        return np.bincount(shells, values.ravel(), self.box // 2 + 1).astype(np.float64, copy=False)
 
     def count_within(self, radius: float) -> int:
         """How many of the sorted components lie within a radius."""
@@ -72,7 +78,7 @@ def array_shape(box: int, padding: int, radius: int | None = None) -> tuple[int,
 
 
 def padded_transform(
-    volume: NDArray, padding: int, workers: int = 1, radius: int | None = None
+    volume: NDArray[Any], padding: int, workers: int = 1, radius: int | None = None
 ) -> NDArray[np.complex64]:
     """The half transform (S, S, S // 2) of a map, ready to be sliced at components within `radius`."""
     box = volume.shape[0]
@@ -83,7 +89,7 @@ def padded_transform(
     return (transform[rows[:, None], rows, :half] / np.float32(box**2)).astype(np.complex64, copy=False)
 
 
-def unpadded_map(transform: NDArray, box: int, padding: int, workers: int = 1) -> NDArray[np.float32]:
+def unpadded_map(transform: NDArray[Any], box: int, padding: int, workers: int = 1) -> NDArray[np.float32]:
     """The map (box, box, box) of a half transform that was gathered by interpolation (see `backproject`)."""
     middle, half = len(transform) // 2, min(padding * box // 2, len(transform) // 2)
     rows = np.arange(-half, half)

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from staengine import cli
 from staengine.errors import EngineError
 from staengine.numerics import fourier, maps
-from staengine.tilt_series import tomo
+from staengine.numerics.fsc import FscCurves, last_shell, measure_fsc, shell_resolution, solvent_fsc
+from staengine.numerics.sharpening import GuinierFit, fit_guinier, fsc_weights, log_amplitudes, sharpen
+from staengine.tilt_series.star import Table, write_star
 
 PROGRAM = "relion_postprocess"
 FLAGS = {
@@ -46,133 +48,20 @@ FLAGS = {
 }
 PARTICLE_FRACTION = 0.476  # of the box, that RELION counts as particle in the fraction f of a mask
 DALTON_PER_CUBIC_ANGSTROM = 0.81  # protein
-RESOLVED = 0.143  # FSC criterion
-NO_AMPLITUDE = -99.0  # log amplitude of an empty shell
-
-
-@dataclass(frozen=True)
-class FscCurves:
-    """FSC of shells 0 .. box // 2; the masked ones are None without a mask."""
-
-    unmasked: NDArray
-    masked: NDArray | None = None
-    randomised: NDArray | None = None
-    corrected: NDArray | None = None
-    randomised_from: int = 0  # first shell with random phases
-
-    @property
-    def final(self) -> NDArray:
-        """The curve that says the resolution."""
-        return self.unmasked if self.corrected is None else self.corrected
-
-
-def measure_fsc(
-    half1: NDArray, half2: NDArray, mask: NDArray | None, randomise_at: float, rng: np.random.Generator
-) -> FscCurves:
-    """All FSC curves of two half maps (n, n, n); phases are randomised where the unmasked FSC < randomise_at.
-
-    Raises EngineError if it never is.
-    """
-    transforms = [fourier.rfft(half, 3) for half in (half1, half2)]
-    unmasked = fourier.fsc_of_transforms(*transforms)
-    if mask is None:
-        return FscCurves(unmasked)
-    low = np.flatnonzero(unmasked < randomise_at)
-    if not low.size:
-        raise EngineError(
-            f"{PROGRAM}: the unmasked FSC never falls below --randomize_at_fsc {randomise_at:g}: check that "
-            "the half maps are independent; if they are, raise it."
-        )
-    start = int(low[0])
-    masked = fourier.fsc(half1 * mask, half2 * mask)
-    noise = [fourier.irfft(randomise_phases(transform, start, rng), 3) * mask for transform in transforms]
-    randomised = fourier.fsc(*noise)
-    return FscCurves(unmasked, masked, randomised, correct_fsc(masked, randomised, start), start)
-
-
-def randomise_phases(transform: NDArray, start: int, rng: np.random.Generator) -> NDArray:
-    """Half transform (n, n, n // 2 + 1) with random phases from radius `start` on, amplitudes kept."""
-    beyond = fourier.radius(transform.shape[0], 3) >= start
-    phases = rng.uniform(0, 2 * np.pi, np.count_nonzero(beyond))
-    result = transform.copy()
-    result[beyond] = np.abs(transform[beyond]) * np.exp(1j * phases)
-    return result
-
-
-def correct_fsc(masked: NDArray, randomised: NDArray, start: int) -> NDArray:
-    """True FSC of the masked maps; the two shells where randomisation sets in are left as they are."""
-    corrected = masked.copy()
-    beyond = slice(start + 2, None)
-    corrected[beyond] = (masked[beyond] - randomised[beyond]) / (1 - randomised[beyond])
-    return corrected
-
-
-def solvent_fsc(unmasked: NDArray, fraction: float) -> NDArray:
-    """FSC of a particle that fills 1 / fraction of the map (Sindelar & Grigorieff, JSB 2012)."""
-    return fraction * unmasked / (1 + (fraction - 1) * unmasked)
-
-
-def final_shell(curve: NDArray) -> int:
-    """Last shell before the FSC first falls below 0.143."""
-    below = np.flatnonzero(curve < RESOLVED)
-    return int(below[0]) - 1 if below.size else len(curve) - 1
-
-
-def fsc_weights(curve: NDArray) -> NDArray:
-    """sqrt(2 FSC / (1 + FSC)) of each shell, 0 from the first shell without signal on."""
-    signal = np.minimum.accumulate(curve > 1e-4)
-    positive = np.where(signal, curve, 0)
-    return np.sqrt(2 * positive / (1 + positive))
-
-
-def log_amplitudes(transform: NDArray) -> NDArray:
-    """ln of the mean amplitude of each shell; an empty shell has NO_AMPLITUDE."""
-    box = transform.shape[0]
-    mean = fourier.shell_mean(np.abs(transform) / box**3, fourier.shell_index(box, 3), box // 2 + 1)
-    return np.log(mean, out=np.full(len(mean), NO_AMPLITUDE), where=mean > 0)
-
-
-@dataclass(frozen=True)
-class GuinierFit:
-    """Straight line through ln amplitude against 1/d²; slope in Å^2, correlation squared as in RELION."""
-
-    slope: float
-    intercept: float
-    correlation: float
-
-
-def fit_guinier(amplitudes: NDArray, resolution: NDArray, lowest: float, highest: float) -> GuinierFit:
-    """Fit the shells between two resolutions (Å). Raises EngineError if fewer than two have signal."""
-    used = (resolution <= lowest) & (resolution >= highest) & (amplitudes > NO_AMPLITUDE)
-    if np.count_nonzero(used) < 2:
-        raise EngineError(
-            f"{PROGRAM}: --auto_bfac finds no line: fewer than two shells from {lowest:g} to {highest:g} Å "
-            "have signal; change --autob_lowres and --autob_highres or give --adhoc_bfac."
-        )
-    x, y = 1 / resolution[used] ** 2, amplitudes[used]
-    slope, intercept = np.polyfit(x, y, 1)
-    return GuinierFit(float(slope), float(intercept), float(np.corrcoef(x, y)[0, 1] ** 2))
-
-
-def sharpen(transform: NDArray, pixel: float, bfactor: float) -> NDArray:
-    """Half transform times exp(-B k² / 4), without the corners beyond Nyquist; bfactor in Å^2."""
-    box = transform.shape[0]
-    k = fourier.radius(box, 3) / (box * pixel)
-    return np.where(k <= 0.5 / pixel, transform * np.exp(-bfactor / 4 * k**2), 0)
 
 
 @dataclass(frozen=True)
 class Processed:
     """The weighted, sharpened and filtered map, and how it came about."""
 
-    map: NDArray
+    map: NDArray[Any]
     bfactor: float  # Å^2
     fit: GuinierFit | None
-    guinier: dict[str, NDArray]  # columns of the table, one value per shell
+    guinier: dict[str, NDArray[Any]]  # columns of the table, one value per shell
 
 
 def process(
-    half1: NDArray, half2: NDArray, curve: NDArray, pixel: float, flags: SimpleNamespace
+    half1: NDArray[Any], half2: NDArray[Any], curve: NDArray[Any], pixel: float, flags: SimpleNamespace
 ) -> Processed:
     """Average of two half maps, weighted by an FSC curve, sharpened and low-passed as the flags say."""
     box = half1.shape[0]
@@ -203,16 +92,11 @@ def process(
     if fit:
         guinier["rlnLogAmplitudesIntercept"] = np.full(len(resolution), fit.intercept)
     if flags.low_pass:
-        limit = flags.low_pass if flags.low_pass > 0 else resolution[final_shell(curve)]
+        limit = flags.low_pass if flags.low_pass > 0 else resolution[last_shell(curve)]
         print("== Low-pass filtering final map ... ")
         _say("filter frequency:", f"{limit:g}")
         transform = maps.lowpass(transform, pixel, limit, flags.filter_edge_width)
     return Processed(fourier.irfft(transform, 3), bfactor, fit, guinier)
-
-
-def shell_resolution(box: int, pixel: float) -> NDArray:
-    """Resolution in Å of shells 0 .. box // 2; 999 for shell 0, as RELION writes it."""
-    return np.r_[999.0, box * pixel / np.arange(1, box // 2 + 1)]
 
 
 def main(argv: list[str]) -> int:
@@ -231,7 +115,7 @@ def main(argv: list[str]) -> int:
     result = process(half1, half2, curves.final, pixel, flags)
 
     print("== Writing output files ...")
-    final = resolution[final_shell(curves.final)]
+    final = resolution[last_shell(curves.final)]
     general = {
         "rlnFinalResolution": final,
         "rlnBfactorUsedForSharpening": result.bfactor,
@@ -257,12 +141,12 @@ def main(argv: list[str]) -> int:
             "rlnCorrelationFitGuinierPlot": result.fit.correlation,
         }
     guinier = {"rlnResolutionSquared": np.r_[0, 1 / resolution[1:] ** 2], **result.guinier}
-    tables = {
+    tables: dict[str, Table] = {
         "general": general,
         "fsc": _fsc_table(curves, resolution, fraction),
         "guinier": pd.DataFrame(guinier),
     }
-    tomo.write_star(tables, f"{flags.o}.star")
+    write_star(tables, f"{flags.o}.star")
     _write_curve(flags.o, curves.final, resolution)
     _say("Metadata file:", f"{flags.o}.star")
     _say("FINAL RESOLUTION:", f"{final:g}")
@@ -273,7 +157,7 @@ def _say(what: str, value: Any) -> None:
     print(f"{'  + ' + what + ' ':<35}{value}")
 
 
-def _read_halves(flags: SimpleNamespace) -> tuple[NDArray, NDArray, float, tuple[str, str]]:
+def _read_halves(flags: SimpleNamespace) -> tuple[NDArray[Any], NDArray[Any], float, tuple[str, str]]:
     """Both half maps, the pixel size in their headers (Å), and their file names."""
     name1 = flags.i
     name2 = flags.i2 or str(Path(name1).with_name(Path(name1).name.replace("half1", "half2")))
@@ -299,7 +183,7 @@ def _pixel_size(angpix: float, header_pixel: float) -> float:
     return header_pixel
 
 
-def _read_mask(name: str, box: int, header_pixel: float, pixel: float) -> tuple[NDArray, float]:
+def _read_mask(name: str, box: int, header_pixel: float, pixel: float) -> tuple[NDArray[Any], float]:
     """Mask, and how many times the particle's volume in the box exceeds it."""
     print("== Using a user-provided mask ... ")
     _say("input mask:", name)
@@ -328,7 +212,7 @@ def _check_same(name: str, box: int, pixel: float, wanted_box: int, wanted_pixel
         )
 
 
-def _fsc_table(curves: FscCurves, resolution: NDArray, fraction: float) -> pd.DataFrame:
+def _fsc_table(curves: FscCurves, resolution: NDArray[Any], fraction: float) -> pd.DataFrame:
     columns = {
         "rlnSpectralIndex": np.arange(len(resolution)),
         "rlnResolution": 1 / resolution,
@@ -348,7 +232,7 @@ def _fsc_table(curves: FscCurves, resolution: NDArray, fraction: float) -> pd.Da
     )
 
 
-def _write_curve(root: str, curve: NDArray, resolution: NDArray) -> None:
+def _write_curve(root: str, curve: NDArray[Any], resolution: NDArray[Any]) -> None:
     """The final FSC curve as text, and as XML for the EMDB."""
     points = [(f"{1 / d:g}", f"{value:g}") for d, value in zip(resolution, curve, strict=True)]
     Path(f"{root}_fsc.dat").write_text("".join(f"{x} {y}\n" for x, y in points))

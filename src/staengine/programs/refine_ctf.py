@@ -1,43 +1,28 @@
-"""relion_tomo_refine_ctf: defocus of each tilt, astigmatism and contrast scale, from the particles in it.
-
-Images are compared with the half map that the particle is *not* part of (`ctf_fit` says how): a particle's own
-half map contains its image's noise, multiplied by the recorded CTF, and so holds every tilt to its recorded
-defocus. All particles of a tilt share what is refined, so that the half sets stay as independent as they were.
-Slices are multiplied by the FSC, which makes them the best guess of the noiseless reference.
-"""
+"""relion_tomo_refine_ctf: defocus of each tilt, astigmatism and contrast scale, from the particles in it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from staengine.cli import INPUT, Flag, ProgressBar, no_effect, parse, say, stop_if_aborted, unsupported, warn
+from staengine.cli import INPUT, Flag, no_effect, parse, say, unsupported, warn
 from staengine.errors import EngineError
 from staengine.fits import ctf_fit
-from staengine.fits.ctf_fit import Contrast, Defocus, DefocusFit, Evidence, Ice, Prior
-from staengine.programs.subtomo import prepare
-from staengine.tilt_series import prediction
-from staengine.tilt_series.ctf import wavelength
-from staengine.tilt_series.prediction import Reference
-from staengine.tilt_series.rewrite import TemporaryResults, rewrite_tilt_series
-from staengine.tilt_series.tomo import (
-    OptimisationSet,
-    ParticleSet,
-    Tomogram,
-    load_tilt_images,
-    load_tomograms,
-    resolve_inputs,
-    write_optimisation_set,
-)
+from staengine.fits.ctf_fit import Contrast, Defocus, Ice
+from staengine.fits.ctf_refinement import CtfOptions, fine_weights, refine_ctf
+from staengine.fits.series import FitInputs, Series, fit_each_series, read_fit_inputs
+from staengine.tilt_series.optimisation_set import write_optimisation_set
+from staengine.tilt_series.reference import REFERENCE_FLAGS
+from staengine.tilt_series.rewrite import rewrite_tilt_series
+from staengine.tilt_series.tomograms import Tomogram
 
 PROGRAM = "relion_tomo_refine_ctf"
 FLAGS = {
     **INPUT,
-    **prediction.REFERENCE_FLAGS,
+    **REFERENCE_FLAGS,
     "--o": Flag("required", str, "output folder"),
     "--do_defocus": Flag(
         "switch", help="refine the defocus of each tilt, and the astigmatism of each series"
@@ -58,38 +43,37 @@ FLAGS = {
     **unsupported("--do_even_aberrations", "--do_odd_aberrations", "--reset_to_common"),
     **unsupported("--min_frame", "--max_frame", "--diag", "--list_themes"),
 }
-BATCH_BYTES = 128e6  # of particle images
 SCALE = "rlnCtfScalefactor"
 
 
 def main(argv: list[str]) -> int:
     args = parse(PROGRAM, FLAGS, argv)
     _check(args)
-    inputs = resolve_inputs(PROGRAM, args.i, args.p, args.t, args.mot)
-    tomograms = load_tomograms(inputs.tomograms)
-    particles = prepare(ParticleSet.read(inputs.particles, inputs.trajectories), tomograms, log_level=1)
-    halves = prediction.half_sets(PROGRAM, particles)
-    used = {name: tomograms[name] for name in particles.particles["rlnTomoName"].unique()}
-    reference = prediction.read_reference(PROGRAM, args, prediction.common_pixel(PROGRAM, used.values()))
-    if args.do_defocus and not _fine(reference, args.kmin).any():
+    options = CtfOptions(
+        args.do_defocus,
+        args.do_scale,
+        search=(args.d0, args.d1),
+        step=args.ds,
+        lam=args.lambda_ if args.do_reg_defocus else 0.0,
+        kmin=args.kmin,
+        noise_of_each_tilt=args.per_frame_noise,
+    )
+    inputs = read_fit_inputs(PROGRAM, args, log_level=1)
+    if args.do_defocus and not fine_weights(inputs.reference, args.kmin).any():
         warn(f"The reference has no signal finer than --kmin {args.kmin:g} Å: no defocus is changed.")
-    temporary = TemporaryResults(args, inputs, used.values(), (args.ref1, args.ref2, args.mask, args.fsc))
-    by_tomogram = particles.particles.groupby("rlnTomoName", sort=False).indices
-    results: dict[str, tuple[Defocus, Contrast]] = {}
-    for number, (name, tomogram) in enumerate(used.items(), 1):
-        stop_if_aborted(args.pipeline_control)
-        found = temporary.load(name)
-        if found is None:
-            say(f"Tomogram {number} / {len(used)}:")
-            rows = by_tomogram[name]
-            defocus, contrast = _refine(tomogram, particles.subset(rows), halves[rows], reference, args)
-            found = {**vars(defocus), **vars(contrast)}
-            temporary.save(name, **found)
-        results[name] = (
-            Defocus(found["offsets"], found["astigmatism"]),
-            Contrast(found["scale"], found["precision"]),
+
+    def fit(series: Series) -> dict[str, NDArray[Any]]:
+        defocus, contrast = refine_ctf(series, inputs.reference, options, args.j)
+        return {**vars(defocus), **vars(contrast)}
+
+    results = {
+        name: (
+            Defocus(arrays["offsets"], arrays["astigmatism"]),
+            Contrast(arrays["scale"], arrays["precision"]),
         )
-    _write(args, inputs, used, results)
+        for name, arrays in fit_each_series(args, inputs, fit).items()
+    }
+    _write(args, inputs, results)
     return 0
 
 
@@ -107,99 +91,15 @@ def _check(args: SimpleNamespace) -> None:
         raise EngineError(f"{PROGRAM}: --lambda must not be negative, and --kmin must be positive.")
 
 
-# ---------------------------------------------------------------- one tilt series
-
-
-def _refine(
-    tomogram: Tomogram, particles: ParticleSet, halves: NDArray, reference: Reference, args: SimpleNamespace
-) -> tuple[Defocus, Contrast]:
-    say("Loading", level=1)
-    images = load_tilt_images(tomogram)
-    say("Refining defocus:" if args.do_defocus else "Refining scale:", level=1)
-    evidence = Evidence.empty(len(tomogram), len(reference.components))
-    _detail(f"Accumulating {'defocus' if args.do_defocus else 'scale'} evidence:")
-    bar, done = ProgressBar(len(particles)), 0
-    for batch in _batches(len(particles), evidence):
-        accumulate(
-            evidence, tomogram, images, particles.subset(batch), halves[batch], reference, max(args.j, 1)
-        )
-        done += len(batch)
-        bar.update(done)
-    bar.done()
-    noise = prediction.mean_power(evidence.power, evidence.count, reference.components, args.per_frame_noise)
-    changes = _phase_changes(reference, tomogram)
-    defocus = Defocus(np.zeros(len(tomogram)), np.zeros(2))
-    if args.do_defocus:
-        _detail("Fitting")
-        search = (args.d0, args.d1)
-        prior = Prior.of(search, args.lambda_ if args.do_reg_defocus else 0.0)
-        fit = DefocusFit(evidence, _fine(reference, args.kmin) / noise, changes, search, prior)
-        defocus = fit.defocus(args.ds)
-        _detail("Refining astigmatic defocus")
-        defocus = fit.astigmatism(defocus)
-    if args.do_defocus and args.do_scale:
-        say("Refining scale:", level=1)
-        _detail("Accumulating scale evidence:")
-        ProgressBar(1).done()  # it is the same evidence
-    return defocus, Contrast.of(evidence, reference.weights / noise, changes, defocus)
-
-
-def _fine(reference: Reference, kmin: float) -> NDArray[np.float64]:
-    """Weights (K,) of the components finer than kmin Å, 0 for others."""
-    return reference.weights * (reference.frequency >= 1 / kmin)
-
-
-def _detail(text: str) -> None:
-    print(f"         {text}", flush=True)
-
-
-def _phase_changes(reference: Reference, tomogram: Tomogram) -> NDArray[np.float64]:
-    step = 1 / (reference.box * reference.pixel)
-    components = reference.components
-    return ctf_fit.phase_changes(components.kx * step, components.ky * step, wavelength(tomogram.voltage))
-
-
-def _batches(count: int, evidence: Evidence) -> Iterator[NDArray[np.int64]]:
-    step = max(int(BATCH_BYTES / (8 * evidence.power.size)), 1)
-    return (np.arange(first, min(first + step, count)) for first in range(0, count, step))
-
-
-def accumulate(
-    evidence: Evidence,
-    tomogram: Tomogram,
-    images: NDArray,
-    particles: ParticleSet,
-    halves: NDArray,
-    reference: Reference,
-    threads: int,
-) -> None:
-    """Add what particles of half sets `halves` (m,) of 0 or 1 show in the tilt series `images` (n, h, w)."""
-    positions = particles.positions
-    paths = particles.paths(positions)
-    visible = prediction.visible_tilts(tomogram, reference, paths)
-    observed = prediction.observe(tomogram, images, reference, paths, threads)
-    slices = prediction.slices(tomogram, reference, particles.rotations, 1 - halves, visible, threads)
-    unscaled = replace(tomogram, scale=np.ones(len(tomogram)))
-    quarter = replace(unscaled, phase_shift=tomogram.phase_shift + 90)
-    sine, cosine = (
-        prediction.transfer_functions(series, reference, positions, visible, threads)
-        for series in (unscaled, quarter)
-    )
-    evidence.add(observed, slices * reference.fsc.astype(np.float32), sine, cosine)
-
-
-# ---------------------------------------------------------------- results
-
-
 def _write(
     args: SimpleNamespace,
-    inputs: OptimisationSet,
-    tomograms: dict[str, Tomogram],
+    inputs: FitInputs,
     results: dict[str, tuple[Defocus, Contrast]],
 ) -> None:
+    tomograms, state = inputs.tomograms, inputs.state
     slabs = args.do_scale and not args.per_frame_scale
     say("Merging temporary data" + (" and performing global fits" if slabs else ""))
-    tilts: dict[str, dict[str, NDArray]] = {name: {} for name in tomograms}
+    tilts: dict[str, dict[str, NDArray[Any]]] = {name: {} for name in tomograms}
     series: dict[str, dict[str, float]] = {}
     for name, (defocus, contrast) in results.items():
         if args.do_defocus:
@@ -217,8 +117,8 @@ def _write(
                 tilts[name][SCALE], series[name] = ice.scale(beam), ice_columns(ice)
     say("Writing output data")
     folder = args.o.rstrip("/")
-    written = rewrite_tilt_series(folder, inputs.tomograms, tilts, series)
-    write_optimisation_set(f"{folder}/optimisation_set.star", inputs.particles, written, inputs.trajectories)
+    written = rewrite_tilt_series(folder, state.tomograms, tilts, series)
+    write_optimisation_set(f"{folder}/optimisation_set.star", state.particles, written, state.trajectories)
 
 
 def defocus_columns(tomogram: Tomogram, change: Defocus) -> dict[str, NDArray[np.float64]]:

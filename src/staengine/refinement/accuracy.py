@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from staengine.numerics.euler import euler_matrix
 from staengine.numerics.projector import project
-from staengine.refinement.expectation import ParticleStep, Task
-from staengine.tilt_series.tomo import euler_matrix
+from staengine.refinement.pose_search import ParticleStep, Task
 
 CERTAINTY = np.log(100)
 MAX_PARTICLES = 40
@@ -25,41 +26,43 @@ ROUNDS = 3  # of following the ratio's square-root law to the step that reaches 
 
 
 def accuracy(
-    task: Task, klass: int, indices: NDArray[np.int64], rng: np.random.Generator, threads: int = 1
+    task: Task, class_index: int, indices: NDArray[np.int64], rng: np.random.Generator, threads: int = 1
 ) -> tuple[float, float, NDArray[np.float64]]:
     """Accuracy of rotations (degrees) and offsets (Å), and each shell's part in telling rotations apart (shells,).
 
     From at most MAX_PARTICLES of the given ones; without any, of a reference that tells nothing.
     """
     chosen = rng.permutation(indices)[:MAX_PARTICLES]
-    if not len(chosen) or not task.transforms[klass].any():
+    if not len(chosen) or not task.transforms[class_index].any():
         return MAX_ANGLE, MAX_SHIFT_PX * task.data.pixel, np.zeros(task.noise.shape[1])
     with ThreadPoolExecutor(threads) as pool:
-        each = list(pool.map(lambda index: _of_particle(task, klass, int(index)), chosen))
+        each = list(pool.map(lambda index: _of_particle(task, class_index, int(index)), chosen))
     rotations, offsets, spectra = (np.array(values) for values in zip(*each, strict=True))
     spectrum = spectra.mean(0)
     return float(rotations.mean()), float(offsets.mean()), spectrum / max(spectrum.sum(), 1e-30)
 
 
-def _of_particle(task: Task, klass: int, index: int) -> tuple[float, float, NDArray[np.float64]]:
+def _of_particle(task: Task, class_index: int, index: int) -> tuple[float, float, NDArray[np.float64]]:
     step = ParticleStep(task, index)
     n, c = task.n_fit, task.data.components
     weight = 0.5 * step.ctf2[:, :n] * step.fit_weight[:n] * step.scale**2
     pose = euler_matrix(*task.data.angles[index])
 
-    def slices(rotations: NDArray) -> NDArray[np.float32]:
+    def slices(rotations: NDArray[Any]) -> NDArray[np.float32]:
         out = np.empty((len(rotations), 2, len(weight), n), np.float32)
-        project(task.transforms[klass], task.padding, step.tilt_matrices(rotations), c.kx[:n], c.ky[:n], out)
+        project(
+            task.transforms[class_index], task.padding, step.tilt_matrices(rotations), c.kx[:n], c.ky[:n], out
+        )
         return out
 
     here = slices(pose)[0]
     power = (here**2).sum(0) * weight
 
-    def by_turns(angles: NDArray) -> NDArray[np.float32]:
+    def by_turns(angles: NDArray[Any]) -> NDArray[np.float32]:
         turns = Rotation.from_rotvec(np.diag(angles), degrees=True).as_matrix()  # one about each axis
         return ((slices(pose @ turns) - here) ** 2).sum(1) * weight
 
-    def by_shifts(shifts_px: NDArray) -> NDArray[np.float32]:
+    def by_shifts(shifts_px: NDArray[Any]) -> NDArray[np.float32]:
         moved = task.data.shifts(step.particle, np.diag(shifts_px) * task.data.pixel)
         phase = np.float32(2 * np.pi / task.data.box) * (
             moved[..., :1] * c.kx[:n] + moved[..., 1:] * c.ky[:n]
@@ -73,7 +76,7 @@ def _of_particle(task: Task, klass: int, index: int) -> tuple[float, float, NDAr
 
 
 def _certain(
-    ratios: Callable[[NDArray], NDArray], start: float, largest: float
+    ratios: Callable[[NDArray[Any]], NDArray[Any]], start: float, largest: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """Steps (3,) along three axes whose log-likelihood ratio is just certain, and the ratio's terms (3, m, K) there."""
     steps = np.full(3, start)

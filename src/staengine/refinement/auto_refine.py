@@ -1,23 +1,25 @@
-"""When auto-refinement samples finer, and when it stops."""
+"""When auto-refinement samples finer, when it stops, and what it says of it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from staengine.numerics.euler import euler_matrix
 from staengine.refinement.model import Progress
 from staengine.refinement.sampling import Sampling
-from staengine.tilt_series.tomo import euler_matrix
+from staengine.refinement.state import Refinement
 
 DECREASE = 1.03  # changes within 3 % of the smallest so far do not count as still falling
 REACH = 3.0  # offsets are searched within so many times their last rms change
 SMALL_CHANGE = 0.5  # of a coarse step: poses that move less have settled
 
 
-def angular_changes(before: NDArray, after: NDArray, symmetry: NDArray) -> NDArray[np.float64]:
+def angular_changes(before: NDArray[Any], after: NDArray[Any], symmetry: NDArray[Any]) -> NDArray[np.float64]:
     """Mean angle (n,) between the axes of orientations (n, 3), all in degrees, for the nearest symmetry mates."""
     first, second = euler_matrix(*before.T), euler_matrix(*after.T)
     per_operator = []
@@ -55,15 +57,20 @@ def has_converged(progress: Progress, options: SimpleNamespace) -> bool:
     return progress.fine_enough and progress.without_gain >= 1 and settled
 
 
+def needed_angle(diameter: float, resolution: float) -> float:
+    """Angular step (degrees) that a resolution asks for, of a particle of some diameter, both in Å."""
+    return float(360 / np.ceil(np.pi * diameter / resolution))
+
+
 def next_sampling(
-    sampling: Sampling, progress: Progress, options: SimpleNamespace, resolution: float
+    sampling: Sampling, progress: Progress, options: SimpleNamespace, pixel: float, resolution: float
 ) -> Sampling:
     """The grid of the next iteration: finer if the resolution (Å) has stalled and poses have settled.
 
     Sets progress.fine_enough once the fine angular step is below three quarters of the estimated accuracy.
     """
     step = sampling.fine_angle
-    needed = 360 / np.ceil(np.pi * options.particle_diameter / resolution)
+    needed = needed_angle(options.particle_diameter, resolution)
     accuracy = needed if progress.iteration == 1 and options.firstiter_cc else progress.accuracy_rotations
     stalled = progress.without_gain >= 1 and (options.auto_ignore_angles or progress.settled >= 1)
     early = options.auto_resol_angles and needed < step and accuracy < step
@@ -74,7 +81,7 @@ def next_sampling(
         return sampling
     progress.settled = 0
     progress.smallest_angles = progress.smallest_offsets = 999.0
-    offset_range, offset_step = _next_offsets(sampling, progress, options.pixel)
+    offset_range, offset_step = _next_offsets(sampling, progress, pixel)
     return replace(
         sampling, healpix_order=sampling.healpix_order + 1, offset_range=offset_range, offset_step=offset_step
     )
@@ -89,3 +96,67 @@ def _next_offsets(sampling: Sampling, progress: Progress, pixel: float) -> tuple
     step = np.clip(fine_step * 2**sampling.oversampling, sampling.offset_step / 2, sampling.offset_step)
     wanted = min(REACH * progress.changes_offsets, 1.3 * sampling.offset_range)
     return float(np.clip(wanted, 1.5 * step, 4 * step)), float(step)
+
+
+def report_progress(run: Refinement) -> None:
+    """Say where the refinement stands; from the second iteration on also decide whether it is over."""
+    options, progress = run.options, run.progress
+    progress.converged = progress.iteration > 1 and (
+        options.force_converge or has_converged(progress, options)
+    )
+    print(f" Auto-refine: Iteration= {progress.iteration}")
+    print(f" Auto-refine: Resolution= {run.resolution():g} (no gain for {progress.without_gain} iter) ")
+    print(
+        f" Auto-refine: Changes in angles= {progress.changes_angles:g} degrees; and in offsets= "
+        f"{progress.changes_offsets:g} Angstroms (no gain for {progress.settled} iter) "
+    )
+    if progress.converged:
+        print(
+            " Auto-refine: Refinement has converged, entering last iteration where two halves will be combined..."
+        )
+        print(
+            " Auto-refine: The last iteration will use data to Nyquist frequency, which may take more CPU and RAM."
+        )
+
+
+def choose_sampling(run: Refinement) -> None:
+    """From the second iteration on: the grid of the iteration, finer if that helps (see `next_sampling`)."""
+    if run.progress.iteration > 1:
+        if not run.progress.converged:
+            _go_finer(run)
+        print(
+            f" Auto-refine: Angular step= {run.sampling.fine_angle:g} degrees; local searches= "
+            f"{'true' if run.models[0].sigma_angle > 0 else 'false'}"
+        )
+        print(
+            f" Auto-refine: Offset search range= {run.sampling.offset_range:g} Angstroms; offset step= "
+            f"{run.sampling.fine_offset:g} Angstroms"
+        )
+
+
+def _go_finer(run: Refinement) -> None:
+    old = run.sampling
+    run.sampling = next_sampling(old, run.progress, run.options, run.data.pixel, run.resolution())
+    if run.sampling.healpix_order == old.healpix_order:
+        return
+    n = len(run.sampling.directions())
+    local = run.sampling.healpix_order >= run.options.auto_local_healpix_order
+    for model in run.models:
+        if local:
+            model.sigma_angle = 2 * run.sampling.fine_angle
+        for class_model in model.classes:
+            class_model.directions = np.full(n, 1 / n)
+
+
+def report_end(run: Refinement) -> None:
+    """Say how the refinement ended."""
+    root = run.options.o
+    if not run.progress.converged:
+        print(f" Auto-refine: not converged after {run.progress.iteration} iterations; stopping.")
+        return
+    note = "already with" if run.options.solvent_correct_fsc else "without"
+    print(" Auto-refine: Refinement has converged, stopping now... ")
+    print(f" Auto-refine: + Final reconstruction from all particles is saved as: {root}_class001.mrc")
+    print(f" Auto-refine: + Final model parameters are stored in: {root}_model.star")
+    print(f" Auto-refine: + Final data parameters are stored in: {root}_data.star")
+    print(f" Auto-refine: + Final resolution ({note} masking) is: {run.resolution():g}")

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from staengine.errors import EngineError
 from staengine.numerics.maps import read_map
 from staengine.refinement.model import ClassModel, Model, Progress
 from staengine.refinement.particle_data import RefineData
 from staengine.refinement.sampling import Sampling
-from staengine.tilt_series.tomo import read_star
+from staengine.tilt_series.star import as_list, as_loop, read_star
 
 PROGRESS = {
     "iteration": "rlnCurrentIteration",
@@ -87,7 +86,7 @@ def read_progress(optimiser: dict[str, Any], box_length: float) -> Progress:
 
 def read_sampling(path: str, fresh: Sampling) -> Sampling:
     """The grid of a sampling.star, with the settings of the command line otherwise."""
-    table = read_star(path)["sampling_general"]
+    table = as_list(read_star(path)["sampling_general"])
     return replace(
         fresh,
         healpix_order=int(table["rlnHealpixOrder"]),
@@ -100,16 +99,16 @@ def read_sampling(path: str, fresh: Sampling) -> Sampling:
 def read_model(path: str, data: RefineData) -> Model:
     """The model of a model.star with its maps. Raises EngineError if it is not of these data."""
     tables = read_star(path)
-    general, rows = tables["model_general"], _loop(tables["model_classes"])
+    general, rows = as_list(tables["model_general"]), as_loop(tables["model_classes"])
     if int(general["rlnOriginalImageSize"]) != data.box or int(general["rlnNrGroups"]) != len(
         data.group_names
     ):
         raise EngineError(f"--continue: {path} is of other particles than {data.set.path}.")
-    length = data.box * data.pixel
+    length = data.box_length
     classes = []
     for k, row in enumerate(rows.to_dict("records"), 1):
         reference, _ = read_map(row["rlnReferenceImage"], "reference map")
-        spectra = _loop(tables[f"model_class_{k}"])
+        spectra = as_loop(tables[f"model_class_{k}"])
         resolution = float(row["rlnEstimatedResolution"])
         classes.append(
             ClassModel(
@@ -123,25 +122,21 @@ def read_model(path: str, data: RefineData) -> Model:
                 resolution=round(length / resolution) if np.isfinite(resolution) else 0,
                 accuracy_rotations=float(row["rlnAccuracyRotations"]),
                 accuracy_offsets=float(row["rlnAccuracyTranslationsAngst"]),
-                directions=_loop(tables[f"model_pdf_orient_class_{k}"])[
+                directions=as_loop(tables[f"model_pdf_orient_class_{k}"])[
                     "rlnOrientationDistribution"
                 ].to_numpy(float),
             )
         )
     noise = [
-        _loop(tables[f"model_optics_group_{o}"])["rlnSigma2Noise"].to_numpy(float)
+        as_loop(tables[f"model_optics_group_{o}"])["rlnSigma2Noise"].to_numpy(float)
         for o in range(1, len(data.optics_names) + 1)
     ]
     resolution = float(general["rlnCurrentResolution"])
     return Model(
         classes,
         np.array(noise) / data.mean_ctf2,
-        _loop(tables["model_groups"])["rlnGroupScaleCorrection"].to_numpy(float, copy=True),
+        as_loop(tables["model_groups"])["rlnGroupScaleCorrection"].to_numpy(float, copy=True),
         sigma_offset=float(general["rlnSigmaOffsetsAngst"]),
         sigma_angle=float(general["rlnSigmaPriorTiltAngle"]),
         resolution=round(length / resolution) if np.isfinite(resolution) else 0,
     )
-
-
-def _loop(table: Any) -> pd.DataFrame:
-    return pd.DataFrame([table]) if isinstance(table, dict) else table

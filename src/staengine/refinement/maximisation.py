@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
 from staengine.numerics import fourier
+from staengine.numerics.fsc import fsc, last_shell
 from staengine.numerics.projector import add_rotated, enforce_friedel, unpadded_map
 
 FSC_LIMIT = 0.999  # an FSC is never trusted beyond this: SSNR <= 999
-RESOLVED_FSC = 0.143
 RANDOMISE_BELOW_FSC = 0.8
 
 
@@ -30,7 +31,7 @@ def padded_shells(size: int, padding: int) -> NDArray[np.int32]:
 
 
 @dataclass
-class Gathered:
+class BackProjection:
     """The back-projected slices of one class: sums of images and of squared CTFs, both over the noise variance."""
 
     data: NDArray[np.complex64]  # (S, S, S // 2)
@@ -39,7 +40,9 @@ class Gathered:
     box: int
 
     @classmethod
-    def of(cls, data: NDArray, weight: NDArray, padding: int, box: int, symmetry: NDArray) -> Gathered:
+    def of(
+        cls, data: NDArray[Any], weight: NDArray[Any], padding: int, box: int, symmetry: NDArray[Any]
+    ) -> BackProjection:
         """From what `backproject` filled, in place; `symmetry` (s, 3, 3) are the operators of the point group."""
         values, weights = data.view(np.complex64)[..., 0], weight
         enforce_friedel(values, weights)
@@ -63,7 +66,7 @@ class Gathered:
         """Mean over each shell of the weight that one voxel of an unpadded transform has received."""
         return fourier.shell_mean(self.weight, self.shells, self.n_shells) * self.padding**3
 
-    def map(self, tau2: NDArray | None, radius: int, workers: int = 1) -> NDArray[np.float32]:
+    def map(self, tau2: NDArray[Any] | None, radius: int, workers: int = 1) -> NDArray[np.float32]:
         """The map (box, box, box) that explains the slices best, up to shell `radius`.
 
         With tau2 (shells,), the signal's power, it is the most probable one (Wiener). Without, each voxel is the
@@ -78,7 +81,7 @@ class Gathered:
         transform = np.divide(self.data, weight, out=np.zeros_like(self.data), where=inside)
         return unpadded_map(transform, self.box, self.padding, workers)
 
-    def joined_below(self, other: Gathered, shell: int) -> tuple[Gathered, Gathered]:
+    def joined_below(self, other: BackProjection, shell: int) -> tuple[BackProjection, BackProjection]:
         """Both with the mean of both up to a shell (Scheres & Chen 2012: halves must not drift apart)."""
         low = self.shells <= shell
         both = self.plus(other)
@@ -86,63 +89,57 @@ class Gathered:
         for g in (self, other):
             data, weight = g.data.copy(), g.weight.copy()
             data[low], weight[low] = both.data[low] / 2, both.weight[low] / 2
-            joined.append(Gathered(data, weight, g.padding, g.box))
+            joined.append(BackProjection(data, weight, g.padding, g.box))
         return joined[0], joined[1]
 
-    def plus(self, other: Gathered) -> Gathered:
-        return Gathered(self.data + other.data, self.weight + other.weight, self.padding, self.box)
+    def plus(self, other: BackProjection) -> BackProjection:
+        return BackProjection(self.data + other.data, self.weight + other.weight, self.padding, self.box)
 
 
-def signal_power(transform: NDArray, padding: int, box: int) -> NDArray[np.float64]:
+def signal_power(transform: NDArray[Any], padding: int, box: int) -> NDArray[np.float64]:
     """Power per real component (shells,) of the slices of a padded reference transform."""
     shells = padded_shells(len(transform), padding)
     return fourier.shell_mean(np.abs(transform) ** 2, shells, box // 2 + 1) / 2
 
 
-def completeness(gathered: Gathered, tau2: NDArray) -> NDArray[np.float64]:
+def completeness(backprojection: BackProjection, tau2: NDArray[Any]) -> NDArray[np.float64]:
     """Fraction (shells,) of voxels whose data outweigh the prior."""
     with np.errstate(divide="ignore"):
         prior = 1 / np.maximum(tau2, 1e-30)
-    shells, n = gathered.shells, gathered.n_shells
-    beats = gathered.weight >= (prior / gathered.padding**3).astype(np.float32)[np.minimum(shells, n - 1)]
+    shells, n = backprojection.shells, backprojection.n_shells
+    beats = (
+        backprojection.weight
+        >= (prior / backprojection.padding**3).astype(np.float32)[np.minimum(shells, n - 1)]
+    )
     return fourier.shell_mean(beats, shells, n)
 
 
-def resolution_shell(ssnr: NDArray) -> int:
+def resolution_shell(ssnr: NDArray[Any]) -> int:
     """The last shell (below Nyquist) up to which the signal is never weaker than the noise."""
-    weak = np.flatnonzero(ssnr[1:-1] < 1)
-    return int(weak[0]) if len(weak) else len(ssnr) - 2
+    return last_shell(ssnr[1:-1], 1) + 1
 
 
-def fsc_shell(fsc: NDArray) -> int:
+def fsc_shell(curve: NDArray[Any]) -> int:
     """The last shell (below Nyquist) before the FSC falls below 0.143."""
-    weak = np.flatnonzero(fsc[1:-1] < RESOLVED_FSC)
-    return int(weak[0]) if len(weak) else len(fsc) - 2
+    return last_shell(curve[1:-1]) + 1
 
 
-def ssnr_of_fsc(fsc: NDArray) -> NDArray[np.float64]:
+def ssnr_of_fsc(curve: NDArray[Any]) -> NDArray[np.float64]:
     """SSNR of one of the maps whose FSC is given."""
-    trusted = np.clip(fsc, 0.0, FSC_LIMIT)
+    trusted = np.clip(curve, 0.0, FSC_LIMIT)
     return trusted / (1 - trusted)
 
 
-def fsc_of_sum(fsc: NDArray) -> NDArray[np.float64]:
-    """Correlation with the truth of the map from all data, from the FSC of its halves (Rosenthal & Henderson 2003)."""
-    positive = np.clip(fsc, 0.0, 1.0)
-    return np.sqrt(2 * positive / (1 + positive))
-
-
 def corrected_fsc(
-    half1: NDArray, half2: NDArray, mask: NDArray, rng: np.random.Generator
+    half1: NDArray[Any], half2: NDArray[Any], mask: NDArray[Any], rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], int]:
     """FSC of masked halves with the mask's own correlation taken off, and the shell from which phases were randomised.
 
     Chen et al., Ultramicroscopy 135 (2013) 24.
     """
-    unmasked, masked = fourier.fsc(half1, half2), fourier.fsc(half1 * mask, half2 * mask)
-    weak = np.flatnonzero(unmasked[1:] < RANDOMISE_BELOW_FSC)
-    start = int(weak[0]) + 1 if len(weak) else len(unmasked) - 1
-    noise = fourier.fsc(*(randomise_phases(half, start, rng) * mask for half in (half1, half2)))
+    unmasked, masked = fsc(half1, half2), fsc(half1 * mask, half2 * mask)
+    start = min(last_shell(unmasked, RANDOMISE_BELOW_FSC) + 1, len(unmasked) - 1)
+    noise = fsc(*(randomise_phases(half, start, rng) * mask for half in (half1, half2)))
     curve = masked.copy()
     after = np.arange(len(curve)) >= start + 2
     correctable = after & (noise < 1 - 1e-6)
@@ -151,7 +148,7 @@ def corrected_fsc(
     return curve, start
 
 
-def randomise_phases(volume: NDArray, shell: int, rng: np.random.Generator) -> NDArray[np.float32]:
+def randomise_phases(volume: NDArray[Any], shell: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """The map with the phases of all shells from `shell` on replaced by those of white noise."""
     box = volume.shape[0]
     transform = fourier.rfft(volume, 3)

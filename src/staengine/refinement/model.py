@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ class ClassModel:
     directions: NDArray[np.float64] = field(default_factory=lambda: np.ones(1))  # their distribution
 
     @classmethod
-    def start(cls, reference: NDArray, share: float, n_directions: int) -> ClassModel:
+    def start(cls, reference: NDArray[Any], share: float, n_directions: int) -> ClassModel:
         n = reference.shape[0] // 2 + 1
         zero = np.zeros(n)
         flat = np.full(n_directions, 1 / n_directions)

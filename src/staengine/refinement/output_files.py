@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import shlex
-from dataclasses import dataclass
-from pathlib import Path
-from types import SimpleNamespace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,10 @@ from numpy.typing import NDArray
 
 from staengine.cli import version_text
 from staengine.numerics.maps import write_map
-from staengine.refinement.model import ClassModel, Model, Progress
-from staengine.refinement.particle_data import RefineData
+from staengine.refinement.model import ClassModel, Model
 from staengine.refinement.sampling import PERTURBATION_FACTOR, Sampling
-from staengine.tilt_series.tomo import OptimisationSet
+from staengine.refinement.state import Refinement
+from staengine.tilt_series.star import Table, six_decimals, write_star
 
 # columns of RELION's optimiser.star for what the embedded engine does not do, at RELION's defaults
 NOT_DONE: dict[str, Any] = {
@@ -63,106 +62,46 @@ NOT_HELICAL: dict[str, Any] = {
     "rlnHelicalSigmaDistance": -1.0,
     "rlnHelicalKeepTiltPriorFixed": 0,
 }
-BLOCK = "\n# version 50001\n\ndata_{}\n\n"
-
-
-def number(value: Any) -> str:
-    """A value as RELION writes it: six decimals, an exponent if very large or small; text in quotes if needed."""
-    if isinstance(value, str):
-        return f'"{value}"' if not value or " " in value else value
-    if isinstance(value, (bool, np.bool_)):
-        return str(int(value))
-    if isinstance(value, (int, np.integer)):
-        return str(value)
-    value = float(value)
-    if math.isnan(value):
-        return "-nan"
-    if math.isinf(value):
-        return "inf" if value > 0 else "-inf"
-    plain = value == 0 or 1e-3 <= abs(value) < 1e6
-    return f"{value:.6f}" if plain else f"{value:.6e}"
-
-
-def write_tables(
-    path: str | Path, tables: dict[str, dict[str, Any] | pd.DataFrame], comment: str = ""
-) -> None:
-    """Write lists (dict) and loops (DataFrame) atomically, laid out as RELION does."""
-    text = [comment]
-    for name, table in tables.items():
-        text.append(BLOCK.format(name))
-        if isinstance(table, dict):
-            text += [f"_{key:<40} {number(value):>24}\n" for key, value in table.items()]
-        else:
-            columns = [[number(v) for v in table[c]] for c in table]
-            text.append("loop_ \n" + "".join(f"_{c} #{i} \n" for i, c in enumerate(table, 1)))
-            text += ["".join(f"{cell:>12} " for cell in row) + "\n" for row in zip(*columns, strict=True)]
-        text.append(" \n")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.part")
-    partial.write_text("".join(text))
-    partial.replace(path)
-
-
-@dataclass
-class Run:
-    """Where a refinement writes and what it was called with."""
-
-    root: str  # --o
-    command: list[str]
-    options: SimpleNamespace
-    inputs: OptimisationSet
-    n_iterations: int
-    split_halves: bool
-
-    def prefix(self, iteration: int, final: bool = False) -> str:
-        return self.root if final else f"{self.root}_it{iteration:03d}"
 
 
 def write_iteration(
-    run: Run,
-    data: RefineData,
-    models: list[Model],
-    sampling: Sampling,
-    progress: Progress,
-    columns: dict[str, Any],
-    unfiltered: list[np.ndarray] | None = None,
-    final: bool = False,
+    run: Refinement, unfiltered: list[NDArray[Any]] | None = None, final: bool = False
 ) -> None:
     """All files of an iteration (or the final ones); optimiser.star and optimisation_set.star come last."""
-    prefix = run.prefix(progress.iteration, final)
-    halves = len(models) > 1 and not final
-    names = [f"{prefix}_half{h}" for h in (1, 2)] if halves else [prefix]
-    for name, model in zip(names, models[: len(names)], strict=True):
-        for k, one in enumerate(model.classes, 1):
-            write_map(f"{name}_class{k:03d}.mrc", one.reference, data.pixel)
-        _write_model(f"{name}_model.star", name, run, data, model, sampling)
+    root, data = run.options.o, run.data
+    prefix = root if final else f"{root}_it{run.progress.iteration:03d}"
+    models = run.models[:1] if final else run.models
+    names = [f"{prefix}_half{h}" for h in (1, 2)] if len(models) > 1 else [prefix]
+    for name, model in zip(names, models, strict=True):
+        for k, class_model in enumerate(model.classes, 1):
+            write_map(f"{name}_class{k:03d}.mrc", class_model.reference, data.pixel)
+        _write(f"{name}_model.star", _model_tables(run, name, model))
     for half, volume in enumerate(unfiltered or [], 1):
         write_map(f"{prefix}_half{half}_class001_unfil.mrc", volume, data.pixel)
-    particles = data.table(columns)
-    write_tables(
-        f"{prefix}_data.star",
-        {
-            "general": particles.general,
-            "optics": particles.optics,  # type: ignore[dict-item]
-            "particles": particles.particles,
-        },
-    )
-    if progress.iteration > 0 or run.options.auto_refine:
-        _write_sampling(f"{prefix}_sampling.star", sampling)
-    header = f"# RELION optimiser; {version_text().removeprefix('RELION ')}\n# {shlex.join(run.command)} \n"
-    optimiser = _optimiser(run, prefix, names, progress, final)
-    write_tables(f"{prefix}_optimiser.star", {"optimiser_general": optimiser}, header)
-    state = {
-        "rlnTomoParticlesFile": f"{prefix}_data.star",
-        "rlnTomoTomogramsFile": run.inputs.tomograms,
-        "rlnTomoTrajectoriesFile": run.inputs.trajectories,
+    particles = data.table(run.statistics or {"rlnNormCorrection": np.ones(len(data))})
+    assert particles.optics is not None
+    tables: dict[str, Table] = {
+        "general": particles.general,
+        "optics": particles.optics,
+        "particles": particles.particles,
     }
-    write_tables(f"{prefix}_optimisation_set.star", {"": state})
+    _write(f"{prefix}_data.star", tables)
+    if run.progress.iteration > 0 or run.options.auto_refine:
+        _write(f"{prefix}_sampling.star", _sampling_tables(run.sampling))
+    header = f"# RELION optimiser; {version_text().removeprefix('RELION ')}\n# {shlex.join(run.command)} \n"
+    optimiser = _optimiser(run, prefix, names, final)
+    _write(f"{prefix}_optimiser.star", {"optimiser_general": optimiser}, header)
+    state = replace(run.inputs, particles=f"{prefix}_data.star")
+    _write(f"{prefix}_optimisation_set.star", {"": state.as_list()})
 
 
-def _write_model(path: str, name: str, run: Run, data: RefineData, model: Model, sampling: Sampling) -> None:
-    length = data.box * data.pixel
+def _write(path: str, tables: Mapping[str, Table], comment: str = "") -> None:
+    write_star(tables, path, number=six_decimals, comment=comment)
+
+
+def _model_tables(run: Refinement, name: str, model: Model) -> dict[str, Table]:
+    data = run.data
+    length = data.box_length
     shells = np.arange(data.box // 2 + 1)
     general = {
         "rlnReferenceDimensionality": 3,
@@ -206,9 +145,9 @@ def _write_model(path: str, name: str, run: Run, data: RefineData, model: Model,
         "rlnResolution": shells / length,
         "rlnAngstromResolution": [length / k if k else 999.0 for k in shells],
     }
-    tables: dict[str, Any] = {"model_general": general, "model_classes": classes}
-    for k, one in enumerate(model.classes, 1):
-        tables[f"model_class_{k}"] = pd.DataFrame(resolution | _spectra(one, data.mean_ctf2.mean(0)))
+    tables: dict[str, Table] = {"model_general": general, "model_classes": classes}
+    for k, class_model in enumerate(model.classes, 1):
+        tables[f"model_class_{k}"] = pd.DataFrame(resolution | _spectra(class_model, data.mean_ctf2.mean(0)))
     tables["model_groups"] = pd.DataFrame(
         {
             "rlnGroupNumber": range(1, len(data.group_names) + 1),
@@ -223,26 +162,26 @@ def _write_model(path: str, name: str, run: Run, data: RefineData, model: Model,
         raw = noise * data.mean_ctf2[o - 1]  # RELION's is the noise after multiplication by the CTF
         spectrum = {"rlnSpectralIndex": shells, "rlnResolution": shells / length, "rlnSigma2Noise": raw}
         tables[f"model_optics_group_{o}"] = pd.DataFrame(spectrum)
-    for k, one in enumerate(model.classes, 1):
-        distribution = pd.DataFrame({"rlnOrientationDistribution": one.directions})
+    for k, class_model in enumerate(model.classes, 1):
+        distribution = pd.DataFrame({"rlnOrientationDistribution": class_model.directions})
         tables[f"model_pdf_orient_class_{k}"] = distribution
-    write_tables(path, tables)
+    return tables
 
 
-def _spectra(one: ClassModel, mean_ctf2: NDArray) -> dict[str, Any]:
+def _spectra(class_model: ClassModel, mean_ctf2: NDArray[Any]) -> dict[str, Any]:
     columns = {
-        "rlnSsnrMap": one.ssnr,
-        "rlnGoldStandardFsc": one.fsc,
-        "rlnFourierCompleteness": one.completeness,
-        "rlnReferenceSigma2": one.sigma2 * mean_ctf2,
-        "rlnReferenceTau2": one.tau2,
+        "rlnSsnrMap": class_model.ssnr,
+        "rlnGoldStandardFsc": class_model.fsc,
+        "rlnFourierCompleteness": class_model.completeness,
+        "rlnReferenceSigma2": class_model.sigma2 * mean_ctf2,
+        "rlnReferenceTau2": class_model.tau2,
     }
-    if one.orientability is not None:
-        columns["rlnSpectralOrientabilityContribution"] = one.orientability
+    if class_model.orientability is not None:
+        columns["rlnSpectralOrientabilityContribution"] = class_model.orientability
     return columns
 
 
-def _write_sampling(path: str, sampling: Sampling) -> None:
+def _sampling_tables(sampling: Sampling) -> dict[str, Table]:
     original = sampling.original
     general = {
         "rlnIs3DSampling": 1,
@@ -262,15 +201,15 @@ def _write_sampling(path: str, sampling: Sampling) -> None:
         "rlnOffsetStepOriginal": original["offset_step"],
     }
     directions = pd.DataFrame(sampling.directions(), columns=["rlnAngleRot", "rlnAngleTilt"])
-    write_tables(path, {"sampling_general": general, "sampling_directions": directions})
+    return {"sampling_general": general, "sampling_directions": directions}
 
 
-def _optimiser(run: Run, prefix: str, names: list[str], progress: Progress, final: bool) -> dict[str, Any]:
-    options = run.options
-    files = {"rlnOutputRootName": run.root, "rlnModelStarFile": f"{names[0]}_model.star"}
+def _optimiser(run: Refinement, prefix: str, names: list[str], final: bool) -> dict[str, Any]:
+    options, progress = run.options, run.progress
+    files = {"rlnOutputRootName": options.o, "rlnModelStarFile": f"{names[0]}_model.star"}
     if len(names) > 1:
         files["rlnModelStarFile2"] = f"{names[1]}_model.star"
-    best = progress.best_resolution / run.options.box_length if progress.best_resolution else 1 / 999
+    best = progress.best_resolution / run.data.box_length if progress.best_resolution else 1 / 999
     return files | {
         "rlnExperimentalDataStarFile": f"{prefix}_data.star",
         "rlnTomoTomogramsFile": run.inputs.tomograms,
@@ -278,7 +217,7 @@ def _optimiser(run: Run, prefix: str, names: list[str], progress: Progress, fina
         "rlnOrientSamplingStarFile": f"{prefix}_sampling.star",
         "rlnCurrentIteration": -1 if final else progress.iteration,
         "rlnNumberOfIterations": run.n_iterations,
-        "rlnDoSplitRandomHalves": int(run.split_halves and not final),
+        "rlnDoSplitRandomHalves": int(options.auto_refine and not final),
         "rlnJoinHalvesUntilThisResolution": options.low_resol_join_halves,
         "rlnAdaptiveOversampleOrder": options.oversampling,
         "rlnAdaptiveOversampleFraction": options.adaptive_fraction,

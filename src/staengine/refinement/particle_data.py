@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import mrcfile
 import numpy as np
@@ -13,18 +14,13 @@ from numpy.typing import NDArray
 
 from staengine.errors import EngineError
 from staengine.numerics import fourier
+from staengine.numerics.euler import euler_angles
 from staengine.numerics.fourier import soft_sphere
 from staengine.numerics.projector import Components
 from staengine.tilt_series import windows
-from staengine.tilt_series.tomo import (
-    ANGLES,
-    COORDINATES,
-    ORIGINS,
-    ParticleSet,
-    Tomogram,
-    euler_angles,
-    load_tomograms,
-)
+from staengine.tilt_series.particles import ParticleSet
+from staengine.tilt_series.star import ANGLES, COORDINATES, ORIGINS
+from staengine.tilt_series.tomograms import Tomogram, load_tomograms
 
 MASK_EDGE_PX = 5.0
 CACHE_BYTES = 1.5e9  # of transforms kept in memory between iterations
@@ -41,7 +37,9 @@ class Particle:
     optics: int  # index of its optics group
     ctf: NDArray[np.float32]  # (m, K) CTF · exposure filter · scale, as extraction multiplied the images with
     transform: NDArray[np.complex64] | None = None  # (m, box, box // 2 + 1), if it is cached
-    centred: tuple[NDArray, NDArray, NDArray] | None = None  # origin, and what RefineData.centred gave for it
+    centred: tuple[NDArray[Any], NDArray[Any], NDArray[Any]] | None = (
+        None  # origin, and what RefineData.centred gave for it
+    )
 
     @property
     def n_tilts(self) -> int:
@@ -144,7 +142,9 @@ class RefineData:
             self._check_stack(found[-1])
         return found
 
-    def _ctf(self, tomogram: Tomogram, position: NDArray, visible: NDArray[np.bool_]) -> NDArray[np.float32]:
+    def _ctf(
+        self, tomogram: Tomogram, position: NDArray[Any], visible: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
         offset = tomogram.defocus_offset(position[None])[0, visible]
         value = windows.transfer_functions(tomogram, offset, visible, self.box, self.pixel)
         value *= windows.exposure_weights(tomogram, self.box, self.pixel)[visible]
@@ -170,14 +170,20 @@ class RefineData:
     def __len__(self) -> int:
         return len(self.particles)
 
+    @property
+    def box_length(self) -> float:
+        """Side of the box in Å: divided by a shell's number it is the shell's resolution."""
+        return self.box * self.pixel
+
     @cached_property
     def mean_ctf2(self) -> NDArray[np.float64]:
         """Mean squared CTF (optics groups, shells 0 .. box // 2)."""
-        shells, n = self.components.shell, self.box // 2 + 1
-        total, count = np.zeros((len(self.optics_names), n)), np.full((len(self.optics_names), n), 1e-30)
+        shape = len(self.optics_names), self.box // 2 + 1
+        total, count = np.zeros(shape), np.full(shape, 1e-30)
+        sizes = self.components.shell_sum(np.ones(len(self.components)))
         for p in self.particles:
-            total[p.optics] += np.bincount(shells, (p.ctf**2).sum(0), minlength=n)
-            count[p.optics] += np.bincount(shells, minlength=n) * p.n_tilts
+            total[p.optics] += self.components.shell_sum((p.ctf**2).sum(0))
+            count[p.optics] += sizes * p.n_tilts
         return np.maximum(total / count, 1e-30)
 
     def transform(self, index: int) -> NDArray[np.complex64]:
@@ -196,7 +202,7 @@ class RefineData:
         return transform
 
     def centred(
-        self, index: int, noise_sigma: NDArray | None = None, seed: int = 0, keep: bool = False
+        self, index: int, noise_sigma: NDArray[Any] | None = None, seed: int = 0, keep: bool = False
     ) -> tuple[NDArray[np.complex64], NDArray[np.complex64]]:
         """Components (m, K) of a particle's images moved by its present origin: masked with the circle, and not masked.
 
@@ -227,17 +233,17 @@ class RefineData:
             particle.centred = origin.copy(), masked, unmasked
         return masked, unmasked
 
-    def shifts(self, particle: Particle, offsets: NDArray) -> NDArray[np.float32]:
+    def shifts(self, particle: Particle, offsets: NDArray[Any]) -> NDArray[np.float32]:
         """How far (px) 3D offsets (n, 3) in Å move each tilt image: (n, m, 2) = (x, y)."""
         return (np.einsum("mij,nj->nmi", particle.rotations[:, :2], offsets) / self.pixel).astype(np.float32)
 
-    def set_pose(self, index: int, rotation: NDArray, origin: NDArray, klass: int) -> None:
+    def set_pose(self, index: int, rotation: NDArray[Any], origin: NDArray[Any], class_index: int) -> None:
         """Keep a particle's new best orientation (3, 3), origin (3,) and class."""
         self.angles[index] = euler_angles(rotation[None])[0]
         self.origins[index] = origin
-        self.classes[index] = klass
+        self.classes[index] = class_index
 
-    def table(self, extra: dict[str, NDArray]) -> ParticleSet:
+    def table(self, extra: dict[str, NDArray[Any]]) -> ParticleSet:
         """The particles with their present poses and further columns, as RELION's data.star holds them."""
         table = self.set.particles.copy()
         table[ANGLES] = self.angles

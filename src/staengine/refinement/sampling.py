@@ -7,12 +7,13 @@ In every iteration the whole grid is turned and moved by a random fraction of it
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import healpix
 import numpy as np
 from numpy.typing import NDArray
 
-from staengine.tilt_series.tomo import euler_matrix
+from staengine.numerics.euler import euler_matrix
 
 PRIOR_CUTOFF = 3.0  # in standard deviations: poses further from the prior are not searched
 PERTURBATION_FACTOR = 0.5  # of the coarse step
@@ -71,20 +72,20 @@ class Sampling:
         grid = grid + self.instance * self.offset_step
         return grid[np.argsort((grid**2).sum(1), kind="stable")[:n]]
 
-    def split_offsets(self, coarse: NDArray) -> NDArray[np.float64]:
+    def split_offsets(self, coarse: NDArray[Any]) -> NDArray[np.float64]:
         """Children (n, 8 ** oversampling, 3) of coarse offsets (n, 3)."""
         axis = _split(np.zeros(1), self.offset_step, 2**self.oversampling)
         children = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
         return coarse[:, None, :] + children
 
-    def rotations(self, directions: NDArray, psis: NDArray) -> NDArray[np.float64]:
+    def rotations(self, directions: NDArray[Any], psis: NDArray[Any]) -> NDArray[np.float64]:
         """Perturbed Euler matrices (n, 3, 3) of directions (n, 2) and in-plane angles (n,)."""
         matrices = euler_matrix(directions[:, 0], directions[:, 1], psis)
         turn = self.instance * self.psi_step
         return matrices @ euler_matrix(turn, turn, turn)[0]
 
 
-def _split(centres: NDArray, step: float, parts: int) -> NDArray[np.float64]:
+def _split(centres: NDArray[Any], step: float, parts: int) -> NDArray[np.float64]:
     inner = ((np.arange(parts) + 0.5) / parts - 0.5) * step
     return (np.asarray(centres)[:, None] + inner).ravel()
 
@@ -119,7 +120,7 @@ class OrientationGrid:
         direction, psi = np.divmod(np.arange(len(self.directions) * len(self.psis)), len(self.psis))
         return Orientations(direction, psi, np.zeros(len(direction)))
 
-    def around(self, angles: NDArray, sigma: float) -> Orientations:
+    def around(self, angles: NDArray[Any], sigma: float) -> Orientations:
         """Orientations within 3 sigma (degrees) of rot, tilt, psi; at least the nearest direction and in-plane angle.
 
         The Gaussian priors on direction and in-plane angle are independent and each sums to one.
@@ -141,7 +142,7 @@ class OrientationGrid:
         """Matrices (n, 3, 3) of coarse orientations."""
         return self.sampling.rotations(self.directions[orientations.direction], self.psis[orientations.psi])
 
-    def split_rotations(self, orientations: Orientations, chosen: NDArray) -> NDArray[np.float64]:
+    def split_rotations(self, orientations: Orientations, chosen: NDArray[Any]) -> NDArray[np.float64]:
         """Matrices (len(chosen), 8 ** oversampling, 3, 3) of the children of some coarse orientations."""
         o = self.sampling.oversampling
         direction, psi = orientations.direction[chosen], orientations.psi[chosen]
@@ -153,7 +154,7 @@ class OrientationGrid:
         return matrices.reshape(len(chosen), 8**o, 3, 3)
 
 
-def _gaussian_choice(distance: NDArray, sigma: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _gaussian_choice(distance: NDArray[Any], sigma: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Indices within the cut-off (or the nearest one) and the log of their normalised Gaussian weights."""
     chosen = np.flatnonzero(np.abs(distance) < PRIOR_CUTOFF * sigma)
     if not len(chosen):

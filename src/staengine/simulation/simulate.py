@@ -1,9 +1,4 @@
-"""Simulated tilt series of an asymmetric, ribosome-like particle, with the truth beside them.
-
-A particle is a cloud of residue-sized Gaussians arranged in helices. A projection is the cloud rotated,
-summed onto an oversampled image with cubic B-splines and taken through Fourier space, where the splines are
-divided out and contrast transfer, dose and the Gaussian are multiplied in: exact up to the Nyquist frequency,
-without interpolation of a volume.
+"""Simulated tilt series of a phantom, with the truth beside them.
 
 Frames (RELION's): a point x (Å) of a particle lies at A x + p in the tomogram and at the first two rows of
 R (A x + p) plus the tilt's shift in an image, with p from the tomogram's centre, A from the particle's Euler
@@ -13,8 +8,9 @@ angles and R = Rz(ZRot) Ry(YTilt) Rx(XTilt). Particles are dark in the images.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,28 +18,24 @@ import mrcfile
 import numpy as np
 import pandas as pd
 import scipy.fft
-from numba import njit
 from scipy.spatial.transform import Rotation
 
-from staengine import cli
 from staengine.errors import EngineError
 from staengine.numerics import fourier
-from staengine.tilt_series import ctf, tomo
-
-RESIDUE_VOLUME = 160.0  # Å^3 of dense matter that one residue stands for
-RESIDUE_SIGMA = 2.0  # Å, Gaussian radius of one residue
-OPTICS = (300.0, 2.7, 0.1)  # voltage kV, spherical aberration mm, amplitude contrast
-
-# Ellipsoids that make up the particle, as fractions of its diameter: centre and semi-axes.
-BODY = (
-    ((0.00, -0.13, 0.00), (0.37, 0.30, 0.36)),  # large subunit
-    ((0.04, 0.27, 0.02), (0.32, 0.15, 0.26)),  # small subunit
-    ((0.38, 0.04, -0.17), (0.10, 0.07, 0.07)),  # stalk
+from staengine.numerics.euler import euler_angles
+from staengine.simulation.phantom import (
+    Grid,
+    Phantom,
+    amorphous_clump,
+    build_phantom,
+    phantom_map,
+    projection,
+    residue_filter,
 )
-HEAD = ((-0.18, 0.29, 0.22), (0.13, 0.11, 0.12))
-HEAD_PIVOT = (-0.10, 0.24, 0.12)  # conformation B: the head swivelled about this point
-HEAD_SWIVEL_DEG = (55.0, 25.0, 0.0)
+from staengine.tilt_series import ctf
+from staengine.tilt_series.star import ANGLES, COORDINATES, write_star
 
+OPTICS = (300.0, 2.7, 0.1)  # voltage kV, spherical aberration mm, amplitude contrast
 TRUE_POSE = [f"true{c}Angst" for c in "XYZ"] + ["trueRot", "trueTilt", "truePsi"]
 TILT_TRUTH = ["tilt", "trueDefocus", "recordedDefocus"]
 TILT_TRUTH += [f"{kind}{c}ShiftAngst" for kind in ("true", "recorded") for c in "XY"]
@@ -92,24 +84,18 @@ class SimulationSettings:
         at_least_one = ("sets", "tomos", "optics_groups", "particles", "size", "depth", "j")
         positive = ("angpix", "diameter", "tilt_step", "snr")
         errors = ("dose", "angle_error", "position_error", "shift", "shift_error", "defocus_error", "seed")
-        for names, fits, rule in (
+        rules: list[tuple[tuple[str, ...], Callable[[float], bool], str]] = [
             (at_least_one, lambda v: v >= 1, "must be at least 1"),
             (positive, lambda v: v > 0, "must be positive"),
             (errors, lambda v: v >= 0, "must not be negative"),
             (("clumps", "fraction_b"), lambda v: 0 <= v <= 1, "is a fraction between 0 and 1"),
             (("junk",), lambda v: 0 <= v < 1, "is a fraction of all picks, below 1"),
             (("tilt_max",), lambda v: 0 <= v < 90, "is an angle between 0 and 90 degrees"),
-        ):
+        ]
+        for names, fits, rule in rules:
             for name in names:
                 if not fits(getattr(self, name)):
                     raise EngineError(f"simulate: --{name} {rule}, not {getattr(self, name):g}.")
-
-
-class Phantom(NamedTuple):
-    """Residues of the two conformations, each (n, 3) x y z in Å about the particle's origin, float32."""
-
-    A: np.ndarray
-    B: np.ndarray
 
 
 class Scene(NamedTuple):
@@ -118,115 +104,6 @@ class Scene(NamedTuple):
     clouds: list[np.ndarray]
     matrices: np.ndarray
     positions: np.ndarray
-
-
-class Grid(NamedTuple):
-    """Box of a projection (px), its pixel size (Å), and the filter (box, box // 2 + 1) of a residue on it."""
-
-    box: int
-    angpix: float
-    residue: np.ndarray
-
-
-def build_phantom(diameter: float, rng: np.random.Generator) -> Phantom:
-    """Asymmetric particle of `diameter` Å; conformation B has its head swivelled."""
-    still = np.concatenate([_helices(c, r, diameter, rng) for c, r in BODY])
-    head = _helices(*HEAD, diameter, rng)
-    pivot = np.multiply(HEAD_PIVOT, diameter)
-    swivel = Rotation.from_euler("zyx", HEAD_SWIVEL_DEG, degrees=True)
-    closed, swivelled = (
-        np.concatenate([still, head]),
-        np.concatenate([still, swivel.apply(head - pivot) + pivot]),
-    )
-    centre = closed.mean(0)
-    return Phantom((closed - centre).astype(np.float32), (swivelled - centre).astype(np.float32))
-
-
-def amorphous_clump(diameter: float, rng: np.random.Generator) -> np.ndarray:
-    """Aggregated protein, another one at each call: residues (n, 3) in Å."""
-    return _helices((0, 0, 0), rng.uniform(0.2, 0.4, 3), diameter, rng).astype(np.float32)
-
-
-def _helices(centre: Any, radii: Any, diameter: float, rng: np.random.Generator) -> np.ndarray:
-    """Residues (n, 3) in Å of random helices that fill an ellipsoid, one to each RESIDUE_VOLUME."""
-    centre, radii = np.multiply(centre, diameter), np.multiply(radii, diameter)
-    wanted = int(4 / 3 * np.pi * radii.prod() / RESIDUE_VOLUME)
-    # Double helices of 50 Å, with the radius (9 Å), pitch (28 Å) and rise (2.8 Å) of A-form RNA.
-    along = np.tile(np.arange(-25.0, 25.0, 2.8), 2)
-    turn = along * 2 * np.pi / 28 + np.repeat([0, 2.5], len(along) // 2)
-    rods = wanted // len(along) * 4 + 8
-    start = rng.uniform(-1, 1, (rods, 3))
-    frames = Rotation.random(rods, rng=rng).as_matrix()[:, None]  # (rods, 1, 3, 3)
-    helix = np.stack([9 * np.cos(turn), 9 * np.sin(turn), along], axis=-1)[None, :, :, None]
-    points = (frames @ helix)[..., 0] + start[:, None] * radii
-    inside = ((points / radii) ** 2).sum(-1) <= 1
-    return points[inside][:wanted] + centre
-
-
-@njit(inline="always")
-def _spline_weights(t, weights):  # pragma: no cover - compiled
-    """Cubic B-spline at the four grid points around a point at fraction t between the middle two."""
-    weights[0] = (1 - t) ** 3 / 6
-    weights[1] = (4 - 6 * t**2 + 3 * t**3) / 6
-    weights[3] = t**3 / 6
-    weights[2] = 1 - weights[0] - weights[1] - weights[3]
-
-
-@njit(nogil=True, cache=True)
-def _spread2d(points, matrix, shift, image):  # pragma: no cover - compiled
-    """Add points, projected by matrix (2, 3) and moved by shift (x, y), to an image with origin n // 2."""
-    wx, wy = np.empty(4), np.empty(4)
-    for p in points:
-        x = matrix[0, 0] * p[0] + matrix[0, 1] * p[1] + matrix[0, 2] * p[2] + shift[0] + image.shape[1] // 2
-        y = matrix[1, 0] * p[0] + matrix[1, 1] * p[1] + matrix[1, 2] * p[2] + shift[1] + image.shape[0] // 2
-        ix, iy = int(x), int(y)
-        _spline_weights(x - ix, wx)
-        _spline_weights(y - iy, wy)
-        for b in range(4):
-            for a in range(4):
-                image[iy + b - 1, ix + a - 1] += wy[b] * wx[a]
-
-
-@njit(nogil=True, cache=True)
-def _spread3d(points, volume):  # pragma: no cover - compiled
-    """Add points (x y z in voxels) to a volume with its origin at n // 2."""
-    wx, wy, wz = np.empty(4), np.empty(4), np.empty(4)
-    for p in points + volume.shape[0] // 2:
-        ix, iy, iz = int(p[0]), int(p[1]), int(p[2])
-        _spline_weights(p[0] - ix, wx)
-        _spline_weights(p[1] - iy, wy)
-        _spline_weights(p[2] - iz, wz)
-        for c in range(4):
-            for b in range(4):
-                for a in range(4):
-                    volume[iz + c - 1, iy + b - 1, ix + a - 1] += wz[c] * wy[b] * wx[a]
-
-
-def _residue_filter(box: int, angpix: float, ndim: int) -> np.ndarray:
-    """Half transform that turns B-splines on a grid of half the pixel size into residues."""
-    f = fourier.frequencies(box, ndim)
-    spline = np.prod(np.broadcast_arrays(*(np.sinc(g / (2 * box)) ** 4 for g in f)), axis=0)
-    k = fourier.radius(box, ndim) / (box * angpix)
-    return (np.exp(-2 * (np.pi * RESIDUE_SIGMA * k) ** 2) / spline).astype(np.float32)
-
-
-def phantom_map(points: np.ndarray, box: int, angpix: float) -> np.ndarray:
-    """Density of residues (n, 3) in Å as a map (box, box, box), residues per voxel, origin at box // 2."""
-    fine = np.zeros((2 * box,) * 3, np.float32)
-    _spread3d(points * np.float32(2 / angpix), fine)
-    transform = fourier.resize_transform(scipy.fft.rfftn(fine, workers=-1), box, 3)
-    return scipy.fft.irfftn(transform * _residue_filter(box, angpix, 3), s=(box,) * 3)
-
-
-def projection(
-    points: np.ndarray, matrix: np.ndarray, shift_px: np.ndarray, grid: Grid, transfer: Any = 1.0
-) -> np.ndarray:
-    """Image (box, box), origin at box // 2, of residues turned by `matrix` (3, 3), shifted and filtered."""
-    fine = np.zeros((2 * grid.box,) * 2, np.float32)
-    _spread2d(points, matrix[:2] * (2 / grid.angpix), np.multiply(shift_px, 2.0), fine)
-    # The origin is at half the box on both grids, so the phases of the two shifts cancel.
-    transform = fourier.resize_transform(scipy.fft.rfft2(fine), grid.box, 2)
-    return scipy.fft.irfft2(transform * (grid.residue * transfer), s=(grid.box, grid.box))
 
 
 def simulate(settings: SimulationSettings) -> None:
@@ -248,7 +125,7 @@ def simulate(settings: SimulationSettings) -> None:
     box = 2 * scipy.fft.next_fast_len(int(np.ceil(1.1 * s.diameter / s.angpix)), real=True)
     for name, points in phantom._asdict().items():
         _write_mrc(s.o / f"phantom_{name}.mrc", phantom_map(points, box, s.angpix), s.angpix)
-    grid = Grid(box, s.angpix, _residue_filter(box, s.angpix, 2))
+    grid = Grid(box, s.angpix, residue_filter(box, s.angpix, 2))
     noise = _noise_level(phantom.A, grid, s)
     series = list(zip(defoci, seeds, strict=True))
     for k in range(s.sets):
@@ -274,9 +151,9 @@ def _simulate_set(
             rows.insert(0, "rlnTomoName", name)
             tables[table].append(rows)
         print(f" + {folder / name}: {s.particles} particles, {len(pick) - s.particles} junk", flush=True)
-    tomo.write_star({"global": pd.DataFrame(tomograms)}, folder / "tomograms.star")
+    write_star({"global": pd.DataFrame(tomograms)}, folder / "tomograms.star")
     for table, file in (("particles", "particles"), ("truth", "truth"), ("tilts", "truth_tilts")):
-        tomo.write_star({table: pd.concat(tables[table])}, folder / f"{file}.star")
+        write_star({table: pd.concat(tables[table])}, folder / f"{file}.star")
 
 
 def _populate(
@@ -295,11 +172,11 @@ def _populate(
     turns = Rotation.from_rotvec(rng.normal(0, np.deg2rad(s.angle_error) / np.sqrt(3), (n_all, 3)))
     moves = rng.normal(0, s.position_error / np.sqrt(3), (n_all, 3))
     kinds = [*np.where(is_b, "B", "A"), *["junk"] * n_junk]
-    picks = np.hstack([positions + moves, tomo.euler_angles((rotations * turns).as_matrix())])
-    truth = np.hstack([positions, tomo.euler_angles(rotations.as_matrix())])
+    picks = np.hstack([positions + moves, euler_angles((rotations * turns).as_matrix())])
+    truth = np.hstack([positions, euler_angles(rotations.as_matrix())])
     return (
         scene,
-        pd.DataFrame(picks, columns=[*tomo.COORDINATES, *tomo.ANGLES]),
+        pd.DataFrame(picks, columns=[*COORDINATES, *ANGLES]),
         pd.DataFrame(truth, columns=TRUE_POSE).assign(trueClass=kinds),
     )
 
@@ -409,7 +286,7 @@ def _recorded_series(path: Path, tilts: pd.DataFrame, s: SimulationSettings) -> 
             "rlnCtfScalefactor": tilts.contrast,
         }
     )
-    tomo.write_star({path.name: table}, path.with_suffix(".star"))
+    write_star({path.name: table}, path.with_suffix(".star"))
     return star
 
 
@@ -436,15 +313,3 @@ def _from_project(path: Path, s: SimulationSettings) -> str:
 def _write_mrc(path: Path, values: np.ndarray, angpix: float) -> None:
     """Half precision (MRC mode 12): ten bits are far below the noise."""
     mrcfile.write(path, values.astype(np.float16), voxel_size=angpix, overwrite=True)
-
-
-FLAGS = {f"--{f.name}": cli.Flag("value", f.default, f.metadata["help"]) for f in fields(SimulationSettings)}
-
-
-def main(argv: list[str]) -> int:
-    """`simulate`: see `FLAGS`."""
-    values = cli.parse("simulate", FLAGS, argv)
-    settings = SimulationSettings(**{f.name: getattr(values, f.name) for f in fields(SimulationSettings)})
-    simulate(settings)
-    print(f" Done! Written {settings.o}")
-    return 0

@@ -6,7 +6,6 @@ first and taken out of poses and maps; likewise the common translation of a tilt
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,20 +17,14 @@ from scipy.ndimage import affine_transform
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from staengine import cli
 from staengine.errors import EngineError
 from staengine.numerics import fourier, maps
-from staengine.tilt_series import tomo
+from staengine.numerics.euler import euler_matrix
+from staengine.numerics.fsc import fsc, last_shell
+from staengine.tilt_series.particles import ParticleSet
+from staengine.tilt_series.star import COORDINATES, loop_of, read_star
+from staengine.tilt_series.tomograms import Tomogram
 
-PROGRAM = "truth"
-FLAGS = {
-    "--truth": cli.Flag("required", "", "folder that simulate wrote"),
-    "--picks": cli.Flag("value", "", "particles.star before selection (default: those of --truth)"),
-    "--data": cli.Flag("value", "", "particles.star or run_data.star to judge"),
-    "--map": cli.Flag("value", "", "map to compare with the phantoms, in the frame of --data"),
-    "--tomograms": cli.Flag("value", "", "tomograms.star to judge"),
-    "--json": cli.Flag("value", "", "also write everything to this file"),
-}
 SAME_PARTICLE = 100.0  # Å that a particle may have moved from where it was picked
 POSITION, EULER = [f"true{c}Angst" for c in "XYZ"], ["trueRot", "trueTilt", "truePsi"]
 
@@ -58,27 +51,29 @@ def read_truth(folder: str | Path) -> Truth:
         else sorted(f.parent for f in folder.glob("*/truth.star"))
     )
     if not sets:
-        raise EngineError(f"{PROGRAM}: there is no truth.star in {folder} or its set folders.")
+        raise EngineError(f"truth: there is no truth.star in {folder} or its set folders.")
     picks, tilts = [], []
     for path in sets:
         prefix = "" if path == folder else f"{path.name}/"
-        picked = tomo.ParticleSet.read(path / "particles.star").particles
-        table = picked.join(tomo.read_star(path / "truth.star")["truth"].drop(columns="rlnTomoName"))
+        picked = ParticleSet.read(path / "particles.star").particles
+        table = picked.join(
+            loop_of(read_star(path / "truth.star"), "truth", path / "truth.star").drop(columns="rlnTomoName")
+        )
         picks.append(table.assign(tomogram=prefix + table.rlnTomoName))
-        table = tomo.read_star(path / "truth_tilts.star")["tilts"]
+        table = loop_of(read_star(path / "truth_tilts.star"), "tilts", path / "truth_tilts.star")
         tilts.append(table.assign(tomogram=prefix + table.rlnTomoName))
     return Truth(pd.concat(picks, ignore_index=True), pd.concat(tilts, ignore_index=True), folder)
 
 
-def match_particles(particles: tomo.ParticleSet, truth: Truth) -> NDArray[np.int64]:
+def match_particles(particles: ParticleSet, truth: Truth) -> NDArray[np.int64]:
     """Row of `truth.picks` of each particle (n,): the nearest pick in the tomogram that fits best.
 
     Tomograms may have been renamed. Raises EngineError if a particle is far from every pick.
     """
     rows = np.empty(len(particles), np.int64)
-    places = particles.particles[tomo.COORDINATES].to_numpy(float)
+    places = particles.particles[COORDINATES].to_numpy(float)
     trees = {
-        name: (group.index.to_numpy(), cKDTree(group[tomo.COORDINATES].to_numpy(float)))
+        name: (group.index.to_numpy(), cKDTree(group[COORDINATES].to_numpy(float)))
         for name, group in truth.picks.groupby("tomogram")
     }
     for name, index in particles.particles.groupby("rlnTomoName").indices.items():
@@ -86,7 +81,7 @@ def match_particles(particles: tomo.ParticleSet, truth: Truth) -> NDArray[np.int
         distance, nearest, ids = min(found, key=lambda fit: np.median(fit[0]))
         if distance.max() > SAME_PARTICLE:
             raise EngineError(
-                f"{PROGRAM}: {particles.path}: a particle of {name} is {distance.max():.0f} Å from every "
+                f"truth: {particles.path}: a particle of {name} is {distance.max():.0f} Å from every "
                 f"pick; is {truth.folder} what it was made from?"
             )
         rows[index] = ids[nearest]
@@ -103,18 +98,18 @@ class PoseError(NamedTuple):
     angle_deg: float
     position_angst: float
     rotation: Rotation
-    shift_angst: NDArray
+    shift_angst: NDArray[Any]
     within_angst: float = float("nan")
 
 
-def pose_error(particles: tomo.ParticleSet, truth: Truth) -> PoseError:
+def pose_error(particles: ParticleSet, truth: Truth) -> PoseError:
     """Raises EngineError if none of the particles is true."""
     rows = match_particles(particles, truth)
     real = np.flatnonzero(truth.picks.trueClass.to_numpy()[rows] != "junk")
     if not real.size:
-        raise EngineError(f"{PROGRAM}: {particles.path} has no true particle.")
+        raise EngineError(f"truth: {particles.path} has no true particle.")
     picks = truth.picks.iloc[rows[real]]
-    true = Rotation.from_matrix(tomo.euler_matrix(*picks[EULER].to_numpy(float).T))
+    true = Rotation.from_matrix(euler_matrix(*picks[EULER].to_numpy(float).T))
     turns = true.inv() * Rotation.from_matrix(particles.rotations[real])
     moves = true.inv().apply(particles.positions[real] - picks[POSITION].to_numpy(float))
     common = turns.mean()
@@ -128,7 +123,7 @@ def pose_error(particles: tomo.ParticleSet, truth: Truth) -> PoseError:
     return PoseError(float(angle), float(position), common, shift, float(within))
 
 
-def _within_tomograms(moves: NDArray, true: Rotation, tomogram: pd.Series) -> NDArray:
+def _within_tomograms(moves: NDArray[Any], true: Rotation, tomogram: pd.Series) -> NDArray[Any]:
     """Moves (n, 3) in the particles' frames less one translation in them and one of each tomogram, in its frame."""
     common, drift = np.zeros(3), np.zeros_like(moves)
     for _ in range(10):  # medians in turn, against those that are lost
@@ -138,13 +133,13 @@ def _within_tomograms(moves: NDArray, true: Rotation, tomogram: pd.Series) -> ND
     return moves - common - true.inv().apply(drift)
 
 
-def class_table(particles: tomo.ParticleSet, truth: Truth) -> pd.DataFrame:
+def class_table(particles: ParticleSet, truth: Truth) -> pd.DataFrame:
     """Number of particles by true class (rows) and rlnClassNumber (columns)."""
     true = truth.picks.trueClass.to_numpy()[match_particles(particles, truth)]
     return pd.crosstab(pd.Series(true, name="true"), particles.particles["rlnClassNumber"])
 
 
-def selection(before: tomo.ParticleSet, after: tomo.ParticleSet, truth: Truth) -> dict[str, float]:
+def selection(before: ParticleSet, after: ParticleSet, truth: Truth) -> dict[str, float]:
     """Fractions of the true particles kept and of the junk rejected from one particle file to another."""
     kinds = truth.picks.trueClass.to_numpy()
     junk = [kinds[np.unique(match_particles(particles, truth))] == "junk" for particles in (before, after)]
@@ -160,18 +155,22 @@ def selection(before: tomo.ParticleSet, after: tomo.ParticleSet, truth: Truth) -
 
 
 def map_fsc(
-    values: NDArray, pixel: float, phantom: NDArray, phantom_pixel: float, motion: PoseError | None = None
-) -> NDArray:
+    values: NDArray[Any],
+    pixel: float,
+    phantom: NDArray[Any],
+    phantom_pixel: float,
+    motion: PoseError | None = None,
+) -> NDArray[Any]:
     """FSC (n // 2 + 1,) of a map (n, n, n) with a phantom moved into its frame, within a soft sphere."""
     box = values.shape[0]
     moved = resample_moved(phantom, phantom_pixel, box, pixel, motion)
     radius = min(phantom_radius(phantom, phantom_pixel) / pixel, box / 2 - 1)
     mask = fourier.soft_sphere(box, radius * 0.95, radius * 0.1)
     outside = mask < 0.5
-    return fourier.fsc((values - values[outside].mean()) * mask, moved * mask)
+    return fsc((values - values[outside].mean()) * mask, moved * mask)
 
 
-def phantom_radius(phantom: NDArray, pixel: float) -> float:
+def phantom_radius(phantom: NDArray[Any], pixel: float) -> float:
     """Radius in Å of the sphere around the origin, of whole px, that holds all but 0.1 % of the density's power.
 
     Its power and not the density: what a finite pixel size makes ring around the residues fills the whole box.
@@ -182,8 +181,8 @@ def phantom_radius(phantom: NDArray, pixel: float) -> float:
 
 
 def resample_moved(
-    phantom: NDArray, phantom_pixel: float, box: int, pixel: float, motion: PoseError | None = None
-) -> NDArray:
+    phantom: NDArray[Any], phantom_pixel: float, box: int, pixel: float, motion: PoseError | None = None
+) -> NDArray[Any]:
     """Phantom at x_true = G x + c on the grid (box, box, box) of another pixel size, without aliasing."""
     phantom = _without_empty_rim(phantom)
     old = phantom.shape[0]
@@ -199,20 +198,19 @@ def resample_moved(
     return affine_transform(density, matrix, offset, (box,) * 3, order=3)
 
 
-def _without_empty_rim(phantom: NDArray) -> NDArray:
+def _without_empty_rim(phantom: NDArray[Any]) -> NDArray[Any]:
     """The middle (n, n, n) of a phantom, a quarter wider than what is in it: less to interpolate."""
     box = phantom.shape[0]
     rim = box // 2 - min(int(1.25 * phantom_radius(phantom, 1)) + 1, box // 2)
     return phantom[(slice(rim, box - rim),) * 3]
 
 
-def resolution_at(curve: NDArray, box: int, pixel: float, threshold: float = 0.5) -> float:
+def resolution_at(curve: NDArray[Any], box: int, pixel: float, threshold: float = 0.5) -> float:
     """Resolution in Å of the last shell before an FSC first falls below the threshold."""
-    below = np.flatnonzero(curve < threshold)
-    return box * pixel / max(int(below[0]) - 1 if below.size else len(curve) - 1, 1)
+    return box * pixel / max(last_shell(curve, threshold), 1)
 
 
-def tilt_errors(tomograms: dict[str, tomo.Tomogram], truth: Truth) -> pd.DataFrame:
+def tilt_errors(tomograms: dict[str, Tomogram], truth: Truth) -> pd.DataFrame:
     """Error of each tilt series (rows): shift and defocus, rms over tilts in Å, and mean defocus.
 
     The shift that a translation of the whole tomogram explains is removed. A tilt series is matched with the
@@ -226,7 +224,7 @@ def tilt_errors(tomograms: dict[str, tomo.Tomogram], truth: Truth) -> pd.DataFra
     return pd.DataFrame.from_dict(errors, orient="index")
 
 
-def _series_error(tomogram: tomo.Tomogram, tilts: pd.DataFrame) -> dict[str, Any]:
+def _series_error(tomogram: Tomogram, tilts: pd.DataFrame) -> dict[str, Any]:
     R = tomogram.rotations
     angle = np.degrees(np.arcsin(-R[:, 2, 0]))
     rows = tilts.iloc[np.abs(angle[:, None] - tilts.tilt.to_numpy()).argmin(axis=1)]
@@ -256,64 +254,3 @@ def compare_map(path: str, truth: Truth, motion: PoseError | None) -> dict[str, 
     report["best"] = max("AB", key=lambda name: sum(report[name]["fsc"]))
     report["fsc05_angst"] = report[report["best"]]["fsc05_angst"]
     return report
-
-
-def measure(flags: Any) -> dict[str, Any]:
-    """Everything that the given files allow to say, as plain values; keys: pose, pose_picks, selection, .."""
-    truth = read_truth(flags.truth)
-    report: dict[str, Any] = {}
-    motion = None
-    if flags.data:
-        data = tomo.ParticleSet.read(flags.data)
-        picks = (
-            tomo.ParticleSet.read(flags.picks)
-            if flags.picks
-            else tomo.ParticleSet(truth.picks.assign(rlnTomoName=truth.picks.tomogram))
-        )
-        motion = pose_error(data, truth)
-        report |= {"pose_picks": _describe(pose_error(picks, truth)), "pose": _describe(motion)}
-        report["selection"] = selection(picks, data, truth)
-        if "rlnClassNumber" in data.particles:
-            report["classes"] = {str(k): v for k, v in class_table(data, truth).to_dict().items()}
-    if flags.map:
-        report["map"] = compare_map(flags.map, truth, motion)
-    if flags.tomograms:
-        report["tilts"] = tilt_errors(tomo.load_tomograms(flags.tomograms), truth).to_dict("index")
-    return report
-
-
-def _describe(error: PoseError) -> dict[str, float]:
-    return {
-        "angle_deg": error.angle_deg,
-        "position_angst": error.position_angst,
-        "within_angst": error.within_angst,
-        "common_rotation_deg": float(np.degrees(error.rotation.magnitude())),
-        "common_shift_angst": float(np.linalg.norm(error.shift_angst)),
-    }
-
-
-def table(report: dict[str, Any]) -> str:
-    """The report as text, a line per quantity; whole FSC curves are left to the JSON file."""
-    lines = []
-    for key, values in report.items():
-        if key == "map":
-            lines += [f"map against phantom {n}: FSC 0.5 at {values[n]['fsc05_angst']:.1f} A" for n in "AB"]
-            lines.append(f"map is made of {values['best']}")
-            shells = zip(values["shell_angst"][1:], values[values["best"]]["fsc"][1:], strict=True)
-            lines.append("FSC to truth: " + " ".join(f"{d:.3g}A:{fsc:.2f}" for d, fsc in shells))
-        elif all(isinstance(v, dict) for v in values.values()):
-            lines += [key, pd.DataFrame.from_dict(values, orient="index").to_string(float_format="%.2f")]
-        else:
-            lines.append(f"{key:<12}" + "  ".join(f"{name} {value:.4g}" for name, value in values.items()))
-    return "\n".join(lines)
-
-
-def main(argv: list[str]) -> int:
-    flags = cli.parse(PROGRAM, FLAGS, argv)
-    if not (flags.data or flags.map or flags.tomograms):
-        raise EngineError(f"{PROGRAM}: give --data, --map or --tomograms to judge.")
-    report = measure(flags)
-    print(table(report))
-    if flags.json:
-        Path(flags.json).write_text(json.dumps(report, indent=1))
-    return 0

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from staengine.numerics import fourier
 from staengine.tilt_series.ctf import ctf, dose_weight
-from staengine.tilt_series.tomo import Tomogram
+from staengine.tilt_series.tomograms import Tomogram
 
 EDGE_PX = 5  # width of the soft edge of circular masks
 
 
-def visible_tilts(tomogram: Tomogram, centres: NDArray, radius_px: float) -> NDArray[np.bool_]:
+def visible_tilts(tomogram: Tomogram, centres: NDArray[Any], radius_px: float) -> NDArray[np.bool_]:
     """Which particles (m, n) lie with a square of half-width radius_px inside the tilt images.
 
     centres: (m, n, 2) px, as of `Tomogram.project`.
@@ -22,7 +24,7 @@ def visible_tilts(tomogram: Tomogram, centres: NDArray, radius_px: float) -> NDA
 
 
 def cut_windows(
-    images: NDArray, centres: NDArray, box: int
+    images: NDArray[Any], centres: NDArray[Any], box: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Windows (n, box, box) about `centres` (n, 2) px of images (n, h, w); borders are repeated.
 
@@ -36,7 +38,7 @@ def cut_windows(
     return windows, centres - nearest
 
 
-def mask_circle(windows: NDArray, radius_px: float) -> NDArray[np.float32]:
+def mask_circle(windows: NDArray[Any], radius_px: float) -> NDArray[np.float32]:
     """Subtract the mean outside a circle and mask with a soft edge inside it. windows: (n, box, box)."""
     r = fourier.distance(windows.shape[-1], 2)
     outside = r > radius_px
@@ -45,7 +47,7 @@ def mask_circle(windows: NDArray, radius_px: float) -> NDArray[np.float32]:
     return mask * (windows - mean[:, None, None]).astype(np.float32)
 
 
-def binned_transforms(windows: NDArray, box: int, offsets: NDArray) -> NDArray[np.complex64]:
+def binned_transforms(windows: NDArray[Any], box: int, offsets: NDArray[Any]) -> NDArray[np.complex64]:
     """Half transforms (n, box, box // 2 + 1) of windows (n, box0, box0), cropped, with `offsets` (n, 2) at 0.
 
     `offsets` are in unbinned px. Amplitudes are those of an unnormalised transform of the box0 windows.
@@ -58,7 +60,7 @@ def binned_transforms(windows: NDArray, box: int, offsets: NDArray) -> NDArray[n
 
 
 def transfer_functions(
-    tomogram: Tomogram, defocus_offset: NDArray, tilts: NDArray, box: int, pixel: float
+    tomogram: Tomogram, defocus_offset: NDArray[Any], tilts: NDArray[Any], box: int, pixel: float
 ) -> NDArray[np.float32]:
     """CTFs (n, box, box // 2 + 1) of one particle in the given tilts, defocus_offset (n,) Å."""
     return ctf(

@@ -121,9 +121,9 @@ def program(monkeypatch):
     """Make a program named `probe` that does what its function does."""
 
     def install(function):
-        module = types.ModuleType("staengine.probe")
+        module = types.ModuleType("staengine.programs.probe")
         module.main = function
-        monkeypatch.setitem(sys.modules, "staengine.probe", module)
+        monkeypatch.setitem(sys.modules, "staengine.programs.probe", module)
         monkeypatch.setitem(engine.PROGRAMS, "probe", "probe")
 
     previous = signal.getsignal(signal.SIGTERM)
@@ -183,9 +183,9 @@ def test_a_term_signal_ends_a_program_with_143():
     code = (
         "import sys, time, types\n"
         "from staengine import __main__ as engine\n"
-        "probe = types.ModuleType('staengine.probe')\n"
+        "probe = types.ModuleType('staengine.programs.probe')\n"
         "probe.main = lambda _: print('ready', flush=True) or time.sleep(60)\n"
-        "sys.modules['staengine.probe'] = probe\n"
+        "sys.modules['staengine.programs.probe'] = probe\n"
         "engine.PROGRAMS['probe'] = 'probe'\n"
         "engine.main(['probe'])\n"
     )
@@ -196,10 +196,9 @@ def test_a_term_signal_ends_a_program_with_143():
 
 
 def test_the_progress_bar_ends_as_relions(capsys):
-    bar = cli.ProgressBar(3)
-    for done in range(4):
-        bar.update(done)
-    bar.done()
+    with cli.ProgressBar(3) as bar:
+        for _ in range(3):
+            bar.advance()
     last = capsys.readouterr().out.split("\r")[-1]
     assert last.endswith("." * 60 + '~~(,_,"> yum!\n')
     assert last.startswith("   0/   0 sec ")

@@ -8,9 +8,14 @@ import pandas as pd
 import pytest
 
 from staengine.errors import EngineError
+from staengine.fits.series import half_sets_of
 from staengine.numerics import fourier, maps
 from staengine.simulation import simulate
-from staengine.tilt_series import prediction, tomo
+from staengine.tilt_series import prediction
+from staengine.tilt_series.particles import ParticleSet
+from staengine.tilt_series.reference import CORRECTED_FSC, read_fsc, read_reference, shell_weights
+from staengine.tilt_series.star import write_star
+from staengine.tilt_series.tomograms import common_pixel_size, load_tilt_images, load_tomograms
 
 BOX, PIXEL = 64, 4.0
 
@@ -40,8 +45,8 @@ def here(project, monkeypatch):
 
 def write_fsc(path, fsc, box):
     frequency = np.r_[1 / 999, np.arange(1, box // 2 + 1) / (box * PIXEL)]
-    table = pd.DataFrame({"rlnResolution": frequency, prediction.CORRECTED_FSC: fsc})
-    tomo.write_star({"general": {"rlnFinalResolution": 8.0}, "fsc": table}, path)
+    table = pd.DataFrame({"rlnResolution": frequency, CORRECTED_FSC: fsc})
+    write_star({"general": {"rlnFinalResolution": 8.0}, "fsc": table}, path)
 
 
 def flags(**changed):
@@ -51,13 +56,13 @@ def flags(**changed):
 
 
 def reference(**changed):
-    return prediction.read_reference("program", flags(**changed), PIXEL)
+    return read_reference("program", flags(**changed), PIXEL)
 
 
 def series():
     """The tilt series, and its particle four times over."""
-    particles = tomo.ParticleSet.read("particles.star").subset([0, 0, 0, 0])
-    return tomo.load_tomograms("tomograms.star")["TS_01"], particles
+    particles = ParticleSet.read("particles.star").subset([0, 0, 0, 0])
+    return load_tomograms("tomograms.star")["TS_01"], particles
 
 
 # ---------------------------------------------------------------- images and predictions
@@ -67,7 +72,7 @@ def test_a_prediction_is_the_image_and_its_scale_the_contrast(here):
     tomogram, particles = series()
     ref, positions = reference(), particles.positions
     visible = prediction.visible_tilts(tomogram, ref, positions)
-    observed = prediction.observe(tomogram, tomo.load_tilt_images(tomogram), ref, positions, 2)
+    observed = prediction.observe(tomogram, load_tilt_images(tomogram), ref, positions, 2)
     halves = np.zeros(len(particles), int)
     predicted = prediction.slices(tomogram, ref, particles.rotations, halves, visible, 2)
     unscaled = dataclasses.replace(tomogram, scale=np.ones(len(tomogram)))
@@ -88,14 +93,14 @@ def test_what_is_not_visible_is_zero(here):
     ref = reference()
     positions = particles.positions + np.outer(np.arange(4) == 3, [3000, 0, 0])
     visible = prediction.visible_tilts(tomogram, ref, positions)
-    observed = prediction.observe(tomogram, tomo.load_tilt_images(tomogram), ref, positions)
+    observed = prediction.observe(tomogram, load_tilt_images(tomogram), ref, positions)
     assert not visible[3].any()
     assert (observed.any(axis=2) == visible).all()
 
 
 def test_images_follow_a_trajectory_by_the_phase_of_its_displacement(here):
     tomogram, particles = series()
-    ref, images = reference(), tomo.load_tilt_images(tomogram)
+    ref, images = reference(), load_tilt_images(tomogram)
     at_rest = np.repeat(particles.positions[:, None], len(tomogram), axis=1)
     still = prediction.observe(tomogram, images, ref, particles.positions)
     np.testing.assert_array_equal(still, prediction.observe(tomogram, images, ref, at_rest))
@@ -149,17 +154,17 @@ def test_without_any_image_noise_is_infinite_so_that_nothing_has_weight(here):
 
 def test_shells_are_used_up_to_where_the_fsc_falls_below_0143():
     fsc = np.r_[np.ones(20), 0.5, 0.142, 0.9, np.zeros(20)]
-    weights = prediction.shell_weights(fsc, width=4)
+    weights = shell_weights(fsc, width=4)
     assert (weights[:19] == 1).all()
     assert weights[20] == pytest.approx(0.5)
     assert not weights[22:].any()
-    assert (prediction.shell_weights(fsc, width=0) == (np.arange(43) <= 20)).all()
-    assert prediction.shell_weights(fsc, cutoff=10, width=0).sum() == 11
+    assert (shell_weights(fsc, width=0) == (np.arange(43) <= 20)).all()
+    assert shell_weights(fsc, cutoff=10, width=0).sum() == 11
 
 
 def test_an_fsc_of_another_box_is_read_at_the_same_resolutions(here):
     write_fsc("steps.star", np.where(np.arange(33) < 16, 1.0, 0.0), 64)
-    fsc = prediction.read_fsc("steps.star", 128, PIXEL)
+    fsc = read_fsc("steps.star", 128, PIXEL)
     assert (fsc[:31] == 1).all()
     assert fsc[31] == pytest.approx(0.5)
     assert not fsc[32:].any()
@@ -215,11 +220,11 @@ def test_a_faulty_reference_is_refused_in_a_sentence(here, changed, sentence):
 
 def test_particles_without_half_sets_are_refused(here):
     with pytest.raises(EngineError, match=r"particles.star has no half sets \(rlnRandomSubset\)"):
-        prediction.half_sets("program", series()[1])
+        half_sets_of("program", series()[1])
 
 
 def test_tilt_series_of_different_pixel_sizes_are_refused(here):
     tomogram, _ = series()
     finer = dataclasses.replace(tomogram, pixel_size=2.0)
     with pytest.raises(EngineError, match="different pixel sizes"):
-        prediction.common_pixel("program", [tomogram, finer])
+        common_pixel_size("program", [tomogram, finer])

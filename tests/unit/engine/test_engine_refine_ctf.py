@@ -13,7 +13,16 @@ from staengine.fits.ctf_fit import Contrast, Evidence, Prior
 from staengine.numerics import fourier, maps
 from staengine.programs import refine_ctf
 from staengine.simulation import simulate, truth
-from staengine.tilt_series import prediction, tomo
+from staengine.tilt_series.optimisation_set import (
+    OptimisationSet,
+    read_optimisation_set,
+    write_optimisation_set,
+)
+from staengine.tilt_series.particles import ParticleSet
+from staengine.tilt_series.reference import CORRECTED_FSC
+from staengine.tilt_series.star import COORDINATES, read_star, write_star
+from staengine.tilt_series.tomograms import load_tomograms
+from staengine.tilt_series.trajectories import write_trajectories
 
 PROGRAM = "relion_tomo_refine_ctf"
 BOX, PIXEL = 64, 3.0
@@ -45,13 +54,13 @@ def data(tmp_path_factory):
         for name, values in (("half1", half), ("half2", half), ("mask", np.ones_like(half))):
             maps.write_map(f"{name}.mrc", values, PIXEL)
         frequency = np.r_[1 / 999, np.arange(1, 33) / (BOX * PIXEL)]
-        fsc = pd.DataFrame({"rlnResolution": frequency, prediction.CORRECTED_FSC: np.ones(33)})
-        tomo.write_star({"fsc": fsc}, "post.star")
-        picks = tomo.ParticleSet.read("particles.star")
+        fsc = pd.DataFrame({"rlnResolution": frequency, CORRECTED_FSC: np.ones(33)})
+        write_star({"fsc": fsc}, "post.star")
+        picks = ParticleSet.read("particles.star")
         picks.particles["rlnRandomSubset"] = np.arange(len(picks)) % 2 + 1
         picks.particles["rlnTomoParticleName"] = [f"TS/{number}" for number in range(len(picks))]
         picks.write("refined.star")
-        tomo.write_optimisation_set("set.star", "refined.star", "tomograms.star")
+        write_optimisation_set("set.star", "refined.star", "tomograms.star")
     return folder
 
 
@@ -94,12 +103,12 @@ def run(*argv):
 
 def errors(tomograms):
     """Defocus rms error of all tilts, Å."""
-    table = truth.tilt_errors(tomo.load_tomograms(tomograms), truth.read_truth("."))
+    table = truth.tilt_errors(load_tomograms(tomograms), truth.read_truth("."))
     return np.sqrt((table["defocus_rms_angst"] ** 2).mean())
 
 
 def series(tomograms="out/tomograms.star", name="TS_01"):
-    return tomo.load_tomograms(tomograms)[name]
+    return load_tomograms(tomograms)[name]
 
 
 def offsets(name="TS_01"):
@@ -108,11 +117,11 @@ def offsets(name="TS_01"):
 
 def edit(source, target, **columns):
     """A tilt series STAR file with other columns; columns that are functions are given the old table."""
-    tables = tomo.read_star(source)
+    tables = read_star(source)
     table = next(iter(tables.values()))
     for name, value in columns.items():
         table[name] = value(table) if callable(value) else value
-    tomo.write_star(tables, target)
+    write_star(tables, target)
 
 
 def with_series(target, **columns):
@@ -189,7 +198,7 @@ def test_particles_are_compared_with_the_half_map_they_are_not_part_of(here):
     noise = np.random.default_rng(1).normal(size=(BOX,) * 3) * maps.read_map("half1.mrc")[0].std()
     Path("half1.mrc").unlink()
     maps.write_map("half1.mrc", noise, PIXEL)
-    particles = tomo.ParticleSet.read("refined.star")
+    particles = ParticleSet.read("refined.star")
     for subset, found in ((1, True), (2, False)):
         particles.particles["rlnRandomSubset"] = subset
         particles.write("one.star")
@@ -236,15 +245,13 @@ def test_the_scale_of_each_tilt_is_its_contrast(plain, monkeypatch):
     monkeypatch.chdir(plain)
     contrast = series("tomograms.star").scale  # as simulated: cos(tilt)
     assert np.abs(series().scale / contrast - 1).max() < 0.15
-    assert "rlnTomoRelativeLuminance" not in tomo.read_star("out/tomograms.star")["global"]
+    assert "rlnTomoRelativeLuminance" not in read_star("out/tomograms.star")["global"]
 
 
 def test_the_recorded_scale_does_not_matter(here, plain):
     with_series("flat.star", rlnCtfScalefactor=0.3)
     run("--t", "changed.star", "--do_defocus", "--do_scale", "--per_frame_scale")
-    np.testing.assert_allclose(
-        series().scale, tomo.read_star(plain / "out" / TILTS)["TS_01"][SCALE], rtol=1e-6
-    )
+    np.testing.assert_allclose(series().scale, read_star(plain / "out" / TILTS)["TS_01"][SCALE], rtol=1e-6)
 
 
 def test_noise_in_the_reference_does_not_lower_the_scale(here):
@@ -256,7 +263,7 @@ def test_noise_in_the_reference_does_not_lower_the_scale(here):
         alike = np.sqrt(power[0] / np.maximum(power[1], 1e-30))[shells]  # as strong as the signal: FSC 0.5
         Path(name).unlink()
         maps.write_map(name, fourier.irfft(transform + alike * noise, 3), PIXEL)
-    edit("post.star", "half.star", **{prediction.CORRECTED_FSC: 0.5})
+    edit("post.star", "half.star", **{CORRECTED_FSC: 0.5})
     run("--fsc", "half.star", "--do_scale", "--per_frame_scale")
     assert (series().scale / series("tomograms.star").scale).mean() == pytest.approx(1, abs=0.15)
 
@@ -264,7 +271,7 @@ def test_noise_in_the_reference_does_not_lower_the_scale(here):
 @pytest.mark.parametrize("flags", [[], ["--per_tomogram_scale"]])
 def test_a_slab_of_ice_gives_smooth_scales_and_says_how_thick_it_is(here, flags):
     run("--do_defocus", "--do_scale", *flags)
-    table = tomo.read_star("out/tomograms.star")["global"]
+    table = read_star("out/tomograms.star")["global"]
     for row in table.itertuples():
         cosine = np.cos(np.radians([0, 60]))
         law = row.rlnTomoRelativeLuminance * np.exp(-row.rlnTomoRelativeIceThickness / cosine)
@@ -298,41 +305,41 @@ def test_everything_but_what_was_refined_is_kept(here):
     with_series("more.star", rlnTomoNominalStageTiltAngle=np.arange(11.0), rlnCtfMaxResolution="7.5")
     Path("more.star").write_text(Path("more.star").read_text() + "\ndata_other\n\n_rlnComment kept\n")
     run("--t", "changed.star", "--do_defocus")
-    before, after = tomo.read_star("more.star"), tomo.read_star("out/more.star")
+    before, after = read_star("more.star"), read_star("out/more.star")
     changed = ["rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle"]
     pd.testing.assert_frame_equal(
         after["TS_01"].drop(columns=changed), before["TS_01"].drop(columns=changed), check_dtype=False
     )
     assert list(after["TS_01"]) == list(before["TS_01"])
     assert after["other"] == before["other"]
-    names = list(tomo.read_star("out/tomograms.star")["global"]["rlnTomoTiltSeriesStarFile"])
+    names = list(read_star("out/tomograms.star")["global"]["rlnTomoTiltSeriesStarFile"])
     assert names == ["out/more.star", "out/tilt_series/TS_02.star"]
-    assert tomo.read_optimisation_set("out/optimisation_set.star") == tomo.OptimisationSet(
+    assert read_optimisation_set("out/optimisation_set.star") == OptimisationSet(
         "refined.star", "out/tomograms.star"
     )
 
 
 def test_a_trajectory_stays_part_of_the_state(here, free):
-    particles = tomo.ParticleSet.read("refined.star")
-    tomo.write_trajectories("motion.star", {name: np.zeros((11, 3)) for name in particles.names})
+    particles = ParticleSet.read("refined.star")
+    write_trajectories("motion.star", {name: np.zeros((11, 3)) for name in particles.names})
     run("--do_defocus", "--mot", "motion.star")
     np.testing.assert_allclose(offsets(), free, atol=0.1)
-    assert tomo.read_optimisation_set("out/optimisation_set.star").trajectories == "motion.star"
+    assert read_optimisation_set("out/optimisation_set.star").trajectories == "motion.star"
 
 
 def test_tilt_series_without_particles_are_carried_along(here):
-    particles = tomo.ParticleSet.read("refined.star")
+    particles = ParticleSet.read("refined.star")
     particles.subset(particles.particles["rlnTomoName"] == "TS_02").write("second.star")
     run("--p", "second.star", "--do_defocus", "--do_scale")
     assert not offsets("TS_01").any()
     assert offsets("TS_02").all()
-    luminance = tomo.read_star("out/tomograms.star")["global"]["rlnTomoRelativeLuminance"]
+    luminance = read_star("out/tomograms.star")["global"]["rlnTomoRelativeLuminance"]
     assert luminance[0] == 0 < luminance[1]
 
 
 def test_particles_out_of_sight_leave_their_tilt_series_as_it_was(here):
-    particles = tomo.ParticleSet.read("refined.star")
-    particles.particles.loc[particles.particles["rlnTomoName"] == "TS_01", tomo.COORDINATES[1]] += 1e4
+    particles = ParticleSet.read("refined.star")
+    particles.particles.loc[particles.particles["rlnTomoName"] == "TS_01", COORDINATES[1]] += 1e4
     particles.write("away.star")
     assert run("--p", "away.star", "--do_defocus", "--do_scale") == 0
     assert not offsets("TS_01").any()
@@ -352,14 +359,14 @@ ALL = ["--do_defocus", "--do_scale", "--per_frame_scale"]
 
 
 def test_an_interrupted_run_goes_on_after_the_last_finished_tomogram(finished, capsys):
-    expected = tomo.read_star("out/tilt_series/TS_02.star")["TS_02"]
+    expected = read_star("out/tilt_series/TS_02.star")["TS_02"]
     Path("out/temp/TS_02.npz").unlink()
     Path("out/tomograms.star").unlink()
     assert run(*ALL, "--only_do_unfinished") == 0
     out = capsys.readouterr().out
     assert "Tomogram 2 / 2:" in out
     assert "Tomogram 1 / 2:" not in out
-    pd.testing.assert_frame_equal(tomo.read_star("out/tilt_series/TS_02.star")["TS_02"], expected)
+    pd.testing.assert_frame_equal(read_star("out/tilt_series/TS_02.star")["TS_02"], expected)
     assert offsets().all()
 
 

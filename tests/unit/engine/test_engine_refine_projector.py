@@ -7,7 +7,7 @@ from scipy.spatial.transform import Rotation
 from staengine.numerics import symmetry
 from staengine.numerics.projector import Components, array_shape, backproject, padded_transform, project
 from staengine.refinement.expectation_kernels import score
-from staengine.refinement.maximisation import Gathered
+from staengine.refinement.maximisation import BackProjection
 
 BOX, PAD = 16, 2
 RNG = np.random.default_rng(3)
@@ -64,7 +64,7 @@ def test_transforms_up_to_a_radius_give_the_same_slices_and_the_same_map():
         data, weight = np.zeros((*shape, 2), np.float32), np.zeros(shape, np.float32)
         ones = np.ones((len(matrices), 1, len(components)), np.float32)
         backproject(values, ones, PAD, matrices, components.kx, components.ky, data, weight)
-        gathered = Gathered.of(data, weight, PAD, BOX, np.eye(3)[None])
+        gathered = BackProjection.of(data, weight, PAD, BOX, np.eye(3)[None])
         spectrum = gathered.inverse_variance()[: radius + 1]
         found.append((values, spectrum, gathered.map(None, radius)))
     assert shape[0] < array_shape(BOX, PAD)[0]
@@ -110,7 +110,7 @@ def test_a_map_is_recovered_from_many_slices(group):
     data, weight = np.zeros((*shape, 2), np.float32), np.zeros(shape, np.float32)
     ones = np.ones((len(matrices), 1, len(components)), np.float32)
     backproject(values, ones, PAD, matrices, components.kx, components.ky, data, weight)
-    gathered = Gathered.of(data, weight, PAD, BOX, operators)
+    gathered = BackProjection.of(data, weight, PAD, BOX, operators)
     found = gathered.map(None, BOX // 2 - 1)
     assert np.corrcoef(found.ravel(), volume.ravel())[0, 1] > 0.995
     assert np.abs(found - volume).max() < 0.1 * volume.max()
@@ -127,7 +127,7 @@ def test_symmetry_fills_in_what_was_not_seen():
     ones = np.ones((len(matrices), 1, len(components)), np.float32)
     backproject(values, ones, PAD, matrices, components.kx, components.ky, data, weight)
     operators = symmetry.rotations("C4")
-    found = Gathered.of(data, weight, PAD, BOX, operators).map(None, BOX // 2 - 1)
+    found = BackProjection.of(data, weight, PAD, BOX, operators).map(None, BOX // 2 - 1)
     expected = sum(blobs(BOX, points @ operator) for operator in operators) / 4
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.99
 
@@ -140,7 +140,7 @@ def test_the_prior_takes_down_what_the_data_do_not_support():
     data, weight = np.zeros((*shape, 2), np.float32), np.zeros(shape, np.float32)
     ones = np.ones((len(matrices), 1, len(components)), np.float32)
     backproject(values, ones, PAD, matrices, components.kx, components.ky, data, weight)
-    gathered = Gathered.of(data, weight, PAD, BOX, np.eye(3)[None])
+    gathered = BackProjection.of(data, weight, PAD, BOX, np.eye(3)[None])
     half = 1 / gathered.inverse_variance().clip(1e-9)  # as much prior as data in each shell
     full, damped = gathered.map(None, 7), gathered.map(half, 7)
     assert (full * damped).sum() / (full**2).sum() == pytest.approx(0.5, abs=0.1)

@@ -11,13 +11,22 @@ from scipy.spatial.transform import Rotation
 from staengine import __main__ as engine
 from staengine.errors import AbortError, EngineError
 from staengine.numerics import fourier
+from staengine.numerics.euler import euler_matrix
+from staengine.numerics.fsc import fsc
 from staengine.programs import refine, refine_mpi
-from staengine.refinement.options import read_options
-from staengine.tilt_series import tomo
+from staengine.programs.refine_options import read_options
+from staengine.refinement import iterations
+from staengine.refinement.particle_data import RefineData
+from staengine.refinement.start import begin, read_particles
 from staengine.tilt_series.ctf import ctf, dose_weight
+from staengine.tilt_series.optimisation_set import write_optimisation_set
+from staengine.tilt_series.particles import ParticleSet, format_visible
+from staengine.tilt_series.star import ANGLES, COORDINATES, read_star, write_star
+from staengine.tilt_series.tomograms import load_tomograms
 
 BOX, PIXEL, TILTS = 24, 10.0, np.arange(-60, 61, 15.0)
 N, NOISE = 12, 0.35
+MPI = "relion_refine_mpi"
 POINTS = np.random.default_rng(5).uniform(-55, 55, (9, 3))
 COMMON = (
     "--ios set.star --ref ref.mrc --ctf --particle_diameter 160 --zero_mask --pad 2 --random_seed 1 --j 1"
@@ -57,31 +66,29 @@ def project_folder(tmp_path, monkeypatch):
             "rlnCtfScalefactor": 1.0,
         }
     )
-    tomo.write_star({"TS_1": tilts}, "ts.star")
+    write_star({"TS_1": tilts}, "ts.star")
     tomogram = {
         "rlnTomoName": ["TS_1"], "rlnVoltage": 300.0, "rlnSphericalAberration": 2.7, "rlnAmplitudeContrast": 0.1,
         "rlnTomoTiltSeriesPixelSize": PIXEL, "rlnTomoHand": 1.0, "rlnOpticsGroupName": "o1",
         "rlnTomoTiltSeriesStarFile": "ts.star", "rlnTomoSizeX": 400, "rlnTomoSizeY": 400, "rlnTomoSizeZ": 200,
     }  # fmt: skip
-    tomo.write_star({"global": pd.DataFrame(tomogram)}, "tomograms.star")
-    t = tomo.load_tomograms("tomograms.star")["TS_1"]
+    write_star({"global": pd.DataFrame(tomogram)}, "tomograms.star")
+    t = load_tomograms("tomograms.star")["TS_1"]
     transfer = ctf(BOX, PIXEL, t.defocus_u, t.defocus_v, t.defocus_angle, 300.0, 2.7, 0.1)
     transfer = transfer * dose_weight(BOX, PIXEL, t.pre_exposure)
     angles, origins = poses()
     for i in range(N):
-        seen = t.rotations @ (
-            tomo.euler_matrix(*angles[i])[0] @ POINTS.T - origins[i][:, None]
-        )  # (m, 3, points)
+        seen = t.rotations @ (euler_matrix(*angles[i])[0] @ POINTS.T - origins[i][:, None])  # (m, 3, points)
         images = np.stack([gaussians(s[:2].T) for s in seen])
         images = fourier.irfft(fourier.rfft(images, 2) * transfer, 2) + rng.normal(0, NOISE, images.shape)
         mrcfile.write(f"{i}.mrcs", fourier.irfft(fourier.rfft(images, 2) * transfer, 2).astype(np.float32))
     start = Rotation.from_euler("ZYZ", angles, degrees=True) * Rotation.from_rotvec(
         rng.normal(0, 4, (N, 3)), degrees=True
     )
-    table = pd.DataFrame(start.as_euler("ZYZ", degrees=True), columns=tomo.ANGLES)
+    table = pd.DataFrame(start.as_euler("ZYZ", degrees=True), columns=ANGLES)
     table["rlnTomoName"], table["rlnOpticsGroup"] = "TS_1", 1
-    table[tomo.COORDINATES] = 0.0
-    table["rlnTomoVisibleFrames"] = tomo.format_visible(np.ones(len(TILTS)))
+    table[COORDINATES] = 0.0
+    table["rlnTomoVisibleFrames"] = format_visible(np.ones(len(TILTS)))
     table["rlnImageName"] = [f"{i}.mrcs" for i in range(N)]
     optics = pd.DataFrame(
         {
@@ -92,24 +99,24 @@ def project_folder(tmp_path, monkeypatch):
             "rlnImageSize": BOX,
         }
     )
-    tomo.ParticleSet(table, optics, {"rlnTomoSubTomosAre2DStacks": 1}).write("particles.star")
-    tomo.write_optimisation_set("set.star", "particles.star", "tomograms.star")
+    ParticleSet(table, optics, {"rlnTomoSubTomosAre2DStacks": 1}).write("particles.star")
+    write_optimisation_set("set.star", "particles.star", "tomograms.star")
     mrcfile.write("ref.mrc", gaussians(POINTS).astype(np.float32), voxel_size=PIXEL)
     return tmp_path
 
 
 def errors(data_star: str) -> tuple[float, float]:
     """Median errors in degrees and Å."""
-    found = tomo.ParticleSet.read(data_star)
+    found = ParticleSet.read(data_star)
     angles, origins = poses()
-    turned = Rotation.from_matrix(found.rotations).inv() * Rotation.from_matrix(tomo.euler_matrix(*angles.T))
+    turned = Rotation.from_matrix(found.rotations).inv() * Rotation.from_matrix(euler_matrix(*angles.T))
     return np.median(np.degrees(turned.magnitude())), np.median(
         np.linalg.norm(found.origins - origins, axis=1)
     )
 
 
 def table(path: str, name: str):
-    return tomo.read_star(path)[name]
+    return read_star(path)[name]
 
 
 def test_local_search_recovers_known_rotations_and_shifts(project_folder):
@@ -137,7 +144,7 @@ def test_the_noise_spectrum_is_that_of_the_data(project_folder):
     refine.main((COMMON + flags).split())
     model = "out/run_it002_model.star"
     raw = table(model, "model_optics_group_1")["rlnSigma2Noise"].to_numpy()
-    data = refine.RefineData(tomo.ParticleSet.read("particles.star"), "tomograms.star", 160.0)
+    data = RefineData(ParticleSet.read("particles.star"), "tomograms.star", 160.0)
     found = (raw / data.mean_ctf2[0])[3:9]
     inside = (data.mask**2).mean()  # noise outside the circle was set to zero
     white = NOISE**2 / BOX**2 / 2
@@ -147,13 +154,13 @@ def test_the_noise_spectrum_is_that_of_the_data(project_folder):
 
 def test_classes_separate_two_shapes(project_folder):
     other = gaussians(-POINTS * 0.8)
-    t = tomo.load_tomograms("tomograms.star")["TS_1"]
+    t = load_tomograms("tomograms.star")["TS_1"]
     transfer = ctf(BOX, PIXEL, t.defocus_u, t.defocus_v, t.defocus_angle, 300.0, 2.7, 0.1)
     transfer = transfer * dose_weight(BOX, PIXEL, t.pre_exposure)
     angles, origins = poses()
     rng = np.random.default_rng(4)
     for i in range(0, N, 2):
-        seen = t.rotations @ (tomo.euler_matrix(*angles[i])[0] @ (-POINTS * 0.8).T - origins[i][:, None])
+        seen = t.rotations @ (euler_matrix(*angles[i])[0] @ (-POINTS * 0.8).T - origins[i][:, None])
         images = fourier.irfft(fourier.rfft(np.stack([gaussians(s[:2].T) for s in seen]), 2) * transfer, 2)
         images += rng.normal(0, NOISE, images.shape)
         mrcfile.write(
@@ -164,12 +171,12 @@ def test_classes_separate_two_shapes(project_folder):
     assert other.shape == (BOX,) * 3
     refine.main((COMMON + " --o out/run --iter 12 --K 2 --skip_align --ini_high 60 --tau2_fudge 0.3").split())
     assert table("out/run_it012_optimiser.star", "optimiser_general")["rlnChangesOptimalClasses"] < 0.2
-    classes = tomo.ParticleSet.read("out/run_it012_data.star").particles["rlnClassNumber"].to_numpy()
+    classes = ParticleSet.read("out/run_it012_data.star").particles["rlnClassNumber"].to_numpy()
     agreement = np.mean((classes == classes[0]) == (np.arange(N) % 2 == 0))
     assert max(agreement, 1 - agreement) > 0.9
     np.testing.assert_allclose(  # poses must stay
-        tomo.ParticleSet.read("out/run_it012_data.star").particles[tomo.ANGLES].to_numpy(),
-        tomo.ParticleSet.read("particles.star").particles[tomo.ANGLES].to_numpy(), atol=1e-4,
+        ParticleSet.read("out/run_it012_data.star").particles[ANGLES].to_numpy(),
+        ParticleSet.read("particles.star").particles[ANGLES].to_numpy(), atol=1e-4,
     )  # fmt: skip
 
 
@@ -246,31 +253,30 @@ def test_half_sets_are_kept_if_given_and_drawn_from_the_seed_if_not(project_fold
         + " --o out/run --auto_refine --split_random_halves --healpix_order 4 --auto_local_healpix_order 4"
     )
     drawn = [
-        refine.Refinement(read_options("relion_refine_mpi", argv), argv, True).halves
+        read_particles(MPI, read_options(MPI, argv), argv, 2).halves
         for argv in [base.split(), base.split(), base.replace("--random_seed 1", "--random_seed 7").split()]
     ]
     assert [h.tolist() for h in drawn[0]] == [h.tolist() for h in drawn[1]]
     assert [h.tolist() for h in drawn[0]] != [h.tolist() for h in drawn[2]]
     assert len(drawn[0][0]) == len(drawn[0][1]) == N // 2
-    particles = tomo.ParticleSet.read("particles.star")
+    particles = ParticleSet.read("particles.star")
     particles.particles["rlnRandomSubset"] = [1] * 4 + [2] * (N - 4)
     particles.write("particles.star")
     argv = base.split()
-    kept = refine.Refinement(read_options("relion_refine_mpi", argv), argv, True).halves
+    kept = read_particles(MPI, read_options(MPI, argv), argv, 2).halves
     assert kept[0].tolist() == [0, 1, 2, 3]
     refine.main((COMMON + " --o out/class --iter 1 --K 2 --skip_align").split())
-    classified = tomo.ParticleSet.read("out/class_it001_data.star")
+    classified = ParticleSet.read("out/class_it001_data.star")
     assert classified.half_sets.tolist() == [1] * 4 + [2] * (N - 4)
 
 
 def test_the_last_iteration_uses_images_to_nyquist_but_compares_only_what_the_reference_holds(project_folder):
     argv = (COMMON + " --o out/run --auto_refine --split_random_halves --ini_high 80 --incr_size 2").split()
-    run = refine.Refinement(read_options("relion_refine_mpi", argv), argv, True)
-    run.start()
+    run = begin(MPI, read_options(MPI, argv), argv, 2)
     counts = []
     for run.progress.converged in (False, True):
-        task = run._task(run.models[0])
-        run._limit_resolution(task, run.models[0])
+        task = iterations.expectation_task(run, run.models[0])
+        iterations.limit_resolution(run, task, run.models[0])
         counts.append((task.n_components, task.n_fit))
     shell = run.initial_shell
     assert shell == 3
@@ -287,4 +293,4 @@ def test_auto_refinement_converges_on_the_truth(project_folder):
     assert errors("out/run_data.star")[0] < 4  # the estimated accuracy is 4.4 degrees
     assert table("out/run_optimiser.star", "optimiser_general")["rlnHasConverged"] == 1
     half1, half2 = (mrcfile.read(f"out/run_half{h}_class001_unfil.mrc") for h in (1, 2))
-    assert fourier.fsc(half1, half2)[2:5].min() > 0.5
+    assert fsc(half1, half2)[2:5].min() > 0.5

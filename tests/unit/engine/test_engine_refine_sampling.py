@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from staengine.numerics.euler import euler_matrix
 from staengine.refinement.sampling import OrientationGrid, Sampling
-from staengine.tilt_series.tomo import euler_matrix
 
 
 def sampling(order: int = 2, reach: float = 40.0, step: float = 40.0, **more) -> Sampling:

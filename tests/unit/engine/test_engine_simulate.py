@@ -9,9 +9,22 @@ from scipy.spatial.transform import Rotation
 
 from staengine.errors import EngineError
 from staengine.numerics import fourier
+from staengine.numerics.euler import euler_matrix
+from staengine.programs import simulate as simulate_program
 from staengine.simulation import simulate
+from staengine.simulation.phantom import (
+    RESIDUE_SIGMA,
+    Grid,
+    build_phantom,
+    phantom_map,
+    projection,
+    residue_filter,
+)
 from staengine.simulation.simulate import SimulationSettings
-from staengine.tilt_series import ctf, tomo
+from staengine.tilt_series import ctf
+from staengine.tilt_series.particles import ParticleSet
+from staengine.tilt_series.star import read_star
+from staengine.tilt_series.tomograms import load_tilt_images, load_tomograms
 
 SMALL = SimulationSettings(
     tomos=2,
@@ -48,14 +61,14 @@ def one_particle_image(tilt_deg, position, A=np.eye(3), point=(0, 0, 0), **setti
     cloud = np.tile(np.array(point, np.float32), (500, 1))
     scene = simulate.Scene([cloud], A[None], np.array([position], float))
     box = 64
-    grid = simulate.Grid(box, s.angpix, simulate._residue_filter(box, s.angpix, 2))
+    grid = Grid(box, s.angpix, residue_filter(box, s.angpix, 2))
     return simulate._tilt_image(scene, row, grid, 0.0, np.random.default_rng(0), s), row
 
 
 @pytest.mark.parametrize("tilt_deg", [0.0, 40.0, -40.0])
 def test_particles_project_where_relions_geometry_says(tilt_deg):
     centre, point = np.array([120.0, -80.0, 60.0]), np.array([70.0, 20.0, -40.0])
-    A = tomo.euler_matrix(40.0, 70.0, -110.0)[0]
+    A = euler_matrix(40.0, 70.0, -110.0)[0]
     image, row = one_particle_image(tilt_deg, centre, A, point, shift=15.0)
     position = centre + A @ point
     z, y = np.deg2rad(row.zrot), np.deg2rad(row.tilt)
@@ -81,18 +94,18 @@ def test_contrast_transfer_and_dose_are_those_of_the_tilt_and_the_height():
         500
         * ctf.ctf(box, SMALL.angpix, defocus, defocus, 0, 300, 2.7, 0.1)
         * ctf.dose_weight(box, SMALL.angpix, row.exposure + SMALL.dose / 2)
-        * np.exp(-2 * (np.pi * simulate.RESIDUE_SIGMA * k) ** 2)
+        * np.exp(-2 * (np.pi * RESIDUE_SIGMA * k) ** 2)
     )
     low = k < 0.4 / SMALL.angpix
     assert np.corrcoef(spectrum[low], expected[low])[0, 1] > 0.98
 
 
 def test_a_projection_is_the_phantoms_own():
-    points = simulate.build_phantom(200.0, np.random.default_rng(0)).A
+    points = build_phantom(200.0, np.random.default_rng(0)).A
     box, angpix = 64, 8.0
-    grid = simulate.Grid(box, angpix, simulate._residue_filter(box, angpix, 2))
-    volume = simulate.phantom_map(points, box, angpix)
-    image = simulate.projection(points, np.eye(3), np.zeros(2), grid)
+    grid = Grid(box, angpix, residue_filter(box, angpix, 2))
+    volume = phantom_map(points, box, angpix)
+    image = projection(points, np.eye(3), np.zeros(2), grid)
     np.testing.assert_allclose(image, volume.sum(0), atol=2e-2 * image.max())
     assert volume.sum() == pytest.approx(len(points), rel=1e-3)
     centre = np.array([np.average(axis, weights=volume) for axis in np.indices(volume.shape)]) - box // 2
@@ -100,7 +113,7 @@ def test_a_projection_is_the_phantoms_own():
 
 
 def test_conformations_differ_in_the_head_only():
-    phantom = simulate.build_phantom(260.0, np.random.default_rng(0))
+    phantom = build_phantom(260.0, np.random.default_rng(0))
     moved = np.linalg.norm(phantom.A - phantom.B, axis=1) > 1
     assert 0.005 < moved.mean() < 0.1
     assert np.linalg.norm(phantom.A, axis=1).max() < 0.65 * 260
@@ -108,20 +121,18 @@ def test_conformations_differ_in_the_head_only():
 
 @pytest.mark.parametrize("half_turn", [(1, -1, -1), (-1, 1, -1), (-1, -1, 1)])
 def test_the_particle_has_no_symmetry(half_turn):
-    points = simulate.build_phantom(200.0, np.random.default_rng(0)).A
-    volume, turned = (
-        simulate.phantom_map(p, 48, 10.0) for p in (points, points * np.array(half_turn, np.float32))
-    )
+    points = build_phantom(200.0, np.random.default_rng(0)).A
+    volume, turned = (phantom_map(p, 48, 10.0) for p in (points, points * np.array(half_turn, np.float32)))
     assert np.corrcoef(volume.ravel(), turned.ravel())[0, 1] < 0.8
 
 
 def test_sets_have_clashing_names_and_files_of_their_own(in_project):
-    first, second = (tomo.load_tomograms(f"set{k}/tomograms.star") for k in (1, 2))
+    first, second = (load_tomograms(f"set{k}/tomograms.star") for k in (1, 2))
     assert list(first) == list(second) == ["TS_01", "TS_02"]
     assert [t.optics_group for t in first.values()] == ["opticsGroup1", "opticsGroup2"]
     assert first["TS_01"].images[0][1] == "set1/tilt_series/TS_01.mrcs"
     assert (first["TS_01"].pre_exposure / SMALL.dose).tolist() == [3, 1, 0, 2, 4]
-    a, b = (tomo.load_tilt_images(tomograms["TS_01"]) for tomograms in (first, second))
+    a, b = (load_tilt_images(tomograms["TS_01"]) for tomograms in (first, second))
     assert a.shape == (5, 128, 128)
     assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 0.1
 
@@ -137,12 +148,12 @@ def test_truth_has_a_row_per_pick_with_errors_of_the_given_size(tmp_path):
         SMALL, o=tmp_path, tomos=1, particles=60, junk=0.25, size=400, depth=200, tilt_max=0, snr=1
     )
     simulate.simulate(settings)
-    picks = tomo.ParticleSet.read(tmp_path / "particles.star")
-    truth = tomo.read_star(tmp_path / "truth.star")["truth"]
+    picks = ParticleSet.read(tmp_path / "particles.star")
+    truth = read_star(tmp_path / "truth.star")["truth"]
     assert truth.trueClass.value_counts().to_dict() == {"A": 42, "junk": 20, "B": 18}
     moved = picks.positions - truth[["trueXAngst", "trueYAngst", "trueZAngst"]].to_numpy()
     assert np.sqrt((moved**2).sum(1).mean()) == pytest.approx(settings.position_error, rel=0.2)
-    true = Rotation.from_matrix(tomo.euler_matrix(*truth[["trueRot", "trueTilt", "truePsi"]].to_numpy().T))
+    true = Rotation.from_matrix(euler_matrix(*truth[["trueRot", "trueTilt", "truePsi"]].to_numpy().T))
     angle = np.degrees((true.inv() * Rotation.from_matrix(picks.rotations)).magnitude())
     assert np.sqrt((angle**2).mean()) == pytest.approx(settings.angle_error, rel=0.2)
 
@@ -163,14 +174,12 @@ def test_exposure_is_dose_symmetric():
 
 
 def test_noise_has_the_asked_signal_to_noise_ratio():
-    points = simulate.build_phantom(SMALL.diameter, np.random.default_rng(0)).A
-    grid = simulate.Grid(64, SMALL.angpix, simulate._residue_filter(64, SMALL.angpix, 2))
+    points = build_phantom(SMALL.diameter, np.random.default_rng(0)).A
+    grid = Grid(64, SMALL.angpix, residue_filter(64, SMALL.angpix, 2))
     quiet, loud = (simulate._noise_level(points, grid, replace(SMALL, snr=snr)) for snr in (1.0, 0.01))
     assert loud == pytest.approx(10 * quiet)
     disc = fourier.distance(64, 2) * SMALL.angpix < SMALL.diameter / 2
-    assert quiet == pytest.approx(
-        simulate.projection(points, np.eye(3), np.zeros(2), grid)[disc].std(), rel=0.3
-    )
+    assert quiet == pytest.approx(projection(points, np.eye(3), np.zeros(2), grid)[disc].std(), rel=0.3)
 
 
 def test_same_seed_same_data_whatever_the_threads(tmp_path):
@@ -184,18 +193,18 @@ def test_same_seed_same_data_whatever_the_threads(tmp_path):
 
 def test_clumps_put_density_under_junk(tmp_path):
     settings = replace(SMALL, clumps=1.0, junk=0.5, particles=1)
-    phantom = simulate.build_phantom(SMALL.diameter, np.random.default_rng(0))
+    phantom = build_phantom(SMALL.diameter, np.random.default_rng(0))
     scene, picks, truth = simulate._populate(phantom, settings, np.random.default_rng(0))
     assert len(scene.clouds) == len(picks) == 2
     assert truth.trueClass.tolist() == ["A", "junk"]
 
 
 def test_root_makes_paths_relative_to_the_project(tmp_path):
-    simulate.main(
+    simulate_program.main(
         f"--o {tmp_path}/data/demo --root {tmp_path} --tomos 1 --particles 1 --junk 0 --size 96 --depth 80 "
         "--angpix 10 --tilt_step 60".split()
     )
-    table = tomo.read_star(tmp_path / "data/demo/tomograms.star")["global"]
+    table = read_star(tmp_path / "data/demo/tomograms.star")["global"]
     assert table.rlnTomoTiltSeriesStarFile[0] == "data/demo/tilt_series/TS_01.star"
 
 
@@ -215,4 +224,4 @@ def test_root_makes_paths_relative_to_the_project(tmp_path):
 )
 def test_settings_that_cannot_be_are_refused(tmp_path, flags, message):
     with pytest.raises(EngineError, match=message):
-        simulate.main(["--o", str(tmp_path), *flags.split()])
+        simulate_program.main(["--o", str(tmp_path), *flags.split()])

@@ -12,7 +12,17 @@ from scipy.spatial.transform import Rotation
 
 from staengine.errors import EngineError
 from staengine.numerics import fourier
-from staengine.tilt_series import tomo, windows
+from staengine.numerics.euler import euler_angles, euler_matrix
+from staengine.tilt_series import windows
+from staengine.tilt_series.optimisation_set import (
+    OptimisationSet,
+    read_optimisation_set,
+    resolve_inputs,
+    write_optimisation_set,
+)
+from staengine.tilt_series.particles import ParticleSet, format_visible, parse_visible
+from staengine.tilt_series.star import ANGLES, COORDINATES, SUBTOMOGRAM_ANGLES, read_star, write_star
+from staengine.tilt_series.tomograms import load_tilt_images, load_tomograms
 
 ANGLE = st.floats(-179, 179)
 
@@ -48,8 +58,8 @@ def project(tmp_path, monkeypatch):
         } | (tomogram or {})
         frame = pd.DataFrame(table).drop(columns=[name for name in drop if name in table])
         globals_ = pd.DataFrame([row]).drop(columns=[name for name in drop if name in row])
-        tomo.write_star({"001": frame}, "tilts.star")
-        tomo.write_star({"global": globals_}, "tomograms.star")
+        write_star({"001": frame}, "tilts.star")
+        write_star({"global": globals_}, "tomograms.star")
         return images
 
     return write
@@ -59,7 +69,7 @@ def particles(**changes):
     return pd.DataFrame(
         {
             "rlnTomoName": ["001", "001"],
-            **{name: [10.0, -20.0] for name in tomo.COORDINATES},
+            **{name: [10.0, -20.0] for name in COORDINATES},
         }
         | changes
     )
@@ -70,40 +80,40 @@ def particles(**changes):
 
 @given(ANGLE, st.floats(1, 179), ANGLE)
 def test_angles_of_an_euler_matrix_are_those_it_was_made_of(rot, tilt, psi):
-    matrix = tomo.euler_matrix(rot, tilt, psi)
+    matrix = euler_matrix(rot, tilt, psi)
     assert matrix.shape == (1, 3, 3)
-    np.testing.assert_allclose(tomo.euler_angles(matrix), [[rot, tilt, psi]], atol=1e-5)
+    np.testing.assert_allclose(euler_angles(matrix), [[rot, tilt, psi]], atol=1e-5)
 
 
 def test_the_euler_matrix_turns_the_frame_by_rot_about_z_then_tilt_about_y_then_psi_about_z():
-    np.testing.assert_allclose(tomo.euler_matrix(90, 0, 0)[0] @ [1, 0, 0], [0, -1, 0], atol=1e-12)
-    np.testing.assert_allclose(tomo.euler_matrix(0, 90, 0)[0] @ [0, 0, 1], [-1, 0, 0], atol=1e-12)
-    np.testing.assert_allclose(tomo.euler_matrix(90, 90, 0)[0] @ [0, 0, 1], [-1, 0, 0], atol=1e-12)
-    np.testing.assert_allclose(tomo.euler_matrix(0, 90, 90)[0] @ [0, 0, 1], [0, 1, 0], atol=1e-12)
+    np.testing.assert_allclose(euler_matrix(90, 0, 0)[0] @ [1, 0, 0], [0, -1, 0], atol=1e-12)
+    np.testing.assert_allclose(euler_matrix(0, 90, 0)[0] @ [0, 0, 1], [-1, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(euler_matrix(90, 90, 0)[0] @ [0, 0, 1], [-1, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(euler_matrix(0, 90, 90)[0] @ [0, 0, 1], [0, 1, 0], atol=1e-12)
 
 
 def test_a_gimbal_locked_matrix_gives_angles_of_the_same_matrix():
-    matrix = tomo.euler_matrix(30, 0, 40)
-    np.testing.assert_allclose(tomo.euler_matrix(*tomo.euler_angles(matrix).T), matrix, atol=1e-6)
+    matrix = euler_matrix(30, 0, 40)
+    np.testing.assert_allclose(euler_matrix(*euler_angles(matrix).T), matrix, atol=1e-6)
 
 
 def test_the_tomograms_centre_lies_at_the_image_centre_plus_the_tilts_shift(project):
     project()
-    tomogram = tomo.load_tomograms("tomograms.star")["001"]
+    tomogram = load_tomograms("tomograms.star")["001"]
     centres = tomogram.project(np.zeros((1, 3)))
     np.testing.assert_allclose(centres[0], [[20, 15], [22, 12], [20, 15]])
 
 
 def test_an_odd_tomogram_size_moves_points_by_half_a_pixel_as_in_relion(project):
     project(tomogram={"rlnTomoSizeX": 321, "rlnTomoSizeY": 320, "rlnTomoSizeZ": 160})
-    tomogram = tomo.load_tomograms("tomograms.star")["001"]
+    tomogram = load_tomograms("tomograms.star")["001"]
     np.testing.assert_allclose(tomogram.project(np.zeros((1, 3)))[0, 1], [22.5, 12])
     assert tomogram.depth(np.zeros((1, 3)))[0, 1] == 0
 
 
 def test_points_move_against_each_other_as_the_specimen_tilts_about_y(project):
     project()
-    tomogram = tomo.load_tomograms("tomograms.star")["001"]
+    tomogram = load_tomograms("tomograms.star")["001"]
     point = np.array([[8.0, 2.0, 6.0]])
     np.testing.assert_allclose(tomogram.project(point)[0, 0], [20 - 6 / 2, 15 + 2 / 2])  # -90 degrees: x = -z
     np.testing.assert_allclose(tomogram.depth(point)[0], [8, 6, 6 * np.cos(np.pi / 6) - 8 * 0.5])
@@ -112,7 +122,7 @@ def test_points_move_against_each_other_as_the_specimen_tilts_about_y(project):
 
 def test_a_trajectory_moves_the_point_in_its_own_tilt_only(project):
     project()
-    tomogram = tomo.load_tomograms("tomograms.star")["001"]
+    tomogram = load_tomograms("tomograms.star")["001"]
     path = np.zeros((1, 3, 3))
     path[0, 1] = [2.0, 0, 0]
     moved = tomogram.project(path) - tomogram.project(np.zeros((1, 3)))
@@ -120,31 +130,31 @@ def test_a_trajectory_moves_the_point_in_its_own_tilt_only(project):
 
 
 def test_refined_positions_subtract_the_origin_in_the_subtomograms_frame():
-    angles = dict(zip(tomo.SUBTOMOGRAM_ANGLES, (90.0, 0.0, 0.0), strict=True))
+    angles = dict(zip(SUBTOMOGRAM_ANGLES, (90.0, 0.0, 0.0), strict=True))
     table = particles(rlnOriginXAngst=[3.0, 0], rlnOriginYAngst=0.0, rlnOriginZAngst=0.0, **angles)
-    np.testing.assert_allclose(tomo.ParticleSet(table).positions, [[10, 13, 10], [-20, -20, -20]])
+    np.testing.assert_allclose(ParticleSet(table).positions, [[10, 13, 10], [-20, -20, -20]])
 
 
 def test_orientations_combine_subtomogram_and_particle_angles():
     first, second = (10.0, 20.0, 30.0), (40.0, 50.0, 60.0)
     table = particles(
-        **dict(zip(tomo.SUBTOMOGRAM_ANGLES, first, strict=True)),
-        **dict(zip(tomo.ANGLES, second, strict=True)),
+        **dict(zip(SUBTOMOGRAM_ANGLES, first, strict=True)),
+        **dict(zip(ANGLES, second, strict=True)),
     )
-    expected = tomo.euler_matrix(*first)[0] @ tomo.euler_matrix(*second)[0]
-    np.testing.assert_allclose(tomo.ParticleSet(table).rotations[1], expected)
+    expected = euler_matrix(*first)[0] @ euler_matrix(*second)[0]
+    np.testing.assert_allclose(ParticleSet(table).rotations[1], expected)
     assert Rotation.from_matrix(expected).magnitude() > 0.1
 
 
 def test_half_sets_are_1_and_2_only():
-    assert tomo.ParticleSet(particles()).half_sets is None
-    assert list(tomo.ParticleSet(particles(rlnRandomSubset=[2, 1])).half_sets) == [2, 1]
+    assert ParticleSet(particles()).half_sets is None
+    assert list(ParticleSet(particles(rlnRandomSubset=[2, 1])).half_sets) == [2, 1]
     with pytest.raises(EngineError, match="rlnRandomSubset must be 1 or 2"):
-        assert tomo.ParticleSet(particles(rlnRandomSubset=[0, 1])).half_sets
+        assert ParticleSet(particles(rlnRandomSubset=[0, 1])).half_sets
 
 
 def test_no_particles_have_no_positions():
-    none = tomo.ParticleSet(particles()).subset([False, False])
+    none = ParticleSet(particles()).subset([False, False])
     assert none.positions.shape == (0, 3)
     assert none.rotations.shape == (0, 3, 3)
 
@@ -154,8 +164,8 @@ def test_no_particles_have_no_positions():
 
 def test_a_tomogram_named_001_stays_a_string_through_writing_and_reading(tmp_path):
     names = ["001", "tilt series 2"]
-    tomo.ParticleSet(particles(rlnTomoName=names, rlnTomoParticleName=["1", "2"])).write(tmp_path / "p.star")
-    read = tomo.ParticleSet.read(tmp_path / "p.star")
+    ParticleSet(particles(rlnTomoName=names, rlnTomoParticleName=["1", "2"])).write(tmp_path / "p.star")
+    read = ParticleSet.read(tmp_path / "p.star")
     assert list(read.particles["rlnTomoName"]) == names
     assert list(read.particles["rlnTomoParticleName"]) == ["1", "2"]
     assert read.general == {"rlnTomoSubTomosAre2DStacks": 1}
@@ -163,65 +173,65 @@ def test_a_tomogram_named_001_stays_a_string_through_writing_and_reading(tmp_pat
 
 def test_numbers_keep_their_digits(tmp_path):
     values = [1.23456789e-7, -12345.6789]
-    tomo.ParticleSet(particles(rlnLogLikeliContribution=values)).write(tmp_path / "p.star")
-    read = tomo.ParticleSet.read(tmp_path / "p.star").particles["rlnLogLikeliContribution"]
+    ParticleSet(particles(rlnLogLikeliContribution=values)).write(tmp_path / "p.star")
+    read = ParticleSet.read(tmp_path / "p.star").particles["rlnLogLikeliContribution"]
     np.testing.assert_allclose(read, values, rtol=1e-8)
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=50))
 def test_visible_tilts_are_read_as_written(visible):
-    text = tomo.format_visible(visible)
+    text = format_visible(visible)
     assert text == "[" + ",".join("1" if v else "0" for v in visible) + "]"
-    assert list(tomo.parse_visible(text)) == visible
+    assert list(parse_visible(text)) == visible
 
 
 def test_an_optimisation_set_is_read_as_written(tmp_path):
     path = tmp_path / "optimisation_set.star"
-    tomo.write_optimisation_set(path, "a b/particles.star", "tomograms.star", "")
-    assert tomo.read_optimisation_set(path) == tomo.OptimisationSet("a b/particles.star", "tomograms.star")
+    write_optimisation_set(path, "a b/particles.star", "tomograms.star", "")
+    assert read_optimisation_set(path) == OptimisationSet("a b/particles.star", "tomograms.star")
     assert "\ndata_\n" in path.read_text()
 
 
 def test_direct_entries_win_over_the_optimisation_set(tmp_path):
     path = tmp_path / "optimisation_set.star"
-    tomo.write_optimisation_set(path, "p.star", "t.star")
-    assert tomo.resolve_inputs("prog", str(path)) == tomo.OptimisationSet("p.star", "t.star")
-    assert tomo.resolve_inputs("prog", str(path), p="q.star").particles == "q.star"
+    write_optimisation_set(path, "p.star", "t.star")
+    assert resolve_inputs("prog", str(path)) == OptimisationSet("p.star", "t.star")
+    assert resolve_inputs("prog", str(path), particles="q.star").particles == "q.star"
 
 
 def test_inputs_that_say_nothing_are_refused():
     with pytest.raises(EngineError, match="prog: give --i optimisation_set"):
-        tomo.resolve_inputs("prog", "", p="p.star")
+        resolve_inputs("prog", "", particles="p.star")
 
 
 def test_the_trajectories_of_an_optimisation_set_are_part_of_the_state(tmp_path):
     path = tmp_path / "optimisation_set.star"
-    tomo.write_optimisation_set(path, "p.star", "t.star", "m.star")
-    assert tomo.resolve_inputs("prog", str(path)).trajectories == "m.star"
-    assert tomo.resolve_inputs("prog", str(path), mot="n.star").trajectories == "n.star"
+    write_optimisation_set(path, "p.star", "t.star", "m.star")
+    assert resolve_inputs("prog", str(path)).trajectories == "m.star"
+    assert resolve_inputs("prog", str(path), trajectories="n.star").trajectories == "n.star"
 
 
 def test_a_tilt_series_without_a_tilt_about_x_has_none(project):
     project()
-    given = tomo.load_tomograms("tomograms.star")["001"].rotations
+    given = load_tomograms("tomograms.star")["001"].rotations
     project(drop=["rlnTomoXTilt"])
-    np.testing.assert_array_equal(tomo.load_tomograms("tomograms.star")["001"].rotations, given)
+    np.testing.assert_array_equal(load_tomograms("tomograms.star")["001"].rotations, given)
 
 
 def test_the_format_after_a_colon_is_taken_for_the_files_extension(project):
     images = project()
     Path("stack.mrcs").rename("stack.mrc")
     project(tilts={"rlnMicrographName": [f"{n}@stack.mrc:mrcs" for n in (1, 2, 3)]})
-    np.testing.assert_array_equal(tomo.load_tilt_images(tomo.load_tomograms("tomograms.star")["001"]), images)
+    np.testing.assert_array_equal(load_tilt_images(load_tomograms("tomograms.star")["001"]), images)
 
 
 def test_images_are_the_same_from_one_stack_and_from_one_file_per_tilt(project):
     images = project()
-    from_stack = tomo.load_tilt_images(tomo.load_tomograms("tomograms.star")["001"])
+    from_stack = load_tilt_images(load_tomograms("tomograms.star")["001"])
     for number, image in enumerate(images):
         mrcfile.write(f"{number}.mrc", image, voxel_size=2.0)
     project(tilts={"rlnMicrographName": ["0.mrc", "1.mrc", "2.mrc"]})
-    from_files = tomo.load_tilt_images(tomo.load_tomograms("tomograms.star")["001"])
+    from_files = load_tilt_images(load_tomograms("tomograms.star")["001"])
     np.testing.assert_array_equal(from_stack, images)
     np.testing.assert_array_equal(from_files, images)
 
@@ -242,16 +252,16 @@ def test_images_are_the_same_from_one_stack_and_from_one_file_per_tilt(project):
 def test_a_faulty_tilt_series_table_is_refused_by_name(project, changes, sentence):
     project(**changes)
     with pytest.raises(EngineError, match=sentence):
-        tomo.load_tomograms("tomograms.star")
+        load_tomograms("tomograms.star")
 
 
 def test_a_tomogram_that_is_there_twice_is_refused(project):
     project()
-    table = tomo.read_star("tomograms.star")["global"]
+    table = read_star("tomograms.star")["global"]
     row = table if isinstance(table, pd.DataFrame) else pd.DataFrame([table])
-    tomo.write_star({"global": pd.concat([row, row])}, "tomograms.star")
+    write_star({"global": pd.concat([row, row])}, "tomograms.star")
     with pytest.raises(EngineError, match="tomogram 001 is there twice"):
-        tomo.load_tomograms("tomograms.star")
+        load_tomograms("tomograms.star")
 
 
 @pytest.mark.parametrize(
@@ -270,21 +280,21 @@ def test_a_tomogram_that_is_there_twice_is_refused(project):
 def test_faulty_tilt_images_are_refused_by_name(project, changes, sentence):
     project(**changes)
     with pytest.raises(EngineError, match=sentence):
-        tomo.load_tilt_images(tomo.load_tomograms("tomograms.star")["001"])
+        load_tilt_images(load_tomograms("tomograms.star")["001"])
 
 
 @pytest.mark.filterwarnings("ignore:Data array contains NaN")
 def test_tilt_images_that_are_cut_short_or_not_finite_are_refused(project, tmp_path):
     images = project()
-    tomogram = tomo.load_tomograms("tomograms.star")["001"]
+    tomogram = load_tomograms("tomograms.star")["001"]
     images[1, 2, 3] = np.nan
     mrcfile.write("stack.mrcs", images, voxel_size=2.0, overwrite=True)
     with pytest.raises(EngineError, match="images of 001 contain values that are not finite"):
-        tomo.load_tilt_images(tomogram)
+        load_tilt_images(tomogram)
     with open("stack.mrcs", "r+b") as file:
         file.truncate(5000)
     with pytest.raises(EngineError, match="is cut short"):
-        tomo.load_tilt_images(tomogram)
+        load_tilt_images(tomogram)
 
 
 @pytest.mark.parametrize(
@@ -296,17 +306,17 @@ def test_tilt_images_that_are_cut_short_or_not_finite_are_refused(project, tmp_p
     ],
 )
 def test_faulty_particles_are_refused(tmp_path, table, sentence):
-    tomo.ParticleSet(table).write(tmp_path / "p.star")
+    ParticleSet(table).write(tmp_path / "p.star")
     with pytest.raises(EngineError, match=sentence):
-        tomo.ParticleSet.read(tmp_path / "p.star")
+        ParticleSet.read(tmp_path / "p.star")
 
 
 def test_files_that_are_not_there_or_not_star_are_refused(tmp_path):
     with pytest.raises(EngineError, match=r"none\.star does not exist"):
-        tomo.read_star(tmp_path / "none.star")
+        read_star(tmp_path / "none.star")
     (tmp_path / "text.star").write_text("nothing to see here\n")
     with pytest.raises(EngineError, match="has no table data_particles"):
-        tomo.ParticleSet.read(tmp_path / "text.star")
+        ParticleSet.read(tmp_path / "text.star")
 
 
 # ---------------------------------------------------------------- windows
@@ -327,7 +337,7 @@ def test_border_pixels_are_repeated_outside_the_image():
 
 def test_a_particle_is_visible_only_where_its_whole_box_is_inside_the_image(project):
     project()
-    tomogram = tomo.load_tomograms("tomograms.star")["001"]
+    tomogram = load_tomograms("tomograms.star")["001"]
     x = np.array([5.0, 5.01, 34.99, 35.0])
     centres = np.stack([x, np.full(4, 15.0)], axis=-1)[:, None]
     assert windows.visible_tilts(tomogram, centres, 5.0)[:, 0].tolist() == [False, True, True, False]

@@ -9,7 +9,9 @@ import starfile
 
 from staengine import __main__ as engine
 from staengine.errors import EngineError
-from staengine.tilt_series import tomo
+from staengine.tilt_series.optimisation_set import read_optimisation_set
+from staengine.tilt_series.particles import ParticleSet
+from staengine.tilt_series.trajectories import read_trajectories, write_trajectories
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "data"
 EXPECTED = GOLDEN / "trajectories"
@@ -28,7 +30,7 @@ def project(tmp_path, monkeypatch):
     for name in ("input", "refine"):
         (tmp_path / name).symlink_to(GOLDEN / name)
     monkeypatch.chdir(tmp_path)
-    tomo.write_trajectories("motion.star", made_up(tomo.ParticleSet.read("refine/run_data.star").names))
+    write_trajectories("motion.star", made_up(ParticleSet.read("refine/run_data.star").names))
 
 
 def run(program, *argv, motion="motion.star"):
@@ -43,8 +45,8 @@ def read(path):
 
 def test_what_is_written_is_read_again(tmp_path):
     moves = made_up(["TS_01/1", "TS_01/2", "b"], tilts=5)
-    tomo.write_trajectories(tmp_path / "new" / "motion.star", moves)
-    found = tomo.read_trajectories(tmp_path / "new" / "motion.star")
+    write_trajectories(tmp_path / "new" / "motion.star", moves)
+    found = read_trajectories(tmp_path / "new" / "motion.star")
     assert list(found) == list(moves)
     for name in moves:
         np.testing.assert_allclose(found[name], moves[name], atol=1e-6)
@@ -52,7 +54,7 @@ def test_what_is_written_is_read_again(tmp_path):
 
 
 def test_relions_own_file_is_read_with_its_signs_and_exponents():
-    found = tomo.read_trajectories(EXPECTED / "motion.star")
+    found = read_trajectories(EXPECTED / "motion.star")
     assert len(found) == 2
     np.testing.assert_array_equal(found["TS_01/1"][9], [7.808354e-04, -0.00473, -3.14746e-06])
     assert not found["TS_01/2"][10].any()  # the first exposure
@@ -73,7 +75,7 @@ def test_relions_own_file_is_read_with_its_signs_and_exponents():
 def test_a_faulty_file_is_refused_in_one_sentence(tmp_path, text, complaint):
     (tmp_path / "motion.star").write_text(text)
     with pytest.raises(EngineError, match=complaint):
-        tomo.read_trajectories(tmp_path / "motion.star")
+        read_trajectories(tmp_path / "motion.star")
 
 
 def test_stacks_are_cut_along_the_trajectories_as_relions(project, record_property):
@@ -83,19 +85,19 @@ def test_stacks_are_cut_along_the_trajectories_as_relions(project, record_proper
     worst = np.abs(ours - theirs).max() / np.abs(theirs).max()
     record_property("subtomo along trajectories: worst difference, of the maximum", f"{worst:.1e}")
     assert worst < 1e-3
-    before, after = tomo.ParticleSet.read("refine/run_data.star"), tomo.ParticleSet.read("out/particles.star")
+    before, after = ParticleSet.read("refine/run_data.star"), ParticleSet.read("out/particles.star")
     np.testing.assert_allclose(after.positions, before.positions, atol=1e-4)  # without the motion
-    assert tomo.read_optimisation_set("out/optimisation_set.star").trajectories == "motion.star"
+    assert read_optimisation_set("out/optimisation_set.star").trajectories == "motion.star"
 
 
 def test_particles_that_are_left_out_are_left_out_of_the_trajectories_too(project):
     assert run("subtomo", "--b", "72", *CUT) == 0
-    kept = tomo.ParticleSet.read("out/particles.star")
+    kept = ParticleSet.read("out/particles.star")
     theirs = starfile.read(EXPECTED / "particles_b72.star")
     assert kept.names == list(theirs["rlnTomoParticleName"])
     assert list(kept.particles["rlnTomoVisibleFrames"]) == list(theirs["rlnTomoVisibleFrames"])
-    assert tomo.read_optimisation_set("out/optimisation_set.star").trajectories == "out/motion.star"
-    assert list(tomo.read_trajectories("out/motion.star")) == kept.names
+    assert read_optimisation_set("out/optimisation_set.star").trajectories == "out/motion.star"
+    assert list(read_trajectories("out/motion.star")) == kept.names
 
 
 def test_the_average_along_the_trajectories_is_relions(project, record_property):
@@ -110,9 +112,9 @@ def test_the_average_along_the_trajectories_is_relions(project, record_property)
 
 @pytest.mark.parametrize("program", ["subtomo", "reconstruct_particle"])
 def test_a_particle_without_trajectory_is_named_at_once(project, capsys, program):
-    moves = tomo.read_trajectories("motion.star")
+    moves = read_trajectories("motion.star")
     last = list(moves)[-1]
-    tomo.write_trajectories("fewer.star", {name: moves[name] for name in moves if name != last})
+    write_trajectories("fewer.star", {name: moves[name] for name in moves if name != last})
     more = CUT if program == "subtomo" else CUT[:2]
     assert run(program, "--b", "24", *more, motion="fewer.star") == 1
     assert f"particle {last} has no trajectory" in capsys.readouterr().err
@@ -120,8 +122,8 @@ def test_a_particle_without_trajectory_is_named_at_once(project, capsys, program
 
 
 def test_a_trajectory_of_another_length_than_the_tilt_series_is_refused(project, capsys):
-    moves = tomo.read_trajectories("motion.star")
-    tomo.write_trajectories("short.star", {name: rows[1:] for name, rows in moves.items()})
+    moves = read_trajectories("motion.star")
+    write_trajectories("short.star", {name: rows[1:] for name, rows in moves.items()})
     assert run("subtomo", "--b", "24", *CUT, motion="short.star") == 1
     assert "particle TS_01/1 has 20 rows, its tilt series TS_01 has 21 images" in capsys.readouterr().err
 
@@ -141,7 +143,7 @@ def test_refinement_passes_trajectories_on_and_leaves_the_stacks_as_they_are(pro
     maps = []
     for name, motion in (("with", ["--trajectories", "motion.star"]), ("without", [])):
         assert engine.main(["relion_refine", *argv, *motion, "--o", f"{name}/run"]) == 0
-        state = tomo.read_optimisation_set(f"{name}/run_it001_optimisation_set.star")
+        state = read_optimisation_set(f"{name}/run_it001_optimisation_set.star")
         assert state.trajectories == (motion[1] if motion else "")
         maps.append(read(f"{name}/run_it001_class001.mrc"))
     np.testing.assert_array_equal(*maps)

@@ -10,14 +10,18 @@ from scipy.spatial.transform import Rotation
 
 from staengine.errors import EngineError
 from staengine.numerics import fourier, maps
+from staengine.numerics.euler import euler_angles
+from staengine.programs import truth as truth_program
 from staengine.simulation import simulate, truth
 from staengine.simulation.simulate import SimulationSettings
-from staengine.tilt_series import tomo
+from staengine.tilt_series.particles import ParticleSet
+from staengine.tilt_series.star import ANGLES, COORDINATES, ORIGINS
+from staengine.tilt_series.tomograms import load_tomograms
 
 SMALL = SimulationSettings(
     sets=2, tomos=2, particles=8, junk=0.2, size=200, depth=120, angpix=8.0, diameter=200.0, tilt_step=30.0
 )
-PICKED, TRUE = [*tomo.COORDINATES, *tomo.ANGLES], [*truth.POSITION, *truth.EULER]
+PICKED, TRUE = [*COORDINATES, *ANGLES], [*truth.POSITION, *truth.EULER]
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +40,15 @@ def known(folder):
 def merged(known):
     """All picks as a workflow merges them: renamed tomograms, six significant digits, another order."""
     table = known.picks.assign(rlnTomoName=known.picks.tomogram.str.replace("/", "_"))
-    table[tomo.COORDINATES] = table[tomo.COORDINATES].map(lambda v: float(f"{v:.6g}"))
-    return tomo.ParticleSet(table.sample(frac=1, random_state=0).reset_index(drop=True), path="merged.star")
+    table[COORDINATES] = table[COORDINATES].map(lambda v: float(f"{v:.6g}"))
+    return ParticleSet(table.sample(frac=1, random_state=0).reset_index(drop=True), path="merged.star")
 
 
 def at_true_pose(particles):
     """The same particles where and how they really are."""
     table = particles.particles.copy()
     table[PICKED] = table[TRUE]
-    return tomo.ParticleSet(table)
+    return ParticleSet(table)
 
 
 def test_merged_sets_with_clashing_names_are_matched(merged, known):
@@ -56,7 +60,7 @@ def test_merged_sets_with_clashing_names_are_matched(merged, known):
 
 
 def test_particles_of_other_data_are_refused(merged, known):
-    merged.particles[tomo.COORDINATES[0]] += 5000
+    merged.particles[COORDINATES[0]] += 5000
     with pytest.raises(EngineError, match=r"merged\.star: a particle of set._TS_0. is .* from every pick"):
         truth.match_particles(merged, known)
 
@@ -79,8 +83,8 @@ def test_a_motion_common_to_all_particles_is_no_error(merged, known):
     moved = at_true_pose(merged)
     G, c = Rotation.from_rotvec([0.2, -0.1, 0.15]), np.array([4.0, -7.0, 2.0])
     true = Rotation.from_matrix(moved.rotations)
-    moved.particles[tomo.ORIGINS] = -true.apply(c)  # the reference's origin is at x_true = c
-    moved.particles[tomo.ANGLES] = tomo.euler_angles((true * G).as_matrix())
+    moved.particles[ORIGINS] = -true.apply(c)  # the reference's origin is at x_true = c
+    moved.particles[ANGLES] = euler_angles((true * G).as_matrix())
     error = truth.pose_error(moved, known)
     assert error.angle_deg < 1e-3
     assert error.position_angst < 1e-2
@@ -95,7 +99,7 @@ def test_a_translation_of_a_whole_tomogram_is_an_error_of_position_but_not_withi
     common = Rotation.from_matrix(moved.rotations).apply([7.0, -3.0, 2.0])
     lost = np.zeros((len(tomogram), 3))
     lost[np.flatnonzero(moved.particles.trueClass != "junk")[0]] = 40
-    moved.particles[tomo.COORDINATES] += drift + common + lost
+    moved.particles[COORDINATES] += drift + common + lost
     error = truth.pose_error(moved, known)
     assert error.position_angst > 5
     assert error.within_angst < 0.5
@@ -104,7 +108,7 @@ def test_a_translation_of_a_whole_tomogram_is_an_error_of_position_but_not_withi
 def test_errors_of_single_particles_stay_within_tomograms(merged, known):
     moved = at_true_pose(merged)
     spread = np.random.default_rng(0).normal(0, 3, (len(moved), 3))
-    moved.particles[tomo.COORDINATES] += spread
+    moved.particles[COORDINATES] += spread
     expected = np.median(np.linalg.norm(spread, axis=1))
     assert truth.pose_error(moved, known).within_angst == pytest.approx(expected, rel=0.25)
 
@@ -112,7 +116,7 @@ def test_errors_of_single_particles_stay_within_tomograms(merged, known):
 def test_junk_does_not_count_among_poses(merged, known):
     particles = at_true_pose(merged)
     junk = particles.particles.trueClass == "junk"
-    particles.particles.loc[junk, tomo.ANGLES] = 77.0
+    particles.particles.loc[junk, ANGLES] = 77.0
     assert truth.pose_error(particles, known).angle_deg < 1e-3
     with pytest.raises(EngineError, match="no true particle"):
         truth.pose_error(particles.subset(junk.to_numpy()), known)
@@ -186,7 +190,7 @@ def test_resolution_is_the_last_shell_before_the_curve_crosses():
 
 def test_tilt_errors_are_those_of_the_recorded_values(folder, known, monkeypatch):
     monkeypatch.chdir(folder)
-    tomograms = tomo.load_tomograms("set2/tomograms.star")
+    tomograms = load_tomograms("set2/tomograms.star")
     errors = truth.tilt_errors(tomograms, known)
     assert errors.true.tolist() == ["set2/TS_01", "set2/TS_02"]
     tilts = known.tilts[known.tilts.tomogram == "set2/TS_01"]
@@ -200,7 +204,7 @@ def test_tilt_errors_are_those_of_the_recorded_values(folder, known, monkeypatch
 
 def test_true_shifts_and_a_moved_tomogram_have_no_shift_error(folder, known, monkeypatch):
     monkeypatch.chdir(folder)
-    tomograms = {"any": tomo.load_tomograms("set1/tomograms.star")["TS_02"]}
+    tomograms = {"any": load_tomograms("set1/tomograms.star")["TS_02"]}
     tilts = known.tilts[known.tilts.tomogram == "set1/TS_02"]
     true = tilts[["trueXShiftAngst", "trueYShiftAngst"]].to_numpy() / SMALL.angpix
     tomograms["any"].shifts = true + tomograms["any"].rotations[:, :2] @ [2.0, -1.0, 3.0]
@@ -213,7 +217,7 @@ def test_report_is_printed_and_written(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(folder)
     output = tmp_path / "truth.json"
     files = "--data set1/particles.star --tomograms set1/tomograms.star --map phantom_B.mrc"
-    assert truth.main(["--truth", ".", *files.split(), "--json", str(output)]) == 0
+    assert truth_program.main(["--truth", ".", *files.split(), "--json", str(output)]) == 0
     report = json.loads(output.read_text())
     assert report["selection"]["true_kept"] == 0.5
     assert report["map"]["best"] == "B"
@@ -231,4 +235,4 @@ def test_a_folder_without_truth_is_an_error(tmp_path):
 
 def test_nothing_to_judge_is_an_error(folder):
     with pytest.raises(EngineError, match="--data, --map or --tomograms"):
-        truth.main(["--truth", str(folder)])
+        truth_program.main(["--truth", str(folder)])

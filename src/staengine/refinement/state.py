@@ -1,0 +1,74 @@
+"""What a refinement is made of, between its steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from staengine.refinement.model import Model, Progress
+from staengine.refinement.particle_data import RefineData
+from staengine.refinement.sampling import Sampling
+from staengine.tilt_series.optimisation_set import OptimisationSet
+
+FIRST_RESOLUTION = 0.07  # 1/px, of a reference that is not filtered
+
+
+@dataclass
+class Refinement:
+    """One run of the program: what it was asked for, its particles, and how far it is."""
+
+    options: SimpleNamespace
+    command: list[str]  # the arguments that optimiser.star records
+    inputs: OptimisationSet
+    data: RefineData
+    threads: int
+    rng: np.random.Generator
+    operators: NDArray[np.float64]  # (s, 3, 3) of the point group
+    halves: list[NDArray[np.int64]]  # row numbers of each half set; one of all particles without half sets
+    mask: NDArray[np.float32] | None  # (box, box, box) that flattens the solvent
+    sampling: Sampling
+    progress: Progress
+    models: list[Model] = field(default_factory=list)  # one for each half set
+    statistics: dict[str, NDArray[Any]] = field(default_factory=dict)  # further columns of data.star
+
+    @property
+    def n_shells(self) -> int:
+        return self.data.box // 2 + 1
+
+    @property
+    def n_iterations(self) -> int:
+        return int(self.options.auto_iter_max if self.options.auto_refine else self.options.iter)
+
+    @property
+    def initial_shell(self) -> int:
+        """Resolution of the first reference."""
+        if self.options.ini_high > 0:
+            return max(1, min(round(self.data.box_length / self.options.ini_high), self.n_shells - 1))
+        return max(1, round(FIRST_RESOLUTION * self.data.box))
+
+    @property
+    def by_correlation(self) -> bool:
+        """Whether this iteration only looks for the best pose, whatever the scale of the reference."""
+        return bool(self.options.firstiter_cc and self.progress.iteration == 1)
+
+    def resolution(self) -> float:
+        """Å, of the first half set's model."""
+        return self.data.box_length / self.models[0].resolution
+
+    def reference_radius(self, model: Model) -> int:
+        """Up to which shell the reference may hold anything: some beyond the resolution."""
+        increment, nyquist = self.options.incr_size, self.data.box // 2
+        large = max(increment, nyquist // 4)
+        return min(nyquist, model.resolution + (large if self.progress.high_fsc_at_limit else increment))
+
+    def image_radius(self, model: Model) -> int:
+        """Up to which shell images are used: in the last iteration, to Nyquist."""
+        return self.data.box // 2 if self.progress.converged else self.reference_radius(model)
+
+    def flattened(self, volume: NDArray[Any]) -> NDArray[np.float32]:
+        """A map (box, box, box) without its solvent, if that is to be masked."""
+        return volume if self.mask is None else (volume * self.mask).astype(np.float32)

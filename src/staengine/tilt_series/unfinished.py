@@ -1,0 +1,64 @@
+"""What an interrupted run has finished, kept on disk for --only_do_unfinished."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from staengine.files import version_of, written_atomically
+
+IGNORED_ARGUMENTS = ("o", "j", "only_do_unfinished", "pipeline_control", "theme", "version", "help")
+LARGEST_SHARE = 0.25  # of the time since the last save, that saving may take
+
+
+def deciding_options(args: SimpleNamespace) -> dict[str, Any]:
+    """The arguments of a program that decide its results."""
+    return {name: value for name, value in vars(args).items() if name not in IGNORED_ARGUMENTS}
+
+
+class SavedResults:
+    """Arrays by name in the files FOLDER/NAME.npz.
+
+    Those of other options, or of input files that have changed since, are not used; none without `resume`.
+    """
+
+    def __init__(self, folder: Path, options: Mapping[str, Any], files: Iterable[str], resume: bool) -> None:
+        self.folder, self.resume = folder, resume
+        versions = {file: version_of(file) for file in sorted(set(files) - {""})}
+        self.key = json.dumps([dict(options), versions], sort_keys=True)
+        self.saved, self.cost = time.time(), 0.0
+
+    def load(self, name: str) -> dict[str, NDArray[Any]] | None:
+        """The arrays saved as `name`, or None if there are none of use."""
+        path = self.path(name)
+        if not (self.resume and path.is_file()):
+            return None
+        with np.load(path) as data:
+            arrays = dict(data)
+        return arrays if str(arrays.pop("key")) == self.key else None
+
+    def save(self, name: str, arrays: Mapping[str, Any]) -> None:
+        started = time.time()
+        with written_atomically(self.path(name)) as partial, partial.open("wb") as file:
+            np.savez(file, key=self.key, **arrays)
+        self.saved = time.time()
+        self.cost = self.saved - started
+
+    def save_if_cheap(self, name: str, arrays: Mapping[str, Any]) -> None:
+        """Save if the last save took no more than a small part of the time since."""
+        if self.cost <= LARGEST_SHARE * (time.time() - self.saved):
+            self.save(name, arrays)
+
+    def remove(self, name: str) -> None:
+        """Remove a file; not its folder, as in RELION."""
+        self.path(name).unlink(missing_ok=True)
+
+    def path(self, name: str) -> Path:
+        return self.folder / f"{name}.npz"
