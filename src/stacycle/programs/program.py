@@ -83,7 +83,9 @@ class Program:
     maps: tuple[str, ...] = ()
     made_of_map: bool = False
 
-    # The files of its iterations, which a decision may choose from.
+    # The flag of its number of iterations, which a finished run goes on to if it grows; and the files of each
+    # iteration, which a decision may choose from.
+    iterations_flag: str = ""
     iteration_tables: re.Pattern[str] | None = None
     iteration_maps: re.Pattern[str] | None = None
 
