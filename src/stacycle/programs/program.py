@@ -26,14 +26,14 @@ class StateFlags(NamedTuple):
     trajectories: str
 
 
-class Done(NamedTuple):
+class CompletionMarker(NamedTuple):
     """By which file a program takes a tomogram for done: it only asks whether that exists.
 
-    `sign` is that file, `beside` those that are read with it and the flag that asks for each ("" if none does). All
+    `file` is that, `beside` those that are read with it and the flag that asks for each ("" if none does). All
     are patterns in the job's folder, with one * for the tomogram in the last part.
     """
 
-    sign: str
+    file: str
     beside: Mapping[str, str] = {}
 
 
@@ -92,7 +92,7 @@ class Program:
     # Flags that make no other result; and how it goes on, by `continue_flag` as its --help has it. `go_on` is given a
     # command, its folder and the engine's kind.
     ignored_flags: frozenset[str] = frozenset()
-    done: Done | None = None
+    completion_marker: CompletionMarker | None = None
     continue_flag: str = ""
     go_on: Callable[..., Continuation] | None = None
 

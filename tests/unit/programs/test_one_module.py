@@ -27,7 +27,7 @@ from stacycle.checks.state import check_tables
 from stacycle.errors import UserError
 from stacycle.files import star
 from stacycle.programs import shared
-from stacycle.programs.program import Done, Program
+from stacycle.programs.program import CompletionMarker, Program
 
 
 def argv(*, state, out, axis, threads):
@@ -53,7 +53,7 @@ PROGRAM = Program(
     optimisation_set=shared.optimisation_set,
     must_not_change=("tomograms",),
     maps=("flipped.mrc",),
-    done=Done("temp/*.star"),
+    completion_marker=CompletionMarker("temp/*.star"),
     continue_flag=shared.UNFINISHED,
     go_on=shared.go_on_unfinished,
 )
