@@ -89,14 +89,14 @@ class _Job:
         self.record = record.read(self.folder)
         version = software.version(self.engine)
         digests = Digests(self.record.get("digests"))
-        prints = fingerprint.take(self.command, self.folder, self.engine["kind"], digests, version)
-        found = self._examine(prints)
+        current = fingerprint.take(self.command, self.folder, self.engine["kind"], digests, version)
+        found = self._examine(current)
         if found.earlier is not None:
             self._move_aside(found)
             history.take_back(self.folder, found.earlier)
             LOGGER.info("what was made when all was as it is now is taken back from %s", found.earlier)
             self.record = record.read(self.folder)
-            found = self._examine(prints)
+            found = self._examine(current)
         if found.action == "keep":
             found = self._keep(found, digests, version)
         if found.action == "keep":
@@ -115,7 +115,7 @@ class _Job:
             "relion": software.version_and_commit(version),
             "stacycle": __version__,
             "expected_outputs": [os.path.relpath(path, self.folder) for path in self.expected_outputs],
-            "fingerprint": prints,
+            "fingerprint": current,
             "digests": digests.known,
             "ended_well": False,
         }
@@ -125,11 +125,13 @@ class _Job:
         retry = None
         while retry := self._start(found, retry):
             self.command = relaxed(self.command, retry)
-            found = self._examine(prints)
+            found = self._examine(current)
 
-    def _examine(self, prints: Fingerprint) -> Resumption:
+    def _examine(self, current: Fingerprint) -> Resumption:
         versions = self.engine.get("new_version") == "redo"
-        return resume.examine(self.command, self.folder, self.record, prints, self.expected_outputs, versions)
+        return resume.examine(
+            self.command, self.folder, self.record, current, self.expected_outputs, versions
+        )
 
     def _keep(self, found: Resumption, digests: Digests, version: str) -> Resumption:
         """Put back what is kept, and say so. If it is not the state that was recorded, it is to be made anew."""

@@ -9,8 +9,7 @@ from typing import Any
 
 from stacycle.errors import some
 from stacycle.files.earlier_results import FAILED, PREVIOUS
-from stacycle.jobs import fingerprint as prints
-from stacycle.jobs import history, kept_outputs
+from stacycle.jobs import fingerprint, history, kept_outputs
 from stacycle.jobs import record as job_record
 from stacycle.jobs.fingerprint import Fingerprint
 from stacycle.programs.command import Command
@@ -40,11 +39,11 @@ def examine(
     command: Command,
     folder: Path,
     record: dict[str, Any],
-    fingerprint: Fingerprint,
+    current: Fingerprint,
     expected_outputs: Sequence[str | Path] = (),
     versions: bool = False,
 ) -> Resumption:
-    """What to do, given the record that an earlier run left in `folder` (empty if none), and the fingerprint of now.
+    """What to do, given the record that an earlier run left in `folder` (empty if none), and the current fingerprint.
 
     A result of another version of the programs is another one if `versions` count.
     """
@@ -56,11 +55,12 @@ def examine(
         return Resumption("fresh", argv, "it is to be made anew", aside=aside)
     if "fingerprint" not in record:
         return Resumption("fresh", argv, "it is not known how the files here were made", aside=aside)
-    changed = prints.changes(record["fingerprint"], fingerprint, versions)
-    grown = _iterations_grew(record["fingerprint"], fingerprint)
+    changed = fingerprint.changes(record["fingerprint"], current, versions)
+    iterations = command.record.iterations_flag
+    grown = _has_grown(iterations, record["fingerprint"], current)
     if grown:
-        changed.remove("--iter")
-    earlier = _earlier(folder, fingerprint, expected_outputs, versions) if changed or grown else None
+        changed.remove(iterations)
+    earlier = _earlier(folder, current, expected_outputs, versions) if changed or grown else None
     if changed:
         verb = "has" if len(changed) == 1 else "have"
         return Resumption("fresh", argv, f"{', '.join(changed)} {verb} changed", aside=aside, earlier=earlier)
@@ -68,20 +68,20 @@ def examine(
         verb = "is" if len(altered) == 1 else "are"
         return Resumption("fresh", argv, f"{some(altered, 3)} {verb} not what the program made", aside=aside)
     if earlier is not None:
-        return Resumption("fresh", argv, "--iter has changed", aside=aside, earlier=earlier)
+        return Resumption("fresh", argv, f"{iterations} has changed", aside=aside, earlier=earlier)
     if record.get("ended_well") and not grown and kept_outputs.is_there(folder, record, expected_outputs):
         return Resumption("keep", argv, f"nothing has changed since this finished on {_date(record)}")
     if not record.get("ended_well") and _last_run(record).get("exit_status") == 0:
         return Resumption("fresh", argv, "what was made here was not right", aside=aside)
     if go_on := command.record.go_on:
-        found = go_on(command, folder, fingerprint["engine"])
+        found = go_on(command, folder, current["engine"])
         action = "fresh" if found.start is None else "continue"
         return Resumption(action, found.argv, found.why, found.start, found.remove)
     return Resumption("fresh", argv)
 
 
 def _earlier(
-    folder: Path, fingerprint: Fingerprint, expected_outputs: Sequence[str | Path], versions: bool
+    folder: Path, current: Fingerprint, expected_outputs: Sequence[str | Path], versions: bool
 ) -> Path | None:
     """The newest of the job's earlier results that is complete and what is asked for now."""
     for entry in history.entries(folder):
@@ -89,7 +89,7 @@ def _earlier(
         if (
             record.get("ended_well")
             and not record.keys() & {REDO}
-            and not prints.changes(record.get("fingerprint", {}), fingerprint, versions)
+            and not fingerprint.changes(record.get("fingerprint", {}), current, versions)
             and kept_outputs.is_there(folder, record, expected_outputs, entry)
             and not kept_outputs.altered(folder, record, entry)
         ):
@@ -97,11 +97,10 @@ def _earlier(
     return None
 
 
-def _iterations_grew(before: Fingerprint, now: Fingerprint) -> bool:
-    def wanted(fingerprint: Fingerprint) -> int:
-        return int(fingerprint.get("arguments", {}).get("--iter", ["0"])[0])
-
-    return wanted(now) > wanted(before) > 0
+def _has_grown(flag: str, before: Fingerprint, current: Fingerprint) -> bool:
+    """Whether the number that a flag gives is larger than it was."""
+    old, new = (int(one.get("arguments", {}).get(flag, ["0"])[0]) for one in (before, current))
+    return new > old > 0
 
 
 def _last_run(record: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from stacycle.checks.images import check_tilt_images
 from stacycle.checks.outcome import check_motion, check_tilts_refined
 from stacycle.checks.state import check_half_sets, check_tables
 from stacycle.programs import shared
-from stacycle.programs.program import Done, Program
+from stacycle.programs.program import CompletionMarker, Program
 from stacycle.programs.task import Task
 
 
@@ -54,7 +54,9 @@ PROGRAM = Program(
     optimisation_set=shared.optimisation_set,
     moves_particles=True,
     ignored_flags=shared.TOMO_IGNORED,
-    done=Done("temp/*_projections.star", {"temp/*_positions.star": "", "temp/*_motion.star": "--motion"}),
+    completion_marker=CompletionMarker(
+        "temp/*_projections.star", {"temp/*_positions.star": "", "temp/*_motion.star": "--motion"}
+    ),
     continue_flag=shared.UNFINISHED,
     go_on=shared.go_on_unfinished,
 )

@@ -26,14 +26,14 @@ class StateFlags(NamedTuple):
     trajectories: str
 
 
-class Done(NamedTuple):
+class CompletionMarker(NamedTuple):
     """By which file a program takes a tomogram for done: it only asks whether that exists.
 
-    `sign` is that file, `beside` those that are read with it and the flag that asks for each ("" if none does). All
+    `file` is that, `beside` those that are read with it and the flag that asks for each ("" if none does). All
     are patterns in the job's folder, with one * for the tomogram in the last part.
     """
 
-    sign: str
+    file: str
     beside: Mapping[str, str] = {}
 
 
@@ -83,14 +83,16 @@ class Program:
     maps: tuple[str, ...] = ()
     made_of_map: bool = False
 
-    # The files of its iterations, which a decision may choose from.
+    # The flag of its number of iterations, which a finished run goes on to if it grows; and the files of each
+    # iteration, which a decision may choose from.
+    iterations_flag: str = ""
     iteration_tables: re.Pattern[str] | None = None
     iteration_maps: re.Pattern[str] | None = None
 
     # Flags that make no other result; and how it goes on, by `continue_flag` as its --help has it. `go_on` is given a
     # command, its folder and the engine's kind.
     ignored_flags: frozenset[str] = frozenset()
-    done: Done | None = None
+    completion_marker: CompletionMarker | None = None
     continue_flag: str = ""
     go_on: Callable[..., Continuation] | None = None
 

@@ -10,7 +10,7 @@ from stacycle.files import mrc
 from stacycle.files.star_labels import SUBSET
 from stacycle.programs import shared
 from stacycle.programs.command import Command
-from stacycle.programs.program import Continuation, Done, Program
+from stacycle.programs.program import CompletionMarker, Continuation, Program
 from stacycle.programs.task import Task
 
 
@@ -58,7 +58,7 @@ PROGRAM = Program(
     output_checks=(_check_average,),
     maps=("half[12].mrc", "merged.mrc"),
     ignored_flags=shared.TOMO_IGNORED | {"--j_in", "--j_out"},
-    done=Done(
+    completion_marker=CompletionMarker(
         "temp/*_data_half1.mrc",
         {"temp/*_ctf_half1.mrc": "", "temp/*_data_half0.mrc": "", "temp/*_ctf_half0.mrc": ""},
     ),

@@ -233,6 +233,7 @@ PROGRAM = Program(
     must_not_change=("tomograms", "trajectories"),
     moves_particles=True,
     maps=("_half[12]_class001_unfil.mrc", "_class001.mrc"),
+    iterations_flag="--iter",
     iteration_tables=re.compile(r"run_it\d{3,}_\w+\.star"),
     iteration_maps=re.compile(r"run_it\d{3,}_class\d{3}\.mrc"),
     ignored_flags=frozenset(

@@ -9,7 +9,7 @@ from stacycle.checks.outcome import check_tilts_refined
 from stacycle.checks.state import check_half_sets, check_tables
 from stacycle.errors import UserError
 from stacycle.programs import shared
-from stacycle.programs.program import Done, Program
+from stacycle.programs.program import CompletionMarker, Program
 from stacycle.programs.task import Task
 
 SCALES: dict[str | None, list | bool] = {  # how the contrast scale is refined
@@ -74,7 +74,7 @@ PROGRAM = Program(
     must_not_change=("particles", "trajectories"),
     ignored_flags=shared.TOMO_IGNORED,
     # with a defocus but no scale, RELION finds the scale with the defocus as it was before
-    done=Done("temp/defocus/*.star", {"temp/scale/*.star": "--do_scale"}),
+    completion_marker=CompletionMarker("temp/defocus/*.star", {"temp/scale/*.star": "--do_scale"}),
     continue_flag=shared.UNFINISHED,
     go_on=shared.go_on_unfinished,
 )

@@ -79,12 +79,12 @@ def go_on_unfinished(command: Command, folder: Path, engine: str) -> Continuatio
 
 def cut_off(command: Command, folder: Path) -> list[Path]:
     """The files by which a tomography program would take a tomogram for done that is not."""
-    done = command.record.done
-    assert done is not None
-    beside = [other for other, flag in done.beside.items() if not flag or flag in command.flags]
+    marker = command.record.completion_marker
+    assert marker is not None
+    beside = [other for other, flag in marker.beside.items() if not flag or flag in command.flags]
     found = set()
-    for path in folder.glob(done.sign):
-        name = _tomogram(path, folder / done.sign)
+    for path in folder.glob(marker.file):
+        name = _tomogram(path, folder / marker.file)
         files = [path, *(folder / other.replace("*", name) for other in beside)]
         if not all(map(is_complete, files)):
             found |= {path for path in files if path.exists()}

@@ -11,7 +11,7 @@ from stacycle.checks.tables import StateFiles, same_pixel
 from stacycle.errors import UserError
 from stacycle.files import mrc
 from stacycle.programs import shared
-from stacycle.programs.program import Done, Program
+from stacycle.programs.program import CompletionMarker, Program
 from stacycle.programs.task import Task
 
 _DROPPED = re.compile(r"!(\d+|One) particles? (?:were|was) removed because")
@@ -82,7 +82,7 @@ PROGRAM = Program(
     must_not_change=("tomograms",),
     may_drop="seen in too few tilt images",
     ignored_flags=shared.TOMO_IGNORED,
-    done=Done("Subtomograms/*/*.mrcs"),
+    completion_marker=CompletionMarker("Subtomograms/*/*.mrcs"),
     continue_flag=shared.UNFINISHED,
     go_on=shared.go_on_unfinished,
 )

@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,7 @@ from stacycle.jobs.failure import cause_of_failure
 from stacycle.programs import mpi, refine, refine_iterations, shared, verify
 from stacycle.programs import program as program_records
 from stacycle.programs.command import Command
+from stacycle.programs.program import Program
 from stacycle.provenance import audit, origin
 from stacycle.provenance import record as state_record
 from stacycle.resources import gpus
@@ -134,9 +134,7 @@ def test_what_has_finished_is_not_run_again_and_its_deleted_files_are_put_back(p
 
 def test_where_it_runs_and_how_fast_changes_nothing(program, monkeypatch) -> None:
     engine = program()
-    tool_record = replace(
-        refine.PROGRAM, name="relion_tool", state_flags=None, output_checks=(), input_checks=()
-    )
+    tool_record = Program("relion_tool", ignored_flags=refine.PROGRAM.ignored_flags)
     monkeypatch.setattr(program_records, "all_programs", lambda: (tool_record,))
     tool(engine, "--b", "64", "--j", "4", "--pool", "3", "--dont_combine_weights_via_disc")
     tool(engine, "--b", "64", "--j", "8", "--gpu", "0:1", "--scratch_dir", "/scratch")
