@@ -59,7 +59,7 @@ lint: $(READY) ## style, types and Snakemake's own advice
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
-	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakefmt --check Snakefile rules workflow/Snakefile
 	$(BIN)/python tests/lint_workflow.py
 
 .PHONY: lock

@@ -88,3 +88,17 @@ def test_the_demo_is_planned_by_the_wheels_own_workflow(bin: Path, tiny_data: Pa
     )
     assert f"Snakefile: {words['Snakefile']}" in said
     assert len(re.findall(r"^Job \d+: .*refine two independent halves", said, re.MULTILINE)) == 3
+
+
+def test_the_catalogs_snakefile_plans_the_same_run(tiny_data: Path) -> None:
+    command = (sys.executable, "-m", "snakemake", "--configfile", ROOT / "config/demo.yaml", "--cores", "2")
+    plans = [
+        run(
+            *command, "--snakefile", ROOT / snakefile, "--directory", tiny_data, "--dry-run", "--quiet", "all"
+        )
+        for snakefile in ("Snakefile", "workflow/Snakefile")
+    ]
+    jobs = [dict(re.findall(r"^(\w+) +(\d+)$", plan, re.MULTILINE)) for plan in plans]
+    jobs[1]["all"] = jobs[1].pop("all_of_it")
+    assert int(jobs[0]["total"]) > 50
+    assert jobs[0] == jobs[1]
