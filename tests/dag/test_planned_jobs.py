@@ -23,7 +23,15 @@ SWEPT = {
     },
 }
 # No line of a table is about one of these: they are made in seconds on the machine that Snakemake runs on.
-SHORT = {"align_decision", "class3d_decision", "cycle_decision", "class_montage", "select", "cleanup", "report"}
+SHORT = {
+    "align_decision",
+    "class3d_decision",
+    "cycle_decision",
+    "class_montage",
+    "select",
+    "cleanup",
+    "report",
+}
 SUM_OF_SHORT = "decisions, report"
 LINE = re.compile(rf"(\S*) +({SUM_OF_SHORT}|\S+) +(\d+) +(\d+)  (.*)")
 DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text())
