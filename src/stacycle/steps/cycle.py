@@ -16,22 +16,18 @@ _STEP_OF_SWEEP = {step.name: step for step in (ctfrefine.STEP, polish.STEP)}
 
 
 def dry_run(step: Step, run: DryRun) -> Iterator[tuple[str, list[str]]]:
-    """What its reference is made with, then each variant and what is made of it."""
+    """What the reference is made with, then each variant and what is made of it."""
     settings = run.settings
-
-    def maps(of: str) -> Iterator[tuple[str, list[str]]]:
-        box = {"box": settings["box"]}
-        yield f"{of}_reconstruct", run.command(reconstruct.STEP, settings["reconstruct"], **box)
-        yield f"{of}_postprocess", run.command(postprocess.STEP, settings["postprocess"])
-
-    (_, reference), (_, fsc) = maps("cycle")
-    yield "cycle_reference", reference
+    average = run.command(reconstruct.STEP, settings["reconstruct"], box=settings["box"])
+    fsc = run.command(postprocess.STEP, settings["postprocess"])
+    yield "cycle_reference", average
     yield "cycle_mask", run.command(mask.STEP, filled(settings["mask"]))
     yield "cycle_postprocess", fsc
     for sweep in SWEEPS:
         for variant in (settings[sweep] or {}).values():
             yield sweep, run.command(_STEP_OF_SWEEP[sweep], variant, box=settings["estimation_box"])
-            yield from maps("variant")
+            yield "variant_reconstruct", average
+            yield "variant_postprocess", fsc
 
 
 def space(size: Sizes, settings: Settings) -> Iterator[Need]:
