@@ -1,4 +1,4 @@
-"""`python -m staengine PROGRAM ARGS...`: RELION's program names, each answered by one module."""
+"""`python -m staengine PROGRAM ARGS...`: runs the module that stands for a RELION program."""
 
 from __future__ import annotations
 
@@ -25,14 +25,16 @@ PROGRAMS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one program; return its exit status: 0, 1 (error, said in one sentence) or 2 (aborted)."""
+    """Run one program; return its exit status: 0, 1 (an error, printed in one sentence) or 2 (aborted)."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] not in PROGRAMS:
         asked_help = argv[:1] in (["--help"], ["-h"])
         usage = f"usage: python -m staengine PROGRAM ARGS...  PROGRAM: {', '.join(PROGRAMS)}"
         print(usage, file=sys.stdout if asked_help else sys.stderr)
         return 0 if asked_help else 1
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # --j says how many threads; small products want one
+    os.environ.setdefault(
+        "OPENBLAS_NUM_THREADS", "1"
+    )  # --j sets the number of threads; small matrix products need one
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a log is read while it grows
     signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
     program, *arguments = argv
@@ -69,4 +71,4 @@ if __name__ == "__main__":
     done = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(done)  # at once: a signal while the interpreter tidies up would pass for a failure
+    os._exit(done)  # at once: a signal during the interpreter's cleanup would look like a failure

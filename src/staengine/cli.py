@@ -1,4 +1,4 @@
-"""RELION's command lines: flags without abbreviations, values that may start with a dash, nothing ignored."""
+"""RELION's command lines and log lines: no flag is abbreviated or ignored, values may start with a dash."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ COMMON = {
 }
 
 
-INPUT = {  # the state that the tomography programs start from: see tilt_series.inputs.read_inputs
+INPUT = {  # input of the tomography programs: see tilt_series.inputs.read_inputs
     "--i": Flag("value", "", "optimisation_set.star"),
     "--p": Flag("value", "", "particles.star"),
     "--t": Flag("value", "", "tomograms.star"),
@@ -66,7 +66,7 @@ def no_effect(**defaults: Any) -> dict[str, Flag]:
 
 
 def unsupported(*names: str) -> dict[str, Flag]:
-    """Flags that RELION has and the embedded engine has not: refused by name."""
+    """Flags of RELION that the embedded engine refuses by name."""
     return {name: Flag("unsupported") for name in names}
 
 

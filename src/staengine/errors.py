@@ -1,9 +1,9 @@
-"""The engine's one exception: a mistake of the user, said in one sentence."""
+"""The engine's exceptions: a user's mistake, told in one sentence, and a stop that was asked for."""
 
 
 class EngineError(Exception):
-    """Wrong input or command line. Its text names what is wrong, where, and what to do."""
+    """Wrong input or command line. The text names what is wrong, where, and what to do."""
 
 
 class AbortError(EngineError):
-    """The job was asked to stop (RELION_JOB_ABORT_NOW); the program ends with exit status 2."""
+    """RELION_JOB_ABORT_NOW asked the job to stop; the program ends with exit status 2."""

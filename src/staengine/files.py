@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and what tells whether one has changed."""
+"""Atomic writing of files, and a version that tells whether a file has changed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def written_atomically(path: str | Path) -> Iterator[Path]:
-    """A path beside `path` to write to, which takes its place once all is written; makes the folder."""
+    """Yield a path to write to; it replaces `path` when the block ends without an error. Makes the folder."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.part")
@@ -19,7 +19,7 @@ def written_atomically(path: str | Path) -> Iterator[Path]:
 
 
 def version_of(path: str | Path) -> str | int:
-    """What tells whether a file has changed: the content of a STAR file, the time (ns) of an image."""
+    """The hash of a STAR file's content, or the modification time (ns) of another file."""
     path = Path(path)
     if path.suffix == ".star":
         return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -183,7 +183,7 @@ def same_names(table):
         (unknown_tomograms, "none of its tomograms (TS_98) is in the tomograms file (TS_01, TS_02)"),
         (no_coordinate, "particles.star: table data_particles has no column rlnCenteredCoordinateZAngst."),
         (far_outside, "no particle lies inside at least 1 tilt images with a box of 24 px at binning 4"),
-        (same_names, "particle TS_01/7 is there twice; rlnTomoParticleName must be unique."),
+        (same_names, "particle TS_01/7 appears twice; rlnTomoParticleName must be unique."),
     ],
 )
 def test_faulty_particles_are_refused_and_nothing_is_written(project, capsys, change, sentence):

@@ -1,4 +1,4 @@
-"""Fits of defocus, astigmatism and contrast scale to what the particles of one tilt series show.
+"""Fits of defocus, astigmatism and contrast scale to the particle images of one tilt series.
 
 With slices S and CTFs sin γ as recorded, images o of a tilt whose contrast is s and whose phases are off by δ
 have the log-likelihood 2 s N - s² D, where N and D are sums over particles and Fourier components, weighted by
@@ -99,7 +99,7 @@ def phase_changes(fx: NDArray[Any], fy: NDArray[Any], wavelength: float) -> NDAr
 
 @dataclass(frozen=True)
 class DefocusFit:
-    """What decides E."""
+    """The data and priors of E, and its minimum."""
 
     evidence: Evidence
     weights: NDArray[np.float64]  # (n, K) 1 / noise power, 0 for components not to use

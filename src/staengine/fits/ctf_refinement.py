@@ -28,7 +28,7 @@ BATCH_BYTES = 128e6  # of particle images
 
 @dataclass(frozen=True)
 class CtfOptions:
-    """What is refined, and within which range."""
+    """The parameters to refine, and the range of the search."""
 
     defocus: bool
     scale: bool

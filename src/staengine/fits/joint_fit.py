@@ -23,7 +23,7 @@ TURN = np.cross(np.eye(3)[:, None], np.eye(3)).swapaxes(1, 2)  # [a] @ v = unit 
 
 @dataclass(frozen=True)
 class Geometry:
-    """A tilt series before the fit."""
+    """Geometry of a tilt series before the fit."""
 
     paths: NDArray[np.float64]  # (m, n, 3) px from the tomogram's centre: positions, and motion known so far
     angles: NDArray[np.float64]  # (n, 3) rad: ZRot, YTilt, XTilt
@@ -32,8 +32,10 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Freedom:
-    """Standard deviations that the priors allow; what has 0 is held constant. They also settle what images cannot
-    tell: a common motion of all particles against that of all tilts."""
+    """Standard deviations of the priors; a parameter with 0 stays constant.
+
+    The priors also decide what images cannot: whether all particles moved, or all tilts.
+    """
 
     shift: float = 0.0  # px, along each axis
     angle: float = 0.0  # rad, about each axis
@@ -67,7 +69,7 @@ class Objective:
             (float(modes is not None), (0 if modes is None else modes.shape[1], n - 1, 3)),
         ]
         self.sizes = [int(np.prod(shape)) if sigma > 0 else 0 for sigma, shape in self.blocks]
-        self.start = np.einsum("nij,mnj->mni", tilt_matrices(geometry.angles)[0], geometry.paths)
+        self.start = np.einsum("nij,mnj->mni", tilt_rotations(geometry.angles)[0], geometry.paths)
 
     def first_guess(self) -> NDArray[np.float64]:
         """Shifts that are best with all else unchanged, less the translation that the particles rather made."""
@@ -75,7 +77,7 @@ class Objective:
         freedom = self.freedom
         if freedom.shift > 0:
             shifts = self.correlations.best_shifts(freedom.shift)
-            R = tilt_matrices(self.geometry.angles)[0]
+            R = tilt_rotations(self.geometry.angles)[0]
             prior = np.einsum("nij,nik->jk", R, R) * freedom.position**2
             prior += np.eye(3) * len(self.geometry.paths) * freedom.shift**2
             move = np.linalg.solve(prior, np.einsum("nij,ni->j", R, shifts)) * freedom.position**2
@@ -84,7 +86,7 @@ class Objective:
         return self.pack(*parts)
 
     def unpack(self, z: NDArray[Any]) -> list[NDArray[np.float64]]:
-        """Shifts, angles, positions and mode coefficients; zeros for what is held constant."""
+        """Shifts, angles, positions and mode coefficients; zeros for constant ones."""
         parts = np.split(z, np.cumsum(self.sizes)[:-1])
         return [
             sigma * part.reshape(shape) if part.size else np.zeros(shape)
@@ -99,7 +101,7 @@ class Objective:
     def __call__(self, z: NDArray[Any]) -> tuple[float, NDArray[np.float64]]:
         shifts, angles, moves, coefficients = self.unpack(z)
         geometry, modes, reach = self.geometry, self.freedom.modes, self.correlations.reach
-        R, turned = tilt_matrices(geometry.angles + angles)
+        R, turned = tilt_rotations(geometry.angles + angles)
         points = geometry.paths + moves[:, None]
         if modes is not None:
             points += trajectories(modes, coefficients, geometry.order)
@@ -118,7 +120,7 @@ class Objective:
         return self.range_reg * (excess**2).sum() - value + z @ z / 2, gradient + z
 
 
-def tilt_matrices(angles: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def tilt_rotations(angles: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """First two rows (n, 2, 3) of Rz Ry Rx of angles (n, 3) rad, and their derivatives (n, 3, 2, 3) by them."""
     z, y, x = (_about(axis, angles[:, k]) for k, axis in enumerate((2, 1, 0)))
     yx = y @ x

@@ -1,4 +1,4 @@
-"""What CTF refinement and polishing have in common: each tilt series is fitted in turn against one reference."""
+"""What CTF refinement and polishing share: the same inputs, and a fit of each tilt series in turn to one reference."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Series:
 
 @dataclass(frozen=True)
 class FitInputs:
-    """What a program that fits tilt series to a reference starts from; of the tomograms, those with particles."""
+    """Inputs of a program that fits tilt series to a reference; `tomograms` are those with particles."""
 
     state: OptimisationSet
     tomograms: dict[str, Tomogram]
@@ -52,7 +52,7 @@ class FitInputs:
 def read_fit_inputs(
     program: str, args: SimpleNamespace, log_level: int = 0, with_trajectories: bool = True
 ) -> FitInputs:
-    """What the flags cli.INPUT and REFERENCE_FLAGS name. Raises EngineError if it is unfit."""
+    """The files named by the flags cli.INPUT and REFERENCE_FLAGS. Raises EngineError if they do not fit together."""
     state, tomograms, particles = read_inputs(program, args, log_level, with_trajectories)
     halves = half_sets_of(program, particles)
     used = {name: tomograms[name] for name in particles.by_tomogram()}

@@ -1,6 +1,6 @@
-"""Fourier shell correlation: curves of two half maps, the resolution they show, and what they say of the signal.
+"""Fourier shell correlation: curves of two half maps, their resolution, and the signal that they stand for.
 
-Curves hold shells 0 .. box // 2. The mask's own share is taken off by phase randomisation (Chen et al.,
+Curves hold shells 0 .. box // 2. Phase randomisation removes the share of the mask (Chen et al.,
 Ultramicroscopy 2013).
 """
 
@@ -72,7 +72,7 @@ class FscCurves:
 
     @property
     def final(self) -> NDArray[np.float64]:
-        """The curve that says the resolution."""
+        """The curve that the resolution is read from."""
         return self.unmasked if self.corrected is None else self.corrected
 
 
@@ -113,7 +113,10 @@ def randomise_phases(transform: NDArray[Any], start: int, rng: np.random.Generat
 
 
 def correct_fsc(masked: NDArray[Any], randomised: NDArray[Any], start: int) -> NDArray[np.float64]:
-    """True FSC of the masked maps; the two shells where randomisation sets in are left as they are."""
+    """True FSC of the masked maps; the first two shells with random phases stay as they are.
+
+    Unlike the FSC inside a refinement it may be negative, as in RELION's own postprocess.star.
+    """
     corrected = masked.copy()
     beyond = slice(start + 2, None)
     corrected[beyond] = (masked[beyond] - randomised[beyond]) / (1 - randomised[beyond])

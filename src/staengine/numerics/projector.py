@@ -1,10 +1,10 @@
 """Central slices of a map's Fourier transform, and their adjoint: adding slices to a transform.
 
-A map (N, N, N) is held as the half transform of its zero-padded self (padding · N voxels a side), divided by N² as 2D
+A map (N, N, N) is stored as the half transform of its zero-padded self (padding · N voxels a side), divided by N² as 2D
 transforms of images are, in an array (S, S, S // 2) with zero frequency at [S // 2, S // 2, 0]. S = padding · N + 2:
-both Nyquist planes are there, so that every component below Nyquist has all its neighbours; or less, if only the
-components within a radius are used. Values between grid points
-are trilinear; what that costs in real space (a product of squared sinc functions) is divided out of the map beforehand.
+the array holds both Nyquist planes, so that every component below Nyquist has all its neighbours; it is smaller if
+only components within a radius are used. Values between grid points are interpolated trilinearly. In real space that
+multiplies the map by squared sinc functions, which are divided out beforehand.
 
 A slice is taken at the components (kx, ky) of a list, kx >= 0; for an orientation M (3, 3) it lies along the first
 two rows of M: component (kx, ky) is the transform's value at kx M[0] + ky M[1].

@@ -37,7 +37,9 @@ FLAGS = {
     "--cutoff_fract": Flag("value", 0.01, "do not use frequencies whose exposure filter is below this"),
     "--no_ctf": Flag("switch", help="do not correct for CTF and exposure"),
     "--no_circle_crop": Flag("switch", help="do not mask images to a circle"),
-    "--only_do_unfinished": Flag("switch", help="go on after the last tomogram of an interrupted run"),
+    "--only_do_unfinished": Flag(
+        "switch", help="continue after the last finished tomogram of an interrupted run"
+    ),
     "--no_backup": Flag("switch", help="keep nothing for --only_do_unfinished"),
     "--j": Flag("value", 6, "threads"),
     **no_effect(j_in=3, j_out=2, mem=-1),
@@ -49,14 +51,14 @@ FLAGS = {
 
 def main(argv: list[str]) -> int:
     saved = average(parse(PROGRAM, FLAGS, argv))
-    # All is written: who is told to end now has done its work, and without its sums it could not go on.
+    # All maps are written: a signal from here on must not look like a failure, as the sums are about to be removed.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     saved.remove(SUMS)
     return 0
 
 
 def average(args: SimpleNamespace) -> SavedResults:
-    """Write the maps; returns their sums on disk, of no more use. EngineError if the input is unfit."""
+    """Write the maps; return the saved sums, which are not needed any more. Raises EngineError for unfit input."""
     if args.b <= 0 or args.b % 2 or args.bin < 1:
         raise EngineError(f"{PROGRAM}: --b must be even and positive, --bin at least 1.")
     threads, folder = max(args.j, 1), Path(args.o)

@@ -37,7 +37,9 @@ FLAGS = {
     "--per_frame_scale": Flag("switch", help="one scale per tilt, without the slab"),
     "--per_tomogram_scale": Flag("switch", help="slabs with a luminance of their own in each tomogram"),
     "--per_frame_noise": Flag("switch", help="noise power of each tilt instead of the whole series"),
-    "--only_do_unfinished": Flag("switch", help="go on after the last tomogram of an interrupted run"),
+    "--only_do_unfinished": Flag(
+        "switch", help="continue after the last finished tomogram of an interrupted run"
+    ),
     "--j": Flag("value", 6, "threads"),
     **no_effect(ne=4, no=3, cutoff_fract=0.02),
     **unsupported("--do_even_aberrations", "--do_odd_aberrations", "--reset_to_common"),

@@ -13,7 +13,7 @@ CHOICES = {
     "--i": Flag("value", "", "input particles.star, instead of or over that of --ios"),
     "--tomograms": Flag("value", "", "tomograms.star"),
     "--trajectories": Flag("value", "", "motion.star, of which the stacks were extracted; only passed on"),
-    "--continue": Flag("value", "", "optimiser.star of the iteration to go on from"),
+    "--continue": Flag("value", "", "optimiser.star of the iteration to continue from"),
     "--ref": Flag("value", "", "reference map"),
     "--ref_angpix": Flag("value", -1.0, "pixel size of the reference (default: its header's)"),
     "--trust_ref_size": Flag("switch", help="bring the reference to the pixel and box of the data"),

@@ -1,7 +1,7 @@
-"""How accurately poses can be known: how far a reference may be turned or moved before the data of a particle notice.
+"""Estimated accuracy of poses: the smallest rotation and shift of a reference that a particle's data can detect.
 
-The data of a particle tell two poses apart with 99 % certainty when the expected log-likelihood ratio of their slices,
-½ Σ CTF² |P₁ - P₂|² / σ², reaches log 100 (Scheres 2012). A class whose reference has little signal is told apart worst.
+The data of a particle distinguish two poses with 99 % certainty when the expected log-likelihood ratio of their slices,
+½ Σ CTF² |P₁ - P₂|² / σ², reaches log 100 (Scheres 2012). The less signal a reference has, the larger that step is.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from staengine.refinement.pose_search import ParticleStep, Task
 
 CERTAINTY = np.log(100)
 MAX_PARTICLES = 40
-MAX_ANGLE, MAX_SHIFT_PX = 30.0, 10.0  # what is said of references without signal
+MAX_ANGLE, MAX_SHIFT_PX = 30.0, 10.0  # reported for references without signal
 START_ANGLE, START_SHIFT_PX = 3.0, 0.3
 ROUNDS = 3  # of following the ratio's square-root law to the step that reaches certainty
 
@@ -28,9 +28,9 @@ ROUNDS = 3  # of following the ratio's square-root law to the step that reaches 
 def accuracy(
     task: Task, class_index: int, indices: NDArray[np.int64], rng: np.random.Generator, threads: int = 1
 ) -> tuple[float, float, NDArray[np.float64]]:
-    """Accuracy of rotations (degrees) and offsets (Å), and each shell's part in telling rotations apart (shells,).
+    """Accuracy of rotations (degrees) and offsets (Å), and each shell's share in distinguishing rotations (shells,).
 
-    From at most MAX_PARTICLES of the given ones; without any, of a reference that tells nothing.
+    Uses at most MAX_PARTICLES of the given particles; without any, or without signal, returns the largest values.
     """
     chosen = rng.permutation(indices)[:MAX_PARTICLES]
     if not len(chosen) or not task.transforms[class_index].any():

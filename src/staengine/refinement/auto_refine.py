@@ -1,4 +1,4 @@
-"""When auto-refinement samples finer, when it stops, and what it says of it."""
+"""When auto-refinement samples finer, when it stops, and the lines of its log about that."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def note_resolution(progress: Progress, shell: int) -> None:
 
 
 def has_converged(progress: Progress, options: SimpleNamespace) -> bool:
-    """No gain in resolution and settled poses, on a grid that is as fine as poses can be known."""
+    """No gain in resolution and settled poses, on a grid as fine as the accuracy of poses."""
     settled = options.auto_ignore_angles or progress.settled >= 1
     return progress.fine_enough and progress.without_gain >= 1 and settled
 
 
 def needed_angle(diameter: float, resolution: float) -> float:
-    """Angular step (degrees) that a resolution asks for, of a particle of some diameter, both in Å."""
+    """Angular step (degrees) that a particle of a diameter needs at a resolution, both in Å."""
     return float(360 / np.ceil(np.pi * diameter / resolution))
 
 
@@ -99,7 +99,7 @@ def _next_offsets(sampling: Sampling, progress: Progress, pixel: float) -> tuple
 
 
 def report_progress(run: Refinement) -> None:
-    """Say where the refinement stands; from the second iteration on also decide whether it is over."""
+    """Log the progress; from the second iteration on also decide whether the refinement has converged."""
     options, progress = run.options, run.progress
     progress.converged = progress.iteration > 1 and (
         options.force_converge or has_converged(progress, options)
@@ -120,7 +120,7 @@ def report_progress(run: Refinement) -> None:
 
 
 def choose_sampling(run: Refinement) -> None:
-    """From the second iteration on: the grid of the iteration, finer if that helps (see `next_sampling`)."""
+    """From the second iteration on, choose the grid of the iteration (see `next_sampling`) and log it."""
     if run.progress.iteration > 1:
         if not run.progress.converged:
             _go_finer(run)
@@ -149,7 +149,7 @@ def _go_finer(run: Refinement) -> None:
 
 
 def report_end(run: Refinement) -> None:
-    """Say how the refinement ended."""
+    """Log how the refinement ended."""
     root = run.options.o
     if not run.progress.converged:
         print(f" Auto-refine: not converged after {run.progress.iteration} iterations; stopping.")

@@ -1,4 +1,4 @@
-"""Going on with a refinement from the files of one of its iterations."""
+"""Continuation of a refinement from the files of one of its iterations."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PROGRESS = {
 
 
 def merged_command(argv: list[str]) -> list[str]:
-    """The arguments that --continue's optimiser.star was made with, replaced by those that are given now."""
+    """The arguments recorded in --continue's optimiser.star, overridden by those given now. Raises EngineError."""
     given = _grouped(argv)
     optimiser = given.pop("--continue")
     if len(optimiser) != 1:
@@ -76,7 +76,7 @@ def read_optimiser(path: str) -> dict[str, Any]:
 
 
 def read_progress(optimiser: dict[str, Any], box_length: float) -> Progress:
-    """Where the refinement stood; box_length in Å turns resolutions into shells."""
+    """Progress of the refinement at that iteration; box_length in Å converts resolutions to shells."""
     progress = Progress()
     for name, column in PROGRESS.items():
         setattr(progress, name, type(getattr(progress, name))(optimiser[column]))
@@ -85,7 +85,7 @@ def read_progress(optimiser: dict[str, Any], box_length: float) -> Progress:
 
 
 def read_sampling(path: str, fresh: Sampling) -> Sampling:
-    """The grid of a sampling.star, with the settings of the command line otherwise."""
+    """The grid of a sampling.star; other settings are those of `fresh`, from the command line."""
     table = as_list(read_star(path)["sampling_general"])
     return replace(
         fresh,
@@ -97,7 +97,7 @@ def read_sampling(path: str, fresh: Sampling) -> Sampling:
 
 
 def read_model(path: str, data: RefineData) -> Model:
-    """The model of a model.star with its maps. Raises EngineError if it is not of these data."""
+    """The model of a model.star with its maps. Raises EngineError if it belongs to other data."""
     tables = read_star(path)
     general, rows = as_list(tables["model_general"]), as_loop(tables["model_classes"])
     if int(general["rlnOriginalImageSize"]) != data.box or int(general["rlnNrGroups"]) != len(

@@ -17,7 +17,7 @@ from staengine.numerics.projector import backproject, project
 from staengine.refinement import expectation_kernels as kernels
 from staengine.refinement.pose_search import ParticleStep, Poses, Task, keep_fraction, probabilities
 
-CHUNK_BYTES = 16e6  # of slices or shifted images held at a time
+CHUNK_BYTES = 16e6  # of slices or shifted images in memory at a time
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The state of a refinement between iterations: what RELION keeps in model.star."""
+"""The state of a refinement between iterations: what RELION writes to model.star."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Model:
 
 @dataclass
 class Progress:
-    """What decides when to sample finer and when to stop."""
+    """The history that decides when to sample finer and when to stop."""
 
     iteration: int = 0
     best_resolution: int = 0  # shell

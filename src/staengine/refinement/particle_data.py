@@ -1,4 +1,4 @@
-"""What a refinement knows of its particles: tilt images multiplied by their CTF, squared CTFs and tilt geometry."""
+"""The particles of a refinement: tilt images multiplied by their CTF, squared CTFs and tilt geometry."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CACHE_BYTES = 1.5e9  # of transforms kept in memory between iterations
 
 @dataclass
 class Particle:
-    """One particle: `rotations` (m, 3, 3) of its visible tilts (R_tilt · A_subtomogram), and where its images are."""
+    """One particle: `rotations` (m, 3, 3) of its visible tilts (R_tilt · A_subtomogram), and the file of its images."""
 
     path: str
     name: str
@@ -172,7 +172,7 @@ class RefineData:
 
     @property
     def box_length(self) -> float:
-        """Side of the box in Å: divided by a shell's number it is the shell's resolution."""
+        """Side of the box in Å; divided by a shell's number it gives that shell's resolution."""
         return self.box * self.pixel
 
     @cached_property
@@ -207,7 +207,7 @@ class RefineData:
         """Components (m, K) of a particle's images moved by its present origin: masked with the circle, and not masked.
 
         Outside the mask is zero, or with `noise_sigma` (K,), the standard deviation of the noise's components,
-        random noise of that spectrum. `keep` them for the next time, if there is no noise.
+        random noise of that spectrum. With `keep`, and without noise, they stay in memory for the next call.
         """
         particle, origin = self.particles[index], self.origins[index]
         if noise_sigma is None and particle.centred and np.array_equal(particle.centred[0], origin):
@@ -238,7 +238,7 @@ class RefineData:
         return (np.einsum("mij,nj->nmi", particle.rotations[:, :2], offsets) / self.pixel).astype(np.float32)
 
     def set_pose(self, index: int, rotation: NDArray[Any], origin: NDArray[Any], class_index: int) -> None:
-        """Keep a particle's new best orientation (3, 3), origin (3,) and class."""
+        """Set a particle's new best orientation (3, 3), origin (3,) and class."""
         self.angles[index] = euler_angles(rotation[None])[0]
         self.origins[index] = origin
         self.classes[index] = class_index

@@ -25,7 +25,7 @@ ADAPTIVE_FRACTION = 0.999
 
 @dataclass
 class Task:
-    """What one expectation step is about; the same for all particles of a half set."""
+    """The settings and the model of one expectation step, the same for all particles of a half set."""
 
     data: RefineData
     transforms: list[NDArray[np.complex64]]  # padded transform of each class's reference
@@ -81,7 +81,7 @@ class ParticleStep:
             self.classes = task.seed_classes[index : index + 1]
 
     def search(self) -> Poses:
-        """Score the poses that the task asks for; loads the images."""
+        """Load the particle's images and score the poses that the task asks for."""
         task, data = self.task, self.task.data
         sigma2 = task.noise[self.particle.optics][data.components.shell]
         outside = np.sqrt(sigma2) if task.noise_outside_mask else None
@@ -138,7 +138,7 @@ class ParticleStep:
     ) -> NDArray[np.float32]:
         """Log-likelihood (n, t) of rotations (n, 3, 3) and offsets (t, 3).
 
-        For a reference of unknown scale, that at its best scale: the square of the normalised cross-correlation.
+        For a reference of unknown scale, the value at its best scale: the squared normalised cross-correlation.
         """
         task, c = self.task, self.task.data.components
         kx, ky = c.kx[:n_components], c.ky[:n_components]
@@ -205,7 +205,7 @@ def probabilities(scores: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def keep_fraction(probability: NDArray[Any], fraction: float) -> NDArray[np.bool_]:
-    """Mark the fewest largest values that together reach `fraction` of the sum."""
+    """Mark the smallest set of largest values that reaches `fraction` of the sum."""
     flat = np.sort(probability, axis=None)[::-1]
     last = int(np.searchsorted(np.cumsum(flat), fraction * flat.sum()))
     return probability >= max(flat[min(last, len(flat) - 1)], np.finfo(float).tiny)

@@ -1,7 +1,7 @@
-"""Where a refinement looks: orientations on a HEALPix grid with in-plane angles, and 3D offsets on a cubic grid.
+"""The search grid of a refinement: orientations on a HEALPix grid with in-plane angles, and 3D offsets on a cubic grid.
 
 The coarse grid is split `oversampling` times: each direction into 4, each in-plane angle and each offset axis into 2.
-In every iteration the whole grid is turned and moved by a random fraction of its step: poses must not stick to it.
+Each iteration turns and moves the whole grid by a random fraction of its step, so that poses do not stick to it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Sampling:
         return self.offset_step / 2**self.oversampling
 
     def perturbed(self, rng: np.random.Generator) -> Sampling:
-        """The same grid with the next perturbation: on by half a factor to a whole one, wrapped to ±0.5."""
+        """The same grid with the next perturbation: half a factor to a whole one more, wrapped to ±0.5."""
         step = rng.uniform(PERTURBATION_FACTOR / 2, PERTURBATION_FACTOR)
         return replace(self, instance=(self.instance + step + 0.5) % 1.0 - 0.5)
 

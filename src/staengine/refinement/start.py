@@ -143,12 +143,12 @@ def resume(run: Refinement, before: dict[str, Any]) -> None:
         run.sampling = read_sampling(before["rlnOrientSamplingStarFile"], run.sampling)
     files = [before[key] for key in ("rlnModelStarFile", "rlnModelStarFile2") if key in before]
     if len(files) != len(run.halves):
-        raise EngineError("--continue: the run to go on with has another number of half sets.")
+        raise EngineError("--continue: the run to continue has another number of half sets.")
     run.models = [read_model(path, run.data) for path in files]
     for model in run.models:
         model.resolution = model.resolution or run.initial_shell
     if run.progress.iteration >= run.n_iterations:
-        print(f" All {run.n_iterations} iterations are done; give a larger --iter to go on.")
+        print(f" All {run.n_iterations} iterations are done; give a larger --iter to continue.")
 
 
 def reference_map(run: Refinement) -> NDArray[np.float32]:

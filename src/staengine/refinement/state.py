@@ -1,4 +1,4 @@
-"""What a refinement is made of, between its steps."""
+"""The state of a refinement between its steps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIRST_RESOLUTION = 0.07  # 1/px, of a reference that is not filtered
 
 @dataclass
 class Refinement:
-    """One run of the program: what it was asked for, its particles, and how far it is."""
+    """One run of the program: its options, particles, models and progress."""
 
     options: SimpleNamespace
     command: list[str]  # the arguments that optimiser.star records
@@ -45,7 +45,7 @@ class Refinement:
 
     @property
     def initial_shell(self) -> int:
-        """Resolution of the first reference."""
+        """Resolution of the first reference, as a shell."""
         if self.options.ini_high > 0:
             return max(1, min(round(self.data.box_length / self.options.ini_high), self.n_shells - 1))
         return max(1, round(FIRST_RESOLUTION * self.data.box))
@@ -56,17 +56,17 @@ class Refinement:
         return bool(self.options.firstiter_cc and self.progress.iteration == 1)
 
     def resolution(self) -> float:
-        """Å, of the first half set's model."""
+        """Resolution in Å of the first half set's model."""
         return self.data.box_length / self.models[0].resolution
 
     def reference_radius(self, model: Model) -> int:
-        """Up to which shell the reference may hold anything: some beyond the resolution."""
+        """Last shell in which the reference may hold signal: some beyond the resolution."""
         increment, nyquist = self.options.incr_size, self.data.box // 2
         large = max(increment, nyquist // 4)
         return min(nyquist, model.resolution + (large if self.progress.high_fsc_at_limit else increment))
 
     def image_radius(self, model: Model) -> int:
-        """Up to which shell images are used: in the last iteration, to Nyquist."""
+        """Last shell of the images that is used; in the last iteration, Nyquist."""
         return self.data.box // 2 if self.progress.converged else self.reference_radius(model)
 
     def flattened(self, volume: NDArray[Any]) -> NDArray[np.float32]:

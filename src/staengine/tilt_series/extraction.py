@@ -22,7 +22,7 @@ from staengine.tilt_series.tomograms import Tomogram
 
 @dataclass(frozen=True)
 class StackOptions:
-    """What decides which particles are cut out, and the content of their stacks."""
+    """The options that decide which particles are extracted, and the content of their stacks."""
 
     box: int  # binned px, in which particles are cut
     crop: int  # binned px, that is written
@@ -55,7 +55,7 @@ class SeriesParticles:
 def visible_particles(
     particles: ParticleSet, tomograms: dict[str, Tomogram], options: StackOptions
 ) -> Iterator[SeriesParticles]:
-    """For each tilt series with particles, which of them are cut out and in which tilts they are visible."""
+    """For each tilt series with particles, the particles to extract and the tilts in which they are visible."""
     positions = (
         particles.positions if options.apply_origins else particles.particles[COORDINATES].to_numpy(float)
     )
@@ -85,7 +85,7 @@ def stack_files(particles: ParticleSet, folder: str) -> list[str]:
 def extracted_particles(
     particles: ParticleSet, cut_out: list[SeriesParticles], files: list[str], options: StackOptions
 ) -> ParticleSet:
-    """The particles that are cut out, with their stacks, visible tilts and, if applied, new coordinates."""
+    """The extracted particles with their stacks, visible tilts and, if applied, new coordinates."""
     rows = np.concatenate([series.rows for series in cut_out])
     removed = len(particles) - len(rows)
     if not len(rows):
@@ -150,6 +150,6 @@ def write_stack(path: str, stack: NDArray[np.float32], pixel: float, float16: bo
 
 
 def is_complete(path: str, n_images: int, options: StackOptions) -> bool:
-    """Whether a stack is there with the size that it must have (an interrupted one is shorter)."""
+    """Whether a stack exists with its full size (an interrupted one is shorter)."""
     size = 1024 + n_images * options.crop**2 * (2 if options.float16 else 4)
     return Path(path).is_file() and Path(path).stat().st_size == size

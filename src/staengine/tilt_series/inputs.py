@@ -29,7 +29,7 @@ def read_inputs(
 def prepare(particles: ParticleSet, tomograms: dict[str, Tomogram], log_level: int = 0) -> ParticleSet:
     """Particles with names and optics groups, without those of undefined tomograms, sorted by tomogram.
 
-    Says what it had to do, in RELION's words. Raises EngineError if no particle is left, if a name is there
+    Logs each change in RELION's words. Raises EngineError if no particle is left, if a name appears
     twice, or if optics groups and tomograms contradict each other.
     """
     table = _with_names(particles, log_level)
@@ -70,7 +70,7 @@ def _with_names(particles: ParticleSet, log_level: int) -> pd.DataFrame:
     repeated = table[names][table[["rlnTomoName", names]].duplicated()]
     if len(repeated):
         raise EngineError(
-            f"{particles.path}: particle {repeated.iloc[0]} is there twice; {names} must be unique."
+            f"{particles.path}: particle {repeated.iloc[0]} appears twice; {names} must be unique."
         )
     return table
 

@@ -4,7 +4,7 @@ A particle's image in a tilt is predicted as -CTF · exposure filter · central 
 al., eLife 2022): which one is the caller's choice (see `slices`). Images and predictions are lists of the K
 Fourier components within the resolution of the reference, sorted by radius (see `projector.Components`): 2D
 transforms of windows of the estimation box `--b` at the pixel size of the tilt series, divided by box².
-Particles are dark in both. m particles, n tilts; what is not visible is zero.
+Particles are dark in both. m particles, n tilts; images that are not visible are zero.
 """
 
 from __future__ import annotations

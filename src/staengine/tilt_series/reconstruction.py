@@ -1,4 +1,4 @@
-"""Average of particles straight from the tilt series: the sums of their slices that a map is made of.
+"""Sums of particle slices, straight from the tilt series, from which a map is made.
 
 Each visible image is multiplied by its CTF and exposure filter and put into Fourier space as a central slice,
 beside the squares of those factors (Zivanov et al., eLife 2022).
@@ -28,7 +28,7 @@ SUMS = "sums"  # name under which they are saved
 
 @dataclass(frozen=True)
 class SumOptions:
-    """What decides the sums."""
+    """The options that decide the sums."""
 
     box: int  # binned px
     binning: float

@@ -1,4 +1,4 @@
-"""Tilt series and tomograms.star written anew with some columns changed."""
+"""Copies of tilt series and tomograms.star with some columns changed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def rewrite_tilt_series(
     """Write FOLDER/tomograms.star and, as FOLDER/PATH, each of the tilt series PATH that it names.
 
     tilts: new values of columns, one per tilt, by tomogram; series: new single values for tomograms.star.
-    Everything else is kept as it is; new columns are 0 for other tomograms. Returns the path of the new
+    Everything else stays as it is; new columns are 0 for other tomograms. Returns the path of the new
     tomograms.star.
     """
     folder = str(folder).rstrip("/")

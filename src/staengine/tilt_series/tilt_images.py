@@ -1,6 +1,6 @@
-"""Tilt images on disk, as RELION takes them: by what their names say, MRC bytes as signed.
+"""Tilt images on disk, read as RELION reads them: the name decides on the format, MRC bytes are signed.
 
-A name is NUMBER@FILE:FORMAT; without a colon the extension is the format. Images of other formats than MRC are refused.
+A name is NUMBER@FILE:FORMAT; without a colon the extension is the format. Only MRC images are read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NAME = re.compile(r"(?:([0-9]+)@)?(.*?)(?::([^:]*))?", re.DOTALL)
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An MRC file of images: width, height and number of images, Å per px (0 if unknown), and how they are kept."""
+    """An MRC file of images: width and height (px), number of images, Å per px (0 if unknown), and their encoding."""
 
     path: str
     nx: int
@@ -52,12 +52,13 @@ class ImageFile:
         return values.reshape(self.ny, self.nx).astype(np.float32)
 
 
-def reference(name: str) -> tuple[int, str]:
-    """Section (from 0) and file of an image's name. EngineError if RELION reads it by another format than MRC's."""
-    found = _NAME.fullmatch(name)
-    assert found  # it takes any text
-    number, path, said = found.groups()
-    form = (said if said is not None else path.rpartition(".")[2] if "." in path else "").lower()
+def parse_image_name(name: str) -> tuple[int, str]:
+    """Section (from 0) and file of an image's name. Raises EngineError if RELION would not read it as MRC."""
+    match = _NAME.fullmatch(name)
+    assert match  # the pattern matches any text
+    number, path, given_format = match.groups()
+    extension = path.rpartition(".")[2] if "." in path else ""
+    form = (extension if given_format is None else given_format).lower()
     other = [part for part in ("spi", "xmp", "stk", "vol", "bz2", "xz", "zst") if part in form]
     stack = not other and ("mrcs" in form or "st" in form)
     if number and "mrc" in form and not (other or stack):
@@ -65,9 +66,7 @@ def reference(name: str) -> tuple[int, str]:
             f"{name}: images of an MRC stack are numbered in files .mrcs or .st; link or name it as such."
         )
     if not stack and (other or number or not ("mrc" in form or "map" in form)):
-        raise EngineError(
-            f"{name}: is no image of the MRC format by its name; convert, link or name it as .mrcs."
-        )
+        raise EngineError(f"{name}: its name is not that of an MRC image; convert, link or name it as .mrcs.")
     return int(number) - 1 if number else 0, path
 
 

@@ -113,7 +113,7 @@ def load_tomograms(path: str | Path) -> dict[str, Tomogram]:
         raise EngineError(f"{path}: rlnTomoTiltSeriesPixelSize must be positive.")
     repeated = table["rlnTomoName"][table["rlnTomoName"].duplicated()]
     if len(repeated):
-        raise EngineError(f"{path}: tomogram {repeated.iloc[0]} is there twice; names must be unique.")
+        raise EngineError(f"{path}: tomogram {repeated.iloc[0]} appears twice; names must be unique.")
     tomograms = [_load_tomogram(row) for row in table.to_dict("records")]
     return {tomogram.name: tomogram for tomogram in tomograms}
 
@@ -140,7 +140,7 @@ def _load_tomogram(row: dict[Any, Any]) -> Tomogram:
         cs=float(row["rlnSphericalAberration"]),
         q0=float(row["rlnAmplitudeContrast"]),
         optics_group=str(row.get("rlnOpticsGroupName", "opticsGroup1")),
-        images=[tilt_images.reference(text) for text in tilts["rlnMicrographName"]],
+        images=[tilt_images.parse_image_name(text) for text in tilts["rlnMicrographName"]],
         rotations=Rotation.from_euler("ZYX", angles, degrees=True).as_matrix(),
         shifts=tilts[["rlnTomoXShiftAngst", "rlnTomoYShiftAngst"]].to_numpy(float) / pixel,
         defocus_u=numbers(tilts, "rlnDefocusU"),

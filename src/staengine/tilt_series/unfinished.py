@@ -1,4 +1,4 @@
-"""What an interrupted run has finished, kept on disk for --only_do_unfinished."""
+"""Finished parts of an interrupted run, saved for --only_do_unfinished."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def deciding_options(args: SimpleNamespace) -> dict[str, Any]:
 class SavedResults:
     """Arrays by name in the files FOLDER/NAME.npz.
 
-    Those of other options, or of input files that have changed since, are not used; none without `resume`.
+    They are used only with `resume`, and only if options and input files are the same.
     """
 
     def __init__(self, folder: Path, options: Mapping[str, Any], files: Iterable[str], resume: bool) -> None:
@@ -36,7 +36,7 @@ class SavedResults:
         self.saved, self.cost = time.time(), 0.0
 
     def load(self, name: str) -> dict[str, NDArray[Any]] | None:
-        """The arrays saved as `name`, or None if there are none of use."""
+        """The arrays saved as `name`, or None if there are none that can be used."""
         path = self.path(name)
         if not (self.resume and path.is_file()):
             return None
@@ -52,7 +52,7 @@ class SavedResults:
         self.cost = self.saved - started
 
     def save_if_cheap(self, name: str, arrays: Mapping[str, Any]) -> None:
-        """Save if the last save took no more than a small part of the time since."""
+        """Save, unless the last save took a large part of the time since."""
         if self.cost <= LARGEST_SHARE * (time.time() - self.saved):
             self.save(name, arrays)
 

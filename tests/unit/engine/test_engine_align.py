@@ -42,7 +42,7 @@ def tilt_series(m=40, n=15, seed=0):
 
 def displacements(geometry, shifts=0.0, angles=0.0, moves=0.0, motion=0.0):
     """Where images lie (m, n, 2) compared with what the geometry says."""
-    R0, R1 = (joint_fit.tilt_matrices(geometry.angles + turn)[0] for turn in (0 * geometry.angles, angles))
+    R0, R1 = (joint_fit.tilt_rotations(geometry.angles + turn)[0] for turn in (0 * geometry.angles, angles))
     moved = geometry.paths + np.reshape(moves, (-1, 1, 3) if np.ndim(moves) else ()) + motion
     return np.einsum("nij,mnj->mni", R1, moved) - np.einsum("nij,mnj->mni", R0, geometry.paths) + shifts
 
@@ -53,7 +53,7 @@ def rms(values):
 
 def shift_error(geometry, shifts, truth):
     """rms (px) of shifts about what a translation of the whole tomogram explains."""
-    R = joint_fit.tilt_matrices(geometry.angles)[0].reshape(-1, 3)
+    R = joint_fit.tilt_rotations(geometry.angles)[0].reshape(-1, 3)
     wrong = (shifts - truth).ravel()
     return rms(wrong - R @ np.linalg.lstsq(R, wrong, rcond=None)[0])
 
@@ -127,7 +127,7 @@ def test_the_range_is_soft_with_a_penalty_and_free_without():
 
 def test_the_first_guess_is_the_best_shifts_of_which_the_particles_take_what_they_can():
     geometry = tilt_series()
-    R = joint_fit.tilt_matrices(geometry.angles)[0]
+    R = joint_fit.tilt_rotations(geometry.angles)[0]
     everywhere = R @ [2.0, -1.0, 0.5]  # a translation of all particles
     maps = correlations(displacements(geometry, everywhere), evidence=600.0)
     shifts, angles, moves, _ = (o := Objective(maps, geometry, EVERYTHING)).unpack(o.first_guess())

@@ -48,13 +48,13 @@ def read() -> np.ndarray:
     ],
 )
 def test_an_images_name_is_taken_as_relion_does(name, section, path):
-    assert tilt_images.reference(name) == (section, path)
+    assert tilt_images.parse_image_name(name) == (section, path)
 
 
 @pytest.mark.parametrize("name", ["3@a/TS.mrc", "3@a/TS.MRC", "3@a/TS.mrcs:mrc"])
 def test_numbered_images_of_a_file_for_maps_are_refused(name):
     with pytest.raises(EngineError, match=r"numbered in files \.mrcs or \.st; link or name it as such"):
-        tilt_images.reference(name)
+        tilt_images.parse_image_name(name)
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,8 @@ def test_numbered_images_of_a_file_for_maps_are_refused(name):
     ["3@TS.ali", "TS.rec", "3@TS", "TS.tif", "3@TS.stk", "TS.spi", "3@TS.map", "TS.mrc.bz2", "TS.mrcs:img"],
 )
 def test_names_of_other_formats_are_refused(name):
-    with pytest.raises(EngineError, match="is no image of the MRC format by its name"):
-        tilt_images.reference(name)
+    with pytest.raises(EngineError, match="its name is not that of an MRC image"):
+        tilt_images.parse_image_name(name)
 
 
 @pytest.mark.parametrize("order", "<>")

@@ -260,7 +260,7 @@ def test_a_tomogram_that_is_there_twice_is_refused(project):
     table = read_star("tomograms.star")["global"]
     row = table if isinstance(table, pd.DataFrame) else pd.DataFrame([table])
     write_star({"global": pd.concat([row, row])}, "tomograms.star")
-    with pytest.raises(EngineError, match="tomogram 001 is there twice"):
+    with pytest.raises(EngineError, match="tomogram 001 appears twice"):
         load_tomograms("tomograms.star")
 
 
