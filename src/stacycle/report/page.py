@@ -69,7 +69,7 @@ class Inputs:
     """The files of a project that the page is made of, each `results/ROUND/STEP/...`; any may be missing.
 
     `rounds` is `Recipe.summary()`, `rungs` is `Recipe.rungs()`, `notes` is `Recipe.notes()`; `engine` is the
-    config's `engine.kind`, `versions` those of the programs that made the results, `job.versions()`. What cannot be
+    config's `engine.kind`, `versions` those of the programs that made the results, `record.versions()`. What cannot be
     read is noted in `missing` while the page is made.
     """
 
