@@ -47,7 +47,7 @@ class Command:
 
     @property
     def ranks(self) -> int:
-        """The MPI ranks that the launcher starts (its last option, see `relion.with_mpi`); 1 without a launcher."""
+        """The MPI ranks that the launcher starts (its last option, see `mpi.with_mpi`); 1 without a launcher."""
         return int(self.launcher[-1]) if self.launcher else 1
 
     def get(self, flag: str) -> str | None:
