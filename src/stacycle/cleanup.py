@@ -10,25 +10,19 @@ Whoever only asks for names does not wait for pandas: what reads tables is impor
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from stacycle.errors import UserError
+from stacycle.files import job_folder
 from stacycle.files.atomic import write_json
+from stacycle.files.removed import noted, present
 from stacycle.jobs import history
 from stacycle.preflight import disk
 from stacycle.recipe.rounds import Recipe, variants
 
-NOTE = "removed.json"
-# What is there, by its key in `keep`: the files' names, and the folders of a round that hold them.
-_NAMES = {
-    "iterations": r"run_it(\d{3})_(half[12]_)?class\d{3}(_unfil)?(_angdist)?\.(mrc|bild)",
-    "stacks": r"\d+_stack2d\.mrcs",
-    "parts": r"(data|weight)_(merged|half1|half2)\.mrc",
-}
+# The folders of a round that hold each kind of files, a key of `keep`.
 _FOLDERS = {
     "iterations": ("align/*", "class3d/*", "refine3d*"),
     "stacks": ("extract*",),
@@ -62,7 +56,7 @@ class Removal:
 
 def targets(recipe: Recipe, keep: Mapping[str, str]) -> list[str]:
     """What the rounds leave when they have been tidied; nothing if `keep` keeps everything."""
-    freed = any(disk.frees(keep, f"keep.{kind}") for kind in _NAMES)
+    freed = any(disk.frees(keep, f"keep.{kind}") for kind in _FOLDERS)
     return [f"results/{round_}/tidy.json" for round_ in recipe.rounds] if freed else []
 
 
@@ -98,11 +92,11 @@ def plan(recipe: Recipe, keep: Mapping[str, str], round_: str) -> list[Removal]:
 
 def remove(removal: Removal) -> None:
     """Note what goes, then let it go. If interrupted, the next `plan` has the rest."""
-    note, noted = removal.folder / NOTE, _noted(removal.folder)
-    known = noted.get(removal.kind, {"files": 0, "bytes": 0, "done": True})
+    note, before = removal.folder / job_folder.REMOVED, noted(removal.folder)
+    known = before.get(removal.kind, {"files": 0, "bytes": 0, "done": True})
     if known["done"]:  # else this is the rest of what was noted before
         known = {"files": known["files"] + len(removal.files), "bytes": known["bytes"] + removal.bytes}
-    write_json(note, noted | {removal.kind: known | {"done": False}})
+    write_json(note, before | {removal.kind: known | {"done": False}})
     try:
         for path in removal.files:
             path.unlink(missing_ok=True)
@@ -111,55 +105,30 @@ def remove(removal: Removal) -> None:
             f"{error.filename}: cannot be removed ({error.strerror}), as the config's keep.{removal.kind} asks; "
             "see whose it is, or set that to all."
         ) from None
-    write_json(note, noted | {removal.kind: known | {"done": True}})
+    write_json(note, before | {removal.kind: known | {"done": True}})
 
 
 def removed(round_: str) -> dict[str, dict[str, int]]:
     """What is gone of a round by now: kind -> number of `files`, `bytes`."""
     gone: dict[str, dict[str, int]] = {}
-    for note in Path("results", round_).rglob(NOTE):
-        for kind, noted in _noted(note.parent).items():
+    for note in Path("results", round_).rglob(job_folder.REMOVED):
+        for kind, one in noted(note.parent).items():
             total = gone.setdefault(kind, {"files": 0, "bytes": 0})
             for key in total:
-                total[key] += noted[key]
+                total[key] += one[key]
     return gone
-
-
-def explain_missing(path: str | Path) -> str:
-    """Why a file of results/ is not there and how it is made again, in a sentence; "" if it was not removed here."""
-    path = Path(path)
-    kind = next((kind for kind, name in _NAMES.items() if re.fullmatch(name, path.name)), "")
-    folder = next((one for one in path.parents if kind in _noted(one)), None)
-    if path.exists() or folder is None:
-        return ""
-    again, instead = _made_by(folder, kind), ""
-    if kind == "iterations" and again.name != "run_data.star":
-        left = sorted({int(one.name[6:9]) for one in _there(folder, kind)})
-        instead = f", or choose an iteration whose maps are there ({', '.join(map(str, left))})"
-    return (
-        f"{path} was removed when its round was finished, as the config's keep.{kind} asks; to have it again: "
-        f"stacycle redo {again}{instead}."
-    )
 
 
 def _removal(recipe: Recipe, round_: str, folder: Path, kind: str) -> Removal:
     aside = history.is_aside(folder)
-    files = _there(folder, kind)
+    files = present(folder, kind)
     if kind == "stacks" and not aside and round_ == list(recipe.rounds)[-1]:
         files = []
     if kind == "iterations" and files:
         going = _superseded(recipe, round_, folder, aside)
-        files = [path for path in files if int(path.name[6:9]) in going]
+        files = [path for path in files if job_folder.iteration_of(path) in going]
     sizes = {path: status for path in files if (status := path.lstat()).st_nlink == 1}
     return Removal(folder, kind, tuple(sizes), sum(status.st_blocks * 512 for status in sizes.values()))
-
-
-def _there(folder: Path, kind: str) -> list[Path]:
-    """The files of a kind in a folder, but for symbolic links."""
-    pattern = "Subtomograms/*/*" if kind == "stacks" else "*"
-    name = re.compile(_NAMES[kind])
-    found = (path for path in folder.glob(pattern) if name.fullmatch(path.name))
-    return sorted(path for path in found if not path.is_symlink())
 
 
 def _superseded(recipe: Recipe, round_: str, folder: Path, aside: bool) -> set[int]:
@@ -191,16 +160,3 @@ def _candidates(folder: Path, step: str, by_config: int | str) -> set[int | str]
             run, unlike_last=relion_output.unlike_last(folder, [one.number for one in run if one.number > 1])
         )
     return {by_rule.choice["iteration"], choice["iteration"], by_config}
-
-
-def _noted(folder: Path) -> dict[str, dict]:
-    note = folder / NOTE
-    return json.loads(note.read_text()) if note.exists() else {}
-
-
-def _made_by(folder: Path, kind: str) -> Path:
-    """The output by which Snakemake knows the job of a folder."""
-    if kind != "iterations":
-        return folder / {"stacks": "particles.star", "parts": "merged.mrc"}[kind]
-    final = folder / "run_data.star"
-    return final if final.exists() else max(folder.glob("run_it*_data.star"), default=final)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from stacycle import cleanup
 from stacycle.decisions import (
     Alignment,
     Decision,
@@ -25,6 +24,7 @@ from stacycle.decisions import (
 from stacycle.decisions.iteration import Choice
 from stacycle.errors import UserError
 from stacycle.files import relion_output, star
+from stacycle.files.removed import explain_missing
 from stacycle.files.star_labels import PIXEL
 from stacycle.provenance import lineage
 
@@ -115,8 +115,8 @@ def classification(
 
 
 def _with_maps(classes: pd.DataFrame) -> pd.DataFrame:
-    """The classes, whose maps are there. UserError if they were tidied away."""
-    if gone := next(filter(None, map(cleanup.explain_missing, classes["map"])), ""):
+    """The classes, whose maps are there. UserError if the clean-up removed them."""
+    if gone := next(filter(None, map(explain_missing, classes["map"])), ""):
         raise UserError(gone)
     return classes
 

@@ -283,7 +283,7 @@ def _postprocess(job: Any, _: Settings) -> list[str]:
 
 
 def _sweep_variant(job: Any, _: Settings) -> list[str]:
-    from stacycle.files import mrc
+    from stacycle.recipe.auto import estimation_box
 
     params, files = job.params, job.input
     return sweep_variant(
@@ -293,7 +293,7 @@ def _sweep_variant(job: Any, _: Settings) -> list[str]:
         files.mask,
         files.postprocess,
         folder_of(job),
-        mrc.estimation_box(params.box, files.half_maps[0], f"{params.key}.estimation_box"),
+        estimation_box(params.box, files.half_maps[0], f"{params.key}.estimation_box"),
         params.settings,
         job.threads,
     )

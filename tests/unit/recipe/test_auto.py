@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mrcfile
+import numpy as np
 import pytest
 
 from stacycle.errors import UserError
 from stacycle.files import star
-from stacycle.recipe.auto import State, lowpass, read_state, resolution, series_pixel, settle
+from stacycle.recipe.auto import State, estimation_box, lowpass, read_state, resolution, series_pixel, settle
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "data"
 TUTORIAL = State("", star.OptimisationSet("", ""), box=84, pixel=7.64)
@@ -86,3 +88,12 @@ def test_neither_states_nor_lineage_wait_for_pandas() -> None:
     )
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_estimation_box_is_at_least_that_of_the_reference(tmp_path: Path) -> None:
+    half = str(tmp_path / "half1.mrc")
+    mrcfile.write(half, np.zeros((96, 96, 96), np.int8), voxel_size=2)
+    assert estimation_box("auto", half, "key") == 108
+    assert estimation_box(96, half, "key") == 96
+    with pytest.raises(UserError, match=r"key: 64 px is smaller than the 96 px of the reference .*half1"):
+        estimation_box(64, half, "key")
