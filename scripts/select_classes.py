@@ -6,6 +6,7 @@ import pandas as pd
 
 from stacycle.decisions import apply, choose_classes, write_decision
 from stacycle.files import star
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.jobs import job
 
 folder = Path(snakemake.output.decision).parent
@@ -18,7 +19,7 @@ with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/select") as say:
     particles = apply.keep_classes(star.read(snakemake.input.particles), decision.choice["classes"])
     for note in apply.write_state(
         particles,
-        star.read_optimisation_set(snakemake.input.state),
+        OptimisationSet.read(snakemake.input.state),
         folder,
         reference=classes.set_index("class").loc[decision.choice["reference_class"], "map"],
         resolution=decision.numbers["resolution"],

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from stacycle.checks import plausible
 from stacycle.errors import ProgramError, UserError, some
-from stacycle.files import image_files, mrc, star
+from stacycle.files import image_files, mrc, star, trajectories
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.star_labels import (
     ANGLES,
     CENTRED,
@@ -69,7 +70,7 @@ def before(command: Command) -> None:
         check(task)
 
 
-def check_state(files: star.OptimisationSet) -> None:
+def check_state(files: OptimisationSet) -> None:
     """UserError if any program's checks of particles, tomograms, tilt series and their images refuse this state."""
     state = Inputs.of(files)
     for check in (_check_tomograms, _check_particles, _check_optics, _check_trajectories, _check_tilt_images):
@@ -109,7 +110,7 @@ class Inputs:
     trajectories_file: str | None
 
     @classmethod
-    def of(cls, files: star.OptimisationSet) -> Inputs:
+    def of(cls, files: OptimisationSet) -> Inputs:
         """The files of a state."""
         return cls(files.particles, files.tomograms, files.trajectories)
 
@@ -281,15 +282,15 @@ def _check_trajectories(files: Inputs) -> None:
     path, table = files.trajectories_file, files.particles
     if not path:
         return
-    shifts = dict(star.blocks(path))
-    if any("nan" in each or "inf" in each for each in shifts.values()):
+    shifts = trajectories.read(path)
+    if any("nan" in each or "inf" in each for each in map(" ".join, shifts.values())):
         raise UserError(f"{path}: has shifts that are no finite numbers; run the polishing again.")
     for name, tomogram in zip(table.get("rlnTomoParticleName", []), table["rlnTomoName"], strict=False):
         if name not in shifts:
             raise UserError(
                 f"{path}: has no trajectory of particle {name} in {files.particles_file}; use those of one polishing."
             )
-        values = shifts[name].rpartition("_rln")[2].partition("\n")[2].partition("#")[0].split()
+        values = shifts[name]
         wanted = len(files.series[tomogram][1]["rlnTomoYTilt"])
         if len(values) != 3 * wanted:
             raise UserError(
@@ -538,7 +539,7 @@ def _check_refined(task: Task) -> None:
             f"{final}model.star has {len(found['rlnReferenceImage'])} classes instead of {classes}; run it again."
         )
     star.columns(f"{final}optimiser.star", "optimiser_general")
-    star.read_optimisation_set(f"{final}optimisation_set.star")
+    OptimisationSet.read(f"{final}optimisation_set.star")
     for path in [*(f"{final}class{k:03d}.mrc" for k in range(1, classes + 1)), *halves]:
         mrc.check_size(path, *files.box_and_pixel, "the particles have", "run it again")
         mrc.check_values(path, empty=classes > 1)
@@ -565,7 +566,7 @@ def _check_postprocessed(task: Task) -> None:
 def _check_tilts_refined(task: Task) -> None:
     """Tomograms, tilts and particles in = out, with finite numbers."""
     files = task.files
-    made = Inputs.of(star.read_optimisation_set(f"{task.get('--o')}optimisation_set.star"))
+    made = Inputs.of(OptimisationSet.read(f"{task.get('--o')}optimisation_set.star"))
     _check_counts(files, made)
     _check_numbers(made.particles_file, made.particles, [*CENTRED, *_POSE])
     if made.tomograms["rlnTomoName"] != files.tomograms["rlnTomoName"]:
@@ -629,14 +630,10 @@ def _check_motion(made: Inputs) -> None:
     """UserError if no particle of a tomogram moves at all, though its motion was fitted."""
     if not made.trajectories_file:
         return
-    shifts = dict(star.blocks(made.trajectories_file))
+    shifts = trajectories.read(made.trajectories_file)
     names = _by_tomogram(made.particles, "rlnTomoParticleName")
     for tomogram, particles in names.items():
-        rows = (
-            shifts.get(name, "").rpartition("_rln")[2].partition("\n")[2].partition("#")[0].split()
-            for name in particles
-        )
-        if all(map(_is_zero, rows)):
+        if all(_is_zero(shifts.get(name, [])) for name in particles):
             raise UserError(
                 f"{made.trajectories_file}: no particle of {tomogram} moves at all; run it again."
             )

@@ -24,6 +24,7 @@ from stacycle.decisions import (
 from stacycle.decisions.iteration import Choice
 from stacycle.errors import UserError
 from stacycle.files import relion_output, star
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.removed import explain_missing
 from stacycle.files.star_labels import PIXEL
 from stacycle.provenance import lineage
@@ -123,7 +124,7 @@ def _with_maps(classes: pd.DataFrame) -> pd.DataFrame:
 
 def write_state(
     particles: star.Tables,
-    tomograms: star.OptimisationSet,
+    tomograms: OptimisationSet,
     folder: str | Path,
     reference: str | Path | None = None,
     resolution: float = nan,
@@ -156,7 +157,7 @@ def go_on_from(chosen: Chosen, folder: str | Path, reference: str | Path | None 
     at = f"run_it{chosen.iteration:03d}_"
     _go_on(
         star.read(chosen.folder / f"{at}data.star"),
-        star.read_optimisation_set(chosen.folder / f"{at}optimisation_set.star"),
+        OptimisationSet.read(chosen.folder / f"{at}optimisation_set.star"),
         folder,
         lineage.origin(chosen.folder),  # the run's own state is that of its last iteration
         reference,
@@ -166,7 +167,7 @@ def go_on_from(chosen: Chosen, folder: str | Path, reference: str | Path | None 
 
 def _go_on(
     particles: star.Tables,
-    tomograms: star.OptimisationSet,
+    tomograms: OptimisationSet,
     folder: str | Path,
     start: Path,
     reference: str | Path | None,
@@ -177,8 +178,8 @@ def _go_on(
     came with, `reference.mrc` if there is one, and `state.json`. `start` is the folder of the state before."""
     path = Path(folder) / "particles.star"
     star.write(path, particles)
-    state = star.OptimisationSet(str(path), tomograms.tomograms, tomograms.trajectories)
-    star.write_optimisation_set(path.with_name("optimisation_set.star"), state)
+    state = OptimisationSet(str(path), tomograms.tomograms, tomograms.trajectories)
+    state.write(path.with_name("optimisation_set.star"))
     maps = []
     if reference is not None:
         shutil.copyfile(reference, path.with_name("reference.mrc"))

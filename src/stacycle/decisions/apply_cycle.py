@@ -15,6 +15,7 @@ import pandas as pd
 
 from stacycle.decisions import BEFORE, Candidate, Decision, cycle_variant, tilt_changes
 from stacycle.files import relion_output, star
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.star_labels import SERIES
 from stacycle.jobs.job import failure
 from stacycle.provenance import lineage
@@ -34,7 +35,7 @@ def decide(
     UserError if none has finished; then their failures are forgotten, so that they are tried again next time.
     """
     folder = Path(folder)
-    state = star.read_optimisation_set(before.state[0])
+    state = OptimisationSet.read(before.state[0])
     candidates = [_candidate(folder / name, settings, state) for name, settings in variants.items()]
     if all(candidate.failed for candidate in candidates):
         _forget(folder / name for name in variants)
@@ -63,10 +64,10 @@ def keep(decision: Decision, folder: str | Path, before: Start) -> None:
         state, fsc = str(won / "optimisation_set.star"), str(won / "postprocess/postprocess.star")
         maps = [str(won / "reconstruct" / map_name) for map_name in MAPS]
     start = lineage.check_maps(state, maps[:2], fsc)
-    files = star.read_optimisation_set(state)
+    files = OptimisationSet.read(state)
     if name != BEFORE:
         files = replace(files, tomograms=_copy_tilt_series(files.tomograms, folder))
-    star.write_optimisation_set(folder / "optimisation_set.star", files)
+    files.write(folder / "optimisation_set.star")
     for source, map_name in zip(maps, MAPS, strict=True):
         shutil.copyfile(source, folder / map_name)
     shutil.copyfile(fsc, folder / "postprocess.star")
@@ -84,11 +85,11 @@ def _copy_tilt_series(tomograms: str, folder: Path) -> str:
     return str(folder / "tomograms.star")
 
 
-def _candidate(folder: Path, settings: Mapping[str, Any], before: star.OptimisationSet) -> Candidate:
+def _candidate(folder: Path, settings: Mapping[str, Any], before: OptimisationSet) -> Candidate:
     fsc = folder / "postprocess/postprocess.star"
     if cause := failure(fsc.parent):
         return Candidate(folder.name, None, failed=cause)
-    changes = tilt_changes.changes(before, star.read_optimisation_set(folder / "optimisation_set.star"))
+    changes = tilt_changes.changes(before, OptimisationSet.read(folder / "optimisation_set.star"))
     return Candidate(folder.name, relion_output.fsc(fsc), changes, limits=_limits(settings, before.tomograms))
 
 

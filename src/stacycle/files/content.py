@@ -15,7 +15,7 @@ from typing import IO
 
 from stacycle.files import mrc
 
-LARGE = 1_000_000  # bytes: files for which it is worth remembering the digest
+LARGE = 1_000_000  # bytes: of larger files the digest is cached, here and in a job's record
 _CELL = "28x 3i 3f"  # of an MRC header: the grid that spans the cell (px), and the cell's widths (Å)
 
 
@@ -25,40 +25,22 @@ def digest(path: str | Path) -> str:
     Of an MRC file that is grid, kind of voxels, pixel size and voxels; of a STAR file all but the comments at its top;
     of any other file, and of an MRC file that is not as long as its header says, all bytes.
     """
-    return _digest(path, by_bytes=False)
-
-
-def holds(path: str | Path, recorded: str) -> bool:
-    """Whether a file holds what it held when this digest of it was taken. OSError if it cannot be read.
-
-    Earlier versions took all bytes of an MRC file: their digests are known, too.
-    """
-    return recorded == digest(path) or recorded == _digest(path, by_bytes=True)
-
-
-def of_bytes(path: str | Path) -> str:
-    """SHA-256 of all bytes of a file, as earlier versions took it for a fingerprint. OSError if it cannot be read."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _digest(path: str | Path, by_bytes: bool) -> str:
     stat = os.stat(path)
     if stat.st_size < LARGE:
-        return _read.__wrapped__(str(path), by_bytes)
-    return _read(str(path), by_bytes, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        return _read.__wrapped__(str(path))
+    return _read(str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
 @lru_cache
-def _read(path: str, by_bytes: bool, *state: int) -> str:
-    """The digest, remembered as long as a file's `state` stays; nobody can set the time of a file's last change."""
+def _read(path: str, *state: int) -> str:
+    """The digest, cached as long as a file's `state` stays; nobody can set the time of a file's last change."""
     with open(path, "rb") as file:
         total = hashlib.sha256()
         if path.endswith(".star"):
             while (line := file.readline()).startswith(b"#") or line.isspace():
                 pass
             total.update(line)
-        elif not by_bytes:
+        else:
             total.update(_head(file))
         return hashlib.file_digest(file, lambda: total).hexdigest()
 

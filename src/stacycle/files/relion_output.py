@@ -245,12 +245,9 @@ def _iteration(folder: Path, number: int) -> Iteration:
 
 
 def _numbers(path: Path, block: str) -> dict[str, float]:
-    """The numbers of a simple block; only that block is parsed, for a model file holds many spectra."""
-    found = re.search(rf"^data_{block}\s(.*?)(?=^data_|\Z)", path.read_text(errors="replace"), re.M | re.S)
-    if not found:
-        raise UserError(f"{path}: has no table data_{block}; was it cut short?")
-    pairs = re.findall(r"^_(\S+)\s+(\S+)", found[1], re.M)
-    return {label: float(value) for label, value in pairs if re.fullmatch(_NUMBER, value)}
+    """The numbers of a simple block."""
+    row = {label: values[0] for label, values in star.columns(path, block).items()}
+    return {label: float(value) for label, value in row.items() if re.fullmatch(_NUMBER, value)}
 
 
 def _mean(blocks: list[dict[str, float]], label: str) -> float:

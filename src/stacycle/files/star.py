@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,7 +64,10 @@ def read(
     `required` lists columns that tables must have. UserError if the file is missing, empty or damaged. If `oddities`
     are asked for, what RELION would not read but a person would is read and told there: "row 5 is a comment".
     """
-    found = {name: _frame(path, name, one) for name, one in _tables(path, _text(path, oddities), oddities)}
+    found = {
+        name: _frame(path, name, _strictly(lines) if oddities is None else _parse(lines, oddities))
+        for name, lines in _split(_text(path, oddities))
+    }
     if not found:
         raise UserError(f"{path}: holds no STAR table; it is empty or not a STAR file.")
     for name, wanted in (required or {}).items():
@@ -89,16 +92,17 @@ def columns(path: str | Path, name: str, labels: Collection[str] = ()) -> dict[s
     For 50,000 particles in a quarter of a second, without pandas. A simple block has columns of one value.
     UserError if file or table is missing or damaged, or RELION would not read all of it.
     """
-    tables = list(_tables(path, _text(path)))
-    found = [one for title, one in tables if title == name]
-    if len(found) != 1:
+    tables = _split(_text(path))
+    wanted = [lines for title, lines in tables if title == name]
+    if len(wanted) != 1:
         names = ", ".join(f"data_{title}" for title, _ in tables[:5]) or "none"
-        fault = f"has the table data_{name} twice" if found else f"has no table data_{name} (found: {names})"
+        fault = f"has the table data_{name} twice" if wanted else f"has no table data_{name} (found: {names})"
         raise UserError(f"{path}: {fault}; was it cut short, or is it another file?")
-    _refuse(path, name, found[0])
-    if missing := [label for label in labels if label not in found[0].labels]:
+    found = _strictly(wanted[0])
+    _refuse(path, name, found)
+    if missing := [label for label in labels if label not in found.labels]:
         raise UserError(f"{path}: table data_{name} has no column {', '.join(missing)}; add it.")
-    return found[0].columns
+    return found.columns
 
 
 def column(path: str | Path, label: str) -> list[str]:
@@ -122,11 +126,6 @@ def column(path: str | Path, label: str) -> list[str]:
 def blocks(path: str | Path) -> list[tuple[str, str]]:
     """The tables of a file, unparsed: name and text of each. UserError if it cannot be read, or RELION would not."""
     return [(name, "\n".join(lines)) for name, lines in _split(_text(path))]
-
-
-def value(path: str | Path, table_name: str, key: str) -> str | int | float:
-    """One value of a simple block, such as `rlnCurrentResolution` of `model_general`."""
-    return table(path, read(path), table_name, [key])[key].iloc[0]
 
 
 def simple(**values: object) -> pd.DataFrame:
@@ -156,37 +155,6 @@ def to_text(tables: Tables) -> str:
     return re.sub(r"^data_", "# version 50001\n\ndata_", body, flags=re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class OptimisationSet:
-    """RELION's state: which particles, tomograms and (after polishing) trajectories belong together."""
-
-    particles: str
-    tomograms: str
-    trajectories: str | None = None
-
-
-_SET_LABELS = {
-    "particles": "rlnTomoParticlesFile",
-    "tomograms": "rlnTomoTomogramsFile",
-    "trajectories": "rlnTomoTrajectoriesFile",
-}
-KINDS = tuple(_SET_LABELS)  # of files in an optimisation set
-
-
-def read_optimisation_set(path: str | Path) -> OptimisationSet:
-    """The files that an optimisation set names, relative to the project folder."""
-    row = columns(path, "", list(_SET_LABELS.values())[:2])
-    particles, tomograms, trajectories = (next(iter(row.get(x, [])), "") for x in _SET_LABELS.values())
-    if not particles or not tomograms:
-        raise UserError(f"{path}: names no particles or no tomograms; was it written completely?")
-    return OptimisationSet(particles, tomograms, trajectories or None)
-
-
-def write_optimisation_set(path: str | Path, state: OptimisationSet) -> None:
-    """Write an optimisation set as RELION reads it."""
-    write(path, {"": simple(**{label: getattr(state, field) or "" for field, label in _SET_LABELS.items()})})
-
-
 # ------------------------------------------------------------ the parser
 
 
@@ -213,16 +181,13 @@ def _text(path: str | Path, oddities: list[str] | None = None) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _tables(path: str | Path, text: str, oddities: list[str] | None = None) -> Iterator[tuple[str, Table]]:
-    """Name and content of each table, in the order of the file."""
-    for name, lines in _split(text):
-        odd: list[str] = []
-        found = _parse(lines, odd)
-        if odd and oddities is None:
-            found.fault = found.fault or f"{odd[0]}: RELION reads no further; remove that line"
-        elif oddities is not None:
-            oddities += odd
-        yield name, found
+def _strictly(lines: Sequence[str]) -> Table:
+    """A table whose `fault` also says where RELION would stop reading it, though a person would not."""
+    odd: list[str] = []
+    found = _parse(lines, odd)
+    if odd:
+        found.fault = found.fault or f"{odd[0]}: RELION reads no further; remove that line"
+    return found
 
 
 def _split(text: str) -> list[tuple[str, list[str]]]:

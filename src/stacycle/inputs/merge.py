@@ -23,6 +23,7 @@ from stacycle.checks import plausible, verify
 from stacycle.errors import UserError, some
 from stacycle.files import star
 from stacycle.files.atomic import write_text
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.safe_names import is_name, is_plain_path, written_again_as
 from stacycle.files.star_labels import ANGLES, CENTRED, CORNER, PIXEL, SERIES, SIZE
 from stacycle.inputs.findings import DUPLICATES, Findings
@@ -65,8 +66,8 @@ class Merged:
         _copy_series(tomograms, self.series, folder)
         star.write(folder / "tomograms.star", {"global": tomograms})
         write_text(folder / "particles.star", self._particles)
-        state = star.OptimisationSet(str(folder / "particles.star"), str(folder / "tomograms.star"))
-        star.write_optimisation_set(folder / "optimisation_set.star", state)
+        state = OptimisationSet(str(folder / "particles.star"), str(folder / "tomograms.star"))
+        state.write(folder / "optimisation_set.star")
 
 
 def read(sets: Sequence[Mapping[str, str]], found: Findings, duplicates: str = "refuse") -> Merged | None:
@@ -136,7 +137,7 @@ def _check_as_a_job_does(merged: Merged, found: Findings) -> None:
     with tempfile.TemporaryDirectory() as folder:
         try:
             merged.write(Path(folder))
-            verify.check_state(star.read_optimisation_set(Path(folder) / "optimisation_set.star"))
+            verify.check_state(OptimisationSet.read(Path(folder) / "optimisation_set.star"))
         except UserError as error:
             found.problems.append(str(error).replace(f"{folder}/", "results/inputs/"))
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from stacycle.files import content, star
 from stacycle.files.image_files import file_of
+from stacycle.files.optimisation_set import KINDS
 from stacycle.files.star_labels import SERIES
 from stacycle.programs.command import Command
 
@@ -28,22 +29,16 @@ NEUTRAL = {
     *("--dont_combine_weights_via_disc", "--no_parallel_disc_io", "--theme", "--pipeline_control"),
     *("--continue", "--only_do_unfinished"),
 }
-CONTENT = "content"  # of what digests are taken, as a job's record says; earlier versions took all bytes
-LARGE = 1 << 20  # bytes; digests of larger files are remembered
 
 Fingerprint = dict[str, Any]
 Known = dict[str, list]  # path -> size, mtime in ns, digest
 
 
 class Digests:
-    """Digests of files' contents; of a large file that is as `known` from before, without reading it again.
+    """Digests of files' contents; of a large file that is as `known` from before, without reading it again."""
 
-    With `by_bytes` they are those of earlier versions, for which a date in a map's label made another file.
-    """
-
-    def __init__(self, known: Known | None = None, by_bytes: bool = False) -> None:
+    def __init__(self, known: Known | None = None) -> None:
         self._before, self.known = known or {}, Known()
-        self._digest = content.of_bytes if by_bytes else content.digest
 
     def of(self, path: str | Path) -> str:
         """The digest of a file's content; a word for one that is not there."""
@@ -52,10 +47,10 @@ class Digests:
             seen = [stat.st_size, stat.st_mtime_ns]
             *before, digest = self._before.get(str(path), [None])
             if before != seen:
-                digest = self._digest(path)[:32]
+                digest = content.digest(path)[:32]
         except OSError:
             return "missing"
-        if stat.st_size >= LARGE:
+        if stat.st_size >= content.LARGE:
             self.known[str(path)] = [*seen, digest]
         return digest
 
@@ -72,7 +67,7 @@ def take(
     if out := command.get("--o"):
         arguments["--o"] = [os.path.relpath(out, folder)]
     state = command.state()
-    named = {role: path for role in star.KINDS if (path := getattr(state, role))}
+    named = {role: path for role in KINDS if (path := getattr(state, role))}
     contents: dict[str, Any] = {
         flag: digests.of(path)
         for flag, path in inputs.items()

@@ -164,7 +164,6 @@ class _Job:
             "stacycle": __version__,
             "makes": [os.path.relpath(path, self.folder) for path in self.makes],
             "fingerprint": prints,
-            "digests_of": fingerprint.CONTENT,
             "digests": digests.known,
             "ended_well": False,
         }
@@ -180,12 +179,6 @@ class _Job:
         return fingerprint.take(self.command, self.folder, self.engine["kind"], digests, version)
 
     def _plan(self, prints: fingerprint.Fingerprint) -> resume.Plan:
-        """What to do. A finished result whose fingerprint is an earlier version's is compared in that version's way."""
-        if self.record.get("ended_well") and self.record.get("digests_of") != fingerprint.CONTENT:
-            by_bytes = fingerprint.Digests(by_bytes=True)
-            before = self._fingerprint(by_bytes, prints["version"])
-            if not fingerprint.changes(self.record.get("fingerprint", {}), before):
-                prints = before
         versions = self.engine.get("new_version") == "redo"
         return resume.plan(self.command, self.folder, self.record, prints, self.makes, versions)
 

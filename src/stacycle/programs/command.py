@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stacycle.files import star
-from stacycle.files.star import OptimisationSet
+from stacycle.files.optimisation_set import KINDS, OptimisationSet
 
 
 @dataclass(frozen=True)
@@ -80,11 +79,11 @@ class Command:
         UserError if the set cannot be read.
         """
         named = self.optimisation_set
-        files = star.read_optimisation_set(named) if named else OptimisationSet("", "")
+        files = OptimisationSet.read(named) if named else OptimisationSet("", "")
         return OptimisationSet(
             *(
                 self.get(flag) or getattr(files, kind)
-                for flag, kind in zip(self._state_flags[1:], star.KINDS, strict=True)
+                for flag, kind in zip(self._state_flags[1:], KINDS, strict=True)
             )
         )
 

@@ -34,7 +34,7 @@ from typing import Any
 from stacycle.errors import ProgramError, UserError
 from stacycle.files import content, star
 from stacycle.files.atomic import write_json
-from stacycle.files.star import KINDS, OptimisationSet
+from stacycle.files.optimisation_set import KINDS, OptimisationSet
 from stacycle.files.star_labels import CENTRED, ORIGINS, PIXEL, SERIES, TURNS
 from stacycle.jobs import history
 from stacycle.programs.command import Command
@@ -89,7 +89,7 @@ def check(command: Command) -> None:
 
 def check_maps(optimisation_set: str, halves: Sequence[str], fsc: str) -> Path:
     """UserError unless the half maps were made of this state, and the FSC is theirs. Returns the state's folder."""
-    folder, state = _find(star.read_optimisation_set(optimisation_set), optimisation_set)
+    folder, state = _find(OptimisationSet.read(optimisation_set), optimisation_set)
     _check_references(optimisation_set, state, halves, fsc)
     return folder
 
@@ -242,7 +242,7 @@ def write(
     if so, nothing after it is done again. UserError as `record`.
     """
     folder = Path(folder)
-    files = star.read_optimisation_set(folder / "optimisation_set.star")
+    files = OptimisationSet.read(folder / "optimisation_set.star")
     known = identity(files) | {"parent": None, "maps": {name: _digest(folder / name) for name in maps}}
     if start is not None:
         begun = record_of(Path(start))
@@ -257,7 +257,7 @@ def write(
 
 def adopt(optimisation_set: str | Path) -> Record:
     """Record a state that was brought by hand: whoever calls this says that its files belong together."""
-    known = identity(star.read_optimisation_set(optimisation_set)) | {
+    known = identity(OptimisationSet.read(optimisation_set)) | {
         "parent": None,
         "maps": {},
         "adopted": True,
@@ -302,7 +302,7 @@ def _of_older_version(folder: Path) -> Record | None:
             job = json.loads(mark.read_text(encoding="utf-8"))
             known = _described(Command.of(shlex.split(job["command"])), folder) if job["ended_well"] else None
         else:
-            known = identity(star.read_optimisation_set(folder / "optimisation_set.star")) | {"parent": None}
+            known = identity(OptimisationSet.read(folder / "optimisation_set.star")) | {"parent": None}
             known["maps"] = {path.name: _digest(path) for path in folder.glob("*.mrc")}
             known["maps"] |= {path.name: _digest(path) for path in folder.glob("postprocess.star")}
     except (UserError, ValueError, KeyError):
@@ -327,7 +327,7 @@ def _described(command: Command, folder: Path) -> Record | None:
         return None
     out = command.get("--o") or ""
     if command.kind in UNCHANGED:
-        known = identity(star.read_optimisation_set(_set_made(command, folder)))
+        known = identity(OptimisationSet.read(_set_made(command, folder)))
         _must_be_as_before(known, begun, UNCHANGED[command.kind], command.program)
     else:
         known = {key: begun[key] for key in ("id", *KINDS)}
@@ -401,7 +401,7 @@ def _digest(path: str | Path) -> str:
 def _holds(path: str | Path, recorded: str) -> bool:
     """Whether a file holds what it held when this digest was recorded."""
     with _readable(path):
-        return content.holds(path, recorded)
+        return content.digest(path) == recorded
 
 
 @contextmanager

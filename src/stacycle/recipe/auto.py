@@ -10,6 +10,7 @@ from typing import Any
 
 from stacycle.errors import UserError
 from stacycle.files import mrc, star
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.star_labels import PIXEL
 from stacycle.recipe import geometry
 
@@ -25,14 +26,14 @@ class State:
     """An optimisation set and the images that its particles have: `box` px of `pixel` Å."""
 
     path: str
-    files: star.OptimisationSet
+    files: OptimisationSet
     box: int
     pixel: float
 
 
 def read_state(path: str) -> State:
     """The state of an `optimisation_set.star`. UserError if its optics groups differ in box or pixel size."""
-    files = star.read_optimisation_set(path)
+    files = OptimisationSet.read(path)
     labels = ["rlnImageSize", "rlnImagePixelSize"]
     optics = star.columns(files.particles, "optics", ["rlnOpticsGroup", *labels])
     sizes = dict.fromkeys(zip(*(map(float, optics[label]) for label in labels), strict=True))

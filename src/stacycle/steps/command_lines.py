@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stacycle.files.star import OptimisationSet
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.programs import relion
 from stacycle.recipe import geometry
 from stacycle.recipe.rounds import DECIDED, SWEEPS, SWEPT, Recipe, variants
@@ -208,10 +208,9 @@ def mask_decision(job: Any) -> tuple[Decision, dict[str, Any]]:
 
 
 def _extract(job: Any, _: Settings) -> list[str]:
-    from stacycle.files import star
     from stacycle.recipe.auto import series_pixel
 
-    params, files = job.params, star.read_optimisation_set(job.input.state[0])
+    params, files = job.params, OptimisationSet.read(job.input.state[0])
     box = params.box
     if box == "auto":
         box = geometry.box(params.diameter, series_pixel(files.tomograms) * params.binning)

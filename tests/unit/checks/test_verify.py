@@ -16,6 +16,7 @@ import pytest
 from stacycle.checks import verify
 from stacycle.errors import ProgramError, UserError
 from stacycle.files import mrc, star
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.programs.command import Command
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "data"
@@ -229,4 +230,4 @@ def large_project(tomograms: int, particles: int) -> None:
             words[0], words[8], words[10] = name, f"{name}/{number}", f"{name}/{number}.mrcs"
             rows.append(" ".join(words))
     Path("particles.star").write_text("\n".join([*lines[:first], *rows]) + "\n")
-    star.write_optimisation_set("set.star", star.OptimisationSet("particles.star", "tomograms.star"))
+    OptimisationSet("particles.star", "tomograms.star").write("set.star")

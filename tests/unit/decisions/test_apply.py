@@ -14,6 +14,7 @@ from pandas.testing import assert_frame_equal
 from stacycle.decisions import apply
 from stacycle.errors import UserError
 from stacycle.files import star
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.programs.command import Command
 from stacycle.provenance import lineage
 
@@ -52,7 +53,7 @@ def chosen(folder: Path, iteration: int | str = "auto", sampling: float = 7.5) -
 
 def test_the_chosen_iteration_of_an_alignment_is_what_goes_on(align: Path, tmp_path: Path) -> None:
     apply.go_on_from(chosen(align, iteration=4), tmp_path)
-    state = star.read_optimisation_set(tmp_path / "optimisation_set.star")
+    state = OptimisationSet.read(tmp_path / "optimisation_set.star")
     assert state.particles == str(tmp_path / "particles.star")
     assert state.tomograms == "input/tomograms.star"
     ours, theirs = star.read(tmp_path / "particles.star"), star.read(GOLDEN / "align/run_it004_data.star")
@@ -75,16 +76,14 @@ def test_selecting_classes_keeps_their_particles_and_the_tables_about_images() -
 
 
 @pytest.fixture
-def classified() -> star.OptimisationSet:
+def classified() -> OptimisationSet:
     """The state that RELION's classification left."""
     path = "classify/run_it010_optimisation_set.star"
     lineage.adopt(path)
-    return star.read_optimisation_set(path)
+    return OptimisationSet.read(path)
 
 
-def test_a_selection_is_written_as_relions_own_selection(
-    tmp_path: Path, classified: star.OptimisationSet
-) -> None:
+def test_a_selection_is_written_as_relions_own_selection(tmp_path: Path, classified: OptimisationSet) -> None:
     """RELION's Select keeps data_general and data_optics; so must what is written, read back."""
     particles = star.read(classified.particles)
     told = apply.write_state(apply.keep_classes(particles, [1]), classified, tmp_path)
@@ -98,7 +97,7 @@ def test_a_selection_is_written_as_relions_own_selection(
     assert told == [f"{lost} particles dropped: in classes that were not selected"]
 
 
-def test_a_particle_picked_twice_is_selected_once(tmp_path: Path, classified: star.OptimisationSet) -> None:
+def test_a_particle_picked_twice_is_selected_once(tmp_path: Path, classified: OptimisationSet) -> None:
     """Two picks of one particle are a few Å apart once they are aligned; in both half sets they would feign an FSC."""
     particles = star.read(classified.particles)
     rows = particles["particles"]

@@ -14,6 +14,7 @@ import pytest
 from stacycle.decisions import Decision, apply_cycle
 from stacycle.errors import UserError
 from stacycle.files import mrc, star
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.programs.command import Command
 from stacycle.provenance import lineage
 from stacycle.recipe.rounds import Start
@@ -58,7 +59,7 @@ def sweep(project: Path) -> tuple[Path, Start]:
     for name in ("input", "refine"):
         shutil.copytree(GOLDEN / name, project / name, ignore=shutil.ignore_patterns("run_it*", "*.mrcs"))
     lineage.adopt("refine/run_optimisation_set.star")
-    state = star.read_optimisation_set("refine/run_optimisation_set.star")
+    state = OptimisationSet.read("refine/run_optimisation_set.star")
     before = made_of("refine/run_optimisation_set.star", "before", "before")
     folder = project / "polish"
     tomograms = Path("polish/good/tomograms.star")
@@ -68,9 +69,7 @@ def sweep(project: Path) -> tuple[Path, Start]:
     series = star.read("polish/good/tilt_series/TS_01.star")
     series["TS_01"]["rlnDefocusU"] += 100.0
     star.write("polish/good/tilt_series/TS_01.star", series)
-    star.write_optimisation_set(
-        folder / "good/optimisation_set.star", replace(state, tomograms=str(tomograms))
-    )
+    replace(state, tomograms=str(tomograms)).write(folder / "good/optimisation_set.star")
     ran("relion_tomo_refine_ctf --i refine/run_optimisation_set.star --o polish/good/", "polish/good")
     made_of(
         "polish/good/optimisation_set.star",
@@ -136,7 +135,7 @@ def test_what_is_kept_gets_stable_names(sweep: tuple[Path, Start], kept: str, ma
     folder = keep(sweep, kept)
     for name in ("half1.mrc", "half2.mrc", "merged.mrc"):
         assert (folder / name).read_bytes() == Path(maps, name).read_bytes()
-    assert star.read_optimisation_set(folder / "optimisation_set.star").particles == "refine/run_data.star"
+    assert OptimisationSet.read(folder / "optimisation_set.star").particles == "refine/run_data.star"
     assert json.loads((folder / "state.json").read_text())["resolution"] == 28.2
     origin = "before" if kept == "before" else "polish_post"
     assert (folder / "postprocess.star").read_text() == (
@@ -149,7 +148,7 @@ def test_tilt_series_that_are_kept_lie_in_the_decisions_folder_and_are_the_same_
 ) -> None:
     """Programs write theirs below the path of the ones they read: without this, paths grow with each cycle."""
     folder = keep(sweep, "good")
-    state = star.read_optimisation_set(folder / "optimisation_set.star")
+    state = OptimisationSet.read(folder / "optimisation_set.star")
     assert state.tomograms == "polish/tomograms.star"
     assert star.columns(state.tomograms, "global")["rlnTomoTiltSeriesStarFile"] == [
         f"polish/tilt_series/TS_0{n}.star" for n in (1, 2)

@@ -13,10 +13,11 @@ import pytest
 
 from stacycle.errors import UserError
 from stacycle.files import star
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.recipe.auto import State, estimation_box, lowpass, read_state, resolution, series_pixel, settle
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "data"
-TUTORIAL = State("", star.OptimisationSet("", ""), box=84, pixel=7.64)
+TUTORIAL = State("", OptimisationSet("", ""), box=84, pixel=7.64)
 
 
 @pytest.fixture(autouse=True)
@@ -35,8 +36,8 @@ def test_optics_groups_of_different_boxes_are_refused(tmp_path: Path) -> None:
     particles["optics"] = particles["optics"].loc[[0, 0]].reset_index(drop=True)
     particles["optics"]["rlnImageSize"] = [24, 32]
     star.write(tmp_path / "particles.star", particles)
-    state = star.OptimisationSet(str(tmp_path / "particles.star"), "input/tomograms.star")
-    star.write_optimisation_set(tmp_path / "set.star", state)
+    state = OptimisationSet(str(tmp_path / "particles.star"), "input/tomograms.star")
+    state.write(tmp_path / "set.star")
     with pytest.raises(UserError, match=r"24 px of 20 Å, 32 px of 20 Å"):
         read_state(str(tmp_path / "set.star"))
 
