@@ -10,7 +10,7 @@ folder = Path(snakemake.output.decision).parent
 
 with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/align") as say:
     key = f"rounds.{snakemake.wildcards.round}.align"
-    chosen = apply.alignment(
+    chosen = apply.choose_alignment(
         folder,
         params.sweep,
         params.iteration,
@@ -19,5 +19,5 @@ with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/align") as say:
         sampling=params.sampling,
     )
     say(str(chosen.decision))
-    apply.go_on_from(chosen, folder, reference=chosen.classes["map"].iloc[0])
+    apply.write_chosen(chosen, folder, reference=chosen.classes["map"].iloc[0])
     write_decision(snakemake.output.decision, chosen.decision)

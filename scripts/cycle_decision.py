@@ -13,7 +13,7 @@ before = Start(
 )
 
 with job.task(snakemake.log[0], "/".join(folder.parts[1:])) as say:
-    decision = apply_cycle.decide(folder, before, params.variants, params.keep, params.key)
+    decision = apply_cycle.choose_variant(folder, before, params.variants, params.keep, params.key)
     say(str(decision))
-    apply_cycle.keep(decision, folder, before)
+    apply_cycle.write_chosen(decision, folder, before)
     write_decision(snakemake.output.decision, decision)

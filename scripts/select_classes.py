@@ -16,13 +16,14 @@ with job.task(snakemake.log[0], f"{snakemake.wildcards.round}/select") as say:
     key = f"rounds.{snakemake.wildcards.round}.select.classes"
     decision = choose_classes(classes, snakemake.params.classes, key)
     say(str(decision))
-    particles = apply.keep_classes(star.read(snakemake.input.particles), decision.choice["classes"])
-    for note in apply.write_state(
+    particles = apply.of_classes(star.read(snakemake.input.particles), decision.choice["classes"])
+    dropped = apply.write_selected(
         particles,
         OptimisationSet.read(snakemake.input.state),
         folder,
         reference=classes.set_index("class").loc[decision.choice["reference_class"], "map"],
         resolution=decision.numbers["resolution"],
-    ):
-        say(note)
+    )
+    for reason, number in dropped.items():
+        say(f"{number} particles dropped: {reason}")
     write_decision(snakemake.output.decision, decision)

@@ -49,9 +49,7 @@ class Decision:
 
 
 def combine(question: str, parts: Sequence[Decision]) -> Decision:
-    """One decision of several that were made in this order: choices and numbers together, later ones
-    winning.
-    """
+    """One decision of several that were made in this order: of choices and numbers of one name, the last counts."""
     return Decision(
         question=question,
         choice={key: value for part in parts for key, value in part.choice.items()},

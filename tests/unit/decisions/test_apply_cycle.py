@@ -107,7 +107,7 @@ def fail(variant: Path) -> None:
 
 
 def test_a_failed_variant_does_not_take_the_others_down(sweep: tuple[Path, Start]) -> None:
-    decision = apply_cycle.decide(*sweep, VARIANTS, "auto", "key")
+    decision = apply_cycle.choose_variant(*sweep, VARIANTS, "auto", "key")
     assert decision.choice == {"variant": "good"}
     failed = decision.candidates.set_index("variant").loc["broken", "failed"]
     assert "out of memory" in failed
@@ -117,7 +117,7 @@ def test_if_all_variants_failed_they_are_tried_again_next_time(sweep: tuple[Path
     folder, before = sweep
     fail(folder / "good")
     with pytest.raises(UserError, match="out of memory"):
-        apply_cycle.decide(folder, before, VARIANTS, "auto", "key")
+        apply_cycle.choose_variant(folder, before, VARIANTS, "auto", "key")
     assert not (folder / "good/optimisation_set.star").exists()
     assert not (folder / "broken/optimisation_set.star").exists()
 
@@ -126,7 +126,7 @@ def keep(sweep: tuple[Path, Start], variant: str) -> Path:
     folder, before = sweep
     folder = folder.relative_to(Path.cwd())
     decision = Decision("Variant", {"variant": variant}, "rule", "", numbers={"resolution": 28.2})
-    apply_cycle.keep(decision, folder, before)
+    apply_cycle.write_chosen(decision, folder, before)
     return folder
 
 
