@@ -30,14 +30,14 @@ _FOLDERS = {
 }
 # What each step leaves when it has ended.
 _LAST = {
-    "extract": "extract/particles.star",
-    "reconstruct": "reconstruct/merged.mrc",
-    "align": "align/decision.json",
-    "class3d": "class3d/decision.json",
-    "select": "select/decision.json",
-    "mask": "mask/decision.json",
-    "refine3d": "refine3d/run_data.star",
-    "postprocess": "postprocess/postprocess.star",
+    "extract": f"extract/{job_folder.PARTICLES}",
+    "reconstruct": f"reconstruct/{job_folder.MERGED}",
+    "align": f"align/{job_folder.DECISION}",
+    "class3d": f"class3d/{job_folder.DECISION}",
+    "select": f"select/{job_folder.DECISION}",
+    "mask": f"mask/{job_folder.DECISION}",
+    "refine3d": f"refine3d/{job_folder.FINAL_DATA}",
+    "postprocess": f"postprocess/{job_folder.POSTPROCESS}",
 }
 
 
@@ -69,7 +69,7 @@ def finished(recipe: Recipe, round_: str) -> list[str]:
     following = names[names.index(round_) + 1 :][:1]
     files = [f"{round_}/{_LAST[step]}" for name, step in recipe if name == round_ and step in _LAST]
     if recipe.has(round_, "cycle"):
-        files += [f"{round_}/{cycle}/{sweep}/decision.json" for cycle, sweep in recipe.sweeps(round_)]
+        files += [f"{round_}/{cycle}/{sweep}/{job_folder.DECISION}" for cycle, sweep in recipe.sweeps(round_)]
     return [f"results/{file}" for file in [*files, *(f"{name}/{_LAST['extract']}" for name in following)]]
 
 
@@ -151,7 +151,7 @@ def _candidates(folder: Path, step: str, by_config: int | str) -> set[int | str]
     from stacycle.decisions import align_iteration, class3d_iteration, read_decision
     from stacycle.files import relion_output
 
-    choice = read_decision(folder.parent / "decision.json").choice
+    choice = read_decision(folder.parent / job_folder.DECISION).choice
     run = relion_output.iterations(folder, maps=False)
     if step == "align":
         by_rule = align_iteration(run)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from stacycle.errors import UserError
+from stacycle.files import job_folder
+from stacycle.files.atomic import read_json
 
 MOST_BYTES = 1_000_000  # of a log's end that are read
 LAST_LINES = 10
@@ -75,7 +76,7 @@ def diagnose(arguments: argparse.Namespace) -> int:
     from stacycle.diagnosis.explain import explain
 
     path = Path(arguments.log)
-    record = {} if arguments.log == "-" else _record(path if path.is_dir() else path.parent)
+    record = {} if arguments.log == "-" else _record(path)
     lines = last_run(_lines(_end(path) if arguments.log != "-" else sys.stdin.buffer.read()[-MOST_BYTES:]))
     status = _exit_status(record) if arguments.exit_code is None else arguments.exit_code
     if not lines and status is None:
@@ -140,10 +141,13 @@ def last_run(lines: Sequence[str]) -> list[str]:
 def _end(path: Path) -> bytes:
     """The last bytes of a log, or of a job folder's. UserError if it cannot be read."""
     if path.is_dir():
-        path = path / "run.out"
+        path = path / job_folder.PROGRAM_OUTPUT
         if not path.exists():
-            if not _record(path.parent):
-                raise UserError(f"{path.parent} is not a job's folder: it has neither run.out nor job.json.")
+            if not _record(path):
+                raise UserError(
+                    f"{path.parent} is not a job's folder: it has neither {job_folder.PROGRAM_OUTPUT} nor "
+                    f"{job_folder.RECORD}."
+                )
             return b""
     try:
         with open(path, "rb") as log:
@@ -162,13 +166,9 @@ def _lines(text: bytes) -> list[str]:
     return list(clean_lines(io.StringIO(CONTROL.sub("", text.decode(errors="replace")))))
 
 
-def _record(folder: Path) -> dict[str, Any]:
-    """The job's record, if it is there and whole."""
-    try:
-        record = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
+def _record(log: Path) -> dict[str, Any]:
+    """The record of a job, by its folder or its log there; {} if there is none, or it is damaged."""
+    return read_json((log if log.is_dir() else log.parent) / job_folder.RECORD)
 
 
 def _exit_status(record: dict[str, Any]) -> int | None:

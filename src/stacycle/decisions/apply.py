@@ -176,8 +176,8 @@ def _write_state(
     state.write(path.with_name(job_folder.OPTIMISATION_SET))
     maps = []
     if reference is not None:
-        shutil.copyfile(reference, path.with_name(job_folder.REFERENCE))
-        maps = [job_folder.REFERENCE]
+        shutil.copyfile(reference, path.with_name(job_folder.REFERENCE_MAP))
+        maps = [job_folder.REFERENCE_MAP]
     lineage.write(folder, start, maps, resolution, dropped)
 
 

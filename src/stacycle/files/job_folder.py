@@ -9,7 +9,7 @@ from pathlib import Path
 PROGRAM_OUTPUT = "run.out"  # all that the program wrote to the terminal
 RECORD = "job.json"  # what was run, when, of which inputs, and how it ended
 DECISION = "decision.json"
-STATE_RECORD = "state.json"  # what a state is made of, by content
+STATE_FILE = "state.json"  # what a state is made of, by content
 REMOVED = "removed.json"  # what the clean-up removed
 EXTENT = "extent.json"  # the size of an average beside the particle's diameter
 
@@ -17,7 +17,7 @@ EXTENT = "extent.json"  # the size of an average beside the particle's diameter
 OPTIMISATION_SET = "optimisation_set.star"
 PARTICLES = "particles.star"
 TOMOGRAMS = "tomograms.star"
-REFERENCE = "reference.mrc"
+REFERENCE_MAP = "reference.mrc"
 MERGED = "merged.mrc"
 HALF_MAPS = ("half1.mrc", "half2.mrc")
 POSTPROCESS = "postprocess.star"

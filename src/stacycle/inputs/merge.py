@@ -21,7 +21,7 @@ from scipy.spatial.transform import Rotation
 
 from stacycle.checks import plausible, verify
 from stacycle.errors import UserError, some
-from stacycle.files import star
+from stacycle.files import job_folder, star
 from stacycle.files.atomic import write_text
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.safe_names import is_name, is_plain_path, written_again_as
@@ -64,10 +64,10 @@ class Merged:
         optimisation_set.star and, where RELION could not work with a tilt series as it is, a copy of it."""
         tomograms = self.tomograms.copy()
         _copy_series(tomograms, self.series, folder)
-        star.write(folder / "tomograms.star", {"global": tomograms})
-        write_text(folder / "particles.star", self._particles)
-        state = OptimisationSet(str(folder / "particles.star"), str(folder / "tomograms.star"))
-        state.write(folder / "optimisation_set.star")
+        files = OptimisationSet(str(folder / job_folder.PARTICLES), str(folder / job_folder.TOMOGRAMS))
+        star.write(files.tomograms, {"global": tomograms})
+        write_text(files.particles, self._particles)
+        files.write(folder / job_folder.OPTIMISATION_SET)
 
 
 def read(sets: Sequence[Mapping[str, str]], found: Findings, duplicates: str = "refuse") -> Merged | None:

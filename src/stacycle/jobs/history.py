@@ -11,11 +11,12 @@ import re
 import shutil
 from pathlib import Path
 
+from stacycle.files import job_folder
 from stacycle.files.atomic import read_json, write_json
 from stacycle.resources.lock import LOCK_FILE
 
 MOST = 5  # earlier results of a job that are kept
-RECORD = "job.json"
+RECORD = job_folder.RECORD
 PREVIOUS, FAILED = "previous", "failed"
 _ASIDE = re.compile(r"(?P<folder>.+)\.(previous(?P<number>\d*)|failed)")
 _TAKING = "taken_from"  # in a record: the folder whose files are on their way

@@ -29,6 +29,7 @@ from stacycle import __version__
 from stacycle.checks import verify
 from stacycle.diagnosis import explain
 from stacycle.errors import ProgramError, UserError, some
+from stacycle.files import job_folder
 from stacycle.files.atomic import read_json, write_json
 from stacycle.files.safe_names import is_shell_safe
 from stacycle.jobs import fingerprint, history, outputs, resume
@@ -40,7 +41,7 @@ from stacycle.resources.gpus import Held, hold
 from stacycle.resources.lock import Lock, held
 
 JOB_FILE = history.RECORD
-OUTPUT_FILE = "run.out"  # all that the program said; Snakemake deletes a job's log when it starts it again
+OUTPUT_FILE = job_folder.PROGRAM_OUTPUT  # stays when Snakemake deletes a job's log to start it again
 POLL = 0.05  # s
 GRACE = 20.0  # s for a program to end when it is asked to, before it is killed; SLURM allows 30
 ORPHANS_GRACE = 3.0  # s for the ranks of an mpirun that was killed to end; Open MPI's take about 1

@@ -34,11 +34,11 @@ from typing import Any
 from stacycle.errors import ProgramError, UserError
 from stacycle.files import content, star
 from stacycle.files.atomic import write_json
+from stacycle.files.job_folder import STATE_FILE
 from stacycle.files.optimisation_set import KINDS, OptimisationSet
 from stacycle.files.star_labels import CENTRED, ORIGINS, PIXEL, SERIES, TURNS
 from stacycle.jobs import history
 from stacycle.programs.command import Command
-from stacycle.recipe.rounds import STATE_FILE
 
 Record = dict[str, Any]  # what a state.json holds
 

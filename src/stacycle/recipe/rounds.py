@@ -14,23 +14,31 @@ from itertools import pairwise
 from typing import Any
 
 from stacycle.errors import UserError
+from stacycle.files.job_folder import (
+    FINAL_DATA,
+    MERGED,
+    OPTIMISATION_SET,
+    PARTICLES,
+    POSTPROCESS,
+    REFERENCE_MAP,
+    STATE_FILE,
+)
 
 INPUTS = "results/inputs"
 SWEEPS = ("ctfrefine", "polish")  # of a cycle, in their order
-STATE_FILE = "state.json"  # a decision's: what its state is made of, by content
 
 # What each step leaves for the ones that follow, by file name in the step's folder.
 STATE = {
-    "extract": ("optimisation_set.star", "particles.star"),
-    "align": ("optimisation_set.star", "particles.star", STATE_FILE),
-    "select": ("optimisation_set.star", "particles.star", STATE_FILE),
-    "refine3d": ("run_optimisation_set.star", "run_data.star"),
-    "cycle": ("optimisation_set.star", STATE_FILE),
+    "extract": (OPTIMISATION_SET, PARTICLES),
+    "align": (OPTIMISATION_SET, PARTICLES, STATE_FILE),
+    "select": (OPTIMISATION_SET, PARTICLES, STATE_FILE),
+    "refine3d": (f"run_{OPTIMISATION_SET}", FINAL_DATA),
+    "cycle": (OPTIMISATION_SET, STATE_FILE),
 }
 REFERENCE = {
-    "reconstruct": "merged.mrc",
-    "align": "reference.mrc",
-    "select": "reference.mrc",
+    "reconstruct": MERGED,
+    "align": REFERENCE_MAP,
+    "select": REFERENCE_MAP,
     "refine3d": "run_class001.mrc",
 }
 MASK = {"mask": "mask.mrc"}
@@ -38,7 +46,7 @@ HALF_MAPS = {"refine3d": ("run_half1_class001_unfil.mrc", "run_half2_class001_un
 RESOLUTION = {
     "align": STATE_FILE,
     "select": STATE_FILE,
-    "postprocess": "postprocess.star",
+    "postprocess": POSTPROCESS,
     "cycle": STATE_FILE,
 }
 # Steps that decide: what follows hangs on the content of their state.
@@ -115,8 +123,8 @@ class Recipe:
     def state(self, round_: str, step: str) -> list[str]:
         """The optimisation set that the step starts from, and the files that tell whether it is still the same."""
         return self._newest(STATE, round_, step) or [
-            f"{INPUTS}/optimisation_set.star",
-            f"{INPUTS}/particles.star",
+            f"{INPUTS}/{OPTIMISATION_SET}",
+            f"{INPUTS}/{PARTICLES}",
         ]
 
     def reference(self, round_: str, step: str) -> str:
@@ -182,12 +190,12 @@ class Recipe:
         if earlier:
             folder = self._sweep_folder(round_, *earlier[-1])
             state = [f"{folder}/{name}" for name in STATE["cycle"]]
-            maps, postprocess = folder, f"{folder}/postprocess.star"
+            maps, postprocess = folder, f"{folder}/{POSTPROCESS}"
         else:
             state, folder = self.cycle_state(round_, cycle), f"results/{round_}/{cycle}"
-            maps, postprocess = f"{folder}/reference", f"{folder}/postprocess/postprocess.star"
+            maps, postprocess = f"{folder}/reference", f"{folder}/postprocess/{POSTPROCESS}"
         halves = [f"{maps}/half{number}.mrc" for number in (1, 2)]
-        return Start(state, halves, f"{maps}/merged.mrc", postprocess)
+        return Start(state, halves, f"{maps}/{MERGED}", postprocess)
 
     def _sweeps_before(self, round_: str, cycle: str, sweep: str = "") -> list[tuple[str, str]]:
         """The sweeps of the round before a sweep, or before the start of a cycle."""
@@ -210,18 +218,16 @@ class Recipe:
                 self._newest({"refine3d": STATE["refine3d"]}, round_, step),
             )
             folder = self._folder(round_, step)
-            yield _rung(
-                round_, binning, "Refine3D, post-processed", 0, f"{folder}/postprocess.star", refined[0]
-            )
+            yield _rung(round_, binning, "Refine3D, post-processed", 0, f"{folder}/{POSTPROCESS}", refined[0])
         if step != "cycle":
             return
         for number, cycle in enumerate(self.cycles(round_), 1):
-            star = f"results/{round_}/{cycle}/postprocess/postprocess.star"
+            star = f"results/{round_}/{cycle}/postprocess/{POSTPROCESS}"
             yield _rung(round_, 1, "Reconstruct bin1", number, star, self.cycle_state(round_, cycle)[0])
             for sweep, label in zip(SWEEPS, ("CTF refinement", "Polishing"), strict=True):
                 if (cycle, sweep) in self.sweeps(round_):
                     folder = self._sweep_folder(round_, cycle, sweep)
-                    star, state = f"{folder}/postprocess.star", f"{folder}/optimisation_set.star"
+                    star, state = f"{folder}/{POSTPROCESS}", f"{folder}/{OPTIMISATION_SET}"
                     yield _rung(round_, 1, label, number, star, state, f"{folder}/decision.json")
 
     # ------------------------------------------------------------ which step left what
