@@ -1,4 +1,4 @@
-"""Tidying: what a finished round no longer needs is removed, as far as the config's `keep` allows it.
+"""The clean-up: what a finished round no longer needs is removed, as far as the config's `keep` allows.
 
 Three kinds of files can go, none of which a rule declares: maps of superseded iterations, extracted stacks, and the
 data and weight maps of averages. Tables stay, so that the report, the decisions and their overrides go on working;
@@ -55,7 +55,7 @@ class Removal:
 
 
 def targets(recipe: Recipe, keep: Mapping[str, str]) -> list[str]:
-    """What the rounds leave when they have been tidied; nothing if `keep` keeps everything."""
+    """The files that the clean-up of each round writes; none if `keep` keeps everything."""
     freed = any(disk.frees(keep, f"keep.{kind}") for kind in _FOLDERS)
     return [f"results/{round_}/tidy.json" for round_ in recipe.rounds] if freed else []
 

@@ -25,7 +25,7 @@ _OF_RADII = 99  # percent: a voxel that sticks out does not count
 
 
 def check_diameter(average: str | Path, diameter: float) -> str:
-    """A sentence if an average is of another size than the config's diameter (Å), else ""; noted beside the map."""
+    """A warning if an average is not as large as the config's diameter (Å), else ""; also written beside the map."""
     header = mrc.header(average)
     size = extent(np.asarray(mrc.voxels(average), np.float32), header.pixel)
     warning = wrong_diameter(diameter, size, header.nx * header.pixel)
@@ -35,7 +35,7 @@ def check_diameter(average: str | Path, diameter: float) -> str:
 
 
 def noted(average: str | Path) -> str:
-    """The sentence that was noted beside an average; "" if there is none."""
+    """The warning that was written beside an average; "" if there is none."""
     return read_json(Path(average).with_name(job_folder.EXTENT)).get("warning", "")
 
 
@@ -82,7 +82,7 @@ def _solvent(smooth: np.ndarray, radius: np.ndarray, thickness: float) -> tuple[
 
 
 def wrong_diameter(diameter: float, found: float, box: float) -> str:
-    """A sentence if an average's extent (Å; nan: not known) in a box (Å) does not fit the config's diameter; or ""."""
+    """A warning if an average's extent (Å; nan: unknown) in a box (Å) does not fit the config's diameter; or ""."""
     if found > LARGER * diameter:
         least = "at least " if found > 0.5 * box else ""
         return (

@@ -71,7 +71,7 @@ def class3d_iteration(
     """The first iteration whose changing classes are as few as in the quietest stretch of the run.
 
     The level of a stretch is the upper quartile of five iterations in a row. Iterations 0 and 1 have no
-    changes to go by. `unlike_last` (`relion_output.unlike_last`) tells flicker from drift: few changes in each
+    changes to go by. `unlike_last` (`relion_output.unlike_last`) separates flicker from drift: few changes in each
     iteration can still add up, so the iteration must also have nearly the classes of the last. UserError if
     the run left no complete iteration or lacks `choice`.
     """

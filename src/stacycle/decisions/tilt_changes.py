@@ -11,7 +11,7 @@ from stacycle.files import star, trajectories
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.star_labels import CENTRED, ORIGINS, SERIES, SHIFT, TURNS
 
-FAR = 6.0  # robust standard deviations from its neighbours: such a tilt is told
+FAR = 6.0  # robust standard deviations from its neighbours: such a tilt is counted
 STEPS = {"defocus": 50.0, "shift": 0.5}  # Å; the smallest deviation that is taken for one
 NEIGHBOURS = 2  # tilts on either side
 ROUNDING = 1e-3  # of numbers written in different formats: no change

@@ -1,4 +1,4 @@
-"""What a file holds, as a digest; not when it was written, nor by which program.
+"""A digest of what a file holds, whenever and by whichever program it was written.
 
 RELION and mrcfile write the date into the labels of an MRC file, and RELION leaves a byte of its header to chance; some
 programs write the time at the top of a STAR file. None of that makes another result.

@@ -1,4 +1,4 @@
-"""Maps and stacks by their MRC headers and voxels: what has to be whole, and what has to agree."""
+"""Maps and stacks: their MRC headers and voxels, and the checks that they are complete and fit each other."""
 
 from __future__ import annotations
 

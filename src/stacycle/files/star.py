@@ -38,8 +38,8 @@ _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 class Table:
     """A table as text: its labels without their underscores, and a list of values per row.
 
-    A `simple` block (label and value per line) has one row. `fault` says what RELION would not take; it is raised when
-    the table is asked for, so that a table that nobody needs may be wrong.
+    A `simple` block (label and value per line) has one row. `fault` says what RELION would not read. It is raised
+    when the table is asked for: a table that nobody needs may be wrong.
     """
 
     labels: list[str] = field(default_factory=list)
@@ -62,7 +62,7 @@ def read(
     A simple block (label and value per line) is a one-row frame with `attrs["simple"]`; `write` keeps it one.
     Names, paths and lists such as `[1,0,1]` stay strings; everything else becomes a number where it can.
     `required` lists columns that tables must have. UserError if the file is missing, empty or damaged. If `oddities`
-    are asked for, what RELION would not read but a person would is read and told there: "row 5 is a comment".
+    are asked for, what RELION would not read but a person would is read, and noted there: "row 5 is a comment".
     """
     found = {
         name: _frame(path, name, _strictly(lines) if oddities is None else _parse(lines, oddities))
@@ -138,7 +138,7 @@ def simple(**values: object) -> pd.DataFrame:
 
 
 def write(path: str | Path, tables: Tables) -> None:
-    """Write the tables as RELION 5 does: whole or not at all (by renaming), and the same bytes each time."""
+    """Write the tables as RELION 5 does, complete or not at all (by renaming), and with the same bytes each time."""
     write_text(path, to_text(tables))
 
 
@@ -159,7 +159,7 @@ def to_text(tables: Tables) -> str:
 
 
 def _text(path: str | Path, oddities: list[str] | None = None) -> str:
-    """The text of a file. UserError if it cannot be read, or RELION would not read it (unless `oddities` are told)."""
+    """The text of a file. UserError if it cannot be read, or if RELION would not read it and `oddities` is None."""
     try:
         raw = Path(path).read_bytes()
         utf_16 = raw.startswith(_UTF_16)
@@ -207,7 +207,7 @@ def _is_title(line: str) -> bool:
 
 
 def _parse(lines: Sequence[str], odd: list[str]) -> Table:
-    """A table's lines, taken apart. What RELION would stumble over, and a person would not, is told in `odd`."""
+    """A table's lines, taken apart. What RELION would stumble over, and a person would not, is added to `odd`."""
     begin = next((i for i, line in enumerate(lines) if _kind(line) not in (_BLANK, _COMMENT)), None)
     if begin is None:
         return Table(fault="has no columns; was it written completely?")
