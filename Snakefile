@@ -10,12 +10,12 @@ from stacycle import snakemake_api
 from stacycle.recipe.config import for_module, notes, validate
 from stacycle.recipe.config_text import give_types
 from stacycle.errors import UserError
+from stacycle.files.job_folder import STATE_FILE
 from stacycle.files.safe_names import prepended
 from stacycle.recipe.rounds import (
     DECIDED,
     DECISIONS,
     INPUTS,
-    STATE_FILE,
     SWEEPS,
     SWEPT,
     Recipe,

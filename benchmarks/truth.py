@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from stacycle.files import star
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.recipe import config
 from stacycle.recipe.rounds import Recipe
 from staengine.simulation import truth
@@ -62,7 +62,7 @@ def compare(project: str | Path) -> dict[str, dict]:
 
 def compare_step(state: str, density: str, picks: ParticleSet, known: truth.Truth) -> dict:
     """One step: a state, and the map made of it. The FSC's area is in shells of the box: 1 each if perfect."""
-    files = star.read_optimisation_set(state)
+    files = OptimisationSet.read(state)
     particles = ParticleSet.read(files.particles)
     error = truth.pose_error(particles, known)
     fsc = truth.compare_map(density, known, error)

@@ -10,7 +10,7 @@ folder = Path(snakemake.output.decision).parent
 
 with task(snakemake.log[0], f"{snakemake.wildcards.round}/align") as log:
     key = f"rounds.{snakemake.wildcards.round}.align"
-    chosen = apply.alignment(
+    chosen = apply.choose_alignment(
         folder,
         params.sweep,
         params.iteration,
@@ -19,5 +19,5 @@ with task(snakemake.log[0], f"{snakemake.wildcards.round}/align") as log:
         sampling=params.sampling,
     )
     log.info(str(chosen.decision))
-    apply.go_on_from(chosen, folder, reference=chosen.classes["map"].iloc[0])
+    apply.write_chosen(chosen, folder, reference=chosen.classes["map"].iloc[0])
     write_decision(snakemake.output.decision, chosen.decision)

@@ -10,7 +10,7 @@ params = snakemake.params
 folder = Path(snakemake.output.decision).parent
 
 with task(snakemake.log[0], f"{snakemake.wildcards.round}/class3d") as log:
-    chosen = apply.classification(
+    chosen = apply.choose_classification(
         folder,
         params.sweep,
         params.iteration,
@@ -21,6 +21,6 @@ with task(snakemake.log[0], f"{snakemake.wildcards.round}/class3d") as log:
         lowpass=lowpass(params.lowpass, snakemake.input.resolution),
     )
     log.info(str(chosen.decision))
-    apply.go_on_from(chosen, folder)
+    apply.write_chosen(chosen, folder)
     chosen.classes.to_csv(snakemake.output.classes, sep="\t", index=False)
     write_decision(snakemake.output.decision, chosen.decision)

@@ -13,7 +13,7 @@ before = Start(
 )
 
 with task(snakemake.log[0], "/".join(folder.parts[1:])) as log:
-    decision = apply_cycle.decide(folder, before, params.variants, params.choose, params.key)
+    decision = apply_cycle.choose_variant(folder, before, params.variants, params.choose, params.key)
     log.info(str(decision))
-    apply_cycle.keep(decision, folder, before)
+    apply_cycle.write_chosen(decision, folder, before)
     write_decision(snakemake.output.decision, decision)

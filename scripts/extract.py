@@ -1,6 +1,7 @@
 """Extract subtomograms as 2D stacks."""
 
 from stacycle.files import star
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.jobs import job
 from stacycle.jobs.log import task
 from stacycle.steps import extract
@@ -11,7 +12,7 @@ engine = snakemake.config["engine"]
 with task(snakemake.log[0], f"{snakemake.wildcards.round}/extract") as log:
     argv, folder = extract.command(snakemake, engine), folder_of(snakemake)
     job.run(argv, folder, engine=engine, expected_outputs=snakemake.output)
-    state = star.read_optimisation_set(snakemake.input.state[0])
+    state = OptimisationSet.read(snakemake.input.state[0])
     before, after = (
         len(star.read(path)["particles"]) for path in (state.particles, snakemake.output.particles)
     )

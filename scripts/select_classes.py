@@ -6,6 +6,7 @@ import pandas as pd
 
 from stacycle.decisions import apply, choose_classes, write_decision
 from stacycle.files import star
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.jobs.log import task
 
 folder = Path(snakemake.output.decision).parent
@@ -15,13 +16,14 @@ with task(snakemake.log[0], f"{snakemake.wildcards.round}/select") as log:
     key = f"rounds.{snakemake.wildcards.round}.select.classes"
     decision = choose_classes(classes, snakemake.params.classes, key)
     log.info(str(decision))
-    particles = apply.keep_classes(star.read(snakemake.input.particles), decision.choice["classes"])
-    for note in apply.write_state(
+    particles = apply.of_classes(star.read(snakemake.input.particles), decision.choice["classes"])
+    dropped = apply.write_selected(
         particles,
-        star.read_optimisation_set(snakemake.input.state),
+        OptimisationSet.read(snakemake.input.state),
         folder,
         reference=classes.set_index("class").loc[decision.choice["reference_class"], "map"],
         resolution=decision.numbers["resolution"],
-    ):
-        log.info(note)
+    )
+    for reason, number in dropped.items():
+        log.info(f"{number} particles dropped: {reason}")
     write_decision(snakemake.output.decision, decision)

@@ -11,21 +11,18 @@ Names alone do not need pandas: what reads tables is imported where it is used.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from stacycle.errors import UserError
+from stacycle.files import job_folder
 from stacycle.files.atomic import write_json
 from stacycle.files.earlier_results import is_aside
+from stacycle.files.removed import ITERATIONS, REMOVABLE, STACKS, Removable, noted, present
 from stacycle.preflight import disk
 from stacycle.recipe.rounds import Recipe, variants
 from stacycle.steps.registry import all_steps
-from stacycle.steps.sizes import ITERATIONS, REMOVABLE, STACKS, Removable
-
-RECORD = "removed.json"
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ def removals(recipe: Recipe, settings: Mapping[str, str], round_: str) -> list[R
 
 def remove(removal: Removal) -> None:
     """Record what is removed, then remove it. If interrupted, the next `removals` have the rest."""
-    path, record, key = removal.folder / RECORD, _record(removal.folder), removal.kind.key
+    path, record, key = removal.folder / job_folder.REMOVED, noted(removal.folder), removal.kind.key
     total = record.get(key, {"files": 0, "bytes": 0, "done": True})
     if total["done"]:  # else this is the rest of what was recorded before
         total = {"files": total["files"] + len(removal.files), "bytes": total["bytes"] + removal.bytes}
@@ -100,48 +97,24 @@ def remove(removal: Removal) -> None:
 def removed(round_: str) -> dict[str, dict[str, int]]:
     """What has been removed of a round by now: kind -> number of `files`, `bytes`."""
     gone: dict[str, dict[str, int]] = {}
-    for path in Path("results", round_).rglob(RECORD):
-        for kind, recorded in _record(path.parent).items():
+    for path in Path("results", round_).rglob(job_folder.REMOVED):
+        for kind, recorded in noted(path.parent).items():
             total = gone.setdefault(kind, {"files": 0, "bytes": 0})
             for key in total:
                 total[key] += recorded[key]
     return gone
 
 
-def explain_missing(path: str | Path) -> str:
-    """Why a file of results/ is not there and how it is made again, in a sentence; "" if it was not removed here."""
-    path = Path(path)
-    kind = next((kind for kind in REMOVABLE.values() if re.fullmatch(kind.names, path.name)), None)
-    folder = next((one for one in path.parents if kind and kind.key in _record(one)), None)
-    if path.exists() or not (kind and folder):
-        return ""
-    again, instead = _made_by(folder, kind), ""
-    if kind is ITERATIONS and again.name != "run_data.star":
-        left = sorted({int(one.name[6:9]) for one in _existing(folder, kind)})
-        instead = f", or choose an iteration whose maps are there ({', '.join(map(str, left))})"
-    return (
-        f"{path} was removed when its round was finished, as the config's cleanup.{kind.key} asks; to have it again: "
-        f"stacycle redo {again}{instead}."
-    )
-
-
 def _removal(recipe: Recipe, round_: str, folder: Path, kind: Removable) -> Removal:
     aside = is_aside(folder)
-    files = _existing(folder, kind)
+    files = present(folder, kind)
     if kind is STACKS and not aside and round_ == list(recipe.rounds)[-1]:
         files = []
     if kind is ITERATIONS and files:
         going = _superseded(recipe, round_, folder, aside)
-        files = [path for path in files if int(path.name[6:9]) in going]
+        files = [path for path in files if job_folder.iteration_of(path) in going]
     sizes = {path: status for path in files if (status := path.lstat()).st_nlink == 1}
     return Removal(folder, kind, tuple(sizes), sum(status.st_blocks * 512 for status in sizes.values()))
-
-
-def _existing(folder: Path, kind: Removable) -> list[Path]:
-    """The files of a kind in a folder, but for symbolic links."""
-    name = re.compile(kind.names)
-    found = (path for path in folder.glob(kind.within) if name.fullmatch(path.name))
-    return sorted(path for path in found if not path.is_symlink())
 
 
 def _superseded(recipe: Recipe, round_: str, folder: Path, aside: bool) -> set[int]:
@@ -164,7 +137,7 @@ def _candidates(folder: Path, step: str, by_config: int | str) -> set[int | str]
     from stacycle.decisions import align_iteration, class3d_iteration, read_decision
     from stacycle.files import relion_output
 
-    choice = read_decision(folder.parent / "decision.json").choice
+    choice = read_decision(folder.parent / job_folder.DECISION).choice
     run = relion_output.iterations(folder, maps=False)
     if step == "align":
         by_rule = align_iteration(run)
@@ -173,16 +146,3 @@ def _candidates(folder: Path, step: str, by_config: int | str) -> set[int | str]
             run, unlike_last=relion_output.unlike_last(folder, [one.number for one in run if one.number > 1])
         )
     return {by_rule.choice["iteration"], choice["iteration"], by_config}
-
-
-def _record(folder: Path) -> dict[str, dict]:
-    path = folder / RECORD
-    return json.loads(path.read_text()) if path.exists() else {}
-
-
-def _made_by(folder: Path, kind: Removable) -> Path:
-    """The output by which Snakemake knows the job of a folder."""
-    final = folder / kind.made_with
-    if kind is not ITERATIONS or final.exists():
-        return final
-    return max(folder.glob("run_it*_data.star"), default=final)

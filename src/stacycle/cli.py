@@ -13,6 +13,7 @@ from typing import Any
 
 from stacycle import __version__
 from stacycle.errors import UserError
+from stacycle.files import job_folder
 from stacycle.jobs import record as job_record
 
 MOST_BYTES = 1_000_000  # of a log's end that are read
@@ -160,7 +161,7 @@ def last_run(lines: Sequence[str]) -> list[str]:
 def _end(path: Path) -> bytes:
     """The last bytes of a log, or of a job folder's. UserError if it cannot be read."""
     if path.is_dir():
-        path = path / "run.out"
+        path = path / job_folder.PROGRAM_OUTPUT
         if not path.exists():
             if not job_record.read(path.parent):
                 raise UserError(f"{path.parent} is not a job's folder: it has neither run.out nor job.json.")

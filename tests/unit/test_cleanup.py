@@ -16,13 +16,13 @@ import yaml
 from stacycle import cleanup
 from stacycle.decisions import Decision, class3d_iteration, write_decision
 from stacycle.errors import UserError
-from stacycle.files import relion_output
+from stacycle.files import job_folder, relion_output, removed
+from stacycle.files.removed import REMOVABLE
 from stacycle.jobs import history
 from stacycle.preflight import disk
 from stacycle.programs import refine_iterations
 from stacycle.recipe import config
 from stacycle.recipe.rounds import Recipe
-from stacycle.steps.sizes import REMOVABLE
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests/golden/data"
@@ -108,7 +108,7 @@ def put(*names: str) -> None:
 def there() -> set[str]:
     """All files of the project, but for the notes of what was removed."""
     found = {str(path) for path in Path("results").rglob("*") if path.is_file()}
-    return {path for path in found if not path.endswith(cleanup.RECORD)}
+    return {path for path in found if not path.endswith(job_folder.REMOVED)}
 
 
 def cleaned_up(recipe: Recipe, settings: dict = disk.LEAST) -> set[str]:
@@ -196,7 +196,7 @@ def test_the_plan_tells_how_much_it_will_free(recipe: Recipe) -> None:
     foretold = sum(removal.bytes for removal in cleanup.removals(recipe, disk.LEAST, "bin4"))
     assert disk.used("results/bin4")[0] == before  # only planned
     cleaned_up(recipe)
-    notes = len(list(Path("results/bin4").rglob(cleanup.RECORD))) * 4096
+    notes = len(list(Path("results/bin4").rglob(job_folder.REMOVED))) * 4096
     assert before - disk.used("results/bin4")[0] == foretold - notes > 0
     assert foretold == sum(gone["bytes"] for gone in cleanup.removed("bin4").values())
 
@@ -222,7 +222,7 @@ def test_what_was_interrupted_is_completed_and_told_as_if_it_had_not_been(
         with pytest.raises(KeyboardInterrupt):
             cleaned_up(recipe)
     assert len(before - there()) == survivors
-    assert all(cleanup.explain_missing(path) for path in before - there())
+    assert all(removed.explain_missing(path) for path in before - there())
     cleaned_up(recipe)
     assert before - there() == everything
     assert cleanup.removed("bin4") == expected
@@ -296,9 +296,9 @@ def test_an_iteration_that_the_config_asks_for_keeps_its_maps(recipe: Recipe) ->
 
 def test_a_removed_stack_is_explained_with_the_command_that_makes_it_again(recipe: Recipe) -> None:
     path = min(STACKS)
-    assert cleanup.explain_missing(path) == ""
+    assert removed.explain_missing(path) == ""
     cleaned_up(recipe)
-    said = cleanup.explain_missing(path)
+    said = removed.explain_missing(path)
     assert said.startswith(
         f"{path} was removed when its round was finished, as the config's cleanup.stacks asks; "
     )
@@ -307,11 +307,11 @@ def test_a_removed_stack_is_explained_with_the_command_that_makes_it_again(recip
 
 def test_a_removed_map_is_explained_with_the_iterations_that_still_have_theirs(recipe: Recipe) -> None:
     cleaned_up(recipe)
-    said = cleanup.explain_missing(f"{T1}/run_it002_class001.mrc")
+    said = removed.explain_missing(f"{T1}/run_it002_class001.mrc")
     assert "cleanup.iterations" in said
     assert f"stacycle redo {T1}/run_it005_data.star" in said
     assert "choose an iteration whose maps are there (1, 4, 5)" in said
-    assert cleanup.explain_missing(min(REFINED)).endswith(f"stacycle redo {REFINE}/run_data.star.")
+    assert removed.explain_missing(min(REFINED)).endswith(f"stacycle redo {REFINE}/run_data.star.")
 
 
 def test_a_file_that_cannot_be_removed_is_told_in_a_sentence(
@@ -331,12 +331,12 @@ def test_only_what_was_removed_here_is_explained(recipe: Recipe) -> None:
     cleaned_up(recipe, {"iterations": "needed"})
     stack = Path(min(STACKS))
     stack.unlink()  # by someone else
-    assert cleanup.explain_missing(stack) == ""
-    assert cleanup.explain_missing(f"{T1}/run_it005_class001.mrc") == ""  # it is there
-    assert cleanup.explain_missing(f"{T1}/run_it001_data.star") == ""
+    assert removed.explain_missing(stack) == ""
+    assert removed.explain_missing(f"{T1}/run_it005_class001.mrc") == ""  # it is there
+    assert removed.explain_missing(f"{T1}/run_it001_data.star") == ""
 
 
 def test_a_folder_that_was_made_again_has_nothing_to_explain(recipe: Recipe) -> None:
     cleaned_up(recipe)
     history.move_aside(Path(T1), "previous")
-    assert cleanup.explain_missing(f"{T1}/run_it002_class001.mrc") == ""
+    assert removed.explain_missing(f"{T1}/run_it002_class001.mrc") == ""

@@ -9,6 +9,7 @@ import pytest
 
 from stacycle import __main__ as cli
 from stacycle.files import star
+from stacycle.files.optimisation_set import OptimisationSet
 
 GOLDEN = Path(__file__).parents[1] / "golden/data"
 
@@ -20,8 +21,8 @@ def brought(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(GOLDEN / "input", "input", ignore=shutil.ignore_patterns("*.mrcs"))
     Path("results/elsewhere").mkdir(parents=True)
     shutil.copy(GOLDEN / "extract/particles.star", "results/elsewhere")
-    files = star.OptimisationSet("results/elsewhere/particles.star", "input/tomograms.star")
-    star.write_optimisation_set("results/elsewhere/optimisation_set.star", files)
+    files = OptimisationSet("results/elsewhere/particles.star", "input/tomograms.star")
+    files.write("results/elsewhere/optimisation_set.star")
     return Path("results/elsewhere")
 
 

@@ -17,7 +17,7 @@ import pytest
 from conftest import Project, overlay
 from small_inputs import write_inputs
 
-from stacycle.files import star
+from stacycle.files.optimisation_set import OptimisationSet
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cycle")]
 
@@ -177,7 +177,7 @@ def test_what_beats_nothing_is_rolled_back_and_what_follows_starts_from_the_stat
     assert decision["choice"] == {"variant": "before"}
     assert decision["reason"].startswith("Rolled back")
     before, kept = (
-        star.read_optimisation_set(project.folder / f / "optimisation_set.star") for f in (CTFREFINE, POLISH)
+        OptimisationSet.read(project.folder / f / "optimisation_set.star") for f in (CTFREFINE, POLISH)
     )
     assert kept == before
     for name in ("half1.mrc", "half2.mrc", "postprocess.star"):

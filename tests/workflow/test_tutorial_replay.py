@@ -22,6 +22,7 @@ from conftest import ROOT, Project, overlay
 from small_inputs import write_inputs
 
 from stacycle.files import star
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.preflight import environment
 from stacycle.programs.command import Command
 from stacycle.programs.scratch import scratch_folder
@@ -321,7 +322,7 @@ def test_the_cycle_keeps_what_the_tutorial_shows(replay: Replay) -> None:
         "postprocess.star": "postprocess/postprocess.star",
     }.items():
         if name == "optimisation_set.star":
-            ours, theirs = (star.read_optimisation_set(path) for path in (kept / name, won / made))
+            ours, theirs = (OptimisationSet.read(path) for path in (kept / name, won / made))
             assert (ours.particles, ours.trajectories) == (theirs.particles, theirs.trajectories)
         else:
             assert (kept / name).read_bytes() == (won / made).read_bytes()
@@ -333,7 +334,7 @@ def test_when_nothing_gets_finer_any_more_the_cycle_goes_back(replay: Replay) ->
         assert decision["choice"] == {"variant": "before"}
         assert decision["reason"].startswith("Rolled back")
     refined, kept = (
-        star.read_optimisation_set(replay.folder / "results/bin1" / name)
+        OptimisationSet.read(replay.folder / "results/bin1" / name)
         for name in ("refine3d/run_optimisation_set.star", "cycle1/polish/optimisation_set.star")
     )
     assert kept == refined

@@ -13,6 +13,7 @@ from stacycle.checks.ranges import check_possible
 from stacycle.checks.tables import StateFiles, check_numbers, check_once, same_pixel, shift_values
 from stacycle.errors import UserError, some
 from stacycle.files import star
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.star_labels import (
     ANGLES,
     CENTRED,
@@ -30,7 +31,7 @@ from stacycle.recipe.auto import series_pixel
 POSE = [*ANGLES, *TURNS, *ORIGINS]
 
 
-def check_state(files: star.OptimisationSet) -> None:
+def check_state(files: OptimisationSet) -> None:
     """UserError if any program's checks of particles, tomograms, tilt series and their images refuse this state."""
     state = StateFiles.of(files)
     check_tables(state)

@@ -10,6 +10,7 @@ from functools import cached_property
 
 from stacycle.errors import UserError
 from stacycle.files import mrc, star
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.star_labels import PIXEL, SERIES, SIZE, TILT
 
 Columns = dict[str, list[str]]
@@ -26,7 +27,7 @@ class StateFiles:
     trajectories_file: str | None
 
     @classmethod
-    def of(cls, files: star.OptimisationSet) -> StateFiles:
+    def of(cls, files: OptimisationSet) -> StateFiles:
         """The files that an optimisation set names."""
         return cls(files.particles, files.tomograms, files.trajectories)
 

@@ -15,7 +15,7 @@ from stacycle.files import mrc, relion_output
 def with_agreement(
     classes: pd.DataFrame, consensus: str | Path, diameter: float, lowpass: float
 ) -> pd.DataFrame:
-    """The class table (`runs.classes`) with `correlation` and `likeness` of each map to the consensus map.
+    """The class table (`relion_output.classes`) with `correlation` and `likeness` of each map to the consensus map.
 
     `correlation` is Pearson's within a sphere of `diameter` (Å) after a low-pass to `lowpass` (Å).
     `likeness`, 0..1, estimates the share of a class's particles that look like the consensus, against that of

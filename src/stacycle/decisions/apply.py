@@ -10,21 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from stacycle import cleanup
-from stacycle.decisions import (
-    Alignment,
-    Decision,
-    Variant,
-    align_iteration,
-    align_variant,
-    class3d_iteration,
-    class3d_variant,
-    combine,
-    with_agreement,
-)
-from stacycle.decisions.iteration import Choice
+from stacycle.decisions.agreement import with_agreement
+from stacycle.decisions.decision import Decision, combine
+from stacycle.decisions.iteration import Choice, align_iteration, class3d_iteration
+from stacycle.decisions.variant import Alignment, Variant, align_variant, class3d_variant
 from stacycle.errors import UserError
-from stacycle.files import relion_output, star
+from stacycle.files import job_folder, relion_output, removed, star
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.star_labels import PIXEL
 from stacycle.provenance import record
 from stacycle.provenance.particles import NEAR, picked_twice
@@ -42,7 +34,7 @@ class Chosen:
     decision: Decision
 
 
-def alignment(
+def choose_alignment(
     folder: str | Path,
     sweep: Sweep,
     iteration: Choice,
@@ -54,7 +46,7 @@ def alignment(
     """The iteration of each K = 1 run under `folder`, then the run; `key` names the config's section.
 
     Warns if `sampling` (degrees) is more than twice as coarse as the accuracy that RELION estimates: picks that are
-    better than the sampling come out worse, as they do in golden/ (7.5 degrees: from 3.4 to 7.4).
+    better than the sampling come out worse, as in golden/ (7.5 degrees: from 3.4 to 7.4).
     """
     folder = Path(folder)
     first = {
@@ -84,7 +76,7 @@ def alignment(
     return chosen
 
 
-def classification(
+def choose_classification(
     folder: str | Path,
     sweep: Sweep,
     iteration: Choice,
@@ -117,47 +109,49 @@ def classification(
 
 def _with_maps(classes: pd.DataFrame) -> pd.DataFrame:
     """The classes, whose maps are there. UserError if cleanup removed them."""
-    if gone := next(filter(None, map(cleanup.explain_missing, classes["map"])), ""):
+    if gone := next(filter(None, map(removed.explain_missing, classes["map"])), ""):
         raise UserError(gone)
     return classes
 
 
-def write_state(
+def write_selected(
     particles: star.Tables,
-    tomograms: star.OptimisationSet,
+    tomograms: OptimisationSet,
     folder: str | Path,
     reference: str | Path | None = None,
     resolution: float = nan,
-) -> list[str]:
-    """Write the state of selected particles: of those that are one by their position now only the first.
+) -> dict[str, int]:
+    """Write the state of selected particles; of those that now lie at one position, only the first.
 
-    `tomograms` is the state that they were selected from. Returns what is worth telling.
+    `tomograms` is the state that they were selected from. Returns how many particles were dropped, by reason.
     """
     rows = particles["particles"]
-    once = each_once(particles)
+    once = without_duplicates(particles)
     dropped = {
         "in classes that were not selected": len(star.read(tomograms.particles)["particles"]) - len(rows),
         "picked twice": len(rows) - len(once["particles"]),
     }
     dropped = {reason: number for reason, number in dropped.items() if number}
-    _go_on(once, tomograms, folder, Path(tomograms.particles).parent, reference, resolution, dropped)
-    return [f"{number} particles dropped: {reason}" for reason, number in dropped.items()]
+    _write_state(once, tomograms, folder, Path(tomograms.particles).parent, reference, resolution, dropped)
+    return dropped
 
 
-def each_once(particles: star.Tables) -> star.Tables:
-    """The particles without those that lie, by now, where an earlier one does: the same one, picked twice."""
+def without_duplicates(particles: star.Tables) -> star.Tables:
+    """The particles without those that now lie where an earlier one does: the same particle, picked twice."""
     rows = particles["particles"]
     distance = NEAR * particles["optics"][PIXEL].max()
     twice = picked_twice({str(label): list(rows[label]) for label in rows}, distance)
     return {**particles, "particles": rows.drop(index=rows.index[twice]).reset_index(drop=True)}
 
 
-def go_on_from(chosen: Chosen, folder: str | Path, reference: str | Path | None = None) -> None:
-    """Give the chosen iteration's particles, state and `reference` map their stable names in `folder`."""
-    at = f"run_it{chosen.iteration:03d}_"
-    _go_on(
-        star.read(chosen.folder / f"{at}data.star"),
-        star.read_optimisation_set(chosen.folder / f"{at}optimisation_set.star"),
+def write_chosen(chosen: Chosen, folder: str | Path, reference: str | Path | None = None) -> None:
+    """Write the particles, state and `reference` map of the chosen iteration under their stable names in `folder`."""
+    data, state = (
+        job_folder.iteration(chosen.iteration, name) for name in ("data.star", job_folder.OPTIMISATION_SET)
+    )
+    _write_state(
+        star.read(chosen.folder / data),
+        OptimisationSet.read(chosen.folder / state),
         folder,
         record.start_folder(chosen.folder),  # the run's own state is that of its last iteration
         reference,
@@ -165,21 +159,21 @@ def go_on_from(chosen: Chosen, folder: str | Path, reference: str | Path | None 
     )
 
 
-def _go_on(
+def _write_state(
     particles: star.Tables,
-    tomograms: star.OptimisationSet,
+    tomograms: OptimisationSet,
     folder: str | Path,
     start: Path,
     reference: str | Path | None,
     resolution: float,
     dropped: Mapping[str, int] | None = None,
 ) -> None:
-    """Write what the next step starts from: `particles.star`, the optimisation set that joins it to the tomograms it
-    came with, `reference.mrc` if there is one, and `state.json`. `start` is the folder of the state before."""
-    path = Path(folder) / "particles.star"
+    """Write what the next step starts from: particles, the optimisation set that joins them to their tomograms, the
+    reference if there is one, and the record of the state. `start` is the folder of the state before."""
+    path = Path(folder) / job_folder.PARTICLES
     star.write(path, particles)
-    state = star.OptimisationSet(str(path), tomograms.tomograms, tomograms.trajectories)
-    star.write_optimisation_set(path.with_name("optimisation_set.star"), state)
+    state = OptimisationSet(str(path), tomograms.tomograms, tomograms.trajectories)
+    state.write(path.with_name(job_folder.OPTIMISATION_SET))
     maps = []
     if reference is not None:
         shutil.copyfile(reference, path.with_name("reference.mrc"))
@@ -187,7 +181,7 @@ def _go_on(
     record.of_decision(folder, start, maps, resolution, dropped)
 
 
-def keep_classes(particles: star.Tables, classes: Sequence[int]) -> star.Tables:
+def of_classes(particles: star.Tables, classes: Sequence[int]) -> star.Tables:
     """The particles of these classes; the tables general and optics stay as they are."""
     rows = particles["particles"]
     kept = rows[rows["rlnClassNumber"].astype(int).isin(classes)].reset_index(drop=True)

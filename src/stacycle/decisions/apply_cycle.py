@@ -1,4 +1,4 @@
-"""The cycle's sweeps: which variant is kept, and the files that the next step starts from.
+"""From the variants of a cycle's sweep to one decision, and from that to the files that the next step starts from.
 
 A sweep's folder holds one folder per variant: the program's output, and below it `reconstruct/` and `postprocess/`.
 """
@@ -13,45 +13,48 @@ from typing import Any
 
 import pandas as pd
 
-from stacycle.decisions import BEFORE, Candidate, Decision, cycle_variant, tilt_changes
-from stacycle.files import relion_output, star
+from stacycle.decisions import tilt_changes
+from stacycle.decisions.cycle import BEFORE, Candidate, cycle_variant
+from stacycle.decisions.decision import Decision
+from stacycle.files import job_folder, relion_output, star
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.star_labels import SERIES
 from stacycle.jobs.failure import cause_of_failure
 from stacycle.provenance import origin, record
 from stacycle.recipe.auto import series_pixel
 from stacycle.recipe.rounds import Start
 
-NAME = "rlnTomoName"
-REPORT = ("results/report.html", "results/ladder.tsv")
-MAPS = ("half1.mrc", "half2.mrc", "merged.mrc")
+_REPORT = ("results/report.html", "results/ladder.tsv")
+_FSC = f"postprocess/{job_folder.POSTPROCESS}"
+_MAPS = (*job_folder.HALF_MAPS, job_folder.MERGED)
 
 
-def decide(
+def choose_variant(
     folder: str | Path, before: Start, variants: Mapping[str, Mapping[str, Any]], choice: str, key: str
 ) -> Decision:
     """Compare the variants in `folder` (name -> settings) with each other and the state before them.
 
-    UserError if none has finished; then their failures are forgotten, so that they are tried again next time.
+    UserError if none has finished; then what they left is removed, so that Snakemake runs them again next time.
     """
     folder = Path(folder)
-    state = star.read_optimisation_set(before.state[0])
+    state = OptimisationSet.read(before.state[0])
     candidates = [_candidate(folder / name, settings, state) for name, settings in variants.items()]
     if all(candidate.failed for candidate in candidates):
-        _forget(folder / name for name in variants)
+        _remove_failed(folder / name for name in variants)
     return cycle_variant(Candidate(BEFORE, relion_output.fsc(before.postprocess)), candidates, choice, key)
 
 
-def _forget(variants: Iterable[Path]) -> None:
-    """Remove what failed variants left, and the report, which is out of date: Snakemake makes them again."""
+def _remove_failed(variants: Iterable[Path]) -> None:
+    """Remove the empty files that failed variants left, and the report, which is out of date."""
     for path in (path for variant in variants for path in variant.rglob("*")):
         if path.is_file() and path.stat().st_size == 0:
             path.unlink()
-    for path in map(Path, REPORT):
+    for path in map(Path, _REPORT):
         path.unlink(missing_ok=True)
 
 
-def keep(decision: Decision, folder: str | Path, before: Start) -> None:
-    """Give what the decision keeps its stable names in `folder`: state, half maps, merged map and FSC.
+def write_chosen(decision: Decision, folder: str | Path, before: Start) -> None:
+    """Write the state, half maps, merged map and FSC of the chosen variant under their stable names in `folder`.
 
     UserError if they were not made of one state.
     """
@@ -59,41 +62,42 @@ def keep(decision: Decision, folder: str | Path, before: Start) -> None:
     if name == BEFORE:
         state, maps, fsc = before.state[0], [*before.half_maps, before.map], before.postprocess
     else:
-        won = folder / name
-        state, fsc = str(won / "optimisation_set.star"), str(won / "postprocess/postprocess.star")
-        maps = [str(won / "reconstruct" / map_name) for map_name in MAPS]
+        chosen = folder / name
+        state, fsc = str(chosen / job_folder.OPTIMISATION_SET), str(chosen / _FSC)
+        maps = [str(chosen / "reconstruct" / map_name) for map_name in _MAPS]
     start = origin.check_maps(state, maps[:2], fsc)
-    files = star.read_optimisation_set(state)
+    files = OptimisationSet.read(state)
     if name != BEFORE:
         files = replace(files, tomograms=_copy_tilt_series(files.tomograms, folder))
-    star.write_optimisation_set(folder / "optimisation_set.star", files)
-    for source, map_name in zip(maps, MAPS, strict=True):
+    files.write(folder / job_folder.OPTIMISATION_SET)
+    for source, map_name in zip(maps, _MAPS, strict=True):
         shutil.copyfile(source, folder / map_name)
-    shutil.copyfile(fsc, folder / "postprocess.star")
-    record.of_decision(folder, start, [*MAPS, "postprocess.star"], decision.numbers["resolution"])
+    shutil.copyfile(fsc, folder / job_folder.POSTPROCESS)
+    record.of_decision(folder, start, [*_MAPS, job_folder.POSTPROCESS], decision.numbers["resolution"])
 
 
 def _copy_tilt_series(tomograms: str, folder: Path) -> str:
     """Copy the tomograms and their tilt series' tables; programs write theirs at paths that grow by each one's own."""
-    table = star.columns(tomograms, "global", [NAME, SERIES])
-    copies = [f"{folder}/tilt_series/{name}.star" for name in table[NAME]]
+    table = star.columns(tomograms, "global", ["rlnTomoName", SERIES])
+    copies = [f"{folder}/tilt_series/{name}.star" for name in table["rlnTomoName"]]
     (folder / "tilt_series").mkdir(exist_ok=True)
     for source, copy in zip(table[SERIES], copies, strict=True):
         shutil.copyfile(source, copy)
-    star.write(folder / "tomograms.star", {"global": pd.DataFrame(table | {SERIES: copies})})
-    return str(folder / "tomograms.star")
+    path = folder / job_folder.TOMOGRAMS
+    star.write(path, {"global": pd.DataFrame(table | {SERIES: copies})})
+    return str(path)
 
 
-def _candidate(folder: Path, settings: Mapping[str, Any], before: star.OptimisationSet) -> Candidate:
-    fsc = folder / "postprocess/postprocess.star"
+def _candidate(folder: Path, settings: Mapping[str, Any], before: OptimisationSet) -> Candidate:
+    fsc = folder / _FSC
     if cause := cause_of_failure(fsc.parent):
         return Candidate(folder.name, None, failed=cause)
-    changes = tilt_changes.changes(before, star.read_optimisation_set(folder / "optimisation_set.star"))
+    changes = tilt_changes.changes(before, OptimisationSet.read(folder / job_folder.OPTIMISATION_SET))
     return Candidate(folder.name, relion_output.fsc(fsc), changes, limits=_limits(settings, before.tomograms))
 
 
 def _limits(settings: Mapping[str, Any], tomograms: str) -> dict[str, float]:
-    """How far (Å) a variant's search could go, by the names of `tilts.changes`."""
+    """How far (Å) a variant's search could go, by the names of `tilt_changes.changes`."""
     if "max_error" in settings:
         return {"shift_largest": settings["max_error"] * series_pixel(tomograms)}
     return {"defocus_largest": settings["search_range"]} if settings["defocus"] else {}

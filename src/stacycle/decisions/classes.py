@@ -16,6 +16,7 @@ KEEP = 0.35  # quality, of 1
 SMALL = 0.2  # of an even share of the particles; a class as small must be better than KEEP_SMALL
 KEEP_SMALL = 0.75
 LIKE_CONSENSUS = 0.5  # correlation that at least one class must reach
+MANY_REJECTED = 0.5  # of the particles: more are worth a look
 
 
 def choose_classes(
@@ -23,7 +24,7 @@ def choose_classes(
 ) -> Decision:
     """Keep the classes whose `quality` is not far below that of the best.
 
-    `classes` is `runs.classes`, better `decisions.with_agreement` of it. UserError if no class passes, or if
+    `classes` is `relion_output.classes`, better `decisions.with_agreement` of it. UserError if no class passes, or if
     the config names a class that does not exist.
     """
     table = with_quality(classes)
@@ -144,7 +145,7 @@ def _warnings(table: pd.DataFrame) -> list[str]:
             f"{'is' if len(few) == 1 else 'are'} kept: look at classes.png, or ask for fewer classes."
         )
     rejected = table.loc[~table["kept"], "n"].sum() / max(1, table["n"].sum())
-    if rejected > 0.5:
+    if rejected > MANY_REJECTED:
         warnings.append(f"{rejected:.0%} of the particles are rejected: look at classes.png before going on.")
     return warnings
 

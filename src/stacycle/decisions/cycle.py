@@ -28,7 +28,7 @@ class Candidate:
     """One variant of a sweep, or `BEFORE`, the state that it started from.
 
     `fsc` is that of its `postprocess.star`, None if the variant failed, for the cause `failed` (one sentence).
-    `changes` is from `tilts.changes`; `limits` says how large some of them could become in the search, by the
+    `changes` is from `tilt_changes.changes`; `limits` says how large some of them could become in the search, by the
     same names (`{"defocus_largest": 4000, "shift_largest": 5 px in Å}`).
     """
 

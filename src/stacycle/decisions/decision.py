@@ -49,9 +49,7 @@ class Decision:
 
 
 def combine(question: str, parts: Sequence[Decision]) -> Decision:
-    """One decision of several that were made in this order: choices and numbers together, later ones
-    winning.
-    """
+    """One decision of several that were made in this order: of choices and numbers of one name, the last counts."""
     return Decision(
         question=question,
         choice={key: value for part in parts for key, value in part.choice.items()},
@@ -64,7 +62,7 @@ def combine(question: str, parts: Sequence[Decision]) -> Decision:
 
 
 def write_decision(path: str | Path, decision: Decision) -> None:
-    """Write `decision.json`, whole or not at all; `inf` becomes the string "inf", `nan` becomes null."""
+    """Write `decision.json`, complete or not at all; `inf` becomes the string "inf", `nan` becomes null."""
     write_text(path, json.dumps(_to_json(decision), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
@@ -87,8 +85,8 @@ def check_override(key: str, wanted: Any, available: Sequence[Any], what: str) -
 def _exist(available: list[Any]) -> str:
     if not available:
         return "is none at all: look at the step's log"
-    whole = all(isinstance(x, int) for x in available)
-    if whole and len(available) > 2 and available == list(range(available[0], available[-1] + 1)):
+    numbers = all(isinstance(x, int) for x in available)
+    if numbers and len(available) > 2 and available == list(range(available[0], available[-1] + 1)):
         return f"are {available[0]} to {available[-1]}"
     return ("is only " if len(available) == 1 else "are ") + ", ".join(map(_plain, available))
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
 import numpy as np
 
 from stacycle.decisions.mask import SIGMAS, coarser, distance, low_pass, otsu_level
-from stacycle.files import mrc
-from stacycle.files.atomic import write_json
+from stacycle.files import job_folder, mrc
+from stacycle.files.atomic import read_json, write_json
 
-NOTE = "extent.json"
 LARGER = 1.2  # x the diameter: soft edges and noise add up to a sixth
 SMALLER = 0.55  # x the diameter: an average's weak ends drown in noise
 COARSE = 12  # the box's width over the low-pass filter: a sixth of a particle that fills half of the box
@@ -27,21 +25,18 @@ _OF_RADII = 99  # percent: a voxel that sticks out does not count
 
 
 def check_diameter(average: str | Path, diameter: float) -> str:
-    """A sentence if an average is of another size than the config's diameter (Å), else ""; noted beside the map."""
-    found = mrc.header(average)
-    size = extent(np.asarray(mrc.voxels(average), np.float32), found.pixel)
-    told = wrong_diameter(diameter, size, found.nx * found.pixel)
-    numbers = {"diameter": diameter, "extent": size if math.isfinite(size) else None, "warning": told}
-    write_json(Path(average).with_name(NOTE), numbers)
-    return told
+    """A warning if an average is not as large as the config's diameter (Å), else ""; also written beside the map."""
+    header = mrc.header(average)
+    size = extent(np.asarray(mrc.voxels(average), np.float32), header.pixel)
+    warning = wrong_diameter(diameter, size, header.nx * header.pixel)
+    numbers = {"diameter": diameter, "extent": size if math.isfinite(size) else None, "warning": warning}
+    write_json(Path(average).with_name(job_folder.EXTENT), numbers)
+    return warning
 
 
 def noted(average: str | Path) -> str:
-    """The sentence that was noted beside an average; "" if there is none."""
-    try:
-        return str(json.loads(Path(average).with_name(NOTE).read_text())["warning"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+    """The warning that was written beside an average; "" if there is none."""
+    return read_json(Path(average).with_name(job_folder.EXTENT)).get("warning", "")
 
 
 def extent(density: np.ndarray, pixel_size: float) -> float:
@@ -87,7 +82,7 @@ def _solvent(smooth: np.ndarray, radius: np.ndarray, thickness: float) -> tuple[
 
 
 def wrong_diameter(diameter: float, found: float, box: float) -> str:
-    """A sentence if an average's extent (Å; nan: not known) in a box (Å) does not fit the config's diameter; or ""."""
+    """A warning if an average's extent (Å; nan: unknown) in a box (Å) does not fit the config's diameter; or ""."""
     if found > LARGER * diameter:
         least = "at least " if found > 0.5 * box else ""
         return (

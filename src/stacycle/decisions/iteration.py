@@ -1,6 +1,4 @@
-"""Which iteration to go on from: the first of the plateau in resolution (align) or in changing classes
-(class3d).
-"""
+"""Which iteration to go on from: the first of the plateau in resolution (align) or in changing classes (class3d)."""
 
 from __future__ import annotations
 
@@ -20,6 +18,8 @@ HELD = 3  # iterations in a row that a resolution must hold; one good iteration 
 LEVEL = 5  # iterations in a row whose upper quartile is a level of changing classes
 TOLERANCE = 0.05  # relative, above the level of the quietest stretch
 DRIFT = 0.05  # of the particles may have another class than in the last iteration
+UNSETTLED = 0.05  # of the particles: classes at whose level more change in each iteration have not settled
+AGAIN = 0.005  # of the particles, above twice the level: changes that come back after it
 
 Choice = int | Literal["auto"]
 
@@ -27,8 +27,7 @@ Choice = int | Literal["auto"]
 def align_iteration(
     run: Sequence[Iteration], choice: Choice = "auto", key: str = "align.iteration"
 ) -> Decision:
-    """The first iteration of the finest resolution that was held for three iterations (or to the end, for
-    two).
+    """The first iteration of the finest resolution that was held for three iterations (or to the end, for two).
 
     Iterations 0 and 1 count only if there is nothing else: the one has no resolution, that of the other comes
     from cross-correlation with the starting map. UserError if the run left no complete iteration or lacks
@@ -72,7 +71,7 @@ def class3d_iteration(
     """The first iteration whose changing classes are as few as in the quietest stretch of the run.
 
     The level of a stretch is the upper quartile of five iterations in a row. Iterations 0 and 1 have no
-    changes to go by. `unlike_last` (`runs.unlike_last`) tells flicker from drift: few changes in each
+    changes to go by. `unlike_last` (`relion_output.unlike_last`) separates flicker from drift: few changes in each
     iteration can still add up, so the iteration must also have nearly the classes of the last. UserError if
     the run left no complete iteration or lacks `choice`.
     """
@@ -98,14 +97,14 @@ def class3d_iteration(
         f"({chosen.changed_classes:.2%} of the particles; quietest stretch: {level:.2%})."
     )
     warnings = []
-    if level > 0.05:
+    if level > UNSETTLED:
         warnings.append(
             f"The classes did not settle: {level:.0%} of the particles change class in each iteration; more "
             "iterations, fewer classes or a lower T may help."
         )
     elif len(changes) > 2 and first >= len(changes) - 2:
         warnings.append("The classes were still changing when the run ended: more iterations may help.")
-    if levels[-1] > 2 * level + DRIFT / 10:
+    if levels[-1] > 2 * level + AGAIN:
         warnings.append(f"More particles change class again after iteration {chosen.number}.")
     return _decision(run, chosen, reason, warnings, "changed_classes")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,15 @@ SHARE = 0.3  # of the particle's level above the solvent: "rather low", so that 
 AROUND = 1.25  # of the particle's diameter is searched; farther out a refinement flattens the map
 OVERSAMPLED = 6  # pixels for each resolution element of the low-passed map are enough
 DUST = 0.02  # of the voxels above the threshold may lie outside the largest piece
+FULL = 0.6  # of the sphere around the particle: density that fills more may have solvent in it
+
+
+class Extent(NamedTuple):
+    """What lies above a threshold: volume (Å^3), its share of the sphere, and the share of it in one piece."""
+
+    volume: float
+    of_sphere: float
+    in_one_piece: float
 
 
 def mask_threshold(
@@ -66,18 +75,11 @@ def mask_threshold(
                 f"the mask would be empty; try {automatic:.4g}."
             )
         options["config"] = chosen
-    table = pd.DataFrame(
-        [
-            {
-                "candidate": name,
-                "threshold": value,
-                **_extent(smooth, inside, value, pixel_size),
-                "chosen": value == chosen,
-            }
-            for name, value in options.items()
-        ]
-    )
-    extent = _extent(smooth, inside, chosen, pixel_size)
+    extents = [_extent(smooth, inside, value, pixel_size) for value in options.values()]
+    table = pd.DataFrame({"candidate": list(options), "threshold": list(options.values())})
+    table[["volume", "of sphere", "in one piece"]] = extents
+    table["chosen"] = table["threshold"] == chosen
+    extent = extents[list(options.values()).index(chosen)]
     return Decision(
         question="Mask threshold",
         choice={"threshold": float(f"{chosen:.6g}")},
@@ -85,7 +87,7 @@ def mask_threshold(
         reason=reason,
         candidates=table,
         warnings=_warnings(extent, key),
-        numbers={"volume": extent["volume"], "solvent": solvent, "noise": noise},
+        numbers={"volume": extent.volume, "solvent": solvent, "noise": noise},
     )
 
 
@@ -164,22 +166,21 @@ def _pieces(smooth: np.ndarray, threshold: float) -> tuple[int, float]:
     return int(sizes.sum()), float(sizes.max() / sizes.sum()) if len(sizes) else 0.0
 
 
-def _extent(smooth: np.ndarray, inside: np.ndarray, threshold: float, pixel_size: float) -> dict[str, float]:
-    """Volume above the threshold (Å^3), its fraction of the sphere, and the share in one piece."""
+def _extent(smooth: np.ndarray, inside: np.ndarray, threshold: float, pixel_size: float) -> Extent:
     voxels, connected = _pieces(smooth, threshold)
-    return {"volume": voxels * pixel_size**3, "of sphere": voxels / inside.sum(), "in one piece": connected}
+    return Extent(voxels * pixel_size**3, float(voxels / inside.sum()), connected)
 
 
-def _warnings(extent: dict[str, float], key: str) -> list[str]:
+def _warnings(extent: Extent, key: str) -> list[str]:
     warnings = []
-    if extent["of sphere"] > 0.6:
+    if extent.of_sphere > FULL:
         warnings.append(
-            f"Density above the threshold fills {extent['of sphere']:.0%} of the sphere around the particle: "
+            f"Density above the threshold fills {extent.of_sphere:.0%} of the sphere around the particle: "
             f"too much solvent may be inside; look at the mask and raise {key}."
         )
-    if extent["in one piece"] < 1 - DUST:
+    if extent.in_one_piece < 1 - DUST:
         warnings.append(
-            f"Only {extent['in one piece']:.0%} of the density above the threshold is in one piece: look at "
+            f"Only {extent.in_one_piece:.0%} of the density above the threshold is in one piece: look at "
             "the mask."
         )
     return warnings

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from stacycle.errors import UserError
-from stacycle.files import star
+from stacycle.files import star, trajectories
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.star_labels import CENTRED, ORIGINS, SERIES, SHIFT, TURNS
 
-FAR = 6.0  # robust standard deviations from its neighbours: such a tilt is told
+FAR = 6.0  # robust standard deviations from its neighbours: such a tilt is counted
 STEPS = {"defocus": 50.0, "shift": 0.5}  # Å; the smallest deviation that is taken for one
 NEIGHBOURS = 2  # tilts on either side
 ROUNDING = 1e-3  # of numbers written in different formats: no change
@@ -20,7 +19,7 @@ ROUNDING = 1e-3  # of numbers written in different formats: no change
 _ANGLES = ["rlnTomoXTilt", "rlnTomoYTilt", "rlnTomoZRot"]
 
 
-def changes(before: star.OptimisationSet, after: star.OptimisationSet) -> dict[str, float]:
+def changes(before: OptimisationSet, after: OptimisationSet) -> dict[str, float]:
     """How much the state changed, over all tilt series; only what changed at all is named.
 
     Å: `defocus_mean`, `defocus_rms`, `defocus_largest`, `astigmatism_rms` (change of U - V), `shift_rms` and
@@ -112,13 +111,14 @@ def _positions(path: str) -> pd.DataFrame:
 
 
 def _largest_motion(path: str) -> float:
-    """Å; the file has a table of three columns per particle, too many of them for a general parser."""
+    """Å, of any particle in any tilt."""
     try:
-        rows = [line.split() for line in Path(path).read_text().splitlines()]
-        motion = np.array([row for row in rows if len(row) == 3 and not row[0].startswith("#")], float)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as trajectories ({error}).") from None
-    return float(np.linalg.norm(motion, axis=1).max(initial=0.0)) if motion.size else 0.0
+        shifts = np.array([value for values in trajectories.read(path).values() for value in values], float)
+        return float(np.linalg.norm(shifts.reshape(-1, 3), axis=1).max(initial=0.0))
+    except ValueError as error:
+        raise UserError(
+            f"{path}: cannot be read as trajectories ({error}); run the polishing again."
+        ) from None
 
 
 def _series(before: str, after: str) -> list[tuple[pd.DataFrame, pd.DataFrame]]:

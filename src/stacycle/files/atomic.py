@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whenever whoever writes them dies."""
+"""Files that appear complete or not at all, even if the program that writes them is killed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def write_text(path: str | Path, text: str, durable: bool = False) -> None:
-    """Write a file, and its folder if need be. A `durable` one outlives the machine's end, too, but takes longer."""
+    """Write a file, and its folder if need be. A `durable` one survives a crash of the machine, but takes longer."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
@@ -27,7 +27,7 @@ def write_json(path: str | Path, value: Any, durable: bool = False) -> None:
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
-    """The object that a JSON file holds; empty if there is none, or it is damaged."""
+    """The object in a JSON file; {} if there is no such file, or it is damaged."""
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):

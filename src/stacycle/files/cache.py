@@ -1,4 +1,4 @@
-"""Results that are worked out once and remembered as long as the files that they were read from stay the same."""
+"""A cache of results that were read from files: each is valid as long as its files stay as they were."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 from stacycle.files.atomic import write_text
 
 
-class Remembered:
-    """Results in a JSON file, each with the size and time of the files that it hangs on.
+class Cache:
+    """Results in a JSON file, each with the size and time of the files that it was read from.
 
-    A file that cannot be read or written costs time, nothing else: nothing is remembered then.
+    A cache that cannot be read or written costs time, nothing else.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -24,16 +24,16 @@ class Remembered:
         with suppress(OSError, ValueError, TypeError):
             self._entries.update(json.loads(self._path.read_text()))
 
-    def recall(self, kind: str, question: Any) -> Any:
-        """The newest answer of this kind, if it was to this question and no file has changed since; else None."""
-        with suppress(KeyError, TypeError):  # not known, or the file is not of this kind
+    def get(self, kind: str, question: Any) -> Any:
+        """The answer of this kind, if it was to this question and none of its files has changed since; else None."""
+        with suppress(KeyError, TypeError):  # nothing of this kind, or the file is no cache
             entry = self._entries[kind]
             same = entry["question"] == json.loads(json.dumps(question))
             return entry["answer"] if same and _stat(entry["files"]) == entry["files"] else None
         return None
 
-    def keep(self, kind: str, question: Any, answer: Any, files: Iterable[str]) -> None:
-        """Remember an answer (JSON) instead of the last one of its kind, and the files that it hangs on."""
+    def put(self, kind: str, question: Any, answer: Any, files: Iterable[str]) -> None:
+        """Write an answer (JSON) in place of the last one of its kind, with the state of the files it was read from."""
         self._entries[kind] = {"question": question, "answer": answer, "files": _stat(files)}
         with suppress(OSError):
             write_text(self._path, json.dumps(self._entries))

@@ -1,4 +1,4 @@
-"""What a file holds, as a digest; not when it was written, nor by which program.
+"""A digest of what a file holds, whenever and by whichever program it was written.
 
 RELION and mrcfile write the date into the labels of an MRC file, and RELION leaves a byte of its header to chance; some
 programs write the time at the top of a STAR file. None of that makes another result.
@@ -15,7 +15,7 @@ from typing import IO
 
 from stacycle.files import mrc
 
-LARGE = 1_000_000  # bytes: files for which it is worth remembering the digest
+LARGE = 1_000_000  # bytes: of larger files the digest is cached, here and in a job's record
 _CELL = "28x 3i 3f"  # of an MRC header: the grid that spans the cell (px), and the cell's widths (Å)
 
 

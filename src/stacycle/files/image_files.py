@@ -21,7 +21,7 @@ STACK = "mrcs"  # the format that RELION reads a numbered MRC image by, and one 
 _NUMBERED = re.compile(r"([0-9]*)@(.*)", re.DOTALL)
 _FORMAT = re.compile(r"(.*):([A-Za-z0-9]+)", re.DOTALL)
 
-# How RELION tells a file's reader, in its order: the first of which a part is in the format.
+# How RELION chooses a file's reader: the first row of which a part is in the format.
 _READERS = [
     (("spi", "xmp", "stk", "vol"), "SPIDER"),
     (("bz2", "xz", "zst"), "compressed"),
@@ -48,7 +48,7 @@ _UNPACKED_BY = {"gzip": "gunzip", "bzip2": "bunzip2", "xz": "unxz", "zstd": "unz
 _COMPLEX, _COLOURS = (3, 4), 16  # MRC modes
 _IMOD, _SIGNED = 1146047817, 1  # IMOD's stamp, and the flag beside it that its bytes are signed
 _LARGEST_SIGNED = 127
-# Neighbours of which one is below 128 and the other is not: so many tell whether bytes are signed ...
+# Pairs of neighbours with one below 128 and one not: so many show whether bytes are signed ...
 _FEWEST_PAIRS, _ROWS = 50, 64
 # ... by how far they are apart: signed bytes are near each other across 0 (255 and 0), unsigned ones across 128.
 _NEAR = 110
@@ -88,7 +88,7 @@ class ImageFile(NamedTuple):
 def parse_image_name(name: str) -> ImageName:
     """Number, file and format of an image's name, as RELION takes it apart.
 
-    A colon in the path, which RELION takes for the beginning of a format, stays in `file`, for `fault_of_name` to tell.
+    A colon in the path, which RELION takes for the beginning of a format, stays in `file`; `fault_of_name` reports it.
     """
     numbered = _NUMBERED.fullmatch(name)
     number, file = numbered.groups() if numbered else (None, name)
@@ -188,7 +188,7 @@ def _are_unsigned(path: str, start: bytes, header: mrc.Header) -> bool:
         return False
     if 0 <= low <= _LARGEST_SIGNED < high:
         return True
-    return _look_unsigned(_some_rows(path, header))  # the header tells no range, or one that does not decide
+    return _look_unsigned(_some_rows(path, header))  # the header has no range, or one that does not decide
 
 
 def _some_rows(path: str, header: mrc.Header) -> np.ndarray:

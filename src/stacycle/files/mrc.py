@@ -1,4 +1,4 @@
-"""Maps and stacks by their MRC headers and voxels: what has to be whole, and what has to agree."""
+"""Maps and stacks: their MRC headers and voxels, and the checks that they are complete and fit each other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from stacycle.errors import UserError
-from stacycle.recipe import geometry
+from stacycle.files.removed import explain_missing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,8 +60,6 @@ def header(path: str | Path, exact: bool = True) -> Header:
         finally:
             os.close(file)
     except (OSError, ValueError) as error:
-        from stacycle.cleanup import explain_missing
-
         reason = getattr(error, "strerror", None) or error
         unknown = f"{path}: cannot be read as an MRC map ({reason}); check the path."
         raise UserError(explain_missing(path) or unknown) from None
@@ -176,19 +174,6 @@ def check_size(path: str, box: int, pixel: float, whose: str, cure: str) -> None
         raise UserError(
             f"{path}: {found_box} px of {found_pixel:.4g} Å, but {whose} {box} px of {pixel:.4g} Å; {cure}."
         )
-
-
-def estimation_box(setting: int | str, half_map: str, key: str) -> int:
-    """The box for estimation in px; UserError if it is smaller than the half map's. `auto`: a fast one of 10 % more."""
-    box, _ = box_and_pixel(half_map)
-    if setting == "auto":
-        return geometry.estimation_box(box)
-    if int(setting) < box:
-        raise UserError(
-            f"{key}: {setting} px is smaller than the {box} px of the reference {half_map}; give at least {box}, "
-            f"better {geometry.estimation_box(box)}, or auto."
-        )
-    return int(setting)
 
 
 def box_and_pixel(path: str | Path) -> tuple[int, float]:

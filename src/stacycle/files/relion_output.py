@@ -1,4 +1,4 @@
-"""What a `relion_refine` or `relion_postprocess` run left in its folder, as numbers.
+"""The numbers in the output of `relion_refine` and `relion_postprocess`.
 
 RELION writes numbers that are not numbers: a resolution of `inf` (no shell reaches SSNR 1), a completeness of
 `-nan`, changes of `9.999999e+06` or `999` (not measured yet). They come back as `inf` and `nan`; nothing else
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from stacycle.errors import UserError
-from stacycle.files import star
+from stacycle.files import job_folder, star
 
 _NOT_MEASURED = 999.0  # what RELION starts from, for changes of poses and for accuracies
 _NUMBER = r"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|inf|nan)"
@@ -43,13 +43,12 @@ class Iteration:
 
 
 def iterations(folder: str | Path, maps: bool = True) -> list[Iteration]:
-    """The complete iterations of a run, in order; of an auto-refine run too, where the halves are averaged.
+    """The complete iterations of a run, in order; of auto-refine with the numbers of both halves averaged.
 
-    Complete means optimiser, data, model(s) and, if `maps`, every class map: an interrupted run leaves some
-    out.
+    Complete means optimiser, data, model(s) and, if `maps`, every class map: an interrupted run lacks some.
     """
     numbers = sorted(
-        int(path.name[6:9]) for path in Path(folder).glob("run_it[0-9][0-9][0-9]_optimiser.star")
+        map(job_folder.iteration_of, Path(folder).glob(job_folder.every_iteration("optimiser.star")))
     )
     return [_iteration(Path(folder), number) for number in numbers if _complete(Path(folder), number, maps)]
 
@@ -85,7 +84,7 @@ def classes(folder: str | Path, iteration: int) -> pd.DataFrame:
 
 def assignments(folder: str | Path, iteration: int) -> pd.DataFrame:
     """Each particle's `particle` (name), `class`, `pmax` and `loglik`, in the order of the data file."""
-    path = Path(folder) / f"run_it{iteration:03d}_data.star"
+    path = Path(folder) / job_folder.iteration(iteration, "data.star")
     table = star.read(path, {"particles": ["rlnClassNumber"]})["particles"]
     names = next(
         (table[label] for label in ("rlnTomoParticleName", "rlnImageName") if label in table), table.index
@@ -106,7 +105,7 @@ def moved(folder: str | Path, iteration: int, since: int = 2) -> float:
     Classes start from random subsets, and iteration 2 is the first to show them (after `--firstiter_cc`). Few
     particles with a large T stay where chance put them: each is a good part of its own class average.
     """
-    paths = [Path(folder) / f"run_it{number:03d}_data.star" for number in (since, iteration)]
+    paths = [Path(folder) / job_folder.iteration(number, "data.star") for number in (since, iteration)]
     if not all(path.exists() for path in paths):
         return nan
     first, last = (
@@ -126,11 +125,11 @@ def unlike_last(folder: str | Path, numbers: Sequence[int]) -> dict[int, float]:
 
 def ssnr(class_map: str | Path) -> tuple[np.ndarray, float]:
     """SSNR by shell (T is a factor of it) of the class whose map is `run_itNNN_classKKK.mrc`, and its T."""
-    found = re.fullmatch(r"run_it(\d{3})_class(\d{3})\.mrc", Path(class_map).name)
+    found = job_folder.class_of(class_map)
     if not found:
         raise UserError(f"{class_map}: is not a class map of a run (run_itNNN_classKKK.mrc).")
-    model = _model(Path(class_map).parent, int(found[1]))
-    table = star.table(class_map, model, f"model_class_{int(found[2])}", ["rlnSsnrMap"])
+    model = _model(Path(class_map).parent, found[0])
+    table = star.table(class_map, model, f"model_class_{found[1]}", ["rlnSsnrMap"])
     return _column(table, "rlnSsnrMap"), _value(model["model_general"], "rlnTau2FudgeFactor")
 
 
@@ -203,32 +202,32 @@ def fsc(path: str | Path) -> PostProcess:
 
 def half_names(folder: Path, number: int) -> list[str]:
     """`["half1_", "half2_"]` of an auto-refine run with independent halves, else `[""]`."""
-    return ["half1_", "half2_"] if (folder / f"run_it{number:03d}_half1_model.star").exists() else [""]
+    of_half1 = folder / job_folder.iteration(number, "half1_model.star")
+    return ["half1_", "half2_"] if of_half1.exists() else [""]
 
 
 def _model(folder: str | Path, iteration: int) -> star.Tables:
-    path = Path(folder) / f"run_it{iteration:03d}_model.star"
+    path = Path(folder) / job_folder.iteration(iteration, "model.star")
     return star.read(path, {"model_general": [], "model_classes": ["rlnReferenceImage"]})
 
 
 def _complete(folder: Path, number: int, maps: bool) -> bool:
-    start = f"run_it{number:03d}_"
     halves = half_names(folder, number)
-    if not all(
-        (folder / f"{start}{name}").exists() for name in ["data.star", *(f"{h}model.star" for h in halves)]
-    ):
+    models = [folder / job_folder.iteration(number, f"{half}model.star") for half in halves]
+    if not all(path.exists() for path in (folder / job_folder.iteration(number, "data.star"), *models)):
         return False
     if not maps:
         return True
-    count = int(_numbers(folder / f"{start}{halves[0]}model.star", "model_general")["rlnNrClasses"])
-    return all((folder / f"{start}{h}class{k:03d}.mrc").exists() for h in halves for k in range(1, count + 1))
+    count = int(_numbers(models[0], "model_general")["rlnNrClasses"])
+    names = [f"{half}class{k:03d}.mrc" for half in halves for k in range(1, count + 1)]
+    return all((folder / job_folder.iteration(number, name)).exists() for name in names)
 
 
 def _iteration(folder: Path, number: int) -> Iteration:
-    start = f"run_it{number:03d}_"
-    optimiser = _numbers(folder / f"{start}optimiser.star", "optimiser_general")
+    optimiser = _numbers(folder / job_folder.iteration(number, "optimiser.star"), "optimiser_general")
     halves = [
-        _numbers(folder / f"{start}{half}model.star", "model_general") for half in half_names(folder, number)
+        _numbers(folder / job_folder.iteration(number, f"{half}model.star"), "model_general")
+        for half in half_names(folder, number)
     ]
     changed = optimiser.get("rlnChangesOptimalClasses", nan)
     return Iteration(
@@ -245,12 +244,9 @@ def _iteration(folder: Path, number: int) -> Iteration:
 
 
 def _numbers(path: Path, block: str) -> dict[str, float]:
-    """The numbers of a simple block; only that block is parsed, for a model file holds many spectra."""
-    found = re.search(rf"^data_{block}\s(.*?)(?=^data_|\Z)", path.read_text(errors="replace"), re.M | re.S)
-    if not found:
-        raise UserError(f"{path}: has no table data_{block}; was it cut short?")
-    pairs = re.findall(r"^_(\S+)\s+(\S+)", found[1], re.M)
-    return {label: float(value) for label, value in pairs if re.fullmatch(_NUMBER, value)}
+    """The numbers of a simple block."""
+    row = {label: values[0] for label, values in star.columns(path, block).items()}
+    return {label: float(value) for label, value in row.items() if re.fullmatch(_NUMBER, value)}
 
 
 def _mean(blocks: list[dict[str, float]], label: str) -> float:

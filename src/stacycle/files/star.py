@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,8 +38,8 @@ _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 class Table:
     """A table as text: its labels without their underscores, and a list of values per row.
 
-    A `simple` block (label and value per line) has one row. `fault` says what RELION would not take; it is raised when
-    the table is asked for, so that a table that nobody needs may be wrong.
+    A `simple` block (label and value per line) has one row. `fault` says what RELION would not read. It is raised
+    when the table is asked for: a table that nobody needs may be wrong.
     """
 
     labels: list[str] = field(default_factory=list)
@@ -62,9 +62,12 @@ def read(
     A simple block (label and value per line) is a one-row frame with `attrs["simple"]`; `write` keeps it one.
     Names, paths and lists such as `[1,0,1]` stay strings; everything else becomes a number where it can.
     `required` lists columns that tables must have. UserError if the file is missing, empty or damaged. If `oddities`
-    are asked for, what RELION would not read but a person would is read and told there: "row 5 is a comment".
+    are asked for, what RELION would not read but a person would is read, and noted there: "row 5 is a comment".
     """
-    found = {name: _frame(path, name, one) for name, one in _tables(path, _text(path, oddities), oddities)}
+    found = {
+        name: _frame(path, name, _strictly(lines) if oddities is None else _parse(lines, oddities))
+        for name, lines in _split(_text(path, oddities))
+    }
     if not found:
         raise UserError(f"{path}: holds no STAR table; it is empty or not a STAR file.")
     for name, wanted in (required or {}).items():
@@ -89,16 +92,17 @@ def columns(path: str | Path, name: str, labels: Collection[str] = ()) -> dict[s
     For 50,000 particles in a quarter of a second, without pandas. A simple block has columns of one value.
     UserError if file or table is missing or damaged, or RELION would not read all of it.
     """
-    tables = list(_tables(path, _text(path)))
-    found = [one for title, one in tables if title == name]
-    if len(found) != 1:
+    tables = _split(_text(path))
+    wanted = [lines for title, lines in tables if title == name]
+    if len(wanted) != 1:
         names = ", ".join(f"data_{title}" for title, _ in tables[:5]) or "none"
-        fault = f"has the table data_{name} twice" if found else f"has no table data_{name} (found: {names})"
+        fault = f"has the table data_{name} twice" if wanted else f"has no table data_{name} (found: {names})"
         raise UserError(f"{path}: {fault}; was it cut short, or is it another file?")
-    _refuse(path, name, found[0])
-    if missing := [label for label in labels if label not in found[0].labels]:
+    found = _strictly(wanted[0])
+    _refuse(path, name, found)
+    if missing := [label for label in labels if label not in found.labels]:
         raise UserError(f"{path}: table data_{name} has no column {', '.join(missing)}; add it.")
-    return found[0].columns
+    return found.columns
 
 
 def column(path: str | Path, label: str) -> list[str]:
@@ -124,11 +128,6 @@ def blocks(path: str | Path) -> list[tuple[str, str]]:
     return [(name, "\n".join(lines)) for name, lines in _split(_text(path))]
 
 
-def value(path: str | Path, table_name: str, key: str) -> str | int | float:
-    """One value of a simple block, such as `rlnCurrentResolution` of `model_general`."""
-    return table(path, read(path), table_name, [key])[key].iloc[0]
-
-
 def simple(**values: object) -> pd.DataFrame:
     """A one-row table that `write` gives as a simple block."""
     import pandas as pd
@@ -139,7 +138,7 @@ def simple(**values: object) -> pd.DataFrame:
 
 
 def write(path: str | Path, tables: Tables) -> None:
-    """Write the tables as RELION 5 does: whole or not at all (by renaming), and the same bytes each time."""
+    """Write the tables as RELION 5 does, complete or not at all (by renaming), and with the same bytes each time."""
     write_text(path, to_text(tables))
 
 
@@ -156,42 +155,11 @@ def to_text(tables: Tables) -> str:
     return re.sub(r"^data_", "# version 50001\n\ndata_", body, flags=re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class OptimisationSet:
-    """RELION's state: which particles, tomograms and (after polishing) trajectories belong together."""
-
-    particles: str
-    tomograms: str
-    trajectories: str | None = None
-
-
-_SET_LABELS = {
-    "particles": "rlnTomoParticlesFile",
-    "tomograms": "rlnTomoTomogramsFile",
-    "trajectories": "rlnTomoTrajectoriesFile",
-}
-KINDS = tuple(_SET_LABELS)  # of files in an optimisation set
-
-
-def read_optimisation_set(path: str | Path) -> OptimisationSet:
-    """The files that an optimisation set names, relative to the project folder."""
-    row = columns(path, "", list(_SET_LABELS.values())[:2])
-    particles, tomograms, trajectories = (next(iter(row.get(x, [])), "") for x in _SET_LABELS.values())
-    if not particles or not tomograms:
-        raise UserError(f"{path}: names no particles or no tomograms; was it written completely?")
-    return OptimisationSet(particles, tomograms, trajectories or None)
-
-
-def write_optimisation_set(path: str | Path, state: OptimisationSet) -> None:
-    """Write an optimisation set as RELION reads it."""
-    write(path, {"": simple(**{label: getattr(state, field) or "" for field, label in _SET_LABELS.items()})})
-
-
 # ------------------------------------------------------------ the parser
 
 
 def _text(path: str | Path, oddities: list[str] | None = None) -> str:
-    """The text of a file. UserError if it cannot be read, or RELION would not read it (unless `oddities` are told)."""
+    """The text of a file. UserError if it cannot be read, or if RELION would not read it and `oddities` is None."""
     try:
         raw = Path(path).read_bytes()
         utf_16 = raw.startswith(_UTF_16)
@@ -213,16 +181,13 @@ def _text(path: str | Path, oddities: list[str] | None = None) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _tables(path: str | Path, text: str, oddities: list[str] | None = None) -> Iterator[tuple[str, Table]]:
-    """Name and content of each table, in the order of the file."""
-    for name, lines in _split(text):
-        odd: list[str] = []
-        found = _parse(lines, odd)
-        if odd and oddities is None:
-            found.fault = found.fault or f"{odd[0]}: RELION reads no further; remove that line"
-        elif oddities is not None:
-            oddities += odd
-        yield name, found
+def _strictly(lines: Sequence[str]) -> Table:
+    """A table whose `fault` also says where RELION would stop reading it, though a person would not."""
+    odd: list[str] = []
+    found = _parse(lines, odd)
+    if odd:
+        found.fault = found.fault or f"{odd[0]}: RELION reads no further; remove that line"
+    return found
 
 
 def _split(text: str) -> list[tuple[str, list[str]]]:
@@ -242,7 +207,7 @@ def _is_title(line: str) -> bool:
 
 
 def _parse(lines: Sequence[str], odd: list[str]) -> Table:
-    """A table's lines, taken apart. What RELION would stumble over, and a person would not, is told in `odd`."""
+    """A table's lines, taken apart. What RELION would stumble over, and a person would not, is added to `odd`."""
     begin = next((i for i, line in enumerate(lines) if _kind(line) not in (_BLANK, _COMMENT)), None)
     if begin is None:
         return Table(fault="has no columns; was it written completely?")

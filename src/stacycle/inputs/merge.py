@@ -22,8 +22,9 @@ from scipy.spatial.transform import Rotation
 from stacycle.checks.state import check_state
 from stacycle.checks.tomograms import check_together
 from stacycle.errors import UserError, some
-from stacycle.files import star
+from stacycle.files import job_folder, star
 from stacycle.files.atomic import write_text
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.safe_names import is_name, is_plain_path, written_again_as
 from stacycle.files.star_labels import ANGLES, CENTRED, CORNER, PIXEL, SERIES, SIZE
 from stacycle.inputs.findings import DUPLICATES, Findings
@@ -65,10 +66,10 @@ class Merged:
         optimisation_set.star and, where RELION could not work with a tilt series as it is, a copy of it."""
         tomograms = self.tomograms.copy()
         _copy_series(tomograms, self.series, folder)
-        star.write(folder / "tomograms.star", {"global": tomograms})
-        write_text(folder / "particles.star", self._particles)
-        state = star.OptimisationSet(str(folder / "particles.star"), str(folder / "tomograms.star"))
-        star.write_optimisation_set(folder / "optimisation_set.star", state)
+        files = OptimisationSet(str(folder / job_folder.PARTICLES), str(folder / job_folder.TOMOGRAMS))
+        star.write(files.tomograms, {"global": tomograms})
+        write_text(files.particles, self._particles)
+        files.write(folder / job_folder.OPTIMISATION_SET)
 
 
 def read(sets: Sequence[Mapping[str, str]], found: Findings, duplicates: str = "refuse") -> Merged | None:
@@ -138,7 +139,7 @@ def _check_as_a_job_does(merged: Merged, found: Findings) -> None:
     with tempfile.TemporaryDirectory() as folder:
         try:
             merged.write(Path(folder))
-            check_state(star.read_optimisation_set(Path(folder) / "optimisation_set.star"))
+            check_state(OptimisationSet.read(Path(folder) / "optimisation_set.star"))
         except UserError as error:
             found.problems.append(str(error).replace(f"{folder}/", "results/inputs/"))
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from stacycle.files import content, star
 from stacycle.files.image_files import file_of
+from stacycle.files.optimisation_set import KINDS
 from stacycle.files.star_labels import SERIES
 from stacycle.jobs import record
 from stacycle.programs.command import Command
@@ -44,7 +45,7 @@ class Digests:
                 digest = content.digest(path)[:32]
         except OSError:
             return "missing"
-        if stat.st_size >= LARGE:
+        if stat.st_size >= content.LARGE:
             self.known[str(path)] = [*seen, digest]
         return digest
 
@@ -63,7 +64,7 @@ def take(
     if out := command.get("--o"):
         arguments["--o"] = [os.path.relpath(out, folder)]
     state = command.state()
-    named = {role: path for role in star.KINDS if (path := getattr(state, role))}
+    named = {role: path for role in KINDS if (path := getattr(state, role))}
     contents: dict[str, Any] = {
         flag: digests.of(path)
         for flag, path in inputs.items()

@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from stacycle.files.removed import REMOVABLE
 from stacycle.recipe import geometry
 from stacycle.recipe.rounds import Recipe
 from stacycle.steps.registry import all_steps
-from stacycle.steps.sizes import REMOVABLE, Need, Numbers, Sizes
+from stacycle.steps.sizes import Need, Numbers, Sizes
 
 # The keys of the config's `cleanup`, each with the value that frees the most.
 LEAST = {kind.key: kind.least for kind in REMOVABLE.values()}

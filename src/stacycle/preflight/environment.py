@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stacycle.errors import UserError
-from stacycle.files.cache import Remembered
+from stacycle.files.cache import Cache
 from stacycle.preflight import disk
 from stacycle.programs import mpi, software
 from stacycle.programs.command import Command
@@ -66,19 +66,17 @@ def flags(commands: Iterable[tuple[str, Command]]) -> dict[str, set[str]]:
     return used
 
 
-def check_software(
-    engine: Mapping[str, Any], used: Mapping[str, set[str]], remembered: Remembered
-) -> Iterator[Row]:
+def check_software(engine: Mapping[str, Any], used: Mapping[str, set[str]], cache: Cache) -> Iterator[Row]:
     """The programs of `used` (program -> flags): there, of a version that is known, and with these flags."""
     programs = sorted(used)
     try:
         files = software.files(engine, programs)
         question = {"engine": engine, "files": files, "programs": programs}
-        answer = remembered.recall("software", question)
+        answer = cache.get("software", question)
         if answer is None:
             version = software.check(engine, programs)
             answer = {"version": version, "flags": software.known_flags(engine, programs)}
-            remembered.keep("software", question, answer, files)
+            cache.put("software", question, answer, files)
     except UserError as error:
         yield told(str(error), "software")
         return

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from stacycle.errors import UserError
-from stacycle.files.cache import Remembered
+from stacycle.files.cache import Cache
 from stacycle.preflight import against_data, disk, preflight
 from stacycle.recipe.rounds import Recipe
 
@@ -65,7 +65,7 @@ def space(config: Mapping[str, Any], recipe: Recipe) -> str:
 
     Uses what preflight remembers of the inputs, else reads them; writes nothing.
     """
-    rows, facts = preflight.check_data(config["inputs"], _Recalled(preflight.MEMORY))
+    rows, facts = preflight.check_data(config["inputs"], _ReadOnlyCache(preflight.MEMORY))
     if facts is None:
         more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
         return (
@@ -79,10 +79,10 @@ def space(config: Mapping[str, Any], recipe: Recipe) -> str:
     return f"Disk, on the safe side; at the right, what of it cleanup in the config could free:\n{table}"
 
 
-class _Recalled(Remembered):
-    """What is remembered; nothing is added."""
+class _ReadOnlyCache(Cache):
+    """What is cache; nothing is added."""
 
-    def keep(self, kind: str, question: Any, answer: Any, files: Iterable[str]) -> None:
+    def put(self, kind: str, question: Any, answer: Any, files: Iterable[str]) -> None:
         pass
 
 

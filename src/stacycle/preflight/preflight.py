@@ -23,7 +23,7 @@ import yaml
 from stacycle import snakemake_api
 from stacycle.errors import UserError
 from stacycle.files import safe_names
-from stacycle.files.cache import Remembered
+from stacycle.files.cache import Cache
 from stacycle.inputs.findings import Findings
 from stacycle.preflight import against_data, disk, environment
 from stacycle.preflight.environment import FINE, PROBLEM, WARNING, Asked, Row, told
@@ -109,7 +109,7 @@ def run(
     done on this machine (not `local`), what its set-up lacks is worth a warning only; `limit` is the profile's of this
     machine's GPUs. Nothing is looked at, and no table written, if no rule reads the data or runs a program.
     """
-    remembered = Remembered(MEMORY)
+    cache = Cache(MEMORY)
     commands = environment.commands(recipe, config, asked)
     used = environment.flags(commands)
     if "inputs" in asked:  # on which all other steps depend
@@ -118,7 +118,7 @@ def run(
     if not used and "inputs" not in asked:
         return Report([])
     rows = list(_check_config(config, configfiles))
-    data, facts = check_data(config["inputs"], remembered, config["particle"]["duplicates"])
+    data, facts = check_data(config["inputs"], cache, config["particle"]["duplicates"])
     rows += data
     needs: list[Need] = []
     if facts:
@@ -128,7 +128,7 @@ def run(
         except UserError as error:
             rows.append(told(str(error), "box"))
     if used:
-        rows += _check_set_up(config, asked, commands, used, needs, local, limit, remembered)
+        rows += _check_set_up(config, asked, commands, used, needs, local, limit, cache)
     try:
         _in_order(rows).write(TABLE)
     except OSError as error:
@@ -155,11 +155,11 @@ def show(report: Report) -> None:
 
 
 def check_data(
-    sets: Sequence[Mapping[str, str]], remembered: Remembered, duplicates: str = "refuse"
+    sets: Sequence[Mapping[str, str]], cache: Cache, duplicates: str = "refuse"
 ) -> tuple[list[Row], dict[str, Any] | None]:
     """Every set in full, and all together; the facts about them, or None if there is a problem."""
     question = [*(dict(one) for one in sets), duplicates]
-    answer = remembered.recall("data", question)
+    answer = cache.get("data", question)
     if answer is None:
         from stacycle.inputs import merge
 
@@ -172,7 +172,7 @@ def check_data(
             return [*(told(sentence, "data") for sentence in found.problems), *warnings], None
         answer = merged.facts
         code = sorted(map(str, Path(__file__).parents[1].rglob("*.py")))  # other checks may find more
-        remembered.keep("data", question, answer, [*code, *sorted(found.files)])
+        cache.put("data", question, answer, [*code, *sorted(found.files)])
     rows = [told(sentence, "data", WARNING) for sentence in answer["warnings"]]
     return [*rows, *map(_row_of_set, answer["sets"]), _row_of_series(answer)], answer
 
@@ -234,10 +234,10 @@ def _check_set_up(
     needs: Sequence[Need],
     local: bool,
     limit: int | None,
-    remembered: Remembered,
+    cache: Cache,
 ) -> list[Row]:
     engine = config["engine"]
-    rows = list(environment.check_software(engine, used, remembered))
+    rows = list(environment.check_software(engine, used, cache))
     if not any(row.level == PROBLEM and row.checked == "software" for row in rows):
         rows += environment.check_gpu(engine, asked, local, limit)
         rows += environment.check_mpi(engine, commands, asked, local)

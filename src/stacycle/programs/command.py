@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stacycle.files import star
-from stacycle.files.star import OptimisationSet
+from stacycle.files.optimisation_set import KINDS, OptimisationSet
 from stacycle.programs.program import Program, of_name
 
 
@@ -81,10 +80,8 @@ class Command:
         if (flags := self.record.state_flags) is None:
             return OptimisationSet("", "")
         named = self.optimisation_set
-        files = star.read_optimisation_set(named) if named else OptimisationSet("", "")
-        return OptimisationSet(
-            *(self.get(getattr(flags, kind)) or getattr(files, kind) for kind in star.KINDS)
-        )
+        files = OptimisationSet.read(named) if named else OptimisationSet("", "")
+        return OptimisationSet(*(self.get(getattr(flags, kind)) or getattr(files, kind) for kind in KINDS))
 
     def half_maps(self) -> tuple[str, str]:
         """Both half maps, also one that the program finds by the other's name. "" for what is not given."""

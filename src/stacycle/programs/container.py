@@ -17,6 +17,7 @@ from typing import Any
 from stacycle.errors import UserError
 from stacycle.files import star
 from stacycle.files.image_files import file_of
+from stacycle.files.optimisation_set import KINDS
 from stacycle.files.star_labels import SERIES
 from stacycle.programs.command import Command
 
@@ -69,7 +70,7 @@ def folders_of(argv: Sequence[str]) -> set[str]:
 
 def _needed(command: Command) -> Iterator[str]:
     state = command.state()
-    named = [os.environ.get("TMPDIR", ""), *(getattr(state, kind) or "" for kind in star.KINDS)]
+    named = [os.environ.get("TMPDIR", ""), *(getattr(state, kind) or "" for kind in KINDS)]
     for path in (*named, *(value for values in command.flags.values() for value in values)):
         yield from _on_the_way(os.path.abspath(path))
     for series in star.column(state.tomograms, SERIES) if state.tomograms else []:

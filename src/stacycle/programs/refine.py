@@ -18,6 +18,7 @@ from stacycle.checks.state import POSE, check_half_sets_if_any, check_tables
 from stacycle.checks.tables import StateFiles, check_numbers, filled
 from stacycle.errors import UserError
 from stacycle.files import mrc, star
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.star_labels import CENTRED
 from stacycle.programs import refine_iterations, shared
 from stacycle.programs.command import Command
@@ -205,7 +206,7 @@ def _check_refined(task: Task) -> None:
             f"{final}model.star has {len(found['rlnReferenceImage'])} classes instead of {classes}; run it again."
         )
     star.columns(f"{final}optimiser.star", "optimiser_general")
-    star.read_optimisation_set(f"{final}optimisation_set.star")
+    OptimisationSet.read(f"{final}optimisation_set.star")
     for path in [*(f"{final}class{k:03d}.mrc" for k in range(1, classes + 1)), *halves]:
         mrc.check_size(path, *files.box_and_pixel, "the particles have", "run it again")
         mrc.check_values(path, empty=classes > 1)

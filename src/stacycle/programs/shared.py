@@ -12,10 +12,10 @@ from typing import Any
 
 from stacycle.checks import maps
 from stacycle.checks.complete import is_complete
-from stacycle.files import mrc
 from stacycle.programs.command import Command
 from stacycle.programs.program import Continuation, StateFlags
 from stacycle.programs.task import Task
+from stacycle.recipe import auto
 from stacycle.recipe.geometry import number
 
 TOMO_STATE = StateFlags("--i", "--p", "--t", "--mot")
@@ -60,7 +60,7 @@ def check_references(task: Task) -> None:
     maps.check_unbinned(first, task.files)
     maps.check_fsc(task.get("--fsc"), first)
     if box := task.command.get("--b"):
-        mrc.estimation_box(int(box), first, "--b")
+        auto.estimation_box(int(box), first, "--b")
 
 
 # ------------------------------------------------------------ what comes out, and going on

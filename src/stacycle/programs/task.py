@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stacycle.checks.tables import StateFiles
 from stacycle.errors import UserError
-from stacycle.files import star
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.programs.command import Command
 
 
@@ -31,7 +31,7 @@ class Task:
     @cached_property
     def made(self) -> StateFiles:
         """The state that came out, of the optimisation set in the folder of --o."""
-        return StateFiles.of(star.read_optimisation_set(self.folder / "optimisation_set.star"))
+        return StateFiles.of(OptimisationSet.read(self.folder / "optimisation_set.star"))
 
     @property
     def folder(self) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stacycle.errors import UserError
 from stacycle.files.earlier_results import is_aside
-from stacycle.files.star import KINDS
+from stacycle.files.optimisation_set import KINDS
 from stacycle.provenance import particles
 from stacycle.provenance.identity import Record, cure, difference, digest, identity_now, record_of
 from stacycle.recipe.rounds import STATE_FILE

@@ -24,7 +24,7 @@ from typing import Any
 
 from stacycle.errors import UserError
 from stacycle.files import content, star
-from stacycle.files.star import KINDS, OptimisationSet
+from stacycle.files.optimisation_set import KINDS, OptimisationSet
 from stacycle.files.star_labels import SERIES
 from stacycle.recipe.rounds import STATE_FILE
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stacycle.errors import UserError
-from stacycle.files import star
-from stacycle.files.star import KINDS, OptimisationSet
+from stacycle.files.optimisation_set import KINDS, OptimisationSet
 from stacycle.programs.command import Command
 from stacycle.provenance.identity import (
     Record,
@@ -37,7 +36,7 @@ def check(command: Command) -> None:
 
 def check_maps(optimisation_set: str, halves: Sequence[str], fsc: str) -> Path:
     """UserError unless the half maps were made of this state, and the FSC is theirs. Returns the state's folder."""
-    folder, state = _find(star.read_optimisation_set(optimisation_set), optimisation_set)
+    folder, state = _find(OptimisationSet.read(optimisation_set), optimisation_set)
     _check_references(optimisation_set, state, halves, fsc)
     return folder
 

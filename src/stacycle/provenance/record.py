@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stacycle.errors import ProgramFailed, UserError
-from stacycle.files import star
 from stacycle.files.atomic import write_json
+from stacycle.files.optimisation_set import KINDS, OptimisationSet
 from stacycle.programs.command import Command
 from stacycle.provenance import origin, particles
 from stacycle.provenance.identity import Record, cure, describe, digest, identity, record_of
@@ -54,7 +54,7 @@ def of_decision(
     if so, nothing after it is done again. UserError as `of_program`.
     """
     folder = Path(folder)
-    files = star.read_optimisation_set(folder / "optimisation_set.star")
+    files = OptimisationSet.read(folder / "optimisation_set.star")
     record = identity(files) | {"parent": None, "maps": {name: digest(folder / name) for name in maps}}
     if start is not None:
         before = record_of(start)
@@ -69,7 +69,7 @@ def of_decision(
 
 def adopt(optimisation_set: str | Path) -> Record:
     """Record a state that was brought by hand: whoever calls this says that its files belong together."""
-    record = identity(star.read_optimisation_set(optimisation_set))
+    record = identity(OptimisationSet.read(optimisation_set))
     record |= {"parent": None, "maps": {}, "adopted": True}
     write_json(Path(optimisation_set).with_name(STATE_FILE), record)
     return record
@@ -95,10 +95,10 @@ def _describe(command: Command, folder: Path) -> Record | None:
     else:
         return None
     if program.optimisation_set:
-        record = identity(star.read_optimisation_set(program.optimisation_set(command, folder)))
+        record = identity(OptimisationSet.read(program.optimisation_set(command, folder)))
         _must_be_as_before(record, before, program.must_not_change, command.program)
     else:
-        record = {key: before[key] for key in ("id", *star.KINDS)}
+        record = {key: before[key] for key in ("id", *KINDS)}
     out = command.get("--o") or ""
     start_of_name = "" if out.endswith("/") else Path(out).name
     made = [path for end in program.maps for path in sorted(folder.glob(start_of_name + end))]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from stacycle.errors import UserError
-from stacycle.files import star
-from stacycle.files.mrc import SAME_PIXEL
+from stacycle.files import mrc, star
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.star_labels import PIXEL
 from stacycle.recipe import geometry
 
@@ -26,14 +26,14 @@ class State:
     """An optimisation set and the images that its particles have: `box` px of `pixel` Å."""
 
     path: str
-    files: star.OptimisationSet
+    files: OptimisationSet
     box: int
     pixel: float
 
 
 def read_state(path: str) -> State:
     """The state of an `optimisation_set.star`. UserError if its optics groups differ in box or pixel size."""
-    files = star.read_optimisation_set(path)
+    files = OptimisationSet.read(path)
     labels = ["rlnImageSize", "rlnImagePixelSize"]
     optics = star.columns(files.particles, "optics", ["rlnOpticsGroup", *labels])
     sizes = dict.fromkeys(zip(*(map(float, optics[label]) for label in labels), strict=True))
@@ -48,9 +48,9 @@ def read_state(path: str) -> State:
 
 
 def series_pixel(tomograms: str) -> float:
-    """Pixel size in Å of the unbinned tilt series. UserError if they differ by more than `maps.SAME_PIXEL`."""
+    """Pixel size in Å of the unbinned tilt series. UserError if they differ by more than `mrc.SAME_PIXEL`."""
     sizes = [float(size) for size in star.columns(tomograms, "global", [PIXEL])[PIXEL]]
-    if max(sizes) > (1 + SAME_PIXEL) * min(sizes):
+    if max(sizes) > (1 + mrc.SAME_PIXEL) * min(sizes):
         raise UserError(
             f"{tomograms}: tilt series have pixel sizes from {min(sizes):g} to {max(sizes):g} Å; "
             "rescale them to one, or average them as separate projects."
@@ -88,6 +88,19 @@ def lowpass(setting: float | str, told: list[str], pixel: float = 0) -> float:
     if setting != "auto":
         return float(setting)
     return geometry.initial_lowpass(max(reached(told), geometry.nyquist(pixel)))
+
+
+def estimation_box(setting: int | str, half_map: str, key: str) -> int:
+    """The box for estimation in px; UserError if it is smaller than the half map's. `auto`: a fast one of 10 % more."""
+    box, _ = mrc.box_and_pixel(half_map)
+    if setting == "auto":
+        return geometry.estimation_box(box)
+    if int(setting) < box:
+        raise UserError(
+            f"{key}: {setting} px is smaller than the {box} px of the reference {half_map}; give at least {box}, "
+            f"better {geometry.estimation_box(box)}, or auto."
+        )
+    return int(setting)
 
 
 def settle(settings: dict[str, Any], state: State, told: list[str]) -> dict[str, Any]:

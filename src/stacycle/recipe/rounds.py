@@ -14,10 +14,15 @@ from itertools import pairwise
 from typing import Any
 
 from stacycle.errors import UserError
+from stacycle.files.job_folder import (
+    MERGED,
+    OPTIMISATION_SET,
+    POSTPROCESS,
+    STATE_FILE,
+)
 
 INPUTS = "results/inputs"
 SWEEPS = ("ctfrefine", "polish")  # of a cycle, in their order
-STATE_FILE = "state.json"  # a decision's: what its state is made of, by content
 
 
 @dataclass(frozen=True)
@@ -201,9 +206,9 @@ class Recipe:
             maps, postprocess = folder, f"{folder}/postprocess.star"
         else:
             state, folder = self.cycle_state(round_, cycle), f"results/{round_}/{cycle}"
-            maps, postprocess = f"{folder}/reference", f"{folder}/postprocess/postprocess.star"
+            maps, postprocess = f"{folder}/reference", f"{folder}/postprocess/{POSTPROCESS}"
         halves = [f"{maps}/half{number}.mrc" for number in (1, 2)]
-        return Start(state, halves, f"{maps}/merged.mrc", postprocess)
+        return Start(state, halves, f"{maps}/{MERGED}", postprocess)
 
     def _sweeps_before(self, round_: str, cycle: str, sweep: str = "") -> list[tuple[str, str]]:
         """The sweeps of the round before a sweep, or before the start of a cycle."""
@@ -228,12 +233,12 @@ class Recipe:
         if step != "cycle":
             return
         for number, cycle in enumerate(self.cycles(round_), 1):
-            star = f"results/{round_}/{cycle}/postprocess/postprocess.star"
+            star = f"results/{round_}/{cycle}/postprocess/{POSTPROCESS}"
             yield _rung(round_, 1, "Reconstruct bin1", number, star, self.cycle_state(round_, cycle)[0])
             for sweep, label in zip(SWEEPS, ("CTF refinement", "Polishing"), strict=True):
                 if (cycle, sweep) in self.sweeps(round_):
                     folder = self._sweep_folder(round_, cycle, sweep)
-                    star, state = f"{folder}/postprocess.star", f"{folder}/optimisation_set.star"
+                    star, state = f"{folder}/{POSTPROCESS}", f"{folder}/{OPTIMISATION_SET}"
                     yield _rung(round_, 1, label, number, star, state, f"{folder}/decision.json")
 
     # ------------------------------------------------------------ which step left what

@@ -62,7 +62,7 @@ def headline(project: Project, rows: Sequence[MapResolution]) -> list[Card]:
 def summary(project: Project, rows: Sequence[MapResolution]) -> dict[str, list[str]]:
     """What was reached, kept and rolled back, where particles went, and what to do next: sentences by heading."""
     swept = [(before, row) for before, row in zip([None, *rows], rows, strict=False) if row.kept]
-    said = {
+    found = {
         "Reached": [reached(rows)] if rows else [],
         "Kept": [_kept(before, row) for before, row in swept if not row.rolled_back],
         "Rolled back": [
@@ -73,7 +73,7 @@ def summary(project: Project, rows: Sequence[MapResolution]) -> dict[str, list[s
         "Particles": _particles(project),
         "What next": [what_next(project, rows)] if rows else [],
     }
-    return {heading: sentences for heading, sentences in said.items() if sentences}
+    return {heading: sentences for heading, sentences in found.items() if sentences}
 
 
 def reached(rows: Sequence[MapResolution]) -> str:
@@ -132,13 +132,13 @@ def _kept(before: MapResolution | None, row: MapResolution) -> str:
 
 def _particles(project: Project) -> list[str]:
     """Which step left out how many particles, and why."""
-    said = []
+    sentences = []
     now = project.facts.get("particles") or nan
     for round_ in project.rounds:
         name = round_["name"]
         after = project.count(project.of("particles", f"{name}/extract"))
         if after < now:
-            said.append(
+            sentences.append(
                 f"{name}, extraction: {after:,} of {now:,}; {now - after:,} are in too few tilt images."
             )
         now = now if isnan(after) else after
@@ -147,9 +147,9 @@ def _particles(project: Project) -> list[str]:
             kept, lost = int(decision.numbers["particles"]), int(decision.numbers.get("rejected", 0))
             classes = decision.choice.get("classes", [])
             of = f"class{'es' if len(classes) > 1 else ''} {listed(classes)} kept, {lost:,} rejected"
-            said.append(f"{name}, selection: {kept:,} of {kept + lost:,}; {of}.")
+            sentences.append(f"{name}, selection: {kept:,} of {kept + lost:,}; {of}.")
             now = kept
-    return said
+    return sentences
 
 
 def _folder(path: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from stacycle.decisions import BEFORE, Decision
-from stacycle.files import relion_output
+from stacycle.files import job_folder, relion_output
 from stacycle.report import curve_figures, map_figures
 from stacycle.report.drawing import DPI
 from stacycle.report.project import Project
@@ -110,7 +110,7 @@ def sweep(
     table, folder = decision.candidates, Path(step["decision"]).parent
     files = {BEFORE: before["postprocess"]} if before else {}
     for name in table.loc[table["resolution"].notna(), "variant"]:
-        files.setdefault(name, f"{folder}/{name}/postprocess/postprocess.star")
+        files.setdefault(name, f"{folder}/{name}/postprocess/{job_folder.POSTPROCESS}")
     read = {name: project.fsc(file) for name, file in files.items()}
     results = {name: result for name, result in read.items() if result and "corrected" in result.fsc}
     if not results:

@@ -12,7 +12,7 @@ from typing import Any
 
 from stacycle.decisions import Decision, read_decision
 from stacycle.errors import UserError
-from stacycle.files import relion_output, star
+from stacycle.files import job_folder, relion_output, star
 
 
 @dataclass(frozen=True)
@@ -89,4 +89,4 @@ def decision_file(step: dict[str, Any]) -> str | None:
     """The decision of a step of `Recipe.rungs()`: a sweep's, or that on the mask of a cycle's reference."""
     if step["decision"] or not step["cycle"]:
         return step["decision"]
-    return str(Path(step["postprocess"]).parents[1] / "mask/decision.json")
+    return str(Path(step["postprocess"]).parents[1] / "mask" / job_folder.DECISION)

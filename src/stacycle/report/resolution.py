@@ -13,7 +13,7 @@ import pandas as pd
 
 from stacycle.decisions import BEFORE, read_decision
 from stacycle.decisions.cycle import area
-from stacycle.files import star
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.report.project import Project
 
 ROLLED_BACK = "rolled back"  # in the table's column `kept`: no variant was better than the state before
@@ -74,7 +74,7 @@ def resolutions(project: Project) -> list[MapResolution]:
     for step in project.steps_with_resolution:
         if result := project.fsc(step["postprocess"]):
             decision = project.read(step["decision"], read_decision)
-            state = project.read(step["state"], star.read_optimisation_set)
+            state = project.read(step["state"], OptimisationSet.read)
             shells = len(result.fsc) - 1  # to Nyquist, which is half a box
             row = MapResolution(
                 round=step["round"],

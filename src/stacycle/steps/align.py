@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from stacycle.files.removed import ITERATIONS
 from stacycle.programs import refine
 from stacycle.recipe import geometry
 from stacycle.resources.site import GPU
 from stacycle.steps import class3d, sizes
-from stacycle.steps.sizes import ITERATIONS, Need, Sizes
+from stacycle.steps.sizes import Need, Sizes
 from stacycle.steps.step import FILES, Reader, Settings, Step, layout_of
 
 

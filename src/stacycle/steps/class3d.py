@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from stacycle.files.removed import ITERATIONS
 from stacycle.programs import mpi, refine
 from stacycle.programs.scratch import scratch_folder
 from stacycle.recipe import auto
 from stacycle.recipe.rounds import variants
 from stacycle.steps import sizes
 from stacycle.steps.dry_run import DryRun
-from stacycle.steps.sizes import ITERATIONS, Need, Sizes
+from stacycle.steps.sizes import Need, Sizes
 from stacycle.steps.step import FILES, Reader, Settings, Step, filled, folder_of, layout_of
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from stacycle.files.removed import PARTS
 from stacycle.recipe import geometry
 from stacycle.recipe.rounds import SWEEPS
 from stacycle.steps import ctfrefine, mask, polish, postprocess, reconstruct, sizes
 from stacycle.steps.dry_run import DryRun
-from stacycle.steps.sizes import PARTS, Need, Sizes
+from stacycle.steps.sizes import Need, Sizes
 from stacycle.steps.step import Settings, Step, filled
 
 _STEP_OF_SWEEP = {step.name: step for step in (ctfrefine.STEP, polish.STEP)}

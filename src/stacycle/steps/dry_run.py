@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from stacycle.files.star import OptimisationSet
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.programs.refine import FEWEST_WITH_HALVES
 from stacycle.recipe.auto import State
 from stacycle.recipe.rounds import DECIDED, SWEPT, Recipe

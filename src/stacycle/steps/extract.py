@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from stacycle.files.removed import STACKS
 from stacycle.programs import subtomo
 from stacycle.recipe import auto, geometry
 from stacycle.steps import sizes
 from stacycle.steps.dry_run import BOX, DryRun
-from stacycle.steps.sizes import IMAGES, STACKS, Need, Sizes
+from stacycle.steps.sizes import IMAGES, Need, Sizes
 from stacycle.steps.step import FILES, Reader, Settings, Step, filled, folder_of
 
 

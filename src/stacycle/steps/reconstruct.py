@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from stacycle.files.removed import PARTS
 from stacycle.programs import reconstruct_particle
 from stacycle.recipe import geometry
 from stacycle.steps import sizes
-from stacycle.steps.sizes import PARTS, Need, Sizes
+from stacycle.steps.sizes import Need, Sizes
 from stacycle.steps.step import FILES, Reader, Settings, Step, folder_of
 
 

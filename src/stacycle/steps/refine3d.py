@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from stacycle.files.removed import ITERATIONS
 from stacycle.programs import mpi, refine
 from stacycle.programs.scratch import scratch_folder
 from stacycle.recipe import auto, geometry
 from stacycle.resources.site import GPU
 from stacycle.steps import sizes
-from stacycle.steps.sizes import ITERATIONS, Need, Sizes
+from stacycle.steps.sizes import Need, Sizes
 from stacycle.steps.step import FILES, Reader, Settings, Step, folder_of, layout_of, listed
 
 MOST_ITERATIONS = 15  # it ends by itself, seldom later than this

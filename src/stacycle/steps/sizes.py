@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from stacycle.files.removed import Removable
+
 IMAGES = "2D stacks"  # what a scratch folder holds, one round at a time
 MRC_HEADER = 1024  # bytes
 _BLOCK = 4096  # bytes by which a file grows on disk
@@ -18,32 +20,6 @@ _TABLE = 10_000  # bytes of a STAR file that does not grow
 _SHELL = 110  # bytes per class and shell of a model.star
 _DIRECTION = 27  # bytes per direction of a sampling.star; half of that in a model.star
 _PLOTS = 300_000  # bytes of the plots of a tomogram in CTF refinement or polishing
-
-
-@dataclass(frozen=True)
-class Removable:
-    """Files that nobody needs once their round is finished, and that no rule declares.
-
-    `key` is that of the config's `cleanup`, `least` its value that frees them. `names` match the files, in a job's
-    folder or in the folders below it that `within` names; `made_with` is the output by which Snakemake knows the job.
-    """
-
-    key: str
-    least: str
-    names: str
-    made_with: str
-    within: str = "*"
-
-
-ITERATIONS = Removable(
-    "iterations",
-    "needed",
-    r"run_it(\d{3})_(half[12]_)?class\d{3}(_unfil)?(_angdist)?\.(mrc|bild)",
-    "run_data.star",
-)
-STACKS = Removable("stacks", "current", r"\d+_stack2d\.mrcs", "particles.star", "Subtomograms/*/*")
-PARTS = Removable("parts", "needed", r"(data|weight)_(merged|half1|half2)\.mrc", "merged.mrc")
-REMOVABLE = {kind.key: kind for kind in (ITERATIONS, STACKS, PARTS)}
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stacycle.files import mrc, star
-from stacycle.files.star import OptimisationSet
+from stacycle.files.optimisation_set import OptimisationSet
+from stacycle.files.removed import Removable
 from stacycle.recipe import auto
 from stacycle.recipe.auto import State
 from stacycle.resources import site
 from stacycle.resources.site import CPU, Layout
-from stacycle.steps.sizes import Need, Removable, Sizes
+from stacycle.steps.sizes import Need, Sizes
 
 Settings = Mapping[str, Any]
 
@@ -22,9 +22,9 @@ Settings = Mapping[str, Any]
 class Reader:
     """What a command line takes from files. A dry run has another, for there are no files yet."""
 
-    files: Callable[[str], OptimisationSet] = star.read_optimisation_set
+    files: Callable[[str], OptimisationSet] = OptimisationSet.read
     state: Callable[[str], State] = auto.read_state
-    estimation_box: Callable[[int | str, str, str], int] = mrc.estimation_box
+    estimation_box: Callable[[int | str, str, str], int] = auto.estimation_box
 
 
 FILES = Reader()

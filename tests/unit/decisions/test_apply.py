@@ -14,6 +14,7 @@ from pandas.testing import assert_frame_equal
 from stacycle.decisions import apply
 from stacycle.errors import UserError
 from stacycle.files import star, star_labels
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.programs.command import Command
 from stacycle.provenance import record
 
@@ -47,12 +48,14 @@ def same(ours, theirs) -> None:
 
 
 def chosen(folder: Path, iteration: int | str = "auto", sampling: float = 7.5) -> apply.Chosen:
-    return apply.alignment(folder, {"T1": [1, 1]}, iteration, "auto", "rounds.bin4.align", sampling=sampling)
+    return apply.choose_alignment(
+        folder, {"T1": [1, 1]}, iteration, "auto", "rounds.bin4.align", sampling=sampling
+    )
 
 
 def test_the_chosen_iteration_of_an_alignment_is_what_goes_on(align: Path, tmp_path: Path) -> None:
-    apply.go_on_from(chosen(align, iteration=4), tmp_path)
-    state = star.read_optimisation_set(tmp_path / "optimisation_set.star")
+    apply.write_chosen(chosen(align, iteration=4), tmp_path)
+    state = OptimisationSet.read(tmp_path / "optimisation_set.star")
     assert state.particles == str(tmp_path / "particles.star")
     assert state.tomograms == "input/tomograms.star"
     ours, theirs = star.read(tmp_path / "particles.star"), star.read(GOLDEN / "align/run_it004_data.star")
@@ -67,7 +70,7 @@ def test_a_sampling_too_coarse_for_the_images_is_warned_of(align: Path) -> None:
 
 def test_selecting_classes_keeps_their_particles_and_the_tables_about_images() -> None:
     particles = star.read(GOLDEN / "classify/run_it010_data.star")
-    kept = apply.keep_classes(particles, [1, 3])
+    kept = apply.of_classes(particles, [1, 3])
     assert set(kept["particles"]["rlnClassNumber"]) <= {1, 3}
     assert len(kept["particles"]) == particles["particles"]["rlnClassNumber"].isin([1, 3]).sum() > 0
     same(kept["optics"], particles["optics"])
@@ -75,19 +78,17 @@ def test_selecting_classes_keeps_their_particles_and_the_tables_about_images() -
 
 
 @pytest.fixture
-def classified() -> star.OptimisationSet:
+def classified() -> OptimisationSet:
     """The state that RELION's classification left."""
     path = "classify/run_it010_optimisation_set.star"
     record.adopt(path)
-    return star.read_optimisation_set(path)
+    return OptimisationSet.read(path)
 
 
-def test_a_selection_is_written_as_relions_own_selection(
-    tmp_path: Path, classified: star.OptimisationSet
-) -> None:
+def test_a_selection_is_written_as_relions_own_selection(tmp_path: Path, classified: OptimisationSet) -> None:
     """RELION's Select keeps data_general and data_optics; so must what is written, read back."""
     particles = star.read(classified.particles)
-    told = apply.write_state(apply.keep_classes(particles, [1]), classified, tmp_path)
+    dropped = apply.write_selected(apply.of_classes(particles, [1]), classified, tmp_path)
     ours, relions = star.read(tmp_path / "particles.star"), star.read(GOLDEN / "select/particles.star")
     assert list(ours) == list(relions) == ["general", "optics", "particles"]
     same(ours["optics"], relions["optics"])
@@ -95,27 +96,27 @@ def test_a_selection_is_written_as_relions_own_selection(
     counts = json.loads((tmp_path / "state.json").read_text())["counts"]
     lost = counts["in"] - counts["out"]
     assert counts["out"] == len(ours["particles"])
-    assert told == [f"{lost} particles dropped: in classes that were not selected"]
+    assert dropped == {"in classes that were not selected": lost}
 
 
-def test_a_particle_picked_twice_is_selected_once(tmp_path: Path, classified: star.OptimisationSet) -> None:
+def test_a_particle_picked_twice_is_selected_once(tmp_path: Path, classified: OptimisationSet) -> None:
     """Two picks of one particle are a few Å apart once they are aligned; in both half sets they would feign an FSC."""
     particles = star.read(classified.particles)
     rows = particles["particles"]
     same_place = ["rlnTomoName", *star_labels.CENTRED, *star_labels.ORIGINS]
     rows.loc[1, same_place] = rows.loc[0, same_place]
     rows.loc[1, "rlnOriginXAngst"] += 19.0  # an unbinned pixel is 5 Å
-    told = apply.write_state(particles, classified, tmp_path)
+    dropped = apply.write_selected(particles, classified, tmp_path)
     kept = star.read(tmp_path / "particles.star")["particles"]
     assert set(rows["rlnTomoParticleName"]) - set(kept["rlnTomoParticleName"]) == {
         rows.loc[1, "rlnTomoParticleName"]
     }
-    assert told == ["1 particles dropped: picked twice"]
+    assert dropped == {"picked twice": 1}
 
 
 def test_an_alignment_is_recorded_as_made_from_what_the_run_started_from(align: Path, tmp_path: Path) -> None:
     """Not from the run's last iteration: more iterations after the chosen one make no other state."""
-    apply.go_on_from(chosen(align, iteration=4), tmp_path)
+    apply.write_chosen(chosen(align, iteration=4), tmp_path)
     record = json.loads((tmp_path / "state.json").read_text())
     assert record["parent"]["path"] == "extract"
     assert record["parent"]["id"] == json.loads(Path("extract/state.json").read_text())["id"]
@@ -124,7 +125,7 @@ def test_an_alignment_is_recorded_as_made_from_what_the_run_started_from(align: 
 def test_a_classification_without_a_complete_iteration_is_told_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "T1_K2").mkdir()
     with pytest.raises(UserError, match="no complete iteration"):
-        apply.classification(
+        apply.choose_classification(
             tmp_path, {"T1_K2": [1, 2]}, "auto", "auto", "class3d", consensus="", diameter=1, lowpass=1
         )
 

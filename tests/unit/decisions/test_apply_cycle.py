@@ -14,6 +14,7 @@ import pytest
 from stacycle.decisions import Decision, apply_cycle
 from stacycle.errors import UserError
 from stacycle.files import mrc, star
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.programs.command import Command
 from stacycle.provenance import origin, record
 from stacycle.recipe.rounds import Start
@@ -52,21 +53,13 @@ def test_a_file_that_is_no_map_is_told_so() -> None:
         mrc.check_mask("mask.mrc", write_map("half1.mrc"))
 
 
-def test_the_estimation_box_is_at_least_that_of_the_reference() -> None:
-    half = write_map("half1.mrc", box=96)
-    assert mrc.estimation_box("auto", half, "key") == 108
-    assert mrc.estimation_box(96, half, "key") == 96
-    with pytest.raises(UserError, match="key: 64 px is smaller than the 96 px of the reference half1"):
-        mrc.estimation_box(64, half, "key")
-
-
 @pytest.fixture
 def sweep(project: Path) -> tuple[Path, Start]:
     """A CTF-refinement sweep of two variants, one of which failed, and what it started from (RELION's own FSCs)."""
     for name in ("input", "refine"):
         shutil.copytree(GOLDEN / name, project / name, ignore=shutil.ignore_patterns("run_it*", "*.mrcs"))
     record.adopt("refine/run_optimisation_set.star")
-    state = star.read_optimisation_set("refine/run_optimisation_set.star")
+    state = OptimisationSet.read("refine/run_optimisation_set.star")
     before = made_of("refine/run_optimisation_set.star", "before", "before")
     folder = project / "polish"
     tomograms = Path("polish/good/tomograms.star")
@@ -76,9 +69,7 @@ def sweep(project: Path) -> tuple[Path, Start]:
     series = star.read("polish/good/tilt_series/TS_01.star")
     series["TS_01"]["rlnDefocusU"] += 100.0
     star.write("polish/good/tilt_series/TS_01.star", series)
-    star.write_optimisation_set(
-        folder / "good/optimisation_set.star", replace(state, tomograms=str(tomograms))
-    )
+    replace(state, tomograms=str(tomograms)).write(folder / "good/optimisation_set.star")
     ran("relion_tomo_refine_ctf --i refine/run_optimisation_set.star --o polish/good/", "polish/good")
     made_of(
         "polish/good/optimisation_set.star",
@@ -116,7 +107,7 @@ def fail(variant: Path) -> None:
 
 
 def test_a_failed_variant_does_not_take_the_others_down(sweep: tuple[Path, Start]) -> None:
-    decision = apply_cycle.decide(*sweep, VARIANTS, "auto", "key")
+    decision = apply_cycle.choose_variant(*sweep, VARIANTS, "auto", "key")
     assert decision.choice == {"variant": "good"}
     failed = decision.candidates.set_index("variant").loc["broken", "failed"]
     assert "out of memory" in failed
@@ -126,7 +117,7 @@ def test_if_all_variants_failed_they_are_tried_again_next_time(sweep: tuple[Path
     folder, before = sweep
     fail(folder / "good")
     with pytest.raises(UserError, match="out of memory"):
-        apply_cycle.decide(folder, before, VARIANTS, "auto", "key")
+        apply_cycle.choose_variant(folder, before, VARIANTS, "auto", "key")
     assert not (folder / "good/optimisation_set.star").exists()
     assert not (folder / "broken/optimisation_set.star").exists()
 
@@ -135,7 +126,7 @@ def keep(sweep: tuple[Path, Start], variant: str) -> Path:
     folder, before = sweep
     folder = folder.relative_to(Path.cwd())
     decision = Decision("Variant", {"variant": variant}, "rule", "", numbers={"resolution": 28.2})
-    apply_cycle.keep(decision, folder, before)
+    apply_cycle.write_chosen(decision, folder, before)
     return folder
 
 
@@ -144,7 +135,7 @@ def test_what_is_kept_gets_stable_names(sweep: tuple[Path, Start], kept: str, ma
     folder = keep(sweep, kept)
     for name in ("half1.mrc", "half2.mrc", "merged.mrc"):
         assert (folder / name).read_bytes() == Path(maps, name).read_bytes()
-    assert star.read_optimisation_set(folder / "optimisation_set.star").particles == "refine/run_data.star"
+    assert OptimisationSet.read(folder / "optimisation_set.star").particles == "refine/run_data.star"
     assert json.loads((folder / "state.json").read_text())["resolution"] == 28.2
     origin = "before" if kept == "before" else "polish_post"
     assert (folder / "postprocess.star").read_text() == (
@@ -157,7 +148,7 @@ def test_tilt_series_that_are_kept_lie_in_the_decisions_folder_and_are_the_same_
 ) -> None:
     """Programs write theirs below the path of the ones they read: without this, paths grow with each cycle."""
     folder = keep(sweep, "good")
-    state = star.read_optimisation_set(folder / "optimisation_set.star")
+    state = OptimisationSet.read(folder / "optimisation_set.star")
     assert state.tomograms == "polish/tomograms.star"
     assert star.columns(state.tomograms, "global")["rlnTomoTiltSeriesStarFile"] == [
         f"polish/tilt_series/TS_0{n}.star" for n in (1, 2)

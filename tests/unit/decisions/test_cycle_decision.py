@@ -10,7 +10,8 @@ import pytest
 
 from stacycle.decisions import BEFORE, Candidate, cycle_variant, read_decision, tilt_changes, write_decision
 from stacycle.errors import UserError
-from stacycle.files import relion_output, star
+from stacycle.files import relion_output
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.relion_output import PostProcess
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "data"
@@ -117,7 +118,7 @@ class TestGolden:
         monkeypatch.chdir(GOLDEN)
 
     def candidate(self, name: str, folder: str, was: str = "", now: str = "", **limits: float) -> Candidate:
-        states = [star.read_optimisation_set(path) for path in (was, now) if path]
+        states = [OptimisationSet.read(path) for path in (was, now) if path]
         changes = tilt_changes.changes(*states) if states else {}
         return Candidate(name, relion_output.fsc(f"cycle/{folder}/postprocess.star"), changes, limits=limits)
 

@@ -9,6 +9,7 @@ import pytest
 from stacycle.decisions import tilt_changes
 from stacycle.errors import UserError
 from stacycle.files import star
+from stacycle.files.optimisation_set import OptimisationSet
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "data"
 ANGLES = np.arange(-60, 61, 6.0)
@@ -57,7 +58,7 @@ def state(tmp_path, monkeypatch):
         if motion:
             (folder / "motion.star").write_text(motion)
         trajectories = f"{name}/motion.star" if motion else None
-        return star.OptimisationSet(f"{name}/particles.star", f"{name}/tomograms.star", trajectories)
+        return OptimisationSet(f"{name}/particles.star", f"{name}/tomograms.star", trajectories)
 
     return write
 
@@ -198,17 +199,13 @@ def test_other_tilts_particles_or_series_cannot_be_compared(state):
 
 
 def test_trajectories_that_cannot_be_read_are_an_error(state):
-    with pytest.raises(UserError, match=r"none.star: cannot be read as trajectories"):
-        tilt_changes.changes(
-            state("a"), star.OptimisationSet("a/particles.star", "a/tomograms.star", "none.star")
-        )
+    with pytest.raises(UserError, match=r"none.star: cannot be read as a STAR file"):
+        tilt_changes.changes(state("a"), OptimisationSet("a/particles.star", "a/tomograms.star", "none.star"))
 
 
 def test_relions_polishing_moved_tilts_by_5_angst_and_particles_by_4(monkeypatch):
     monkeypatch.chdir(GOLDEN)
-    before, after = (
-        star.read_optimisation_set(f"cycle/{x}/optimisation_set.star") for x in ("ctf", "polish")
-    )
+    before, after = (OptimisationSet.read(f"cycle/{x}/optimisation_set.star") for x in ("ctf", "polish"))
     found = tilt_changes.changes(before, after)
     expected = {"shift_rms": 5.165, "shift_largest": 10.869, "angle_largest": 0.329, "particle_rms": 4.099}
     assert found == pytest.approx(expected | {"motion_largest": 0.441}, abs=1e-3)

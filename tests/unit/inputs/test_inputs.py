@@ -15,6 +15,7 @@ from input_sets import CENTRED, PIXEL, SIZE, change, write_set
 
 from stacycle.errors import UserError
 from stacycle.files import star
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.inputs import merge
 from stacycle.inputs.findings import Findings
 
@@ -29,7 +30,7 @@ def project(tmp_path, monkeypatch):
 
 def merged(*sets):
     facts = merge.merge(sets, "results/inputs", engine="RELION 5.0.1")
-    state = star.read_optimisation_set("results/inputs/optimisation_set.star")
+    state = OptimisationSet.read("results/inputs/optimisation_set.star")
     return facts, star.read(state.particles)["particles"], star.read(state.tomograms)["global"]
 
 

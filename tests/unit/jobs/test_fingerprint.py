@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stacycle.files import star
+from stacycle.files import content, star
 from stacycle.jobs import fingerprint
 from stacycle.programs.command import Command
 
@@ -116,7 +116,7 @@ def test_of_extracted_stacks_the_extractions_own_fingerprint_counts() -> None:
 
 
 def test_a_large_file_that_has_not_changed_is_not_read_twice(monkeypatch) -> None:
-    Path("large.mrc").write_bytes(bytes(fingerprint.LARGE))
+    Path("large.mrc").write_bytes(bytes(content.LARGE))
     digests = fingerprint.Digests()
     first = digests.of("large.mrc")
     again = fingerprint.Digests(json.loads(json.dumps(digests.known)))

@@ -14,7 +14,7 @@ import yaml
 from conftest import Project
 from input_sets import write_set
 
-from stacycle.files.cache import Remembered
+from stacycle.files.cache import Cache
 from stacycle.preflight import plan, plan_table, preflight
 from stacycle.preflight.plan_table import Limits, PlannedJob
 from stacycle.recipe import config
@@ -159,7 +159,7 @@ def test_looking_at_the_inputs_writes_nothing(project: dict) -> None:
 def test_what_preflight_remembers_of_the_inputs_is_not_read_again(
     project: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    preflight.check_data(project["inputs"], Remembered(preflight.MEMORY))
+    preflight.check_data(project["inputs"], Cache(preflight.MEMORY))
     expected = space(project)
     monkeypatch.setattr("stacycle.inputs.merge.read", lambda *_: pytest.fail("they were read again"))
     assert space(project) == expected
@@ -231,7 +231,7 @@ def test_500_tomograms_and_50_000_particles_that_preflight_has_seen_take_less_th
 ) -> None:
     monkeypatch.chdir(tmp_path)
     one = write_set("set1", names=[f"{i:03}" for i in range(500)], particles=100, tilts=41, image=(4, 4))
-    preflight.check_data([one], Remembered(preflight.MEMORY))
+    preflight.check_data([one], Cache(preflight.MEMORY))
     project = Project(tmp_path, {"inputs": [one]})
     start = seconds(project, "--dry-run", "--", "results/inputs/particles.star")
     took = seconds(project, "--", "plan") - start

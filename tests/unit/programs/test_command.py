@@ -6,15 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from stacycle.files import star
-from stacycle.files.star import OptimisationSet
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.programs.command import Command
 
 
 @pytest.fixture(autouse=True)
 def optimisation_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    star.write_optimisation_set("set.star", OptimisationSet("p.star", "t.star", "m.star"))
+    OptimisationSet("p.star", "t.star", "m.star").write("set.star")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stacycle.errors import UserError
-from stacycle.files.cache import Remembered
+from stacycle.files.cache import Cache
 from stacycle.preflight import environment
 from stacycle.programs import software
 
@@ -404,7 +404,7 @@ def test_a_relative_path_of_an_image_starts_at_the_project(image):
 
 
 def rows(engine, remembered):
-    return list(environment.check_software(engine, {"relion_refine": {"--i"}}, Remembered(remembered)))
+    return list(environment.check_software(engine, {"relion_refine": {"--i"}}, Cache(remembered)))
 
 
 def test_preflight_asks_an_image_again_only_when_it_was_exchanged(image, tmp_path):

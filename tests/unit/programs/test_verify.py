@@ -15,6 +15,7 @@ import pytest
 
 from stacycle.errors import ProgramFailed, UserError
 from stacycle.files import mrc, star
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.programs import verify
 from stacycle.programs.command import Command
 
@@ -236,4 +237,4 @@ def large_project(tomograms: int, particles: int) -> None:
             words[0], words[8], words[10] = name, f"{name}/{number}", f"{name}/{number}.mrcs"
             rows.append(" ".join(words))
     Path("particles.star").write_text("\n".join([*lines[:first], *rows]) + "\n")
-    star.write_optimisation_set("set.star", star.OptimisationSet("particles.star", "tomograms.star"))
+    OptimisationSet("particles.star", "tomograms.star").write("set.star")

@@ -20,6 +20,7 @@ from scipy.spatial.transform import Rotation
 
 from stacycle.errors import ProgramFailed, UserError
 from stacycle.files import content, star, star_labels
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.programs.command import Command
 from stacycle.provenance import audit, origin, particles, record
 from stacycle.provenance.identity import identity
@@ -79,8 +80,8 @@ def run(name: str) -> Path:
 
 def select() -> None:
     """RELION's selection, of all classes, as a decision of ours."""
-    state = star.OptimisationSet("select/particles.star", "input/tomograms.star")
-    star.write_optimisation_set("select/optimisation_set.star", state)
+    state = OptimisationSet("select/particles.star", "input/tomograms.star")
+    state.write("select/optimisation_set.star")
     record.of_decision("select", "classify")
 
 
@@ -91,8 +92,8 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(GOLDEN, folder, ignore=shutil.ignore_patterns(*NOT_NEEDED))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        state = star.OptimisationSet("input/particles.star", "input/tomograms.star")
-        star.write_optimisation_set("input/optimisation_set.star", state)
+        state = OptimisationSet("input/particles.star", "input/tomograms.star")
+        state.write("input/optimisation_set.star")
         record.of_decision("input")
         for name in BEFORE_SELECT:
             run(name)
@@ -132,7 +133,7 @@ def test_any_two_files_of_different_states_are_refused_as_flags_and_as_a_set(
 ) -> None:
     particles, tomograms, trajectories = mixed
     by_hand = tmp_path / "optimisation_set.star"
-    star.write_optimisation_set(by_hand, star.OptimisationSet(*mixed))
+    OptimisationSet(*mixed).write(by_hand)
     motion = [["--mot", trajectories], ["--trajectories", trajectories]] if trajectories else [[], []]
     commands = [
         of("relion_tomo_subtomo", "--p", particles, "--t", tomograms, *motion[0], "--o", "new/"),
@@ -209,8 +210,8 @@ def test_a_state_brought_by_hand_is_refused_until_someone_vouches_for_it(project
         shutil.copy(f"input/{name}.star", f"mine/{name}.star")
     mine = Path("mine/particles.star")
     mine.write_text(mine.read_text() + "\n# mine\n")
-    state = star.OptimisationSet("mine/particles.star", "mine/tomograms.star")
-    star.write_optimisation_set("mine/optimisation_set.star", state)
+    state = OptimisationSet("mine/particles.star", "mine/tomograms.star")
+    state.write("mine/optimisation_set.star")
     command = of("relion_tomo_reconstruct_particle", "--i", "mine/optimisation_set.star", "--o", "new/")
     with pytest.raises(UserError, match=r"stacycle adopt mine/optimisation_set\.star"):
         origin.check(command)
@@ -358,7 +359,7 @@ def test_what_no_program_may_do_to_particles_is_found_after_it_and_by_the_audit(
     with pytest.raises(ProgramFailed, match=told):
         record.of_program(relions("polish"), "cycle/polish")
     changed = json.loads(Path("cycle/polish/state.json").read_text())  # as if nobody had looked
-    changed |= identity(star.OptimisationSet(*(changed[kind][0] for kind in star.KINDS)))
+    changed |= identity(OptimisationSet(*(changed[kind][0] for kind in star.KINDS)))
     Path("cycle/polish/state.json").write_text(json.dumps(changed))
     faults = audit.audit("cycle/polish")
     assert any("cycle/polish/particles.star" in fault for fault in faults)
@@ -406,8 +407,8 @@ def test_trajectories_must_not_get_lost(project: Path) -> None:
     words = "--p cycle/polish/particles.star --t cycle/polish/tomograms.star --mot cycle/polish/motion.star --o again/"
     Path("again").mkdir()
     shutil.copy("cycle/polish/particles.star", "again")
-    state = star.OptimisationSet("again/particles.star", "cycle/polish/tomograms.star")
-    star.write_optimisation_set("again/optimisation_set.star", state)
+    state = OptimisationSet("again/particles.star", "cycle/polish/tomograms.star")
+    state.write("again/optimisation_set.star")
     with pytest.raises(ProgramFailed, match=r"went on with no trajectories, but was given .*motion\.star"):
         record.of_program(of("relion_tomo_subtomo", *words.split()), "again")
 
@@ -471,8 +472,8 @@ def test_the_same_outcome_gives_the_same_record(project: Path) -> None:
 
 
 def test_a_decision_on_tomograms_other_than_those_it_started_from_is_refused(project: Path) -> None:
-    state = star.OptimisationSet("select/particles.star", "cycle/ctf/tomograms.star")
-    star.write_optimisation_set("select/optimisation_set.star", state)
+    state = OptimisationSet("select/particles.star", "cycle/ctf/tomograms.star")
+    state.write("select/optimisation_set.star")
     with pytest.raises(ProgramFailed, match=r"cycle/ctf/tomograms\.star"):
         record.of_decision("select", "classify", dropped={})
 
@@ -538,9 +539,7 @@ def write_many(folder: str, number: int, tomograms: int, rng: np.random.Generato
     head = "\n".join(f"_{label} #{i}" for i, label in enumerate(labels, 1))
     particles = f"{folder}/particles.star"
     Path(particles).write_text("\n".join(["data_particles\n\nloop_", head, *rows]) + "\n")
-    star.write_optimisation_set(
-        f"{folder}/optimisation_set.star", star.OptimisationSet(particles, "tomograms.star")
-    )
+    OptimisationSet(particles, "tomograms.star").write(f"{folder}/optimisation_set.star")
 
 
 @pytest.mark.slow

@@ -7,14 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mrcfile
+import numpy as np
 import pytest
 
 from stacycle.errors import UserError
 from stacycle.files import star
-from stacycle.recipe.auto import State, lowpass, read_state, resolution, series_pixel, settle
+from stacycle.files.optimisation_set import OptimisationSet
+from stacycle.recipe.auto import State, estimation_box, lowpass, read_state, resolution, series_pixel, settle
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "data"
-TUTORIAL = State("", star.OptimisationSet("", ""), box=84, pixel=7.64)
+TUTORIAL = State("", OptimisationSet("", ""), box=84, pixel=7.64)
 
 
 @pytest.fixture(autouse=True)
@@ -33,8 +36,8 @@ def test_optics_groups_of_different_boxes_are_refused(tmp_path: Path) -> None:
     particles["optics"] = particles["optics"].loc[[0, 0]].reset_index(drop=True)
     particles["optics"]["rlnImageSize"] = [24, 32]
     star.write(tmp_path / "particles.star", particles)
-    state = star.OptimisationSet(str(tmp_path / "particles.star"), "input/tomograms.star")
-    star.write_optimisation_set(tmp_path / "set.star", state)
+    state = OptimisationSet(str(tmp_path / "particles.star"), "input/tomograms.star")
+    state.write(tmp_path / "set.star")
     with pytest.raises(UserError, match=r"24 px of 20 Å, 32 px of 20 Å"):
         read_state(str(tmp_path / "set.star"))
 
@@ -87,3 +90,12 @@ def test_neither_states_nor_lineage_wait_for_pandas() -> None:
     )
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_estimation_box_is_at_least_that_of_the_reference(tmp_path: Path) -> None:
+    half = str(tmp_path / "half1.mrc")
+    mrcfile.write(half, np.zeros((96, 96, 96), np.int8), voxel_size=2)
+    assert estimation_box("auto", half, "key") == 108
+    assert estimation_box(96, half, "key") == 96
+    with pytest.raises(UserError, match=r"key: 64 px is smaller than the 96 px of the reference .*half1"):
+        estimation_box(64, half, "key")

@@ -20,7 +20,8 @@ from stacycle.decisions import (
     with_agreement,
     write_decision,
 )
-from stacycle.files import mrc, relion_output, star
+from stacycle.files import mrc, relion_output
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.report import map_figures
 from stacycle.report.project import Project
 
@@ -64,8 +65,8 @@ def make(project: Path) -> Path:
     density = mrc.voxels(bin4 / "class3d/T0.5_K3/run_it010_class003.mrc")
     write_decision(bin4 / "mask/decision.json", mask_threshold(density, 20, 45, 260))
     for state in ("refine3d/run_optimisation_set.star", "cycle1/polish/optimisation_set.star"):
-        files = star.OptimisationSet(str(bin4 / "extract/particles.star"), "tomograms.star")
-        star.write_optimisation_set(bin4 / state, files)
+        files = OptimisationSet(str(bin4 / "extract/particles.star"), "tomograms.star")
+        files.write(bin4 / state)
     cycle_of(bin4 / "cycle1")
     return project
 

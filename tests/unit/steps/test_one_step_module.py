@@ -12,6 +12,7 @@ import pytest
 
 from stacycle import cleanup, steps
 from stacycle.decisions import Decision, write_decision
+from stacycle.files import removed
 from stacycle.preflight import disk, environment, plan
 from stacycle.preflight.plan_table import CONTINUES, RUNS
 from stacycle.programs import software
@@ -122,7 +123,7 @@ def test_cleanup_waits_for_it_and_removes_its_files(recipe: Recipe) -> None:
     (removal,) = cleanup.removals(recipe, {"parts": "needed"}, "bin4")
     cleanup.remove(removal)
     assert removal.files == (Path("results/bin4/blur/weight_merged.mrc"),)
-    assert "stacycle redo results/bin4/blur/merged.mrc" in cleanup.explain_missing(removal.files[0])
+    assert "stacycle redo results/bin4/blur/merged.mrc" in removed.explain_missing(removal.files[0])
 
 
 def test_the_report_shows_its_decision_under_its_title(recipe: Recipe) -> None:
