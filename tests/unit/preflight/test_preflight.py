@@ -76,7 +76,7 @@ def relion(tmp_path):
         folder = tmp_path / "bin"
         folder.mkdir(exist_ok=True)
         says = f"RELION version: {version} \\nPrecision: BASE=double, {build} \\n"
-        for program in programs:
+        for program in programs or software.all_names():
             told = "\\n".join(f"   {flag} (1) : text" for flag in FLAGS[program] if flag not in without)
             script(
                 folder / program,
