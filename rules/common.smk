@@ -19,16 +19,51 @@ def config_notes():
     return found
 
 
+def given_inputs(wc):
+    """Input function: the STAR files that the config names. Each run asks for them, so the config is warned of here.
+
+    Snakemake refuses a missing file, but does not say where it looked.
+    """
+    config_notes()
+    given = [
+        path
+        for one in config["inputs"]
+        for path in (one["tomograms"], one["particles"])
+    ]
+    for path in given:
+        if not os.path.isfile(path):
+            logger.error(
+                f"{path}, named under inputs in the config, is not there: paths start at "
+                f"the project folder (--directory), {Path.cwd()}; correct the path."
+            )
+    return given
+
+
 def rounds_with(step):
     """The names of the rounds that have a step."""
     return [name for name in recipe.rounds if recipe.has(name, step)]
+
+
+def last_pictures():
+    """Pictures of the last round with post-processing, if there is one."""
+    if not rounds_with("postprocess"):
+        return {}
+    return {
+        name: report(
+            f"results/{name}.png",
+            caption=f"captions/{name}.rst",
+            category="Results",
+            labels={"shows": shows},
+        )
+        for name, shows in {"fsc": "FSC", "map": "map"}.items()
+    }
 
 
 # ---------------------------------------------------------------- resources
 
 
 def queue(step):
-    """Resources of a rule: where the jobs of a step go, by its kind of work (Step.device)."""
+    """Resources: the queue and GPUs of a step, by its device (Step.device)."""
     found, most = site.resources(STEPS[step].device), site.gpus(STEPS[step].device)
     if most and resources_site.gpus(found) == 0:
         found["gpu"] = most if most == 1 else lambda wc: gpus_of(step, wc)
@@ -36,7 +71,7 @@ def queue(step):
 
 
 def cores(step, number):
-    """Threads of a rule: `number`, unless the job's GPUs, the profile or this machine's cores give another."""
+    """Threads: `number`, unless the job's GPUs, the profile or this machine's cores give another."""
     return lambda wc: site.cores(number, gpus_of(step, wc), concurrent_jobs(step, wc))
 
 
@@ -119,12 +154,12 @@ def diameter_if_auto_box(wc):
 #
 # A decision made again may choose the same, and then nothing after it has to run. So:
 # 1. Decisions are checkpoints. After a checkpoint Snakemake looks again at the jobs that take a file of it directly, and
-#    leaves out those for which nothing has changed. So each rule takes a file of every decision before it: `decided`.
+#    leaves out those for which nothing has changed. So each rule takes a file of every decision before it (`decided`).
 # 2. All files of a decision are written anew each time. They are `ancient`: no job runs because they are newer. Only the
 #    newest decision's state.json is not. Snakemake compares such a small file by content, and the content is what the
 #    decision chose.
-# No rule asks for `checkpoints.NAME.get()`: which files there are follows from the config alone.
-# tests/dag/test_decisions.py tells of a rule that lacks a decision before it.
+# Which files there are follows from the config alone, so no rule needs `checkpoints.NAME.get()`.
+# tests/dag/test_rules.py fails if a rule lacks a decision before it.
 
 
 def by_content(paths):

@@ -3,26 +3,6 @@
 from stacycle.inputs.merge import tilt_series_of
 
 
-def given_inputs(wc):
-    """Input function: the STAR files that the config names. Each run asks for them, so the config is warned of here.
-
-    Snakemake refuses a missing file, but does not say where it looked.
-    """
-    config_notes()
-    given = [
-        path
-        for one in config["inputs"]
-        for path in (one["tomograms"], one["particles"])
-    ]
-    for path in given:
-        if not os.path.isfile(path):
-            logger.error(
-                f"{path}, named under inputs in the config, is not there: paths start at "
-                f"the project folder (--directory), {Path.cwd()}; correct the path."
-            )
-    return given
-
-
 rule inputs:
     input:
         sets=given_inputs,

@@ -4,21 +4,6 @@
 """
 
 
-def last_pictures():
-    """Pictures of the last round with post-processing, if there is one."""
-    if not rounds_with("postprocess"):
-        return {}
-    return {
-        name: report(
-            f"results/{name}.png",
-            caption=f"captions/{name}.rst",
-            category="Results",
-            labels={"shows": shows},
-        )
-        for name, shows in {"fsc": "FSC", "map": "map"}.items()
-    }
-
-
 rule report:
     input:
         preflight=f"{INPUTS}/preflight.json",

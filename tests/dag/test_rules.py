@@ -90,3 +90,14 @@ def test_rules_that_can_be_queued_name_their_step_which_is_their_own_name(workfl
     }
     assert steps == {name: name for name in steps}
     assert {"inputs", "align", "class3d", "variant_postprocess"} <= set(steps)
+
+
+def test_what_people_show_is_in_snakemakes_own_report_with_a_caption(workflow: Any) -> None:
+    shown = {
+        Path(file).name: Path(file.flags["report"].caption.get_path_or_uri(secret_free=True))
+        for rule in workflow.rules
+        for file in rule.output
+        if "report" in file.flags
+    }
+    assert set(shown) == {"report.html", "ladder.tsv", "fsc.png", "map.png", "classes.png"}
+    assert [caption for caption in shown.values() if not caption.read_text().strip()] == []
