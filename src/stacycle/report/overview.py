@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import isnan, nan
 from pathlib import Path
 
@@ -18,44 +17,27 @@ _ENGINES = {
 }
 
 
-@dataclass(frozen=True)
-class Card:
-    """A figure of the headline: what it is, its value, and a line below."""
-
-    name: str
-    value: str
-    more: str
-
-
-@dataclass(frozen=True)
-class Warned:
-    """A warning, and what it is about."""
-
-    where: str
-    text: str
-
-
-def headline(project: Project, rows: Sequence[MapResolution]) -> list[Card]:
-    """Resolution, particles, binning, tomograms and engine, as far as they are known."""
+def headline(project: Project, rows: Sequence[MapResolution]) -> list[tuple[str, str, str]]:
+    """Resolution, particles, binning, tomograms and engine, as far as known: name, value and a line below of each."""
     cards, facts = [], project.facts
     given = facts.get("particles") or nan
     if rows:
         last = rows[-1]
         limit = "Nyquist of this binning" if last.at_nyquist else f"Nyquist {last.nyquist:.2f} Å"
-        cards.append(Card("Resolution", f"{last.resolution:.2f} Å", f"FSC 0.143 within the mask · {limit}"))
+        cards.append(("Resolution", f"{last.resolution:.2f} Å", f"FSC 0.143 within the mask · {limit}"))
         share = "" if isnan(given) else f" · {last.particles / given:.0%} of {given:,} given"
-        cards.append(Card("Particles", cell("n", float(last.particles)), f"in the final map{share}"))
-        cards.append(Card("Binning", str(last.binning), f"{last.pixel_size:.4g} Å/px, box {last.box} px"))
+        cards.append(("Particles", cell("n", float(last.particles)), f"in the final map{share}"))
+        cards.append(("Binning", str(last.binning), f"{last.pixel_size:.4g} Å/px, box {last.box} px"))
     elif not isnan(given):
-        cards.append(Card("Particles", f"{given:,}", "given"))
+        cards.append(("Particles", f"{given:,}", "given"))
     if tomograms := facts.get("tomograms"):
         tilts = sum(one["tilts"] for one in tomograms)
         more = f"{tilts} tilt images, {facts['pixel_size']:.4g} Å/px"
-        cards.append(Card("Tomograms", str(len(tomograms)), more))
+        cards.append(("Tomograms", str(len(tomograms)), more))
     if project.engine:
         name, more = _ENGINES.get(project.engine, (project.engine, ""))
         versions = f" · made by {' and '.join(project.versions)}" if project.versions else ""
-        cards.append(Card("Engine", name, more + versions))
+        cards.append(("Engine", name, more + versions))
     return cards
 
 
@@ -108,14 +90,14 @@ def what_next(project: Project, rows: Sequence[MapResolution]) -> str:
     return f"The last cycle made the map better and {limit}, is not reached: try one more ({again})."
 
 
-def warnings(project: Project, rows: Sequence[MapResolution]) -> list[Warned]:
-    """What preflight, the config, the averages, the decisions and the resolutions warn of."""
-    found = [Warned("input", text) for text in project.facts.get("warnings", [])]
-    found += [Warned("config", text) for text in project.notes]
-    found += [Warned(_folder(path), text) for path in project.averages if (text := extent.noted(path))]
+def warnings(project: Project, rows: Sequence[MapResolution]) -> list[tuple[str, str]]:
+    """What preflight, the config, averages, decisions and resolutions warn of: what each is about, and a sentence."""
+    found = [("input", text) for text in project.facts.get("warnings", [])]
+    found += [("config", text) for text in project.notes]
+    found += [(_folder(path), text) for path in project.averages if (text := extent.noted(path))]
     for path, decision in project.decided.items():
-        found += [Warned(_folder(path), text) for text in decision.warnings]
-    found += [Warned(row.where, note.text) for row in rows for note in row.notes if note.warns]
+        found += [(_folder(path), text) for text in decision.warnings]
+    found += [(row.where, note.text) for row in rows for note in row.notes if note.warns]
     return found
 
 
