@@ -44,6 +44,10 @@ lint: $(READY) ## style, types and Snakemake's own advice
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/python tests/lint_workflow.py
 
+.PHONY: keys
+keys: $(READY) ## write the table of the config's keys in config/README.md
+	$(BIN)/python -m stacycle.recipe.config_schema config/README.md
+
 .PHONY: lock
 lock: ## pin the newest versions of envs/requirements.in anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \

@@ -9,7 +9,7 @@ from stacycle.resources import site as resources_site
 RENAMED = workflow.modifier.modify_rulename("*")
 SHOWN_DECISIONS = (*DECISIONS, "mask")
 
-NOTES = [*recipe.notes(), *notes(config)]
+NOTES = [*recipe.notes(), *map(str, notes(config))]
 for note in NOTES:
     logger.warning(note)
 

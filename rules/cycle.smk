@@ -159,8 +159,8 @@ checkpoint cycle_decision:
         "../envs/conda.yaml"
     params:
         variants=sweep_variants,
-        keep=lambda wc: recipe.settings(wc.round, "cycle")["keep"][wc.sweep],
-        key=lambda wc: f"rounds.{wc.round}.cycle.keep.{wc.sweep}",
+        keep=lambda wc: recipe.settings(wc.round, "cycle")["choose"][wc.sweep],
+        key=lambda wc: f"rounds.{wc.round}.cycle.choose.{wc.sweep}",
     message:
         "{wildcards.round}/{wildcards.cycle}: keep the best of {wildcards.sweep}, or what was before"
     script:

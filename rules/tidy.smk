@@ -1,10 +1,10 @@
-"""Tidying: when a round is finished, what it no longer needs is removed, as far as the config's keep allows it."""
+"""Tidying: when a round is finished, what it no longer needs is removed, as far as the config's cleanup allows it."""
 
 from functools import partial
 
 from stacycle import cleanup as tidying
 
-tidied = partial(tidying.targets, recipe, config["keep"])
+tidied = partial(tidying.targets, recipe, config["cleanup"])
 
 
 rule tidy:
@@ -19,7 +19,7 @@ rule tidy:
     conda:
         "../envs/conda.yaml"
     params:
-        keep=config["keep"],
+        keep=config["cleanup"],
     message:
         "{wildcards.round}: remove what is no longer needed"
     script:

@@ -1,4 +1,4 @@
-"""Tidy a finished round: remove what `keep` allows to go, and say how much that was."""
+"""Tidy a finished round: remove what `cleanup` allows to go, and say how much that was."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tidying: what a finished round no longer needs is removed, as far as the config's `keep` allows it.
+"""Tidying: what a finished round no longer needs is removed, as far as the config's `cleanup` allows it.
 
 Three kinds of files can go, none of which a rule declares: maps of superseded iterations, extracted stacks, and the
 data and weight maps of averages. Tables stay, so that the report, the decisions and their overrides go on working;
@@ -23,7 +23,7 @@ from stacycle.preflight import disk
 from stacycle.recipe.rounds import Recipe, variants
 
 NOTE = "removed.json"
-# What is there, by its key in `keep`: the files' names, and the folders of a round that hold them.
+# What is there, by its key in `cleanup`: the files' names, and the folders of a round that hold them.
 _NAMES = {
     "iterations": r"run_it(\d{3})_(half[12]_)?class\d{3}(_unfil)?(_angdist)?\.(mrc|bild)",
     "stacks": r"\d+_stack2d\.mrcs",
@@ -49,7 +49,7 @@ _LAST = {
 
 @dataclass(frozen=True)
 class Removal:
-    """Files of one kind, a key of `keep`, that can go from a folder, and what that frees in bytes."""
+    """Files of one kind, a key of `cleanup`, that can go from a folder, and what that frees in bytes."""
 
     folder: Path
     kind: str
@@ -61,8 +61,8 @@ class Removal:
 
 
 def targets(recipe: Recipe, keep: Mapping[str, str]) -> list[str]:
-    """What the rounds leave when they have been tidied; nothing if `keep` keeps everything."""
-    freed = any(disk.frees(keep, f"keep.{kind}") for kind in _NAMES)
+    """What the rounds leave when they have been tidied; nothing if `cleanup` keeps everything."""
+    freed = any(disk.frees(keep, f"cleanup.{kind}") for kind in _NAMES)
     return [f"results/{round_}/tidy.json" for round_ in recipe.rounds] if freed else []
 
 
@@ -84,12 +84,12 @@ def plan(recipe: Recipe, keep: Mapping[str, str], round_: str) -> list[Removal]:
     missing = [path for path in finished(recipe, round_) if not Path(path).exists()]
     if missing:
         raise UserError(
-            f"{missing[0]} is not there: {round_} is not finished, so nothing of it can be removed."
+            f"{missing[0]} is not there: {round_} is not finished, so nothing of it can be removed"
         )
     found = [
         _removal(recipe, round_, folder, kind)
         for kind, patterns in _FOLDERS.items()
-        if disk.frees(keep, f"keep.{kind}")
+        if disk.frees(keep, f"cleanup.{kind}")
         for pattern in patterns
         for folder in sorted(Path("results", round_).glob(pattern))
     ]
@@ -108,8 +108,8 @@ def remove(removal: Removal) -> None:
             path.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
-            f"{error.filename}: cannot be removed ({error.strerror}), as the config's keep.{removal.kind} asks; "
-            "see whose it is, or set that to all."
+            f"{error.filename}: cannot be removed ({error.strerror}), as the config's cleanup.{removal.kind} asks",
+            "see whose it is, or set that to all",
         ) from None
     write_json(note, noted | {removal.kind: known | {"done": True}})
 
@@ -137,7 +137,7 @@ def explain_missing(path: str | Path) -> str:
         left = sorted({int(one.name[6:9]) for one in _there(folder, kind)})
         instead = f", or choose an iteration whose maps are there ({', '.join(map(str, left))})"
     return (
-        f"{path} was removed when its round was finished, as the config's keep.{kind} asks; to have it again: "
+        f"{path} was removed when its round was finished, as the config's cleanup.{kind} asks; to have it again: "
         f"stacycle redo {again}{instead}."
     )
 

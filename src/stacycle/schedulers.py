@@ -196,7 +196,7 @@ def write(name: str, folder: Path, slurm: Mapping[str, Any]) -> None:
         for script in scripts(name):
             (folder / script).chmod(0o755)
     except OSError as error:
-        raise UserError(f"{folder}: the profile cannot be written there: {error.strerror}.") from None
+        raise UserError(f"{folder}: the profile cannot be written there: {error.strerror}") from None
 
 
 def page() -> str:

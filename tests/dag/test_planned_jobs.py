@@ -12,7 +12,7 @@ from conftest import ROOT, TINY, Project, overlay
 
 TUTORIAL = {"inputs": TINY["inputs"], "particle": {"diameter": 350}}
 SWEPT = {
-    "keep": {"iterations": "needed"},
+    "cleanup": {"iterations": "needed"},
     "rounds": {
         "bin4": {
             "align": {"T": [0.5, 1, 2, 4]},

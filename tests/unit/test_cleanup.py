@@ -161,7 +161,7 @@ def test_each_key_of_keep_is_for_itself(recipe: Recipe, kind: str) -> None:
 
 
 def test_by_default_everything_is_kept(recipe: Recipe) -> None:
-    default = yaml.safe_load(config.DEFAULT.read_text())["keep"]
+    default = yaml.safe_load(config.DEFAULT.read_text())["cleanup"]
     assert set(default) == set(disk.LEAST)
     assert not tidied(recipe, default)
     assert not cleanup.targets(recipe, default)
@@ -298,7 +298,7 @@ def test_a_removed_stack_is_explained_with_the_command_that_makes_it_again(recip
     tidied(recipe)
     said = cleanup.explain_missing(path)
     assert said.startswith(
-        f"{path} was removed when its round was finished, as the config's keep.stacks asks; "
+        f"{path} was removed when its round was finished, as the config's cleanup.stacks asks; "
     )
     assert said.endswith("to have it again: stacycle redo results/bin4/extract/particles.star.")
 
@@ -306,7 +306,7 @@ def test_a_removed_stack_is_explained_with_the_command_that_makes_it_again(recip
 def test_a_removed_map_is_explained_with_the_iterations_that_still_have_theirs(recipe: Recipe) -> None:
     tidied(recipe)
     said = cleanup.explain_missing(f"{T1}/run_it002_class001.mrc")
-    assert "keep.iterations" in said
+    assert "cleanup.iterations" in said
     assert f"stacycle redo {T1}/run_it005_data.star" in said
     assert "choose an iteration whose maps are there (1, 4, 5)" in said
     assert cleanup.explain_missing(min(REFINED)).endswith(f"stacycle redo {REFINE}/run_data.star.")

@@ -155,9 +155,9 @@ def test_another_ctf_refinement_is_polished_anew(project: Cycle) -> None:
 
 
 def test_a_person_who_keeps_another_variant_reruns_no_variant(project: Cycle) -> None:
-    project.set(keep={"polish": "no_motion"})
+    project.set(choose={"polish": "no_motion"})
     assert project.run() == {DECIDE["polish"]} | FOLLOWS | REPORT
-    project.set(keep={"polish": "before"})
+    project.set(choose={"polish": "before"})
     assert project.run() == {DECIDE["polish"]} | FOLLOWS | REPORT
     assert f"--t {CTFREFINE}/tomograms.star" in project.last_command("relion_tomo_subtomo")
 

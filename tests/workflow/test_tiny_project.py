@@ -143,7 +143,7 @@ def test_a_finished_project_has_nothing_to_do(finished: Project) -> None:
         (bin4(cycle={"polish": {"no_motion": {"max_error": 4}}}), polish("no_motion") | AFTER_POLISH),
         (bin4(cycle={"polish": {"stiff": {"sigma_velocity": 0.1}}}), polish("stiff") | AFTER_POLISH),
         (bin4(cycle={"polish": {"no_motion": None}}), AFTER_POLISH),
-        (bin4(cycle={"keep": {"ctfrefine": "before"}}), AFTER_CTFREFINE),
+        (bin4(cycle={"choose": {"ctfrefine": "before"}}), AFTER_CTFREFINE),
         ({"rounds": {"bin2": {"box": 44}}}, BIN2),
         ({"rounds": {"bin2": None}}, REPORT),
         (bin4(class3d={"lowpass": 45}), CLASS3D | AFTER_CLASS3D),

@@ -3,7 +3,7 @@
 RELION takes any number, and averages an image at an arbitrary angle or defocus without a word. Here each column has
 its physical range, each tilt is compared with its series, and each series with the others. What cannot be true is a
 problem, what is merely strange a warning. `check_series` and `check_tomograms` look at one table,
-`check_together` at all series; `told` makes sentences of what they found, one for each kind of fault however many
+`check_together` at all series; `messages` makes sentences of what they found, one for each kind of fault however many
 tilt series have it. Labels that a table lacks, or whose values are no finite numbers, are left to other checks.
 """
 
@@ -95,19 +95,19 @@ _CORRECT, _CORRECT_TILTS = "correct it", "correct it, or remove the rows of thes
 # What is told
 
 
-def told(doubts: Iterable[Doubt]) -> tuple[list[str], list[str]]:
-    """Problems and warnings, a sentence for each kind of fault: the first, and which other tilt series have it."""
+def messages(doubts: Iterable[Doubt]) -> tuple[list[UserError], list[UserError]]:
+    """Problems and warnings, one for each kind of fault: the first, and which other tilt series have it."""
     kinds: dict[tuple[bool, str], list[Doubt]] = {}
     for doubt in doubts:
         kinds.setdefault((doubt.refused, doubt.kind), []).append(doubt)
-    sentences: tuple[list[str], list[str]] = ([], [])
+    found: tuple[list[UserError], list[UserError]] = ([], [])
     for (refused, _), alike in kinds.items():
         first = alike[0]
         others = dict.fromkeys(doubt.name or doubt.file for doubt in alike if doubt.name != first.name)
         where = f"{first.file}: " if first.file else ""
         more = f" (and so in {len(others)} more: {some(others)})" if others else ""
-        sentences[not refused].append(f"{where}{first.fault}{more}; {first.cure}.")
-    return sentences
+        found[not refused].append(UserError(f"{where}{first.fault}{more}", first.cure))
+    return found
 
 
 def check_possible(file: str, table: Table) -> None:
@@ -115,7 +115,7 @@ def check_possible(file: str, table: Table) -> None:
     for label, possible in POSSIBLE.items():
         values = _numbers(table, label)
         if values is not None and possible.always and (bad := possible.excludes(values)).any():
-            raise UserError(f"{file}: {_outside(label, values, bad, possible)}; {_CORRECT}.")
+            raise UserError(f"{file}: {_outside(label, values, bad, possible)}", _CORRECT)
 
 
 def _outside(label: str, values: Numbers, bad: Mask, which: Range) -> str:

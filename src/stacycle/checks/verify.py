@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 from stacycle.checks import plausible
-from stacycle.errors import ProgramError, UserError, some
+from stacycle.errors import ProgramFailed, UserError, some
 from stacycle.files import image_files, mrc, star
 from stacycle.files.star_labels import (
     ANGLES,
@@ -80,7 +80,7 @@ def check_state(files: star.OptimisationSet) -> None:
 
 
 def after(command: Command, makes: Sequence[str | Path], lines: Sequence[str]) -> None:
-    """ProgramError if the program, which ended with exit status 0, did not make what it should have made.
+    """ProgramFailed if the program, which ended with exit status 0, did not make what it should have made.
 
     `makes` are the files that must be there; `lines` is what the program said.
     """
@@ -94,7 +94,7 @@ def after(command: Command, makes: Sequence[str | Path], lines: Sequence[str]) -
         for check in _AFTER.get(command.kind, ()):
             check(task)
     except UserError as error:
-        raise ProgramError(f"{command.program} ended without an error, but {error}") from None
+        raise ProgramFailed(f"{command.program} ended without an error, but {error}") from None
 
 
 # What is read
@@ -149,13 +149,14 @@ class Inputs:
         labels = ["rlnImageSize", "rlnImagePixelSize"]
         if not set(labels) <= set(self.optics):
             raise UserError(
-                f"{self.particles_file}: table data_optics tells no box and pixel size; extract the particles first."
+                f"{self.particles_file}: table data_optics tells no box and pixel size",
+                "extract the particles first",
             )
         _check_numbers(self.particles_file, self.optics, labels)
         boxes, pixels = (set(map(float, self.optics[label])) for label in labels)
         if len(boxes) > 1 or len(pixels) > 1:
             raise UserError(
-                f"{self.particles_file}: its optics groups differ in box or pixel size; extract all alike."
+                f"{self.particles_file}: its optics groups differ in box or pixel size", "extract all alike"
             )
         return int(boxes.pop()), pixels.pop()
 
@@ -172,14 +173,14 @@ class Task:
         """The state that goes in. UserError if the command line names no particles or tomograms."""
         files = self.command.state()
         if not files.particles or not files.tomograms:
-            raise UserError(f"{self.command.program}: is given no particles or no tomograms; give both.")
+            raise UserError(f"{self.command.program}: is given no particles or no tomograms", "give both")
         return Inputs.of(files)
 
     def get(self, flag: str) -> str:
         """The value of a flag that must have one."""
         value = self.command.get(flag)
         if not value:
-            raise UserError(f"{self.command.program}: {flag} has no value; give it one.")
+            raise UserError(f"{self.command.program}: {flag} has no value", "give it one")
         return value
 
 
@@ -187,7 +188,7 @@ def _filled(path: str, name: str, labels: Collection[str] = ()) -> Columns:
     """The columns of a table that has rows."""
     table = star.columns(path, name, labels)
     if not next(iter(table.values()), []):
-        raise UserError(f"{path}: table data_{name} has no row; was it written completely?")
+        raise UserError(f"{path}: table data_{name} has no row", "was it written completely?")
     return table
 
 
@@ -198,7 +199,8 @@ def _check_numbers(path: str, table: Columns, labels: Iterable[str]) -> None:
         values = enumerate(table.get(label, []), 1)
         if bad := next(((row, value) for row, value in values if not _is_sound(value, least)), None):
             raise UserError(
-                f"{path}: {label} is {bad[1] or 'empty'} in row {bad[0]}, not {kind}; correct it or make it again."
+                f"{path}: {label} is {bad[1] or 'empty'} in row {bad[0]}, not {kind}",
+                "correct it or make it again",
             )
 
 
@@ -231,21 +233,27 @@ def _check_particles(files: Inputs) -> None:
     path, table = files.particles_file, files.particles
     position = next((labels for labels in (CENTRED, CORNER) if set(labels) <= set(table)), CENTRED)
     if missing := [label for label in (*position, *ANGLES) if label not in table]:
-        raise UserError(f"{path}: table data_particles has no column {', '.join(missing)}; add it.")
+        raise UserError(f"{path}: table data_particles has no column {', '.join(missing)}", "add it")
     _check_numbers(path, table, [*position, *_POSE])
     for label in ("rlnTomoParticleName", "rlnImageName"):
         _check_once(path, table, label)
     if unknown := set(table["rlnTomoName"]) - set(files.series):
         raise UserError(
-            f"{path}: has particles of tomogram {some(sorted(unknown), 3)}, which {files.tomograms_file} does not "
-            "have; use the tomograms that the particles were picked in."
+            (
+                f"{path}: has particles of tomogram {some(sorted(unknown), 3)}, which {files.tomograms_file} does "
+                "not have"
+            ),
+            "use the tomograms that the particles were picked in",
         )
     for name, visible in set(zip(table["rlnTomoName"], table.get("rlnTomoVisibleFrames", []), strict=False)):
         _, tilts = files.series[name]
         if visible.count(",") + 1 != len(tilts["rlnTomoYTilt"]):
             raise UserError(
-                f"{path}: tells of {visible.count(',') + 1} tilts of {name} which show a particle or not, but "
-                f"{files.tomograms_file} has {len(tilts['rlnTomoYTilt'])}; extract again."
+                (
+                    f"{path}: tells of {visible.count(',') + 1} tilts of {name} which show a particle or not, but "
+                    f"{files.tomograms_file} has {len(tilts['rlnTomoYTilt'])}"
+                ),
+                "extract again",
             )
 
 
@@ -259,20 +267,27 @@ def _check_optics(files: Inputs) -> None:
     groups = files.particles.get("rlnOpticsGroup", [""])
     if strange := set(groups) - set(table.get("rlnOpticsGroup", [])):
         raise UserError(
-            f"{path}: has particles of optics group {some(sorted(strange), 3) or 'none'}, which data_optics does not "
-            "have; extract again."
+            (
+                f"{path}: has particles of optics group {some(sorted(strange), 3) or 'none'}, which data_optics does "
+                "not have"
+            ),
+            "extract again",
         )
     for size in table.get(PIXEL, []):
         if not _same(float(size), files.series_pixel):
             raise UserError(
-                f"{path}: was made from tilt series of {float(size):g} Å, but those of {files.tomograms_file} have "
-                f"{files.series_pixel:g} Å; use the tomograms that it was made from."
+                (
+                    f"{path}: was made from tilt series of {float(size):g} Å, but those of {files.tomograms_file} "
+                    f"have {files.series_pixel:g} Å"
+                ),
+                "use the tomograms that it was made from",
             )
     for sizes in zip(*(table.get(label, []) for label in labels), strict=False):
         image, series, binning = map(float, sizes)
         if not _same(image, series * binning):
             raise UserError(
-                f"{path}: says {image:g} Å for images of {series:g} Å binned {binning:g} times; extract again."
+                f"{path}: says {image:g} Å for images of {series:g} Å binned {binning:g} times",
+                "extract again",
             )
 
 
@@ -283,18 +298,19 @@ def _check_trajectories(files: Inputs) -> None:
         return
     shifts = dict(star.blocks(path))
     if any("nan" in each or "inf" in each for each in shifts.values()):
-        raise UserError(f"{path}: has shifts that are no finite numbers; run the polishing again.")
+        raise UserError(f"{path}: has shifts that are no finite numbers", "run the polishing again")
     for name, tomogram in zip(table.get("rlnTomoParticleName", []), table["rlnTomoName"], strict=False):
         if name not in shifts:
             raise UserError(
-                f"{path}: has no trajectory of particle {name} in {files.particles_file}; use those of one polishing."
+                f"{path}: has no trajectory of particle {name} in {files.particles_file}",
+                "use those of one polishing",
             )
         values = shifts[name].rpartition("_rln")[2].partition("\n")[2].partition("#")[0].split()
         wanted = len(files.series[tomogram][1]["rlnTomoYTilt"])
         if len(values) != 3 * wanted:
             raise UserError(
-                f"{path}: the trajectory of {name} has {len(values) / 3:g} tilts, but {tomogram} has {wanted}; "
-                "run the polishing again."
+                f"{path}: the trajectory of {name} has {len(values) / 3:g} tilts, but {tomogram} has {wanted}",
+                "run the polishing again",
             )
 
 
@@ -309,8 +325,8 @@ def _check_two_halves(files: Inputs) -> None:
     if {half.partition(".")[0] for half in halves} != {"1", "2"}:  # also where it was written as 1.000000
         found = ", ".join(f"{count} in {half}" for half, count in sorted(halves.items())) or "no such column"
         raise UserError(
-            f"{path}: its particles are not in two half sets, 1 and 2 of rlnRandomSubset ({found}); take the particles "
-            "of a refine3d."
+            f"{path}: its particles are not in two half sets, 1 and 2 of rlnRandomSubset ({found})",
+            "take the particles of a refine3d",
         )
 
 
@@ -321,7 +337,7 @@ def _check_tomograms(files: Inputs) -> None:
     _check_numbers(path, table, TOMOGRAM)
     for row, hand in enumerate(table.get("rlnTomoHand", []), 1):
         if abs(float(hand)) != 1:
-            raise UserError(f"{path}: rlnTomoHand is {hand} in row {row}, not 1 or -1; correct it.")
+            raise UserError(f"{path}: rlnTomoHand is {hand} in row {row}, not 1 or -1", "correct it")
     plausible.check_possible(path, table)
     for file, tilts in files.series.values():
         _check_once(file, tilts, "rlnMicrographName")
@@ -343,11 +359,11 @@ def _check_tilt_images(files: Inputs) -> None:
             sizes.add((found.nx, found.ny))
             if number is not None and not 1 <= number <= found.sections:
                 raise UserError(
-                    f"{file}: there is no {name}, for {image} has {found.sections} tilts; correct it."
+                    f"{file}: there is no {name}, for {image} has {found.sections} tilts", "correct it"
                 )
         if len(sizes) > 1:
             told = " and ".join(f"{x} x {y}" for x, y in sorted(sizes))
-            raise UserError(f"{file}: its tilt images differ in size, {told} px; make them alike.")
+            raise UserError(f"{file}: its tilt images differ in size, {told} px", "make them alike")
 
 
 def _check_stacks(files: Inputs) -> None:
@@ -356,19 +372,22 @@ def _check_stacks(files: Inputs) -> None:
     box, _ = files.box_and_pixel
     if "rlnImageName" not in table:
         raise UserError(
-            f"{path}: table data_particles has no column rlnImageName; extract the particles first."
+            f"{path}: table data_particles has no column rlnImageName", "extract the particles first"
         )
     visible = table.get("rlnTomoVisibleFrames") or [""] * len(table["rlnImageName"])
     for image, tilts in zip(table["rlnImageName"], visible, strict=True):
         found = mrc.header(image)
         if (found.nx, found.ny) != (box, box):
             raise UserError(
-                f"{image}: has images of {found.nx} x {found.ny} px, but {path} says {box}; extract again."
+                f"{image}: has images of {found.nx} x {found.ny} px, but {path} says {box}", "extract again"
             )
         if tilts and found.sections != tilts.count("1"):
             raise UserError(
-                f"{image}: has {found.sections} images, but {path} says {tilts.count('1')} tilts show the "
-                "particle; extract again."
+                (
+                    f"{image}: has {found.sections} images, but {path} says {tilts.count('1')} tilts show the "
+                    "particle"
+                ),
+                "extract again",
             )
 
 
@@ -380,7 +399,7 @@ def _check_numbers_of_particles(task: Task) -> None:
     if number < least:
         what = "two half sets" if split else f"{least} classes"
         raise UserError(
-            f"{path}: {number} particles are too few for {what}; take more particles, or fewer classes."
+            f"{path}: {number} particles are too few for {what}", "take more particles, or fewer classes"
         )
     if split:
         _check_half_sets(task)
@@ -408,22 +427,25 @@ def _check_half_maps(task: Task) -> None:
     """The two half maps, each other's equals but not the same, and the mask that fits them."""
     first, second = task.command.half_maps()
     if not (first and second):
-        raise UserError(f"{task.command.program}: is not given two half maps; give both.")
+        raise UserError(f"{task.command.program}: is not given two half maps", "give both")
     for half in (first, second):
         mrc.box_and_pixel(half)
         mrc.check_values(half)
     mrc.check_same(second, first, "take both from one reconstruction")
     if Path(first).name.replace("half2", "half1") == Path(second).name != Path(first).name:
-        raise UserError(f"{first}: is given as the first half map and {second} as the second; swap them.")
+        raise UserError(f"{first}: is given as the first half map and {second} as the second", "swap them")
     if (mrc.voxels(first) == mrc.voxels(second)).all():
-        raise UserError(f"{second}: is the same map as {first}; take the halves of one refinement.")
+        raise UserError(f"{second}: is the same map as {first}", "take the halves of one refinement")
     if mask := task.command.get("--mask"):
         mrc.check_mask(mask, first)
         mrc.check_mask_values(mask)
     if "--fsc" in task.command.flags and not _same(mrc.box_and_pixel(first)[1], task.files.series_pixel):
         raise UserError(
-            f"{first}: has {mrc.box_and_pixel(first)[1]:g} Å/px, but the tilt series that are compared with it have "
-            f"{task.files.series_pixel:g} Å; reconstruct it unbinned."
+            (
+                f"{first}: has {mrc.box_and_pixel(first)[1]:g} Å/px, but the tilt series that are compared with it "
+                f"have {task.files.series_pixel:g} Å"
+            ),
+            "reconstruct it unbinned",
         )
 
 
@@ -434,7 +456,7 @@ def _check_fsc(task: Task) -> None:
     box, pixel = mrc.box_and_pixel(reference)
     if len(shells) != box // 2 + 1 or not _same(shells[1], box * pixel):
         raise UserError(
-            f"{path}: its FSC is not of the box and pixel size of {reference}; postprocess that one."
+            f"{path}: its FSC is not of the box and pixel size of {reference}", "postprocess that one"
         )
 
 
@@ -443,7 +465,7 @@ def _check_curves(path: str) -> list[float]:
     table = _filled(path, "fsc", ["rlnAngstromResolution"])
     curve = next((label for label in _FSC if label in table), _FSC[0])
     if curve not in table:
-        raise UserError(f"{path}: table data_fsc has no column {curve}; run the post-processing again.")
+        raise UserError(f"{path}: table data_fsc has no column {curve}", "run the post-processing again")
     _check_numbers(path, table, ["rlnAngstromResolution", curve])
     return list(map(float, table["rlnAngstromResolution"]))
 
@@ -462,9 +484,9 @@ def _check_lines(command: Command, lines: Sequence[str]) -> None:
     for line in lines:
         for pattern, fault in _FAULTS.items():
             if found := re.search(pattern, line):
-                raise UserError(f"it {fault.format(*found.groups())}.")
+                raise UserError(f"it {fault.format(*found.groups())}")
         if wants_gpu and _NO_GPU.search(line):
-            raise UserError("it ran on the CPU, for it was built without CUDA; use a GPU build or no GPU.")
+            raise UserError("it ran on the CPU, for it was built without CUDA", "use a GPU build or no GPU")
 
 
 def _check_extracted(task: Task) -> None:
@@ -475,8 +497,11 @@ def _check_extracted(task: Task) -> None:
     dropped = 1 if told == "One" else int(told)
     if dropped == len(files.particles["rlnTomoName"]):
         raise UserError(
-            f"all {dropped} particles of {files.particles_file} are too close to the edge of all tilt images for a box "
-            f"of {task.get('--b')} px; take a smaller one."
+            (
+                f"all {dropped} particles of {files.particles_file} are too close to the edge of all tilt images for "
+                f"a box of {task.get('--b')} px"
+            ),
+            "take a smaller one",
         )
     _check_counts(files, made, dropped)
     _check_particles(made)
@@ -486,7 +511,7 @@ def _check_extracted(task: Task) -> None:
     size = _asked_pixel(task)
     if box != wanted or not _same(pixel, size):
         raise UserError(
-            f"{made.particles_file}: says {box} px of {pixel:g} Å, but {wanted} px of {size:g} Å were asked for."
+            f"{made.particles_file}: says {box} px of {pixel:g} Å, but {wanted} px of {size:g} Å were asked for"
         )
     labels = ("rlnTomoVisibleFrames", "rlnTomoName", "rlnImageName")
     rows = zip(*(made.particles[label] for label in labels), strict=True)
@@ -501,8 +526,11 @@ def _check_counts(files: Inputs, made: Inputs, dropped: int = 0) -> None:
     if not after <= before or before.total() != after.total() + dropped:
         told = f" and {dropped} were dropped" if dropped else ""
         raise UserError(
-            f"{made.particles_file} has {after.total()} particles{told}, but {files.particles_file} has "
-            f"{before.total()}; delete the folder and run it again."
+            (
+                f"{made.particles_file} has {after.total()} particles{told}, but {files.particles_file} has "
+                f"{before.total()}"
+            ),
+            "delete the folder and run it again",
         )
 
 
@@ -535,7 +563,8 @@ def _check_refined(task: Task) -> None:
     found = _filled(f"{final}model.star", "model_classes", ["rlnReferenceImage"])
     if len(found["rlnReferenceImage"]) != classes:
         raise UserError(
-            f"{final}model.star has {len(found['rlnReferenceImage'])} classes instead of {classes}; run it again."
+            f"{final}model.star has {len(found['rlnReferenceImage'])} classes instead of {classes}",
+            "run it again",
         )
     star.columns(f"{final}optimiser.star", "optimiser_general")
     star.read_optimisation_set(f"{final}optimisation_set.star")
@@ -556,7 +585,7 @@ def _check_postprocessed(task: Task) -> None:
     _check_numbers(f"{root}.star", general, ["rlnFinalResolution"])
     shells = _check_curves(f"{root}.star")
     if len(shells) != mrc.box_and_pixel(half)[0] // 2 + 1:
-        raise UserError(f"{root}.star: its FSC has {len(shells)} shells, not those of {half}; run it again.")
+        raise UserError(f"{root}.star: its FSC has {len(shells)} shells, not those of {half}", "run it again")
     for path in (f"{root}.mrc", *([f"{root}_masked.mrc"] if task.command.get("--mask") else [])):
         mrc.check_same(path, half, "run it again")
         mrc.check_values(path)
@@ -570,13 +599,15 @@ def _check_tilts_refined(task: Task) -> None:
     _check_numbers(made.particles_file, made.particles, [*CENTRED, *_POSE])
     if made.tomograms["rlnTomoName"] != files.tomograms["rlnTomoName"]:
         raise UserError(
-            f"{made.tomograms_file} has other tomograms than {files.tomograms_file}; run it again."
+            f"{made.tomograms_file} has other tomograms than {files.tomograms_file}", "run it again"
         )
     _check_tomograms(made)
     _check_trajectories(made)
     for name, (_, tilts) in made.series.items():
         if tilts["rlnMicrographName"] != files.series[name][1]["rlnMicrographName"]:
-            raise UserError(f"{made.tomograms_file}: the tilts of {name} are not those it had; run it again.")
+            raise UserError(
+                f"{made.tomograms_file}: the tilts of {name} are not those it had", "run it again"
+            )
         _check_not_forgotten(made.series[name][0], files.series[name][1], tilts)
         if task.command.kind == "relion_tomo_refine_ctf":
             _check_defocus(task, made.series[name][0], files.series[name][1], tilts)
@@ -590,7 +621,7 @@ def _check_not_forgotten(path: str, before: Columns, after: Columns) -> None:
     for label in [*_FITTED, "rlnTomoXTilt"]:
         if label in before and label in after and _is_zero(after[label]) and not _is_zero(before[label]):
             raise UserError(
-                f"{path}: {label} is 0 for all tilts, as of a temporary file that was cut off; run it again."
+                f"{path}: {label} is 0 for all tilts, as of a temporary file that was cut off", "run it again"
             )
 
 
@@ -607,8 +638,8 @@ def _check_defocus(task: Task, path: str, before: Columns, after: Columns) -> No
         ):
             if (new == 0 != old) or abs(new - old) > most:
                 raise UserError(
-                    f"{path}: {label} is {new:g} Å in row {row}, and was {old:g}, which no refinement makes of it; "
-                    "run it again."
+                    f"{path}: {label} is {new:g} Å in row {row}, and was {old:g}, which no refinement makes of it",
+                    "run it again",
                 )
 
 
@@ -621,7 +652,7 @@ def _check_particles_moved(files: Inputs, made: Inputs) -> None:
         for name, values in after.items():
             if _is_zero(values) and not _is_zero(before.get(name, ["0"])):
                 raise UserError(
-                    f"{made.particles_file}: {label} is 0 for all particles of {name}; run it again."
+                    f"{made.particles_file}: {label} is 0 for all particles of {name}", "run it again"
                 )
 
 
@@ -638,7 +669,7 @@ def _check_motion(made: Inputs) -> None:
         )
         if all(map(_is_zero, rows)):
             raise UserError(
-                f"{made.trajectories_file}: no particle of {tomogram} moves at all; run it again."
+                f"{made.trajectories_file}: no particle of {tomogram} moves at all", "run it again"
             )
 
 
@@ -660,7 +691,7 @@ def _check_once(path: str, table: Columns, label: str) -> None:
     values = table.get(label, [])
     if len(set(values)) < len(values):
         twice = next(value for value, count in Counter(values).items() if count > 1)
-        raise UserError(f"{path}: {label} {twice} stands there twice; remove one of the two rows.")
+        raise UserError(f"{path}: {label} {twice} stands there twice", "remove one of the two rows")
 
 
 def _same(size: float, other: float) -> bool:

@@ -128,7 +128,7 @@ def ssnr(class_map: str | Path) -> tuple[np.ndarray, float]:
     """SSNR by shell (T is a factor of it) of the class whose map is `run_itNNN_classKKK.mrc`, and its T."""
     found = re.fullmatch(r"run_it(\d{3})_class(\d{3})\.mrc", Path(class_map).name)
     if not found:
-        raise UserError(f"{class_map}: is not a class map of a run (run_itNNN_classKKK.mrc).")
+        raise UserError(f"{class_map}: is not a class map of a run (run_itNNN_classKKK.mrc)")
     model = _model(Path(class_map).parent, int(found[1]))
     table = star.table(class_map, model, f"model_class_{int(found[2])}", ["rlnSsnrMap"])
     return _column(table, "rlnSsnrMap"), _value(model["model_general"], "rlnTau2FudgeFactor")
@@ -244,7 +244,7 @@ def _numbers(path: Path, block: str) -> dict[str, float]:
     """The numbers of a simple block; only that block is parsed, for a model file holds many spectra."""
     found = re.search(rf"^data_{block}\s(.*?)(?=^data_|\Z)", path.read_text(errors="replace"), re.M | re.S)
     if not found:
-        raise UserError(f"{path}: has no table data_{block}; was it cut short?")
+        raise UserError(f"{path}: has no table data_{block}", "was it cut short?")
     pairs = re.findall(r"^_(\S+)\s+(\S+)", found[1], re.M)
     return {label: float(value) for label, value in pairs if re.fullmatch(_NUMBER, value)}
 

@@ -20,15 +20,15 @@ import pandas as pd
 from scipy.spatial.transform import Rotation
 
 from stacycle.checks import plausible, verify
-from stacycle.errors import UserError, some
+from stacycle.errors import UserError, some, together
 from stacycle.files import star
 from stacycle.files.atomic import write_text
 from stacycle.files.safe_names import is_name, is_plain_path, written_again_as
 from stacycle.files.star_labels import ANGLES, CENTRED, CORNER, PIXEL, SERIES, SIZE
 from stacycle.inputs.findings import DUPLICATES, Findings
+from stacycle.inputs.input_set import InputSet, read_set, tilt_series_of
 from stacycle.inputs.picks import SCORES, SHIFTS, near_pairs, one_of_each, score
 from stacycle.inputs.series import NAME, Series, linked_as, refuse_same_images
-from stacycle.inputs.set import InputSet, read_set, tilt_series_of
 from stacycle.provenance import lineage
 
 __all__ = ["describe", "merge", "read", "tilt_series_of"]
@@ -103,7 +103,7 @@ def read(sets: Sequence[Mapping[str, str]], found: Findings, duplicates: str = "
         "near_pairs": pairs,
         "sets": [_facts_of_set(one, new) for one, new in zip(whole, renamed, strict=True)],
         "tomograms": _facts_of_tomograms(tomograms, particles, series, found),
-        "warnings": found.warnings,
+        "warnings": list(map(str, found.warnings)),
     }
     merged = Merged(tomograms, particles.drop(columns=_OF_OLD_IMAGES & set(particles)), series, facts)
     _check_as_a_job_does(merged, found)
@@ -122,8 +122,8 @@ def merge(
     found.write_pairs()
     if merged is None:
         more = len(found.problems) - _MOST_PROBLEMS
-        told = found.problems[:_MOST_PROBLEMS] + [f"... and {more} more problems."] * (more > 0)
-        raise UserError("\n".join(told))
+        rest = [UserError(f"... and {more} more problems")] * (more > 0)
+        raise together([*found.problems[:_MOST_PROBLEMS], *rest])
     facts = {"engine": engine, **merged.facts}
     merged.write(out_dir)
     lineage.write(out_dir)
@@ -138,7 +138,7 @@ def _check_as_a_job_does(merged: Merged, found: Findings) -> None:
             merged.write(Path(folder))
             verify.check_state(star.read_optimisation_set(Path(folder) / "optimisation_set.star"))
         except UserError as error:
-            found.problems.append(str(error).replace(f"{folder}/", "results/inputs/"))
+            found.refuse(error.problem.replace(f"{folder}/", "results/inputs/"), error.cure)
 
 
 def describe(facts: Mapping[str, Any]) -> str:
@@ -173,9 +173,9 @@ def _make_names_unique(sets: list[InputSet], found: Findings) -> list[dict[str, 
         for frame in (table, one.particles):
             frame["rlnTomoName"] = frame.rlnTomoName.replace(names)
         if taken := [name for name in table.rlnTomoName[table.is_new] if name in series_of]:
-            found.problems.append(
-                f"{one.tomograms_file}: {some(taken)} is a tomogram of another set, too; give this set "
-                "a name of its own in the config (inputs: name)."
+            found.refuse(
+                f"{one.tomograms_file}: {some(taken)} is a tomogram of another set, too",
+                "give this set a name of its own in the config (inputs: name)",
             )
         groups |= set(table.rlnOpticsGroupName)
         series_of |= dict(zip(table.rlnTomoName, file, strict=True))
@@ -203,9 +203,7 @@ def _merged_particles(sets: list[InputSet], found: Findings) -> pd.DataFrame:
     merged = _common_columns([one.particles_file for one in sets], tables, found)
     if "rlnTomoParticleName" in merged and (fault := _fault_of_names(merged.rlnTomoParticleName)):
         merged = merged.drop(columns="rlnTomoParticleName")
-        found.warnings.append(
-            f"Particle names (rlnTomoParticleName) are not {fault}; extraction will give new ones."
-        )
+        found.warn(f"Particle names (rlnTomoParticleName) are not {fault}", "extraction will give new ones")
     first = ["rlnTomoName", *CENTRED, *ANGLES]
     return merged[[*first, *(column for column in merged if column not in first)]]
 
@@ -221,7 +219,7 @@ def _common_columns(files: list[str], tables: list[pd.DataFrame], found: Finding
     merged = pd.concat(tables, join="inner", ignore_index=True)
     for file, table in zip(files, tables, strict=True):
         if extra := [str(column) for column in table if column not in merged]:
-            found.warnings.append(f"{file}: {', '.join(extra)} left out, as not all sets have it.")
+            found.warn(f"{file}: {', '.join(extra)} left out, as not all sets have it")
     return merged
 
 
@@ -237,9 +235,9 @@ def _look_for_duplicates(particles: pd.DataFrame, tomograms: pd.DataFrame, found
         rows = particles.iloc[list(pairs.loc[pairs["distance"] < pixel, ["first", "second"]].iloc[0])]
         first = " and ".join(f"{row.file} row {row.row}" for row in rows.itertuples())
         of_all = f" (the first of {same} such pairs)" if same > 1 else ""
-        found.problems.append(
-            f"{first}{of_all} are the same particle, less than a pixel apart; remove one of each (all pairs are in "
-            f"{DUPLICATES}), or set particle.duplicates: {KEEP_ONE}."
+        found.refuse(
+            f"{first}{of_all} are the same particle, less than a pixel apart",
+            f"remove one of each (all pairs are in {DUPLICATES}), or set particle.duplicates: {KEEP_ONE}",
         )
     return len(pairs)
 
@@ -252,9 +250,12 @@ def _each_once(particles: pd.DataFrame, tomograms: pd.DataFrame, found: Findings
     found.pairs = _described(pairs, particles, stays)
     if gone := int((~stays).sum()):
         by = "first" if score(particles) is None else "better"
-        found.warnings.append(
-            f"{gone} of {len(particles)} particles are left out, for they lie within {distance:.3g} Å of another, and "
-            f"of each pair the {by} one is kept; all pairs are in {DUPLICATES}."
+        found.warn(
+            (
+                f"{gone} of {len(particles)} particles are left out, for they lie within {distance:.3g} Å of "
+                f"another, and of each pair the {by} one is kept"
+            ),
+            f"all pairs are in {DUPLICATES}",
         )
     return particles[stays].reset_index(drop=True)
 
@@ -321,11 +322,11 @@ def _facts_of_tomograms(
             }
         )
     if empty := [one["name"] for one in facts if not one["particles"]]:
-        found.warnings.append(f"No particles in {len(empty)} of {len(facts)} tomograms: {some(empty)}.")
+        found.warn(f"No particles in {len(empty)} of {len(facts)} tomograms: {some(empty)}")
     if unseen:
-        found.warnings.append(
+        found.warn(
             f"In no tilt image, so that extraction leaves them out: {sum(unseen.values())} of {len(particles)} "
-            f"particles ({some(f'{count} in {name}' for name, count in unseen.items())})."
+            f"particles ({some(f'{count} in {name}' for name, count in unseen.items())})"
         )
     return facts
 

@@ -39,8 +39,11 @@ def check_format(path: str, table: pd.DataFrame, tomograms: Sequence[str]) -> No
     """UserError, naming the format and the cure, for picks that are not in RELION 5's: `tomograms` are those known."""
     if _LIST in table:
         raise UserError(
-            f"{path}: is a list of particle files ({_LIST}, as of RELION's import or of pytom-match-pick's merging), "
-            f"not picks; give each of its files as a set ({some(table[_LIST], 2)}), or join them into one table."
+            (
+                f"{path}: is a list of particle files ({_LIST}, as of RELION's import or of pytom-match-pick's "
+                "merging), not picks"
+            ),
+            f"give each of its files as a set ({some(table[_LIST], 2)}), or join them into one table",
         )
     if "rlnTomoName" not in table and _BY_MICROGRAPH in table:
         named = table[_BY_MICROGRAPH].astype(str)
@@ -50,20 +53,24 @@ def check_format(path: str, table: pd.DataFrame, tomograms: Sequence[str]) -> No
             else "pytom-match-pick or RELION 3"
         )
         raise UserError(
-            f"{path}: names its tomograms by {_BY_MICROGRAPH} ({some(named.unique(), 2)}), as {kind} does; add a "
-            f"column rlnTomoName with the names that the tomograms file has ({some(tomograms, 2)})."
+            f"{path}: names its tomograms by {_BY_MICROGRAPH} ({some(named.unique(), 2)}), as {kind} does",
+            f"add a column rlnTomoName with the names that the tomograms file has ({some(tomograms, 2)})",
         )
     missing = [label for label in ("rlnTomoName", *ANGLES) if label not in table]
     if "rlnTomoName" in missing:
-        raise UserError(f"{path}: has no table with a column rlnTomoName; is it the right file?")
+        raise UserError(f"{path}: has no table with a column rlnTomoName", "is it the right file?")
     if missing:
         raise UserError(
-            f"{path}: has no column {', '.join(missing)}; picks need angles, as template matching gives them."
+            f"{path}: has no column {', '.join(missing)}",
+            "picks need angles, as template matching gives them",
         )
     if (old := [label for label in _OLD_ORIGINS if label in table]) and not set(ORIGINS) & set(table):
         raise UserError(
-            f"{path}: has shifts in pixels ({some(old)}), as RELION 3 and M write them, which RELION 5 does not read; "
-            f"multiply them by their pixel size and call them {some(ORIGINS)}."
+            (
+                f"{path}: has shifts in pixels ({some(old)}), as RELION 3 and M write them, which RELION 5 does not "
+                "read"
+            ),
+            f"multiply them by their pixel size and call them {some(ORIGINS)}",
         )
 
 
@@ -85,13 +92,11 @@ def check_picks(
         strangers = table.rlnTomoName[unknown].drop_duplicates()
         close = difflib.get_close_matches(strangers.iloc[0], known, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]}?" if close else f"it has {some(known)}."
-        found.problems.append(
-            f"{path}: tomogram {some(strangers)} ({rows_where(unknown)}) is not in {tomograms_file}; {hint}"
+        found.refuse(
+            f"{path}: tomogram {some(strangers)} ({rows_where(unknown)}) is not in {tomograms_file}", hint
         )
     elif not (set(CENTRED) <= set(table) or set(CORNER) <= set(table)):
-        found.problems.append(
-            f"{path}: has no positions; it needs {', '.join(CENTRED)} (or {', '.join(CORNER)})."
-        )
+        found.refuse(f"{path}: has no positions", f"it needs {', '.join(CENTRED)} (or {', '.join(CORNER)})")
     else:
         _check_positions(path, table, tomograms_file, tomograms, found)
 
@@ -99,14 +104,15 @@ def check_picks(
 def _check_angles(path: str, table: pd.DataFrame, found: Findings) -> None:
     for label in (label for label in (*ANGLES, *TURNS) if label in table):
         if (bad := table[label].abs() > _LARGEST_ANGLE).any():
-            found.problems.append(
-                f"{path}: {label} is no angle in {rows_where(bad)} ({some(table[label][bad], 1)}); correct it."
+            found.refuse(
+                f"{path}: {label} is no angle in {rows_where(bad)} ({some(table[label][bad], 1)})",
+                "correct it",
             )
     angles = table[ANGLES].abs().to_numpy(float)
     if len(table) >= _MANY and 0 < np.max(angles, initial=0) <= 2 * math.pi and np.ptp(angles, axis=0).all():
-        found.warnings.append(
-            f"{path}: all angles lie within ± 2 π, as if they were in radians, but RELION takes degrees; see whether "
-            "these are."
+        found.warn(
+            f"{path}: all angles lie within ± 2 π, as if they were in radians, but RELION takes degrees",
+            "see whether these are",
         )
 
 
@@ -119,9 +125,12 @@ def _check_half_sets(path: str, table: pd.DataFrame, found: Findings) -> None:
         table[SUBSET] = halves.astype(int)
         return
     counts = table[SUBSET].value_counts()
-    found.warnings.append(
-        f"{path}: {SUBSET} is left out, for it does not tell two half sets, 1 and 2 "
-        f"({some(f'{count} in {half}' for half, count in counts.items())}); refine3d makes new ones."
+    found.warn(
+        (
+            f"{path}: {SUBSET} is left out, for it does not tell two half sets, 1 and 2 "
+            f"({some(f'{count} in {half}' for half, count in counts.items())})"
+        ),
+        "refine3d makes new ones",
     )
     del table[SUBSET]
 
@@ -136,9 +145,12 @@ def _check_positions(
     given = CENTRED if set(CENTRED) <= set(table) else CORNER
     values = table[given].to_numpy(float)
     if len(table) > 1 and values.min() >= 0 and values.max() <= 1:
-        found.problems.append(
-            f"{path}: {some(given)} are all between 0 and 1: fractions of the tomogram, as WarpTools' template "
-            "matching writes them; multiply them by rlnTomoSizeX/Y/Z, and call them rlnCoordinateX/Y/Z."
+        found.refuse(
+            (
+                f"{path}: {some(given)} are all between 0 and 1: fractions of the tomogram, as WarpTools' template "
+                "matching writes them"
+            ),
+            "multiply them by rlnTomoSizeX/Y/Z, and call them rlnCoordinateX/Y/Z",
         )
         return
     if given == CORNER:
@@ -147,29 +159,39 @@ def _check_positions(
             make_numeric(table, ["rlnDetectorPixelSize"], path, found)
             unit = table[["rlnDetectorPixelSize"]].to_numpy(float)
         elif _seem_binned(values * pixel, 2 * half, of_each):
-            found.problems.append(
-                f"{path}: all particles lie in one corner of their tomograms, as if rlnCoordinateX/Y/Z were "
-                "in binned pixels; add a column rlnDetectorPixelSize with the size of these pixels in Å."
+            found.refuse(
+                (
+                    f"{path}: all particles lie in one corner of their tomograms, as if rlnCoordinateX/Y/Z were in "
+                    "binned pixels"
+                ),
+                "add a column rlnDetectorPixelSize with the size of these pixels in Å",
             )
             return
         table[CENTRED] = values * unit - half
     elif _seem_pixels(values, half, pixel):
-        found.warnings.append(
-            f"{path}: all particles lie close to the middle of their tomograms, as if {CENTRED[0]} and the others were "
-            "in pixels, but RELION takes Å; see whether these are."
+        found.warn(
+            (
+                f"{path}: all particles lie close to the middle of their tomograms, as if {CENTRED[0]} and the "
+                "others were in pixels, but RELION takes Å"
+            ),
+            "see whether these are",
         )
     outside = (np.abs(table[CENTRED].to_numpy(float)) > half + pixel).any(axis=1)
     if outside.any():
         first = table[outside].iloc[0]
         where = ", ".join(f"{first[column]:.0f}" for column in CENTRED)
-        found.problems.append(
-            f"{path}: positions outside the tomogram in {rows_where(outside)}, the first {where} Å from the "
-            f"centre of {first.rlnTomoName}; check their unit and rlnTomoSizeX/Y/Z in {tomograms_file}."
+        found.refuse(
+            (
+                f"{path}: positions outside the tomogram in {rows_where(outside)}, the first {where} Å from the "
+                f"centre of {first.rlnTomoName}"
+            ),
+            f"check their unit and rlnTomoSizeX/Y/Z in {tomograms_file}",
         )
     origins = table[[label for label in ORIGINS if label in table]].to_numpy(float)
     if (far := (np.abs(origins) > half.max(axis=1, keepdims=True)).any(axis=1)).any():
-        found.problems.append(
-            f"{path}: shifts (rlnOriginX/Y/ZAngst) larger than half the tomogram in {rows_where(far)}; correct them."
+        found.refuse(
+            f"{path}: shifts (rlnOriginX/Y/ZAngst) larger than half the tomogram in {rows_where(far)}",
+            "correct them",
         )
 
 

@@ -63,14 +63,15 @@ def read_series(tomogram: Any, found: Findings) -> Series | None:
         tables = star.read(path, oddities=oddities)
         name = wanted if wanted in tables else next(iter(tables))
         if name != wanted and len(tables) > 1:
-            raise UserError(f"{path}: has no table data_{wanted} (found: {some(tables)}).")
+            raise UserError(f"{path}: has no table data_{wanted} (found: {some(tables)})")
         table = tables[name].copy()
         if NAME not in table and hasattr(tomogram, OLD_STACK):
             table[NAME] = [f"{i + 1}@{getattr(tomogram, OLD_STACK)}" for i in range(len(table))]
             oddities.append(f"no column {NAME}")
         _check_columns(path, table)
     except UserError as error:
-        found.problems.append(f"{error}{_right_from_elsewhere(path)} (tilt series of {wanted})")
+        cures = filter(None, [error.cure, _right_from_elsewhere(path)])
+        found.refuse(f"{error.problem} (tilt series of {wanted})", ". ".join(cures))
         return None
     make_numeric(table, [label for label in (*TILT, *_OPTIONAL) if label in table], path, found)
     given = [image_files.parse_image_name(image) for image in table[NAME]]
@@ -99,30 +100,31 @@ def _check_columns(path: str, table: pd.DataFrame) -> None:
     """UserError unless a tilt series is aligned, and in RELION 5's way."""
     if old := [label for label in _PROJECTIONS if label in table]:
         raise UserError(
-            f"{path}: has matrices of RELION 4 ({some(old)}), which RELION 5 takes instead of angles and shifts; align "
-            "the tilt series in RELION 5, AreTomo3 or Scipion, or remove these columns."
+            f"{path}: has matrices of RELION 4 ({some(old)}), which RELION 5 takes instead of angles and shifts",
+            "align the tilt series in RELION 5, AreTomo3 or Scipion, or remove these columns",
         )
     missing = [label for label in (*TILT, NAME) if label not in table]
     if "rlnTomoYTilt" in missing:
         raise UserError(
-            f"{path}: has no column {', '.join(missing)}: the tilt series is not aligned yet; give the files of the "
-            "alignment, or of the reconstruction of tomograms after it."
+            f"{path}: has no column {', '.join(missing)}: the tilt series is not aligned yet",
+            "give the files of the alignment, or of the reconstruction of tomograms after it",
         )
     if {"rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle"} & set(missing):
         raise UserError(
-            f"{path}: has no column {', '.join(missing)}: its CTF was not estimated; give files of a later job."
+            f"{path}: has no column {', '.join(missing)}: its CTF was not estimated",
+            "give files of a later job",
         )
     if missing:
-        raise UserError(f"{path}: has no column {', '.join(missing)}; add it.")
+        raise UserError(f"{path}: has no column {', '.join(missing)}", "add it")
     if table.empty:
-        raise UserError(f"{path}: its table has no row; was it written completely?")
+        raise UserError(f"{path}: its table has no row", "was it written completely?")
     if (absent := table[NAME].astype(str).str.strip().isin(safe_names.ABSENT)).any():
-        raise UserError(f"{path}: has no {NAME} in {rows_where(absent)}; correct or remove it.")
+        raise UserError(f"{path}: has no {NAME} in {rows_where(absent)}", "correct or remove it")
 
 
 def _right_from_elsewhere(path: str) -> str:
     folder = next((folder for folder in Path.cwd().parents if os.path.exists(folder / path)), None)
-    return f" It is right from {folder}: is that the project folder?" if folder else ""
+    return f"It is right from {folder}: is that the project folder?" if folder else ""
 
 
 def _check_images(
@@ -236,12 +238,15 @@ def refuse_same_images(series: Mapping[str, Series], files: Mapping[str, str], f
         else:
             stacks = (series[one].images[0].file for one in (other, name))
             what = f"images with the same pixels, {' and '.join(stacks)}"
-        found.problems.append(
-            f"{other} and {name} have {what}, in {files[other]} and {files[name]}: every particle would be there "
-            "twice, in both half maps; correct one, or give its tomogram once."
+        found.refuse(
+            (
+                f"{other} and {name} have {what}, in {files[other]} and {files[name]}: every particle would be there "
+                "twice, in both half maps"
+            ),
+            "correct one, or give its tomogram once",
         )
     if (more := len(pairs) - _MOST_PAIRS) > 0:
-        found.problems.append(f"... and {more} more pairs of tilt series have the same images.")
+        found.refuse(f"... and {more} more pairs of tilt series have the same images")
 
 
 def make_numeric(table: pd.DataFrame, columns: Iterable[str], path: str, found: Findings) -> None:
@@ -254,9 +259,7 @@ def make_numeric(table: pd.DataFrame, columns: Iterable[str], path: str, found: 
         if not pd.api.types.is_numeric_dtype(table[column]):
             table[column] = pd.to_numeric(table[column], errors="coerce")
         if (bad := ~np.isfinite(table[column])).any():
-            found.problems.append(
-                f"{path}: {column} is not a number in {rows_where(bad)}; correct or remove it."
-            )
+            found.refuse(f"{path}: {column} is not a number in {rows_where(bad)}", "correct or remove it")
 
 
 def rows_where(which: pd.Series | np.ndarray) -> str:

@@ -28,7 +28,7 @@ from typing import IO, Any
 from stacycle import __version__
 from stacycle.checks import verify
 from stacycle.diagnosis import explain
-from stacycle.errors import ProgramError, UserError, some
+from stacycle.errors import ProgramFailed, UserError, some
 from stacycle.files.atomic import read_json, write_json
 from stacycle.files.safe_names import is_shell_safe
 from stacycle.jobs import fingerprint, history, outputs, resume
@@ -106,7 +106,7 @@ def run(
     A result that is there and would be the same is kept; a run that was cut off goes on; else what an earlier run left
     is moved aside (`resume.plan`). `engine` is the config's section that says where RELION's programs are. `makes` are
     the files that must be there, and not empty, when the program has ended well. While it runs it has `gpus` GPUs.
-    Raises UserError if the program cannot be found, still runs, or its input is unfit; ProgramError if it fails or
+    Raises UserError if the program cannot be found, still runs, or its input is unfit; ProgramFailed if it fails or
     leaves any of the files out.
     """
     folder, command = Path(folder), Command.of(argv)
@@ -217,7 +217,7 @@ class _Job:
     def _start(self, plan: resume.Plan, retry: str | None) -> str | None:
         """Run the program once. Returns how it is to be tried again, if it failed in a way that this may cure.
 
-        Raises ProgramError if it failed otherwise, or for the second time.
+        Raises ProgramFailed if it failed otherwise, or for the second time.
         """
         for path in plan.remove:
             path.unlink(missing_ok=True)
@@ -242,7 +242,7 @@ class _Job:
                     return diagnosis.retry
                 how = f"was ended by signal {-status}" if status < 0 else f"failed with exit status {status}"
                 # what came from outside says nothing of a variant's settings
-                kind = UserError if diagnosis.kind == "outside" else ProgramError
+                kind = UserError if diagnosis.kind == "outside" else ProgramFailed
                 raise kind(f"{self.command.program} {how}: {diagnosis}")
             verify.after(self.command, self.makes, lines)
             self._record_lineage()
@@ -323,8 +323,11 @@ class _Job:
         """UserError if this process was asked to end."""
         if self.stop:
             raise UserError(
-                f"{self.command.program} was stopped ({signal.Signals(self.stop[0]).name}), perhaps at a time limit; "
-                "what is done is kept: run Snakemake again to go on from there."
+                (
+                    f"{self.command.program} was stopped ({signal.Signals(self.stop[0]).name}), perhaps at a time "
+                    "limit"
+                ),
+                "what is done is kept: run Snakemake again to go on from there",
             )
 
 
@@ -339,7 +342,7 @@ def may_fail(
     """
     try:
         yield
-    except ProgramError as error:
+    except ProgramFailed as error:
         if not allowed:
             raise
         record = read_record(folder) | {"ended_well": False, "cause": str(error)}
@@ -354,10 +357,12 @@ def may_fail(
 
 
 def need(paths: Sequence[str | Path]) -> None:
-    """ProgramError, with the cause, if one of the files is what a failed variant left (see `may_fail`)."""
+    """ProgramFailed, with the cause, if one of the files is what a failed variant left (see `may_fail`)."""
     for path in map(Path, paths):
         if path.exists() and path.stat().st_size == 0:
-            raise ProgramError(failure(path.parent) or f"{path} is empty; delete it and run Snakemake again.")
+            raise ProgramFailed(
+                failure(path.parent) or f"{path} is empty; delete it and run Snakemake again."
+            )
 
 
 def failure(folder: str | Path) -> str:
@@ -438,8 +443,11 @@ def scratch_folder(setting: str | None) -> str | None:
         return None
     if not is_shell_safe(folder):
         raise UserError(
-            f"engine.scratch: RELION would remove more than the folder {folder!r}, whose name it gives to a shell "
-            "unquoted; use a folder without blanks and signs in its name."
+            (
+                f"engine.scratch: RELION would remove more than the folder {folder!r}, whose name it gives to a "
+                "shell unquoted"
+            ),
+            "use a folder without blanks and signs in its name",
         )
     return folder
 

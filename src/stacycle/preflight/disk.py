@@ -18,9 +18,9 @@ from stacycle.recipe import geometry
 from stacycle.recipe.rounds import SWEEPS, Recipe, variants
 
 REFINE_ITERATIONS = 15  # 3D refinement ends by itself, seldom later than this
-# The keys of the config's `keep`, each with the value that frees the most.
+# The keys of the config's `cleanup`, each with the value that frees the most.
 LEAST = {"iterations": "needed", "stacks": "current", "parts": "needed"}
-ITERATIONS, STACKS, PARTS = (f"keep.{key}" for key in LEAST)
+ITERATIONS, STACKS, PARTS = (f"cleanup.{key}" for key in LEAST)
 IMAGES = "2D stacks"  # what a scratch folder holds, one round at a time
 
 _BLOCK = 4096  # bytes by which a file grows on disk
@@ -49,7 +49,7 @@ class Numbers:
 @dataclass(frozen=True)
 class Need:
     """One kind of files of a step (`bin4/extract`): `bytes` on disk and number of `files`, together, and the key of
-    the config (`keep.stacks`) that can have them removed once their round is finished; "" if they stay."""
+    the config (`cleanup.stacks`) that can have them removed once their round is finished; "" if they stay."""
 
     step: str
     what: str
@@ -85,7 +85,7 @@ def needed(recipe: Recipe, config: Mapping[str, Any], numbers: Numbers) -> list[
 def peak(needs: Sequence[Need], keep: Mapping[str, str] | None = None) -> int:
     """The most bytes that there are at a time.
 
-    What `keep` frees of a round goes when the round is finished and the next has extracted its images.
+    What `cleanup` frees of a round goes when the round is finished and the next has extracted its images.
     """
     highest = now = 0
     rounds = _rounds(needs)
@@ -99,8 +99,8 @@ def peak(needs: Sequence[Need], keep: Mapping[str, str] | None = None) -> int:
 
 
 def frees(keep: Mapping[str, str] | None, key: str) -> bool:
-    """Whether the config's `keep` has the files of a key (`keep.stacks`) removed."""
-    return bool(key) and (keep or {}).get(key.removeprefix("keep."), "all") != "all"
+    """Whether the config's `cleanup` has the files of a key (`cleanup.stacks`) removed."""
+    return bool(key) and (keep or {}).get(key.removeprefix("cleanup."), "all") != "all"
 
 
 def free(folder: str | Path) -> tuple[int, float]:
@@ -136,7 +136,7 @@ def size(count: float) -> str:
 
 
 def table(needs: Sequence[Need], keep: Mapping[str, str] | None = None) -> str:
-    """What each round writes, what of it `keep` could free later, the total and the peak, as lines for a terminal."""
+    """What each round writes, what of it `cleanup` could free later, the total and the peak, as lines of text."""
     columns = ["files", "space", *LEAST]
     rows = {name: [need for need in needs if need.round == name] for name in _rounds(needs)}
     lines = [["", *columns], *([name, *_summed(some)] for name, some in [*rows.items(), ("together", needs)])]
@@ -144,7 +144,7 @@ def table(needs: Sequence[Need], keep: Mapping[str, str] | None = None) -> str:
     shown = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
     most, least = peak(needs, keep), peak(needs, LEAST)
     told = f"At most {size(most)} at a time" + (
-        f"; {size(least)} with keep: {{{', '.join(f'{key}: {value}' for key, value in LEAST.items())}}}"
+        f"; {size(least)} with cleanup: {{{', '.join(f'{key}: {value}' for key, value in LEAST.items())}}}"
         if least < most
         else ""
     )
@@ -157,7 +157,7 @@ def _rounds(needs: Sequence[Need]) -> list[str]:
 
 def _summed(needs: Sequence[Need]) -> list[str]:
     """The cells of a line of the table."""
-    freed = [sum(need.bytes for need in needs if need.freed_by == f"keep.{key}") for key in LEAST]
+    freed = [sum(need.bytes for need in needs if need.freed_by == f"cleanup.{key}") for key in LEAST]
     return [f"{sum(need.files for need in needs):,}", *map(size, [sum(need.bytes for need in needs), *freed])]
 
 

@@ -295,8 +295,8 @@ def space(config: Mapping[str, Any], recipe: Recipe) -> str:
         needs = disk.needed(recipe, config, preflight.numbers_of(facts))
     except UserError as error:
         return f"Disk: not known: {error}"
-    table = disk.table(needs, config["keep"])
-    return f"Disk, on the safe side; at the right, what of it keep in the config could free:\n{table}"
+    table = disk.table(needs, config["cleanup"])
+    return f"Disk, on the safe side; at the right, what of it `cleanup` in the config could free:\n{table}"
 
 
 class _Recalled(Remembered):

@@ -26,7 +26,7 @@ from stacycle.files import safe_names
 from stacycle.files.cache import Remembered
 from stacycle.inputs.findings import DUPLICATES, Findings
 from stacycle.preflight import disk, environment
-from stacycle.preflight.environment import FINE, PROBLEM, WARNING, Asked, Row, told
+from stacycle.preflight.environment import FINE, PROBLEM, WARNING, Asked, Row, from_error
 from stacycle.provenance import lineage
 from stacycle.recipe import geometry
 from stacycle.recipe.config import DEFAULT
@@ -140,7 +140,7 @@ def run(
         try:
             needs = disk.needed(recipe, config, numbers_of(facts))
         except UserError as error:
-            rows.append(told(str(error), "box"))
+            rows.append(from_error(error, "box"))
     if used:
         rows += _check_set_up(config, asked, used, needs, local, limit, remembered)
     try:
@@ -182,13 +182,13 @@ def check_data(
         with suppress(OSError):  # what cannot be written there is told elsewhere
             found.write_pairs()
         if merged is None:
-            warnings = [told(sentence, "data", WARNING) for sentence in found.warnings]
-            return [*(told(sentence, "data") for sentence in found.problems), *warnings], None
-        answer = merged.facts
+            warnings = [from_error(warning, "data", WARNING) for warning in found.warnings]
+            return [*(from_error(problem, "data") for problem in found.problems), *warnings], None
+        answer = {"facts": merged.facts, "warnings": [(one.problem, one.cure) for one in found.warnings]}
         code = sorted(map(str, Path(__file__).parents[1].rglob("*.py")))  # other checks may find more
         remembered.keep("data", question, answer, [*code, *sorted(found.files)])
-    rows = [told(sentence, "data", WARNING) for sentence in answer["warnings"]]
-    return [*rows, *map(_row_of_set, answer["sets"]), _row_of_series(answer)], answer
+    rows, facts = [Row(WARNING, "data", *warning) for warning in answer["warnings"]], answer["facts"]
+    return [*rows, *map(_row_of_set, facts["sets"]), _row_of_series(facts)], facts
 
 
 def numbers_of(facts: Mapping[str, Any]) -> disk.Numbers:
@@ -375,7 +375,7 @@ def _check_set_up(
     if {"align", "class3d", "refine3d"} & set(asked):
         rows += environment.check_scratch(engine["scratch"], local, stacks)
     if needs:
-        rows += environment.check_disk(needs, config.get("keep"), RESULTS)
+        rows += environment.check_disk(needs, config.get("cleanup"), RESULTS)
     return rows
 
 

@@ -272,7 +272,8 @@ def with_mpi(argv: list[str], ranks: int, launcher: str = "mpirun") -> list[str]
     """
     if "--split_random_halves" in argv and ranks < FEWEST_WITH_HALVES:
         raise UserError(
-            f"refine3d needs at least {FEWEST_WITH_HALVES} MPI ranks but was given {ranks}; raise ranks in the profile."
+            f"refine3d needs at least {FEWEST_WITH_HALVES} MPI ranks but was given {ranks}",
+            "raise ranks in the profile",
         )
     if ranks == 1:
         return argv

@@ -31,7 +31,7 @@ from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
-from stacycle.errors import ProgramError, UserError
+from stacycle.errors import ProgramFailed, UserError
 from stacycle.files import content, star
 from stacycle.files.atomic import write_json
 from stacycle.files.star import KINDS, OptimisationSet
@@ -101,8 +101,8 @@ def _check_references(named: str, state: Record, halves: Sequence[str], fsc: str
         measured = known.get("half_maps") or known["maps"]
         if not all(any(_holds(path, one) for one in measured.values()) for path in halves):
             raise UserError(
-                f"{fsc} is not the FSC of {halves[0]} and {halves[1]}, though of the same state; post-process these "
-                "half maps, and give that postprocess.star."
+                f"{fsc} is not the FSC of {halves[0]} and {halves[1]}, though of the same state",
+                "post-process these half maps, and give that postprocess.star",
             )
 
 
@@ -110,12 +110,15 @@ def _same_state(named: str, state: Record, maps: Sequence[str]) -> None:
     """UserError unless the maps, half 1 and half 2 first, were made of this state, which `named` is."""
     for path, half in zip(maps, HALVES, strict=False):
         if half not in Path(path).name:
-            raise UserError(f"{path} was given as the map of {half}, which its name denies; give that one.")
+            raise UserError(f"{path} was given as the map of {half}, which its name denies", "give that one")
     for path in maps:
         if kind := _difference(state, of_map := _made(path)):
             raise UserError(
-                f"{path} does not belong to {named}: it was made with {_named(of_map, kind, state)}, not "
-                f"{_named(state, kind, of_map)}; reconstruct and post-process that state, and give these files."
+                (
+                    f"{path} does not belong to {named}: it was made with {_named(of_map, kind, state)}, not "
+                    f"{_named(state, kind, of_map)}"
+                ),
+                "reconstruct and post-process that state, and give these files",
             )
 
 
@@ -125,11 +128,14 @@ def _made(path: str | Path) -> Record:
     known = record_of(path.parent)
     if known is None or path.name not in known["maps"]:
         raise UserError(
-            f"{path}: no {STATE_FILE} beside it tells which particles and tomograms it was made of; if it is the "
-            f"workflow's, {cure(path)}; else give one that the workflow made."
+            (
+                f"{path}: no {STATE_FILE} beside it tells which particles and tomograms it was made of; if it is the "
+                f"workflow's, {cure(path)}"
+            ),
+            "else give one that the workflow made",
         )
     if not _holds(path, known["maps"][path.name]):
-        raise UserError(_changed(path))
+        raise _changed(path)
     return known
 
 
@@ -156,10 +162,10 @@ def _find(files: OptimisationSet, named: str) -> tuple[Path, Record]:
             if record["id"] == now["id"]:
                 return folder, record
             others.append((folder, record))
-    raise UserError(_why_not(now, named, others))
+    raise _why_not(now, named, others)
 
 
-def _why_not(now: Record, named: str, known: list[tuple[Path, Record]]) -> str:
+def _why_not(now: Record, named: str, known: list[tuple[Path, Record]]) -> UserError:
     """Why this is none of the states that were recorded beside its files, and what to do."""
     for _, record in known:
         for kind in KINDS:
@@ -167,15 +173,17 @@ def _why_not(now: Record, named: str, known: list[tuple[Path, Record]]) -> str:
                 return _changed(now[kind][0], " (or a tilt series that it names)" * (kind == "tomograms"))
     like = [(folder, record) for folder, record in known if record["particles"][1] == now["particles"][1]]
     if not like:
-        return (
-            f"{now['particles'][0]}: no {STATE_FILE} tells which tomograms these particles belong to; if they belong "
-            f"to {now['tomograms'][0]}, say so by: stacycle adopt {_set_for(named, now['particles'][0])}"
+        return UserError(
+            f"{now['particles'][0]}: no {STATE_FILE} tells which tomograms these particles belong to",
+            f"if they belong to {now['tomograms'][0]}, say so by: stacycle adopt "
+            f"{_set_for(named, now['particles'][0])}",
         )
     folder, record = min(like, key=lambda one: sum(one[1][kind] != now[kind] for kind in KINDS))
     kind = _difference(record, now) or "tomograms"
-    return (
+    return UserError(
         f"{now['particles'][0]} and {_named(now, kind, record)} do not belong together: in {folder} these particles "
-        f"were made with {_named(record, kind, now)}; give one optimisation set, such as that of {folder}."
+        f"were made with {_named(record, kind, now)}",
+        f"give one optimisation set, such as that of {folder}",
     )
 
 
@@ -197,10 +205,11 @@ def _named(record: Record, kind: str, other: Record) -> str:
     return f"{earlier}the {kind} {record[kind][0]}"
 
 
-def _changed(path: str | Path, more: str = "") -> str:
-    return (
+def _changed(path: str | Path, more: str = "") -> UserError:
+    return UserError(
         f"{path}{more} is not what it was when it was recorded ({Path(path).parent}/{STATE_FILE}), so what was made of "
-        f"it is of other data; {cure(path)}"
+        "it is of other data",
+        cure(path),
     )
 
 
@@ -210,7 +219,7 @@ def _changed(path: str | Path, more: str = "") -> str:
 def record(command: Command, folder: str | Path) -> list[str]:
     """Write the `state.json` of what a program has made in `folder`; returns what is worth telling, in sentences.
 
-    ProgramError if it lost particles without a reason, changed half sets, or changed what it must not.
+    ProgramFailed if it lost particles without a reason, changed half sets, or changed what it must not.
     """
     folder = Path(folder)
     known = _described(command, folder)
@@ -247,7 +256,7 @@ def write(
     if start is not None:
         begun = record_of(Path(start))
         if begun is None:
-            raise UserError(f"{start}: no {STATE_FILE} tells what it was made of; {cure(start)}")
+            raise UserError(f"{start}: no {STATE_FILE} tells what it was made of", f"{cure(start)}")
         known["parent"] = {"id": begun["id"], "path": str(start)}
         _must_be_as_before(known, begun, UNCHANGED["relion_refine"], str(folder))
         _counted(known, begun["particles"][0], dropped or {}, moved=False)
@@ -270,7 +279,7 @@ def origin(folder: str | Path) -> Path:
     """The folder of the state that a run in `folder` started from."""
     known = record_of(Path(folder))
     if known is None or known["parent"] is None:
-        raise UserError(f"{folder}: no {STATE_FILE} tells what the run started from; {cure(folder)}")
+        raise UserError(f"{folder}: no {STATE_FILE} tells what the run started from", f"{cure(folder)}")
     return Path(known["parent"]["path"])
 
 
@@ -285,7 +294,7 @@ def record_of(folder: Path) -> Record | None:
             return known
     except (ValueError, TypeError):
         pass
-    raise UserError(f"{path}: is damaged; {cure(path)}")
+    raise UserError(f"{path}: is damaged", f"{cure(path)}")
 
 
 def _of_older_version(folder: Path) -> Record | None:
@@ -354,13 +363,13 @@ def _set_made(command: Command, folder: Path) -> Path:
 
 
 def _must_be_as_before(known: Record, begun: Record, kinds: Sequence[str], who: str) -> None:
-    """ProgramError if a state is not as the one before it in these kinds, or has no trajectories any more."""
+    """ProgramFailed if a state is not as the one before it in these kinds, or has no trajectories any more."""
     lost = begun["trajectories"] and not known["trajectories"]
     for kind in {*kinds, "trajectories"} if lost else kinds:
         if (known[kind] and known[kind][1]) != (begun[kind] and begun[kind][1]):
-            raise ProgramError(
-                f"{who} went on with {_named(known, kind, begun)}, but was given {_named(begun, kind, known)}; do "
-                "not use what it made, and run it again."
+            raise ProgramFailed(
+                f"{who} went on with {_named(known, kind, begun)}, but was given {_named(begun, kind, known)}",
+                "do not use what it made, and run it again",
             )
 
 
@@ -409,7 +418,7 @@ def _readable(path: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path.") from None
+        raise UserError(f"{path}: cannot be read ({error.strerror})", "check the path") from None
 
 
 def _sha256(data: bytes) -> str:
@@ -423,7 +432,7 @@ def _counted(known: Record, before: str, dropped: Mapping[str, int] | str, moved
     """Add to a record particles in, out and dropped, the sizes of the half sets, and, if particles have `moved`, how
     many are in both. `dropped` has the number by reason, or the one reason. Returns what is worth telling.
 
-    ProgramError for what must not be.
+    ProgramFailed for what must not be.
     """
     after = known["particles"][0]
     old, new = _particles(before), _particles(after)
@@ -433,13 +442,13 @@ def _counted(known: Record, before: str, dropped: Mapping[str, int] | str, moved
     known["counts"] = {"in": _rows(old), "out": _rows(new), "dropped": dict(dropped)}
     try:
         if faults := list(_faults(old, new, before, after, sum(dropped.values()))):
-            raise ProgramError(" ".join(faults))
+            raise ProgramFailed(" ".join(faults))
         if SUBSET not in new:
             return []
         known["half_sets"] = dict(sorted(Counter(map(_half, new[SUBSET])).items()))
         return _look_for_both(known, new) if moved else []
     except (ValueError, OverflowError) as error:
-        raise ProgramError(f"{after}: a position or half set is not a number ({error}).") from None
+        raise ProgramFailed(f"{after}: a position or half set is not a number ({error})") from None
 
 
 @contextmanager
@@ -453,7 +462,7 @@ def _nothing_thrown_away() -> Iterator[None]:
 
 
 def _look_for_both(known: Record, particles: dict[str, list[str]]) -> list[str]:
-    """Note how many particles are in both half sets, and tell; ProgramError if they are many."""
+    """Note how many particles are in both half sets, and tell; ProgramFailed if they are many."""
     distance = NEAR * max(map(float, star.columns(known["tomograms"][0], "global", [PIXEL])[PIXEL]))
     known["in_both"] = count = in_both_halves(particles, distance)
     if not count:
@@ -463,7 +472,7 @@ def _look_for_both(known: Record, particles: dict[str, list[str]]) -> list[str]:
         "other half set: the same particle, picked twice, which makes the FSC look better than it is"
     )
     if too_many(count, _rows(particles)):
-        raise ProgramError(f"{told}; class3d and select before this step remove one of each pair.")
+        raise ProgramFailed(told, "class3d and select before this step remove one of each pair")
     return [f"{told}."]
 
 

@@ -39,9 +39,11 @@ def read_state(path: str) -> State:
     sizes = dict.fromkeys(zip(*(map(float, optics[label]) for label in labels), strict=True))
     if len(sizes) != 1:
         raise UserError(
-            f"{files.particles}: its optics groups differ in box or pixel size "
-            f"({', '.join(f'{box:g} px of {pixel:g} Å' for box, pixel in sizes)}); "
-            "extract all particles with the same box and binning."
+            (
+                f"{files.particles}: its optics groups differ in box or pixel size "
+                f"({', '.join(f'{box:g} px of {pixel:g} Å' for box, pixel in sizes)})"
+            ),
+            "extract all particles with the same box and binning",
         )
     box, pixel = next(iter(sizes))
     return State(path, files, int(box), pixel)
@@ -52,8 +54,8 @@ def series_pixel(tomograms: str) -> float:
     sizes = [float(size) for size in star.columns(tomograms, "global", [PIXEL])[PIXEL]]
     if max(sizes) > (1 + SAME_PIXEL) * min(sizes):
         raise UserError(
-            f"{tomograms}: tilt series have pixel sizes from {min(sizes):g} to {max(sizes):g} Å; "
-            "rescale them to one, or average them as separate projects."
+            f"{tomograms}: tilt series have pixel sizes from {min(sizes):g} to {max(sizes):g} Å",
+            "rescale them to one, or average them as separate projects",
         )
     return sizes[0]
 
@@ -75,7 +77,7 @@ def reached(told: list[str]) -> float:
     finite = (found for path in told if math.isfinite(found := resolution(path)))
     if (newest := next(finite, None)) is None:
         raise UserError(
-            "lowpass: auto follows from a resolution, but no step before this one tells one; set it."
+            "lowpass: auto follows from a resolution, but no step before this one tells one", "set it"
         )
     return newest
 

@@ -37,8 +37,11 @@ def box(diameter_A: float, pixel_A: float) -> int:
         if _has_only_factors(size, (2, 3, 5, 7)):
             return size
     raise UserError(
-        f"particle.diameter: {diameter_A:g} Å is only {diameter_A / pixel_A:.1f} px of {pixel_A:g} Å, "
-        "too few to align; check the diameter or lower the round's binning."
+        (
+            f"particle.diameter: {diameter_A:g} Å is only {diameter_A / pixel_A:.1f} px of {pixel_A:g} Å, too few to "
+            "align"
+        ),
+        "check the diameter or lower the round's binning",
     )
 
 
@@ -97,7 +100,7 @@ def healpix_order(sampling_deg: float, oversampling: int = 1) -> int:
     """HEALPix order of the coarse grid for one of RELION's samplings (the oversampled step). 7.5 -> 2."""
     if sampling_deg not in SAMPLINGS:
         raise UserError(
-            f"angular sampling {sampling_deg:g}: choose one of {', '.join(map(number, SAMPLINGS))} degrees."
+            f"angular sampling {sampling_deg:g}: choose one of {', '.join(map(number, SAMPLINGS))} degrees"
         )
     return SAMPLINGS.index(sampling_deg) + 1 - oversampling
 
@@ -110,7 +113,7 @@ def number(value: float) -> str:
 def _next_multiple_of_5(length_A: float) -> int:
     if not math.isfinite(length_A) or length_A <= 0:
         raise UserError(
-            f"no low-pass filter follows from a resolution of {length_A:g} Å; set lowpass in the config."
+            f"no low-pass filter follows from a resolution of {length_A:g} Å", "set lowpass in the config"
         )
     return 5 * math.ceil(length_A / 5 - _ROUNDING)
 

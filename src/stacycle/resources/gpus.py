@@ -124,8 +124,8 @@ def hold(count: int, say: Callable[[str], None], heed: Callable[[], None] = lamb
     if len(ids) < count:
         whose = "the scheduler assigned" if assigned else "this machine has"
         raise UserError(
-            f"the step needs {count} GPU{'s' * (count > 1)}, but {whose} {len(ids)}; "
-            "correct the number of GPUs in the profile."
+            f"the step needs {count} GPU{'s' * (count > 1)}, but {whose} {len(ids)}",
+            "correct the number of GPUs in the profile",
         )
     if assigned:
         yield Held(ids)
@@ -207,7 +207,7 @@ def _lock(path: Path) -> int | None:
         os.close(fd)
         if status.st_nlink:  # else it was removed since it was opened, and a lock on it keeps nobody out
             raise UserError(
-                f"{path} is not a plain file, as it must be to tell that a GPU is taken; remove it."
+                f"{path} is not a plain file, as it must be to tell that a GPU is taken", "remove it"
             )
 
 
@@ -217,7 +217,7 @@ def _open(path: Path) -> int:
         path.parent.mkdir(mode=0o1777)
     if path.parent.is_symlink():
         raise UserError(
-            f"{path.parent} is a link, but must be a folder to tell which GPUs are taken; remove it."
+            f"{path.parent} is a link, but must be a folder to tell which GPUs are taken", "remove it"
         )
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
     while True:

@@ -52,7 +52,7 @@ def held(folder: str | Path, command: str) -> Iterator[Lock]:
     except BlockingIOError:
         told = os.pread(fd, 1 << 16, 0)
         os.close(fd)
-        raise UserError(_refusal(folder, told)) from None
+        raise _refusal(folder, told) from None
     except OSError:  # some network file systems have no locks
         os.close(fd)
         fd = None
@@ -71,15 +71,16 @@ def held(folder: str | Path, command: str) -> Iterator[Lock]:
             os.close(fd)
 
 
-def _refusal(folder: Path, told: bytes) -> str:
+def _refusal(folder: Path, told: bytes) -> UserError:
     holder: dict[str, Any] = {}
     with suppress(ValueError):  # it may be in the middle of being written
         holder = json.loads(told)
     pid = holder.get("program") or holder.get("runner")
     if pid is None:
-        return f"{folder}: a program still runs here; wait until it has ended, or end it."
+        return UserError(f"{folder}: a program still runs here", "wait until it has ended, or end it")
     end = f"scancel {holder['slurm_job']}" if holder.get("slurm_job") else f"kill {pid}"
-    return (
+    return UserError(
         f"{folder}: process {pid} on {holder['host']} still runs here, since {holder['since']} "
-        f"({holder['command'].split()[0]}); wait until it has ended, or end it: {end}"
+        f"({holder['command'].split()[0]})",
+        f"wait until it has ended, or end it: {end}",
     )

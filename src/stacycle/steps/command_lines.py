@@ -382,7 +382,7 @@ def _of_cycle(settings: Settings, symmetry: str) -> Iterator[tuple[str, list[str
 
 def _may_move(settings: Settings) -> bool:
     """Whether a cycle can leave trajectories: those of a polishing with motion that can be kept."""
-    polished, keep = settings["polish"] or {}, settings["keep"]["polish"]
+    polished, keep = settings["polish"] or {}, settings["choose"]["polish"]
     possible = polished.values() if keep == "auto" else [polished[keep]] if keep in polished else []
     return any(one["motion"] and not one["shift_only"] for one in possible)
 

@@ -21,7 +21,7 @@ import pytest
 
 from stacycle.checks import verify
 from stacycle.diagnosis import explain
-from stacycle.errors import ProgramError, UserError
+from stacycle.errors import ProgramFailed, UserError
 from stacycle.jobs import job
 from stacycle.programs import relion
 from stacycle.programs.command import Command
@@ -468,7 +468,7 @@ def test_a_fault_is_refused_with_the_sentence_of_the_fault_table(project: Path, 
     fault.make(project)
     with pytest.raises(UserError) as error:
         meet(project, fault)
-    assert isinstance(error.value, ProgramError) == (fault.caught == "after")
+    assert isinstance(error.value, ProgramFailed) == (fault.caught == "after")
     assert "\n" not in str(error.value)
     assert table()[fault.name][1:] == [str(error.value), fault.caught]
 
@@ -489,7 +489,7 @@ def test_what_a_program_says_is_believed_more_than_its_exit_status(project: Path
     failure = GOLDEN / "failures" / name
     assert (failure / "exit_code").read_text().strip() == "0"
     command = Command.of(shlex.split((failure / "command").read_text()))
-    with pytest.raises(ProgramError) as error:
+    with pytest.raises(ProgramFailed) as error:
         verify.after(command, [], (failure / "log").read_text().splitlines())
     assert table()[name][1:] == [str(error.value), "after"]
 

@@ -1,7 +1,7 @@
 """Numbers of tilt series that cannot be are refused, strange ones are told, and those of good data are not."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -75,8 +75,13 @@ def times(label: str, factor: float) -> Callable[[pd.DataFrame], pd.DataFrame]:
     return lambda table: table.assign(**{label: table[label] * factor})
 
 
+def messages(doubts: Iterable[plausible.Doubt]) -> tuple[list[str], list[str]]:
+    problems, warned = plausible.messages(doubts)
+    return list(map(str, problems)), list(map(str, warned))
+
+
 def told(table: pd.DataFrame, shape: tuple[int, int] | None = SHAPE) -> tuple[list[str], list[str]]:
-    return plausible.told(plausible.check_series("TS_01", "a/TS_01.star", table, shape, PIXEL))
+    return messages(plausible.check_series("TS_01", "a/TS_01.star", table, shape, PIXEL))
 
 
 def refusals(edit: Callable[[pd.DataFrame], pd.DataFrame]) -> list[str]:
@@ -147,7 +152,7 @@ def test_good_series_as_they_are_acquired_and_refined_raise_no_doubt(seed):
 def test_relions_own_tilt_series_refined_or_not_raise_no_doubt(path, name):
     table = star.read(GOLDEN / path / "tilt_series" / f"{name}.star")[name]
     doubts = plausible.check_series(name, "TS.star", table, (320, 320), 5.0)
-    assert plausible.told(doubts) == ([], [])
+    assert messages(doubts) == ([], [])
 
 
 def test_a_value_that_cannot_be_is_not_told_as_a_strange_one_too():
@@ -342,7 +347,7 @@ def test_the_same_fault_of_many_series_is_told_once():
             f"TS_{number:03}", f"TS_{number:03}.star", put("rlnDefocusU", [2], 9e4)(series(seed=number))
         )
     ]
-    problems, warned = plausible.told(doubts)
+    problems, warned = messages(doubts)
     assert not problems
     far = [one for one in warned if "is far from the others'" in one]
     assert len(far) == 1
@@ -379,7 +384,7 @@ def tomograms(*names: str, **columns: object) -> pd.DataFrame:
 
 def of_tomograms(table: pd.DataFrame) -> tuple[list[str], list[str]]:
     shapes = dict.fromkeys(table.rlnTomoName, SHAPE)
-    return plausible.told(plausible.check_tomograms("tomograms.star", table, shapes))
+    return messages(plausible.check_tomograms("tomograms.star", table, shapes))
 
 
 @pytest.mark.parametrize(
@@ -450,7 +455,7 @@ def together(
     summaries = [
         plausible.summary(name, edit(name, series(seed=i)), SHAPE) for i, name in enumerate(table.rlnTomoName)
     ]
-    return plausible.told(plausible.check_together(table, summaries))
+    return messages(plausible.check_together(table, summaries))
 
 
 def test_series_that_are_alike_raise_no_doubt():
@@ -514,7 +519,7 @@ def test_images_of_another_binning_are_told_but_not_those_of_another_camera():
         one("TS_04", SHAPE[::-1]),
     ]
     assert plausible.check_together(tomograms(), cameras) == []
-    binned = plausible.told(plausible.check_together(tomograms(), [*cameras, one("TS_05", (2046, 2880))]))[1]
+    binned = messages(plausible.check_together(tomograms(), [*cameras, one("TS_05", (2046, 2880))]))[1]
     assert (
         "The tilt images of TS_05 have another size than the others' (2880 x 2046 px, not 5760 x 4092)"
         in binned[0]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from stacycle.checks import verify
-from stacycle.errors import ProgramError, UserError
+from stacycle.errors import ProgramFailed, UserError
 from stacycle.files import mrc, star
 from stacycle.programs.command import Command
 
@@ -70,7 +70,7 @@ def test_a_class_that_lost_all_its_particles_is_no_fault_but_an_average_of_nothi
     classify = "relion_refine --ios align/run_it005_optimisation_set.star --iter 10 --o classify/run --K"
     verify.after(command(f"{classify} 3"), [], [])
     mrcfile.write("align/run_it005_class001.mrc", empty, voxel_size=20, overwrite=True)
-    with pytest.raises(ProgramError, match="shows nothing"):
+    with pytest.raises(ProgramFailed, match="shows nothing"):
         verify.after(command(ALIGN), [], [])
 
 
@@ -79,7 +79,7 @@ def test_particles_that_the_program_says_it_dropped_are_not_missed(project: Path
     Path("extract/particles.star").write_text("\n".join(text[:-1]) + "\n")
     said = "   !One particle was removed because it was too close to the edge in all images."
     verify.after(command(EXTRACT), [], [said])
-    with pytest.raises(ProgramError, match=r"has 63 particles, but input/particles\.star has 64"):
+    with pytest.raises(ProgramFailed, match=r"has 63 particles, but input/particles\.star has 64"):
         verify.after(command(EXTRACT), [], [])
 
 
@@ -106,7 +106,7 @@ def test_postprocessing_without_a_mask_has_one_fsc_only(project: Path) -> None:
     made = command("relion_postprocess --i refine/run_half1_class001_unfil.mrc --o postprocess/postprocess")
     verify.after(made, [], [])
     star.write("postprocess/postprocess.star", tables | {"fsc": tables["fsc"][unmasked[:1]]})
-    with pytest.raises(ProgramError, match="no column rlnFourierShellCorrelation"):
+    with pytest.raises(ProgramFailed, match="no column rlnFourierShellCorrelation"):
         verify.after(made, [], [])
 
 
@@ -115,7 +115,7 @@ def test_a_refinement_on_gpus_says_that_its_cpu_instructions_run_too(leader: str
     on_cpus = [" Running CPU instructions in double precision. "]
     on_gpus = [f" Thread {thread}{leader} mapped to device 0" for thread in range(2)]
     verify.after(command(f"{ALIGN} --gpu"), [], [*on_gpus, *on_cpus])
-    with pytest.raises(ProgramError, match="ran on the CPU"):
+    with pytest.raises(ProgramFailed, match="ran on the CPU"):
         verify.after(command(f"{ALIGN} --gpu"), [], on_cpus)
 
 
@@ -126,7 +126,7 @@ def test_a_file_that_was_not_written_is_told_with_the_programs_last_words(
     Path("average/merged.mrc").unlink()
     if content is not None:
         Path("average/merged.mrc").write_bytes(content)
-    with pytest.raises(ProgramError, match=r"it did not write average/merged\.mrc\..* one \| two"):
+    with pytest.raises(ProgramFailed, match=r"it did not write average/merged\.mrc\..* one \| two"):
         verify.after(command(EXTRACT), ["extract/particles.star", "average/merged.mrc"], ["one", "two"])
 
 
@@ -137,7 +137,7 @@ def test_the_trajectories_of_an_optimisation_set_are_those_of_its_particles(proj
     reconstruct = command(f"relion_tomo_reconstruct_particle --i {state} --b 96 --bin 1 --o cycle/out/")
     verify.before(reconstruct)
     change("cycle/polish/motion.star", "data_TS_01/7\n", "data_TS_01/77\n")
-    for look, error in ((lambda: verify.before(reconstruct), UserError), (lambda: polished(), ProgramError)):
+    for look, error in ((lambda: verify.before(reconstruct), UserError), (lambda: polished(), ProgramFailed)):
         with pytest.raises(error, match=r"motion\.star: has no trajectory of particle TS_01/7 in"):
             look()
 

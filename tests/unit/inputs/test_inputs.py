@@ -244,8 +244,8 @@ def put(row, **values):
         (
             "tomograms",
             put(1, rlnTomoTiltSeriesStarFile="b/TS_02.star"),
-            "b/TS_02.star: cannot be read as a STAR file (No such file or directory); check the path. "
-            "(tilt series of TS_02)",
+            "b/TS_02.star: cannot be read as a STAR file (No such file or directory) (tilt series of TS_02); "
+            "check the path",
         ),
         ("TS_02", drop("rlnDefocusU"), "a/TS_02.star: has no column rlnDefocusU"),
         ("TS_02", drop("rlnMicrographName"), "a/TS_02.star: has no column rlnMicrographName; add it"),

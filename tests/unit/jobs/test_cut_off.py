@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from stacycle.checks import verify
-from stacycle.errors import ProgramError
+from stacycle.errors import ProgramFailed
 from stacycle.jobs import fingerprint, resume
 from stacycle.programs.command import Command
 
@@ -135,7 +135,7 @@ def test_what_relion_made_itself_is_not_refused(step: str, project: Path) -> Non
 def test_what_no_refinement_makes_is_refused(
     step: str, path: str, label: str, change: Callable, told: str, project: Path
 ) -> None:
-    with pytest.raises(ProgramError, match=told):
+    with pytest.raises(ProgramFailed, match=told):
         look_at(step, project, lambda: columns_of(path, label, change))
 
 
@@ -145,7 +145,7 @@ def test_motion_of_which_nothing_is_left_is_refused(project: Path) -> None:
         text = path.read_text()
         path.write_text(re.sub(r"(?m)^ *-?\d.*$", "0.0 0.0 0.0", text))
 
-    with pytest.raises(ProgramError, match=r"motion\.star: no particle of TS_01 moves at all"):
+    with pytest.raises(ProgramFailed, match=r"motion\.star: no particle of TS_01 moves at all"):
         look_at("polish", project, forget)
 
 

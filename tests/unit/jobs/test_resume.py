@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from stacycle.diagnosis import explain
-from stacycle.errors import ProgramError, UserError
+from stacycle.errors import ProgramFailed, UserError
 from stacycle.jobs import job, resume
 from stacycle.programs import relion
 from stacycle.programs.command import Command
@@ -207,7 +207,7 @@ def test_a_record_cut_short_at_any_byte_stops_nothing(program) -> None:
 
 
 def test_a_failed_program_is_tried_again_and_what_it_left_is_no_result(program) -> None:
-    with pytest.raises(ProgramError, match="status 3"):
+    with pytest.raises(ProgramFailed, match="status 3"):
         tool(program(MAKE + "; sys.exit(3)"))
     assert "status 3" in job.failure("job")
     tool(program())
@@ -216,7 +216,7 @@ def test_a_failed_program_is_tried_again_and_what_it_left_is_no_result(program) 
 
 
 def test_what_was_made_wrong_without_an_error_is_moved_aside_before_it_is_made_again(program) -> None:
-    with pytest.raises(ProgramError, match="did not write"):
+    with pytest.raises(ProgramFailed, match="did not write"):
         tool(program('(out / "other").touch()'))
     tool(program())
     assert Path("job.failed/other").exists()
@@ -225,7 +225,7 @@ def test_what_was_made_wrong_without_an_error_is_moved_aside_before_it_is_made_a
 
 def test_all_that_a_program_says_in_all_its_runs_is_in_run_out(program) -> None:
     script = 'print("   1/ 8 sec ..~~(,_\\r   8/ 8 sec ....~~(,_\\"> yum!\\nrun", runs); '
-    with pytest.raises(ProgramError):
+    with pytest.raises(ProgramFailed):
         tool(program(script + "sys.exit(1)"))
     tool(program(script + MAKE))
     said = Path("job/run.out").read_text()
@@ -364,7 +364,7 @@ def test_what_is_marked_to_be_made_anew_is_not_kept_and_not_taken_back(program) 
     for box in ("64", "96"):
         tool(program(), "--b", box)
     Path("job/job.json").write_text(json.dumps(record() | {resume.REDO: True}))
-    with pytest.raises(ProgramError):
+    with pytest.raises(ProgramFailed):
         tool(program("sys.exit(3)"), "--b", "96")  # cut off
     tool(program(), "--b", "96")
     assert times_run() == 4
@@ -498,7 +498,7 @@ def test_a_second_failure_is_final(program, monkeypatch) -> None:
     monkeypatch.setattr(
         explain, "explain", lambda *_: explain.Diagnosis("It broke.", "Mend it.", None, "continue")
     )
-    with pytest.raises(ProgramError, match=r"It broke\. Mend it\."):
+    with pytest.raises(ProgramFailed, match=r"It broke\. Mend it\."):
         tool(program("sys.exit(1)"))
     assert times_run() == 2
 

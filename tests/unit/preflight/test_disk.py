@@ -78,9 +78,9 @@ def test_every_class_of_every_run_of_a_sweep_is_written_in_every_iteration(tmp_p
     sweep = needs(
         tmp_path, TUTORIAL, {"bin4": {"class3d": {"T": [1, 2], "classes": [3, 6], "iterations": 10}}}
     )
-    maps = total(one, "bin4/class3d", freed_by="keep.iterations")
+    maps = total(one, "bin4/class3d", freed_by="cleanup.iterations")
     assert maps == pytest.approx(9 * 3 * 4 * 84**3, rel=0.01)
-    assert total(sweep, "bin4/class3d", freed_by="keep.iterations") == 6 * maps
+    assert total(sweep, "bin4/class3d", freed_by="cleanup.iterations") == 6 * maps
 
 
 def test_half_maps_are_reconstructed_once_there_are_half_sets(tmp_path: Path) -> None:
@@ -104,14 +104,14 @@ def test_the_tutorial_takes_hundreds_of_gigabytes_and_most_of_it_is_bin1_images(
 
 
 def test_the_stacks_of_the_last_round_are_never_freed(tmp_path: Path) -> None:
-    freed = {x.step for x in needs(tmp_path, TUTORIAL) if x.freed_by == "keep.stacks"}
+    freed = {x.step for x in needs(tmp_path, TUTORIAL) if x.freed_by == "cleanup.stacks"}
     assert freed == {"bin4/extract", "bin2/extract"}
 
 
 NEEDS = [
     Need("inputs", "tables", 1, 1),
-    Need("bin4/extract", "2D stacks", 100, 10, "keep.stacks"),
-    Need("bin4/refine3d", "maps of iterations", 50, 5, "keep.iterations"),
+    Need("bin4/extract", "2D stacks", 100, 10, "cleanup.stacks"),
+    Need("bin4/refine3d", "maps of iterations", 50, 5, "cleanup.iterations"),
     Need("bin4/refine3d", "maps", 10, 1),
     Need("bin2/extract", "2D stacks", 300, 10),
     Need("bin2/refine3d", "maps", 20, 1),
@@ -142,7 +142,7 @@ def test_the_table_tells_each_round_the_total_and_what_keep_would_do() -> None:
     assert rows["bin4"] == ["16", "160", "bytes", "50", "bytes", "100", "bytes", "0", "bytes"]
     assert rows["together"][:3] == ["28", "481", "bytes"]
     assert table.endswith(
-        "At most 481 bytes at a time; 461 bytes with keep: {iterations: needed, stacks: current, parts: needed}."
+        "At most 481 bytes at a time; 461 bytes with cleanup: {iterations: needed, stacks: current, parts: needed}."
     )
     assert disk.table(NEEDS, disk.LEAST).endswith("At most 461 bytes at a time.")
 

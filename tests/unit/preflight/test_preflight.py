@@ -349,7 +349,7 @@ def test_class3d_on_several_ranks_is_looked_up_as_the_program_that_will_run():
 )
 def test_trajectories_are_looked_up_in_rounds_that_can_have_some(keep, moved):
     config = settings()
-    config["rounds"]["bin4"]["cycle"]["keep"]["polish"] = keep
+    config["rounds"]["bin4"]["cycle"]["choose"]["polish"] = keep
     del config["rounds"]["bin1"]
     known = environment.commands(Recipe.from_config(config), config, ALL_ASK)
     refined = ["--trajectories" in command.flags for rule, command in known if rule == "refine3d"]
@@ -537,9 +537,9 @@ def test_a_scratch_disk_that_is_too_small_is_a_warning(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("bytes_part", "files_part"), [(0.9, 2), (2, 0.9)])
 def test_a_full_disk_is_told_before_it_is_full(monkeypatch, bytes_part, files_part):
-    config = settings(keep={"stacks": "current"})
+    config = settings(cleanup={"stacks": "current"})
     needs = needs_of(config)
-    bytes_needed, files = disk.peak(needs, config["keep"]), sum(need.files for need in needs)
+    bytes_needed, files = disk.peak(needs, config["cleanup"]), sum(need.files for need in needs)
     for factor, level in ((1, "warning"), (0.5, "problem")):
         monkeypatch.setattr(
             disk, "free", lambda _, f=factor: (bytes_needed * bytes_part * f, files * files_part * f)
@@ -547,8 +547,8 @@ def test_a_full_disk_is_told_before_it_is_full(monkeypatch, bytes_part, files_pa
         (row,) = [row for row in run(config).rows if row.checked == "disk"]
         assert row.level == level
         assert "files are needed at most" in row.found
-        assert re.search(r"set .*keep\.iterations \(\d+ MB\).* to remove what is done with", row.todo)
-        assert "keep.stacks" not in row.todo, "that is done already"
+        assert re.search(r"set .*cleanup\.iterations \(\d+ MB\).* to remove what is done with", row.todo)
+        assert "cleanup.stacks" not in row.todo, "that is done already"
 
 
 def test_what_the_run_has_written_already_is_not_needed_again(monkeypatch):

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from stacycle.errors import ProgramError, UserError
+from stacycle.errors import ProgramFailed, UserError
 from stacycle.files import content, star
 from stacycle.programs.command import Command
 from stacycle.provenance import lineage
@@ -383,7 +383,7 @@ def test_what_no_program_may_do_to_particles_is_found_after_it_and_by_the_audit(
     project, change, told
 ) -> None:
     rewrite("cycle/polish/particles.star", change)
-    with pytest.raises(ProgramError, match=told):
+    with pytest.raises(ProgramFailed, match=told):
         lineage.record(relions("polish"), "cycle/polish")
     changed = json.loads(Path("cycle/polish/state.json").read_text())  # as if nobody had looked
     changed |= lineage.identity(star.OptimisationSet(*(changed[kind][0] for kind in lineage.KINDS)))
@@ -394,7 +394,7 @@ def test_what_no_program_may_do_to_particles_is_found_after_it_and_by_the_audit(
 
 def test_many_particles_in_both_half_sets_are_refused(project: Path) -> None:
     rewrite("cycle/polish/particles.star", lambda rows: put_on_each_other(rows, 6))
-    with pytest.raises(ProgramError, match=r"6 of 64 particles .*within 20 Å .*class3d and select"):
+    with pytest.raises(ProgramFailed, match=r"6 of 64 particles .*within 20 Å .*class3d and select"):
         lineage.record(relions("polish"), "cycle/polish")
 
 
@@ -418,7 +418,7 @@ def test_half_sets_of_particles_without_names_are_told_by_their_places(project: 
     rewrite("extract/particles.star", halved)
     lineage.record(relions("extract"), "extract")
     rewrite("extract/particles.star", swap_half)
-    with pytest.raises(ProgramError, match=r"1 particles, as TS_01 .* are in another half set"):
+    with pytest.raises(ProgramFailed, match=r"1 particles, as TS_01 .* are in another half set"):
         lineage.record(relions("extract"), "extract")
 
 
@@ -426,7 +426,7 @@ def test_a_position_that_is_no_number_is_told(project: Path) -> None:
     rewrite(
         "cycle/polish/particles.star", lambda rows: [{**rows[0], "rlnOriginXAngst": float("nan")}, *rows[1:]]
     )
-    with pytest.raises(ProgramError, match=r"particles\.star: a position or half set is not a number"):
+    with pytest.raises(ProgramFailed, match=r"particles\.star: a position or half set is not a number"):
         lineage.record(relions("polish"), "cycle/polish")
 
 
@@ -436,7 +436,7 @@ def test_trajectories_must_not_get_lost(project: Path) -> None:
     shutil.copy("cycle/polish/particles.star", "again")
     state = star.OptimisationSet("again/particles.star", "cycle/polish/tomograms.star")
     star.write_optimisation_set("again/optimisation_set.star", state)
-    with pytest.raises(ProgramError, match=r"went on with no trajectories, but was given .*motion\.star"):
+    with pytest.raises(ProgramFailed, match=r"went on with no trajectories, but was given .*motion\.star"):
         lineage.record(of("relion_tomo_subtomo", *words.split()), "again")
 
 
@@ -450,7 +450,7 @@ def test_extraction_may_leave_out_particles_and_says_how_many(project: Path) -> 
 def test_a_program_that_goes_on_with_other_tomograms_is_not_trusted(project: Path) -> None:
     edited = Path("refine/run_optimisation_set.star")
     edited.write_text(edited.read_text().replace("input/tomograms.star", "cycle/ctf/tomograms.star"))
-    with pytest.raises(ProgramError, match=r"went on with the tomograms cycle/ctf/tomograms\.star"):
+    with pytest.raises(ProgramFailed, match=r"went on with the tomograms cycle/ctf/tomograms\.star"):
         lineage.record(relions("refine"), "refine")
 
 
@@ -501,7 +501,7 @@ def test_the_same_outcome_gives_the_same_record(project: Path) -> None:
 def test_a_decision_on_tomograms_other_than_those_it_started_from_is_refused(project: Path) -> None:
     state = star.OptimisationSet("select/particles.star", "cycle/ctf/tomograms.star")
     star.write_optimisation_set("select/optimisation_set.star", state)
-    with pytest.raises(ProgramError, match=r"cycle/ctf/tomograms\.star"):
+    with pytest.raises(ProgramFailed, match=r"cycle/ctf/tomograms\.star"):
         lineage.write("select", "classify", dropped={})
 
 

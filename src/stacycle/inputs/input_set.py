@@ -91,13 +91,13 @@ def _read_table(
         table = next((one for one in tables if "rlnTomoName" in one), tables[-1])
         check_format(str(path), table)
         if table.empty:
-            raise UserError(f"{path}: its table has no row; was it written completely?")
+            raise UserError(f"{path}: its table has no row", "was it written completely?")
         for column in _TEXT & set(table):
             if (absent := table[column].astype(str).str.strip().isin(safe_names.ABSENT)).any():
-                raise UserError(f"{path}: has no {column} in {rows_where(absent)}; correct or remove it.")
+                raise UserError(f"{path}: has no {column} in {rows_where(absent)}", "correct or remove it")
         _refuse_unwritable(str(path), table, found)
     except UserError as error:
-        found.problems.append(str(error))
+        found.problems.append(error)
         return pd.DataFrame()
     for oddity in oddities:
         found.mended(oddity, str(path))
@@ -106,16 +106,13 @@ def _read_table(
 
 def _check_entry(number: int, entry: Mapping[str, str], label: str, found: Findings) -> None:
     """The config's words about a set."""
-    where = f"inputs.{number}"
     for key in ("tomograms", "particles"):
         if safe_names.has_braces(entry[key]) or not safe_names.has_no_controls(entry[key]):
-            found.problems.append(
-                f"{where}.{key}: {entry[key]!r} has a brace or a control character; rename the file or folder."
-            )
+            problem = f"{entry[key]!r} has a brace or a control character"
+            found.refuse(problem, "rename the file or folder", f"inputs.{number}.{key}")
     if not safe_names.is_name(label):
-        found.problems.append(
-            f"{where}.name: {label!r} cannot be part of file names; {safe_names.NAME_RULE}."
-        )
+        problem = f"{label!r} cannot be part of file names"
+        found.refuse(problem, safe_names.NAME_RULE, f"inputs.{number}.name")
 
 
 def _check_format(path: str, table: pd.DataFrame) -> None:
@@ -123,29 +120,32 @@ def _check_format(path: str, table: pd.DataFrame) -> None:
     if "rlnTomoName" not in table:
         if "rlnTomoYTilt" in table or "rlnMicrographPreExposure" in table:
             raise UserError(
-                f"{path}: is a tilt series, not a list of tomograms; give the tomograms.star that names it."
+                f"{path}: is a tilt series, not a list of tomograms", "give the tomograms.star that names it"
             )
-        raise UserError(f"{path}: has no table with a column rlnTomoName; is it the right file?")
+        raise UserError(f"{path}: has no table with a column rlnTomoName", "is it the right file?")
     if SERIES not in table:
         if OLD_STACK in table or _OLD_COUNT in table:
             stack = f" ({table[OLD_STACK].iloc[0]})" if OLD_STACK in table and len(table) else ""
             raise UserError(
-                f"{path}: is of RELION 4 or WarpTools, without tilt series that RELION 5 could extract from{stack}; "
-                "align the tilt series in RELION 5, AreTomo3 or Scipion, or convert them."
+                (
+                    f"{path}: is of RELION 4 or WarpTools, without tilt series that RELION 5 could extract "
+                    f"from{stack}"
+                ),
+                "align the tilt series in RELION 5, AreTomo3 or Scipion, or convert them",
             )
         if picks.looks_like_picks(table):
             raise UserError(
-                f"{path}: holds particles, not tomograms; give the tomograms.star they were picked in."
+                f"{path}: holds particles, not tomograms", "give the tomograms.star they were picked in"
             )
-        raise UserError(f"{path}: has no column {SERIES}; give the tomograms.star of a RELION 5 project.")
+        raise UserError(f"{path}: has no column {SERIES}", "give the tomograms.star of a RELION 5 project")
     missing = [column for column in TOMOGRAM if column not in table]
     if set(SIZE) & set(missing):
         raise UserError(
-            f"{path}: has no column {', '.join(missing)}: its tomograms are not reconstructed yet; give the "
-            "tomograms.star of their reconstruction, or add the sizes in px of the tilt series."
+            f"{path}: has no column {', '.join(missing)}: its tomograms are not reconstructed yet",
+            "give the tomograms.star of their reconstruction, or add the sizes in px of the tilt series",
         )
     if missing:
-        raise UserError(f"{path}: has no column {', '.join(missing)}; add it.")
+        raise UserError(f"{path}: has no column {', '.join(missing)}", "add it")
 
 
 def _refuse_unwritable(path: str, table: pd.DataFrame, found: Findings) -> None:
@@ -153,9 +153,12 @@ def _refuse_unwritable(path: str, table: pd.DataFrame, found: Findings) -> None:
     for column in table.select_dtypes(exclude="number"):
         texts = table[column].astype(str)
         if (bad := texts.str.contains(safe_names.NOT_IN_STAR)).any():
-            found.problems.append(
-                f"{path}: {column} has a quote, a leading # or a control character in {rows_where(bad)} "
-                f"({some(texts[bad], 1)!r}); rename it."
+            found.refuse(
+                (
+                    f"{path}: {column} has a quote, a leading # or a control character in {rows_where(bad)} "
+                    f"({some(texts[bad], 1)!r})"
+                ),
+                "rename it",
             )
 
 
@@ -163,7 +166,7 @@ def _check_tomograms(one: InputSet, found: Findings) -> None:
     path, table = one.tomograms_file, one.tomograms
     make_numeric(table, TOMOGRAM, path, found)
     if (twice := table.rlnTomoName.duplicated()).any():
-        found.problems.append(f"{path}: {some(table.rlnTomoName[twice])} stands there twice; remove one.")
+        found.refuse(f"{path}: {some(table.rlnTomoName[twice])} stands there twice", "remove one")
     _check_names(path, table.rlnTomoName, safe_names.is_name, "tomogram", safe_names.NAME_RULE, found)
     if "rlnOpticsGroupName" in table:
         _check_names(
@@ -176,8 +179,8 @@ def _check_names(
     path: str, given: pd.Series, good: Callable[[str], bool], kind: str, rule: str, found: Findings
 ) -> None:
     if bad := [name for name in given.unique() if not good(name)]:
-        found.problems.append(
-            f"{path}: RELION cannot use {kind} {some(map(repr, bad))} as a name; rename it: {rule}."
+        found.refuse(
+            f"{path}: RELION cannot use {kind} {some(map(repr, bad))} as a name", f"rename it: {rule}"
         )
 
 
@@ -187,9 +190,12 @@ def _check_optics(path: str, table: pd.DataFrame, found: Findings) -> None:
         for label in ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast"):
             if len(values := of_group[label].unique()) > 1:
                 seen = some(map("{:g}".format, values))
-                found.problems.append(
-                    f"{path}: the tomograms of optics group {group} have {label} {seen}, of which RELION takes the "
-                    "first for all; correct it, or give them groups of their own (rlnOpticsGroupName)."
+                found.refuse(
+                    (
+                        f"{path}: the tomograms of optics group {group} have {label} {seen}, of which RELION takes "
+                        "the first for all"
+                    ),
+                    "correct it, or give them groups of their own (rlnOpticsGroupName)",
                 )
 
 
@@ -201,8 +207,8 @@ def _check_stacks(one: InputSet, found: Findings) -> None:
         images = one.series[name].images if name in one.series else []
         wanted = os.path.realpath(file_of(str(stack)))
         if other := [image.file for image in images if os.path.realpath(image.file) != wanted]:
-            found.problems.append(
-                f"{one.tomograms_file}: {OLD_STACK} of {name} is {stack}, but its tilt series names {other[0]}; remove "
-                "the column, or correct it."
+            found.refuse(
+                f"{one.tomograms_file}: {OLD_STACK} of {name} is {stack}, but its tilt series names {other[0]}",
+                "remove the column, or correct it",
             )
             return
