@@ -33,7 +33,7 @@ from stacycle.files.star_labels import (
     TURNS,
 )
 from stacycle.programs.command import Command
-from stacycle.recipe.auto import series_pixel
+from stacycle.recipe.auto import estimation_box, series_pixel
 
 Columns = dict[str, list[str]]
 
@@ -472,7 +472,7 @@ def _check_curves(path: str) -> list[float]:
 
 def _check_estimation_box(task: Task) -> None:
     if box := task.command.get("--b"):
-        mrc.estimation_box(int(box), task.get("--ref1"), "--b")
+        estimation_box(int(box), task.get("--ref1"), "--b")
 
 
 # After

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from stacycle.errors import UserError
-from stacycle.recipe import geometry
 
 if TYPE_CHECKING:
     import numpy as np
@@ -176,19 +175,6 @@ def check_size(path: str, box: int, pixel: float, whose: str, cure: str) -> None
         raise UserError(
             f"{path}: {found_box} px of {found_pixel:.4g} Å, but {whose} {box} px of {pixel:.4g} Å", cure
         )
-
-
-def estimation_box(setting: int | str, half_map: str, key: str) -> int:
-    """The box for estimation in px; UserError if it is smaller than the half map's. `auto`: a fast one of 10 % more."""
-    box, _ = box_and_pixel(half_map)
-    if setting == "auto":
-        return geometry.estimation_box(box)
-    if int(setting) < box:
-        raise UserError(
-            f"{key}: {setting} px is smaller than the {box} px of the reference {half_map}",
-            f"give at least {box}, better {geometry.estimation_box(box)}, or auto",
-        )
-    return int(setting)
 
 
 def box_and_pixel(path: str | Path) -> tuple[int, float]:

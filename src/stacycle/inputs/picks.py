@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.spatial import cKDTree
 
 from stacycle.errors import UserError, some
 from stacycle.files.star_labels import ANGLES, CENTRED, CORNER, ORIGINS, PIXEL, SIZE, SUBSET, TURNS
@@ -218,17 +217,10 @@ def near_pairs(table: pd.DataFrame, distance: float) -> pd.DataFrame:
 
     Columns first, second (first < second) and distance (Å), by first.
     """
-    parts = []
-    labels = [label for label in (*CENTRED, *SHIFTS) if label in table]
-    at = np.array(lineage.positions({label: list(table[label]) for label in labels}))
-    for rows in map(np.asarray, table.groupby("rlnTomoName", sort=False).indices.values()):
-        pairs = cKDTree(at[rows]).query_pairs(distance, output_type="ndarray")
-        if len(pairs):
-            first, second = rows[pairs].min(axis=1), rows[pairs].max(axis=1)
-            apart = np.linalg.norm(at[first] - at[second], axis=1)
-            parts.append(pd.DataFrame({"first": first, "second": second, "distance": apart}))
-    none = pd.DataFrame({"first": [], "second": [], "distance": []}).astype({"first": int, "second": int})
-    return pd.concat(parts).sort_values(["first", "second"], ignore_index=True) if parts else none
+    labels = [label for label in ("rlnTomoName", *CENTRED, *SHIFTS) if label in table]
+    rows, apart = lineage.near_pairs({label: list(table[label]) for label in labels}, distance)
+    pairs = pd.DataFrame({"first": rows[:, 0], "second": rows[:, 1], "distance": apart})
+    return pairs.sort_values(["first", "second"], ignore_index=True)
 
 
 def score(table: pd.DataFrame) -> pd.Series | None:

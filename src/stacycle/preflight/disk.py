@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stacycle.recipe import geometry
+from stacycle.recipe import auto, geometry
 from stacycle.recipe.rounds import SWEEPS, Recipe, variants
 
 REFINE_ITERATIONS = 15  # 3D refinement ends by itself, seldom later than this
@@ -73,8 +73,7 @@ def needed(recipe: Recipe, config: Mapping[str, Any], numbers: Numbers) -> list[
     half_sets = False
     for name, step in recipe:
         binning, box = (recipe.rounds[name][key] for key in ("binning", "box"))
-        if box == "auto":
-            box = geometry.box(config["particle"]["diameter"], numbers.series_pixel * binning)
+        box = auto.box(box, config["particle"]["diameter"], numbers.series_pixel * binning)
         image = recipe.settings(name, "extract").get("crop") or box
         one = _Step(f"{name}/{step}", numbers, binning, image, half_sets, name == last)
         needs += getattr(one, step)(recipe.settings(name, step))
@@ -239,9 +238,7 @@ class _Step:
         yield self._need("maps", self._postprocessed(self.image))
 
     def cycle(self, settings: dict[str, Any]) -> Iterator[Need]:
-        box = settings["box"]
-        if box == "auto":
-            box = geometry.bin1_box(self.image, self.binning)
+        box = auto.unbinned_box(settings["box"], self.image, self.binning)
         one = [*self._reconstruction(box), self._need("maps", self._postprocessed(box))]
         swept = [name for name in SWEEPS if settings[name]]
         found = [*one, self._need("maps", _maps(1 + 3 * len(swept), box))]  # mask; what each sweep keeps

@@ -28,7 +28,7 @@ from stacycle.inputs.findings import DUPLICATES, Findings
 from stacycle.preflight import disk, environment
 from stacycle.preflight.environment import FINE, PROBLEM, WARNING, Asked, Row, from_error
 from stacycle.provenance import lineage
-from stacycle.recipe import geometry
+from stacycle.recipe import auto, geometry
 from stacycle.recipe.config import DEFAULT
 from stacycle.recipe.limits import FEWEST_PER_CLASS
 from stacycle.recipe.rounds import Recipe, variants
@@ -300,7 +300,7 @@ def _check_sizes(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str, 
     for name, round_ in recipe.rounds.items():
         pixel = series_pixel * round_["binning"]
         try:
-            box = geometry.box(diameter, pixel) if round_["box"] == "auto" else int(round_["box"])
+            box = auto.box(round_["box"], diameter, pixel)
         except UserError:  # which is told elsewhere
             continue
         yield from _check_box(f"rounds.{name}.box", box, pixel, diameter)

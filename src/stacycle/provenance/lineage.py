@@ -27,9 +27,8 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import combinations, product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stacycle.errors import ProgramFailed, UserError
 from stacycle.files import content, star
@@ -39,6 +38,9 @@ from stacycle.files.star_labels import CENTRED, ORIGINS, PIXEL, SERIES, TURNS
 from stacycle.jobs import history
 from stacycle.programs.command import Command
 from stacycle.recipe.rounds import STATE_FILE
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Record = dict[str, Any]  # what a state.json holds
 
@@ -70,7 +72,6 @@ NEAR = 4.0
 # More pairs than FEW, and than MANY of the particles, with one in each half set make the FSC worthless.
 FEW, MANY = 5, 0.01
 HALVES = ("half1", "half2")
-CELLS = 1 << 24  # in a row, more than any tomogram has
 SLACK = 2.0  # seconds between a file's time and that of the job's record
 
 
@@ -518,7 +519,7 @@ def _places(particles: dict[str, list[str]]) -> list[str]:
 def picked_twice(particles: dict[str, list[str]], distance: float) -> list[int]:
     """The rows (from 0) of particles that are, by their position, the same as one in an earlier row that stays."""
     gone: set[int] = set()
-    for row, earlier in _near(particles, distance):
+    for earlier, row in near_pairs(particles, distance)[0].tolist():
         if earlier not in gone:
             gone.add(row)
     return sorted(gone)
@@ -527,32 +528,29 @@ def picked_twice(particles: dict[str, list[str]], distance: float) -> list[int]:
 def in_both_halves(particles: dict[str, list[str]], distance: float) -> int:
     """How many pairs of particles nearer than `distance` (Å) have one in each half set."""
     halves = [_half(value) for value in particles[SUBSET]]
-    return sum(halves[row] != halves[earlier] for row, earlier in _near(particles, distance))
+    return sum(halves[one] != halves[other] for one, other in near_pairs(particles, distance)[0].tolist())
 
 
-def _near(particles: dict[str, list[str]], distance: float) -> list[tuple[int, int]]:
-    """All pairs of rows, the later first, of particles of one tomogram that are nearer than `distance` (Å).
+def near_pairs(particles: Mapping[str, Sequence[Any]], distance: float) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs of particles of one tomogram at most `distance` (Å) apart.
 
-    Particles are put into cells as wide as that, numbered along x, y and z, so that neighbours have fixed steps.
+    Returns their rows from 0 (n, 2), the earlier first, by the later; and the distances (n) in Å.
     """
-    at = positions(particles)
-    cells: dict[str, dict[int, list[int]]] = {}
-    for row, (tomogram, (x, y, z)) in enumerate(zip(particles["rlnTomoName"], at, strict=True)):
-        cell = (int(x // distance) * CELLS + int(y // distance)) * CELLS + int(z // distance)
-        cells.setdefault(tomogram, {}).setdefault(cell, []).append(row)
-    steps = (step for step in product((-1, 0, 1), repeat=3) if step > (0, 0, 0))  # each two cells once
-    ahead = [(i * CELLS + j) * CELLS + k for i, j, k in steps]
-    pairs: list[tuple[int, int]] = []
-    for of_tomogram in cells.values():
-        for cell, here in of_tomogram.items():
-            pairs += combinations(here, 2)
-            for step in ahead:
-                if cell + step in of_tomogram:
-                    pairs += product(here, of_tomogram[cell + step])
-    return sorted((max(pair), min(pair)) for pair in pairs if math.dist(at[pair[0]], at[pair[1]]) < distance)
+    import numpy as np
+    from scipy.spatial import cKDTree
+
+    at, rows_of = np.array(positions(particles), float).reshape(-1, 3), dict[str, list[int]]()
+    for row, tomogram in enumerate(particles["rlnTomoName"]):
+        rows_of.setdefault(tomogram, []).append(row)
+    found = [np.empty((0, 2), int)]
+    for rows in map(np.array, rows_of.values()):
+        found.append(np.sort(rows[cKDTree(at[rows]).query_pairs(distance, output_type="ndarray")], axis=1))
+    pairs = np.concatenate(found)
+    pairs = pairs[np.lexsort(pairs.T)]
+    return pairs, np.linalg.norm(at[pairs[:, 0]] - at[pairs[:, 1]], axis=1)
 
 
-def positions(particles: dict[str, list[str]]) -> list[tuple[float, ...]]:
+def positions(particles: Mapping[str, Sequence[Any]]) -> list[tuple[float, ...]]:
     """Where particles are, in Å from the tomogram's centre: coordinate - A_subtomogram · origin."""
     at = [map(float, particles[label]) for label in CENTRED]
     if any(label not in particles for label in ORIGINS):

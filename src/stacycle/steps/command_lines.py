@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from stacycle.files.star import OptimisationSet
 from stacycle.programs import relion
-from stacycle.recipe import geometry
 from stacycle.recipe.rounds import DECIDED, SWEEPS, SWEPT, Recipe, variants
 from stacycle.resources import site
 from stacycle.resources.site import Layout
@@ -188,14 +187,11 @@ def mask_decision(job: Any) -> tuple[Decision, dict[str, Any]]:
     """The threshold of a mask job's map, and the settings with the low-pass filter that it holds for."""
     from stacycle.decisions import mask_threshold
     from stacycle.files import mrc
-    from stacycle.recipe.auto import reached
+    from stacycle.recipe.auto import mask_lowpass
 
     params, settings = job.params, dict(job.params.settings)
     pixel = mrc.header(job.input.map).pixel
-    if settings["lowpass"] == "auto":
-        settings["lowpass"] = geometry.mask_lowpass(
-            max(reached(job.input.resolution), geometry.nyquist(pixel))
-        )
+    settings["lowpass"] = mask_lowpass(settings["lowpass"], job.input.resolution, pixel)
     decision = mask_threshold(
         mrc.voxels(job.input.map),
         pixel,
@@ -209,12 +205,11 @@ def mask_decision(job: Any) -> tuple[Decision, dict[str, Any]]:
 
 def _extract(job: Any, _: Settings) -> list[str]:
     from stacycle.files import star
-    from stacycle.recipe.auto import series_pixel
+    from stacycle.recipe import auto
 
     params, files = job.params, star.read_optimisation_set(job.input.state[0])
-    box = params.box
-    if box == "auto":
-        box = geometry.box(params.diameter, series_pixel(files.tomograms) * params.binning)
+    pixel = auto.series_pixel(files.tomograms) * params.binning
+    box = auto.box(params.box, params.diameter, pixel)
     return extract(files, folder_of(job), box, params.binning, params.settings, job.threads)
 
 
@@ -228,16 +223,16 @@ def _reconstruct(job: Any, _: Settings) -> list[str]:
 
 
 def _cycle_reconstruct(job: Any, _: Settings) -> list[str]:
-    from stacycle.recipe.auto import read_state
+    from stacycle.recipe.auto import read_state, unbinned_box
 
     params, state = job.params, read_state(job.input.state[0])
-    box = geometry.bin1_box(state.box, params.binning) if params.box == "auto" else params.box
+    box = unbinned_box(params.box, state.box, params.binning)
     return reconstruct(state.path, folder_of(job), box, 1, params.symmetry, params.settings, job.threads)
 
 
 def _classify(job: Any, engine: Settings) -> list[str]:
     from stacycle.jobs.job import scratch_folder
-    from stacycle.recipe.auto import read_state, settle
+    from stacycle.recipe.auto import read_state, resolve_auto
 
     params, state = job.params, read_state(job.input.state[0])
     return classify(
@@ -247,7 +242,7 @@ def _classify(job: Any, engine: Settings) -> list[str]:
         folder_of(job),
         params.variant,
         params.symmetry,
-        settle(params.settings, state, job.input.resolution),
+        resolve_auto(params.settings, state, job.input.resolution),
         layout_of(job),
         engine,
         scratch_folder(engine["scratch"]),
@@ -262,7 +257,7 @@ def _mask(job: Any, _: Settings) -> list[str]:
 
 def _refine3d(job: Any, engine: Settings) -> list[str]:
     from stacycle.jobs.job import scratch_folder
-    from stacycle.recipe.auto import read_state, settle
+    from stacycle.recipe.auto import read_state, resolve_auto
 
     params, state = job.params, read_state(job.input.state[0])
     return refine3d(
@@ -271,7 +266,7 @@ def _refine3d(job: Any, engine: Settings) -> list[str]:
         _listed(job.input.mask),
         folder_of(job),
         params.symmetry,
-        settle(params.settings, state, job.input.resolution),
+        resolve_auto(params.settings, state, job.input.resolution),
         layout_of(job, halves=True),
         engine,
         scratch_folder(engine["scratch"]),
@@ -283,7 +278,7 @@ def _postprocess(job: Any, _: Settings) -> list[str]:
 
 
 def _sweep_variant(job: Any, _: Settings) -> list[str]:
-    from stacycle.files import mrc
+    from stacycle.recipe.auto import estimation_box
 
     params, files = job.params, job.input
     return sweep_variant(
@@ -293,7 +288,7 @@ def _sweep_variant(job: Any, _: Settings) -> list[str]:
         files.mask,
         files.postprocess,
         folder_of(job),
-        mrc.estimation_box(params.box, files.half_maps[0], f"{params.key}.estimation_box"),
+        estimation_box(params.box, files.half_maps[0], f"{params.key}.estimation_box"),
         params.settings,
         job.threads,
     )

@@ -52,14 +52,6 @@ def test_a_file_that_is_no_map_is_told_so() -> None:
         mrc.check_mask("mask.mrc", write_map("half1.mrc"))
 
 
-def test_the_estimation_box_is_at_least_that_of_the_reference() -> None:
-    half = write_map("half1.mrc", box=96)
-    assert mrc.estimation_box("auto", half, "key") == 108
-    assert mrc.estimation_box(96, half, "key") == 96
-    with pytest.raises(UserError, match="key: 64 px is smaller than the 96 px of the reference half1"):
-        mrc.estimation_box(64, half, "key")
-
-
 @pytest.fixture
 def sweep(project: Path) -> tuple[Path, Start]:
     """A CTF-refinement sweep of two variants, one of which failed, and what it started from (RELION's own FSCs)."""

@@ -248,7 +248,11 @@ def put(row, **values):
             "check the path",
         ),
         ("TS_02", drop("rlnDefocusU"), "a/TS_02.star: has no column rlnDefocusU"),
-        ("TS_02", drop("rlnMicrographName"), "a/TS_02.star: has no column rlnMicrographName; add it"),
+        (
+            "TS_02",
+            drop("rlnMicrographName"),
+            "a/TS_02.star: has no column rlnMicrographName (tilt series of TS_02); add it",
+        ),
         ("TS_02", put(1, rlnTomoYTilt=np.nan), "a/TS_02.star: rlnTomoYTilt is not a number in row 2"),
         (
             "particles",

@@ -7,11 +7,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mrcfile
+import numpy as np
 import pytest
 
 from stacycle.errors import UserError
 from stacycle.files import star
-from stacycle.recipe.auto import State, lowpass, read_state, resolution, series_pixel, settle
+from stacycle.recipe import auto
+from stacycle.recipe.auto import (
+    State,
+    lowpass,
+    mask_lowpass,
+    read_state,
+    resolution,
+    resolve_auto,
+    series_pixel,
+)
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "data"
 TUTORIAL = State("", star.OptimisationSet("", ""), box=84, pixel=7.64)
@@ -41,12 +52,12 @@ def test_optics_groups_of_different_boxes_are_refused(tmp_path: Path) -> None:
 
 def test_auto_gives_the_tutorials_numbers() -> None:
     settings = {"mask_diameter": "auto", "highres_limit": "auto", "lowpass": 50}
-    assert settle(settings, TUTORIAL, []) == {"mask_diameter": 570, "highres_limit": 15, "lowpass": 50}
+    assert resolve_auto(settings, TUTORIAL, []) == {"mask_diameter": 570, "highres_limit": 15, "lowpass": 50}
 
 
 def test_what_the_config_says_is_left_as_it_is() -> None:
     settings = {"mask_diameter": 500, "highres_limit": None, "lowpass": 30, "seed": 3}
-    assert settle(settings, TUTORIAL, []) == settings
+    assert resolve_auto(settings, TUTORIAL, []) == settings
 
 
 def test_the_low_pass_follows_from_the_resolution_that_was_reached() -> None:
@@ -59,18 +70,18 @@ def test_a_map_carries_no_low_pass_beyond_its_own_nyquist() -> None:
     assert lowpass("auto", ["postprocess/postprocess.star"], pixel=30) == 70
 
 
-def told(folder: Path, resolution: float | None) -> str:
+def with_resolution(folder: Path, resolution: float | None) -> str:
     (folder / "state.json").write_text(json.dumps({"resolution": resolution}))
     return str(folder / "state.json")
 
 
 def test_a_class_without_a_resolution_leaves_the_one_reached_before(tmp_path: Path) -> None:
     """At low T the largest and best class can have resolution inf, which a decision gives as none."""
-    none = told(tmp_path, None)
+    none = with_resolution(tmp_path, None)
     assert lowpass("auto", [none, "postprocess/postprocess.star"]) == 45
     with pytest.raises(UserError, match="lowpass"):
         lowpass("auto", [none])
-    assert resolution(told(tmp_path, 12.4)) == 12.4
+    assert resolution(with_resolution(tmp_path, 12.4)) == 12.4
 
 
 def test_without_a_resolution_the_low_pass_has_to_be_given() -> None:
@@ -86,3 +97,25 @@ def test_neither_states_nor_lineage_wait_for_pandas() -> None:
     )
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_box_is_that_of_the_config_or_follows_from_the_particle_or_the_rounds_box() -> None:
+    assert (auto.box("auto", 350, 7.64), auto.box(96, 350, 7.64)) == (84, 96)
+    assert (auto.unbinned_box("auto", 84, 4), auto.unbinned_box(300, 84, 4)) == (336, 300)
+
+
+def test_a_mask_is_cut_from_a_map_at_about_the_resolution_reached_and_no_finer_than_its_nyquist() -> None:
+    reached = ["postprocess/postprocess.star"]
+    assert mask_lowpass("auto", reached, 7.64) == 40
+    assert mask_lowpass("auto", reached, 30) == 60
+    assert mask_lowpass(25, reached, 7.64) == 25
+
+
+def test_the_estimation_box_is_at_least_that_of_the_reference(tmp_path: Path) -> None:
+    half = str(tmp_path / "half1.mrc")
+    with mrcfile.new(half, np.zeros((96, 96, 96), np.float32)) as file:
+        file.voxel_size = 5
+    assert auto.estimation_box("auto", half, "key") == 108
+    assert auto.estimation_box(96, half, "key") == 96
+    with pytest.raises(UserError, match=r"key: 64 px is smaller than the 96 px of the reference .*half1"):
+        auto.estimation_box(64, half, "key")
