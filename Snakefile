@@ -20,7 +20,7 @@ from stacycle.recipe.rounds import (
     Recipe,
     variants,
 )
-from stacycle.inputs.merge import tilt_series_of
+from stacycle.inputs.input_set import tilt_series_of
 from stacycle.resources import site as resources_site
 
 min_version("9.16")

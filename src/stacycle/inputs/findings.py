@@ -1,4 +1,4 @@
-"""What was found in the inputs: what is wrong, what is worth knowing, what was mended; a sentence each."""
+"""What the checks of the inputs found: problems, warnings, and what was mended; a sentence each."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Findings:
         if file not in files:
             files.append(file)
 
-    def tell(self) -> None:
-        """Make sentences of what was mended and of doubts, one for all that have the same."""
+    def summarise(self) -> None:
+        """Make one sentence for all files that were mended, or are in doubt, in the same way."""
         for what, files in self._mended.items():
             self.warn(f"Mended in the copy under results/inputs: {what}: {some(files, 2)}")
         problems, warnings = messages(self.doubts)

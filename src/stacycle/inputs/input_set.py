@@ -1,7 +1,7 @@
 """One set of tomograms and picks, read and checked in full before anything runs.
 
 RELION drops particles of unknown tomograms with a warning and notices a missing image hours later; here every
-mistake is looked for first, and all are told at once.
+mistake is looked for first, and all are listed at once.
 """
 
 from __future__ import annotations
@@ -39,34 +39,38 @@ class InputSet:
     series: dict[str, Series] = field(default_factory=dict)
 
 
-def read_set(number: int, entry: Mapping[str, str], found: Findings) -> InputSet | None:
+def read_set(number: int, entry: Mapping[str, str], findings: Findings) -> InputSet | None:
     """A set of the config with all that can be checked without the others; None if it had a problem."""
-    before = len(found.problems)
-    one = InputSet(entry.get("name") or f"set{number}", entry["tomograms"], entry["particles"])
-    _check_entry(number, entry, one.label, found)
-    if len(found.problems) > before:
+    before = len(findings.problems)
+    inputs = InputSet(entry.get("name") or f"set{number}", entry["tomograms"], entry["particles"])
+    _check_entry(number, entry, inputs.label, findings)
+    if len(findings.problems) > before:
         return None
-    one.tomograms = _read_table(one.tomograms_file, _check_format, found)
-    if not one.tomograms.empty:
-        _check_tomograms(one, found)
-    doubts = plausible.check_tomograms(one.tomograms_file, one.tomograms)
-    tomograms_are_good = len(found.problems) == before and not any(doubt.refused for doubt in doubts)
-    known = list(one.tomograms["rlnTomoName"]) if "rlnTomoName" in one.tomograms else []
-    one.particles = _read_table(
-        one.particles_file, lambda path, table: picks.check_format(path, table, known), found
+    inputs.tomograms = _read_table(inputs.tomograms_file, _check_format, findings)
+    if not inputs.tomograms.empty:
+        _check_tomograms(inputs, findings)
+    doubts = plausible.check_tomograms(inputs.tomograms_file, inputs.tomograms)
+    tomograms_are_good = len(findings.problems) == before and not any(doubt.refused for doubt in doubts)
+    known = list(inputs.tomograms["rlnTomoName"]) if "rlnTomoName" in inputs.tomograms else []
+    inputs.particles = _read_table(
+        inputs.particles_file, lambda path, table: picks.check_format(path, table, known), findings
     )
-    one.particles = one.particles.assign(file=one.particles_file, row=np.arange(1, len(one.particles) + 1))
+    inputs.particles = inputs.particles.assign(
+        file=inputs.particles_file, row=np.arange(1, len(inputs.particles) + 1)
+    )
     if tomograms_are_good:
-        if not one.particles.empty:
-            picks.check_picks(one.particles_file, one.particles, one.tomograms_file, one.tomograms, found)
-        read = {str(row.rlnTomoName): read_series(row, found) for row in one.tomograms.itertuples()}
-        one.series = {name: series for name, series in read.items() if series}
-        shapes = {name: series.shape for name, series in one.series.items()}
-        doubts = plausible.check_tomograms(one.tomograms_file, one.tomograms, shapes)
-        _check_stacks(one, found)
-        one.tomograms = one.tomograms.drop(columns=[OLD_STACK, _OLD_COUNT], errors="ignore")
-    found.doubts += doubts
-    return one if tomograms_are_good and len(found.problems) == before else None
+        if not inputs.particles.empty:
+            picks.check_picks(
+                inputs.particles_file, inputs.particles, inputs.tomograms_file, inputs.tomograms, findings
+            )
+        read = {str(row.rlnTomoName): read_series(row, findings) for row in inputs.tomograms.itertuples()}
+        inputs.series = {name: series for name, series in read.items() if series}
+        shapes = {name: series.shape for name, series in inputs.series.items()}
+        doubts = plausible.check_tomograms(inputs.tomograms_file, inputs.tomograms, shapes)
+        _check_stacks(inputs, findings)
+        inputs.tomograms = inputs.tomograms.drop(columns=[OLD_STACK, _OLD_COUNT], errors="ignore")
+    findings.doubts += doubts
+    return inputs if tomograms_are_good and len(findings.problems) == before else None
 
 
 def tilt_series_of(tomograms: str | Path) -> list[str]:
@@ -78,13 +82,13 @@ def tilt_series_of(tomograms: str | Path) -> list[str]:
 
 
 def _read_table(
-    path: str | Path, check_format: Callable[[str, pd.DataFrame], None], found: Findings
+    path: str | Path, check_format: Callable[[str, pd.DataFrame], None], findings: Findings
 ) -> pd.DataFrame:
-    """The table of a file that names tomograms, whatever it is called; an empty one if there was a problem.
+    """The table of a file that names tomograms, whatever its name; empty if there was a problem.
 
     A comment or blank line between rows does no harm: what is read here is written anew.
     """
-    found.files.add(str(path))
+    findings.files.add(str(path))
     oddities: list[str] = []
     try:
         tables = list(star.read(path, oddities=oddities).values())
@@ -95,24 +99,24 @@ def _read_table(
         for column in _TEXT & set(table):
             if (absent := table[column].astype(str).str.strip().isin(safe_names.ABSENT)).any():
                 raise UserError(f"{path}: has no {column} in {rows_where(absent)}", "correct or remove it")
-        _refuse_unwritable(str(path), table, found)
+        _refuse_unwritable(str(path), table, findings)
     except UserError as error:
-        found.problems.append(error)
+        findings.problems.append(error)
         return pd.DataFrame()
     for oddity in oddities:
-        found.mended(oddity, str(path))
+        findings.mended(oddity, str(path))
     return table.copy()
 
 
-def _check_entry(number: int, entry: Mapping[str, str], label: str, found: Findings) -> None:
-    """The config's words about a set."""
+def _check_entry(number: int, entry: Mapping[str, str], label: str, findings: Findings) -> None:
+    """Check what the config says about a set."""
     for key in ("tomograms", "particles"):
         if safe_names.has_braces(entry[key]) or not safe_names.has_no_controls(entry[key]):
             problem = f"{entry[key]!r} has a brace or a control character"
-            found.refuse(problem, "rename the file or folder", f"inputs.{number}.{key}")
+            findings.refuse(problem, "rename the file or folder", f"inputs.{number}.{key}")
     if not safe_names.is_name(label):
         problem = f"{label!r} cannot be part of file names"
-        found.refuse(problem, safe_names.NAME_RULE, f"inputs.{number}.name")
+        findings.refuse(problem, safe_names.NAME_RULE, f"inputs.{number}.name")
 
 
 def _check_format(path: str, table: pd.DataFrame) -> None:
@@ -148,12 +152,12 @@ def _check_format(path: str, table: pd.DataFrame) -> None:
         raise UserError(f"{path}: has no column {', '.join(missing)}", "add it")
 
 
-def _refuse_unwritable(path: str, table: pd.DataFrame, found: Findings) -> None:
+def _refuse_unwritable(path: str, table: pd.DataFrame, findings: Findings) -> None:
     """Text that a STAR file cannot hold, or that another program reads as something else."""
     for column in table.select_dtypes(exclude="number"):
         texts = table[column].astype(str)
         if (bad := texts.str.contains(safe_names.NOT_IN_STAR)).any():
-            found.refuse(
+            findings.refuse(
                 (
                     f"{path}: {column} has a quote, a leading # or a control character in {rows_where(bad)} "
                     f"({some(texts[bad], 1)!r})"
@@ -162,35 +166,40 @@ def _refuse_unwritable(path: str, table: pd.DataFrame, found: Findings) -> None:
             )
 
 
-def _check_tomograms(one: InputSet, found: Findings) -> None:
-    path, table = one.tomograms_file, one.tomograms
-    make_numeric(table, TOMOGRAM, path, found)
+def _check_tomograms(inputs: InputSet, findings: Findings) -> None:
+    path, table = inputs.tomograms_file, inputs.tomograms
+    make_numeric(table, TOMOGRAM, path, findings)
     if (twice := table.rlnTomoName.duplicated()).any():
-        found.refuse(f"{path}: {some(table.rlnTomoName[twice])} stands there twice", "remove one")
-    _check_names(path, table.rlnTomoName, safe_names.is_name, "tomogram", safe_names.NAME_RULE, found)
+        findings.refuse(f"{path}: {some(table.rlnTomoName[twice])} stands there twice", "remove one")
+    _check_names(path, table.rlnTomoName, safe_names.is_name, "tomogram", safe_names.NAME_RULE, findings)
     if "rlnOpticsGroupName" in table:
         _check_names(
-            path, table.rlnOpticsGroupName, safe_names.is_label, "optics group", safe_names.LABEL_RULE, found
+            path,
+            table.rlnOpticsGroupName,
+            safe_names.is_label,
+            "optics group",
+            safe_names.LABEL_RULE,
+            findings,
         )
-        _check_optics(path, table, found)
+        _check_optics(path, table, findings)
 
 
 def _check_names(
-    path: str, given: pd.Series, good: Callable[[str], bool], kind: str, rule: str, found: Findings
+    path: str, given: pd.Series, good: Callable[[str], bool], kind: str, rule: str, findings: Findings
 ) -> None:
     if bad := [name for name in given.unique() if not good(name)]:
-        found.refuse(
+        findings.refuse(
             f"{path}: RELION cannot use {kind} {some(map(repr, bad))} as a name", f"rename it: {rule}"
         )
 
 
-def _check_optics(path: str, table: pd.DataFrame, found: Findings) -> None:
+def _check_optics(path: str, table: pd.DataFrame, findings: Findings) -> None:
     """RELION takes what an optics group has from its first tomogram alone, in silence."""
     for group, of_group in table.groupby("rlnOpticsGroupName", sort=False):
         for label in ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast"):
             if len(values := of_group[label].unique()) > 1:
                 seen = some(map("{:g}".format, values))
-                found.refuse(
+                findings.refuse(
                     (
                         f"{path}: the tomograms of optics group {group} have {label} {seen}, of which RELION takes "
                         "the first for all"
@@ -199,16 +208,16 @@ def _check_optics(path: str, table: pd.DataFrame, found: Findings) -> None:
                 )
 
 
-def _check_stacks(one: InputSet, found: Findings) -> None:
+def _check_stacks(inputs: InputSet, findings: Findings) -> None:
     """RELION takes the stack of RELION 4's column, in its own order, whatever the tilt series names."""
-    if OLD_STACK not in one.tomograms:
+    if OLD_STACK not in inputs.tomograms:
         return
-    for name, stack in zip(one.tomograms.rlnTomoName, one.tomograms[OLD_STACK], strict=True):
-        images = one.series[name].images if name in one.series else []
+    for name, stack in zip(inputs.tomograms.rlnTomoName, inputs.tomograms[OLD_STACK], strict=True):
+        images = inputs.series[name].images if name in inputs.series else []
         wanted = os.path.realpath(file_of(str(stack)))
         if other := [image.file for image in images if os.path.realpath(image.file) != wanted]:
-            found.refuse(
-                f"{one.tomograms_file}: {OLD_STACK} of {name} is {stack}, but its tilt series names {other[0]}",
+            findings.refuse(
+                f"{inputs.tomograms_file}: {OLD_STACK} of {name} is {stack}, but its tilt series names {other[0]}",
                 "remove the column, or correct it",
             )
             return
