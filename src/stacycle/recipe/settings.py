@@ -196,8 +196,6 @@ class Postprocess(Section):
 
 
 class UnbinnedMask(Mask):
-    """The mask of a cycle's maps."""
-
     extend: Pixels = 6
     """Unbinned px by which the mask is extended."""
     soft_edge: Pixels = 6
@@ -205,8 +203,6 @@ class UnbinnedMask(Mask):
 
 
 class UnbinnedPostprocess(Postprocess):
-    """The post-processing of a cycle's maps."""
-
     bfactor: Auto | Number = -100
     """B-factor in Å²; negative sharpens; auto estimates it (works well from about 6 Å on)."""
 
