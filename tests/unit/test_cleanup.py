@@ -320,7 +320,7 @@ def test_a_file_that_cannot_be_removed_is_told_in_a_sentence(
 
     monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(
-        UserError, match=r"class001.mrc: cannot be removed \(Permission denied\), as .* keep.iterat"
+        UserError, match=r"class001.mrc: cannot be removed \(Permission denied\), as .* cleanup.iterat"
     ):
         tidied(recipe)
 
