@@ -62,6 +62,10 @@ lint: $(READY) ## style, types and Snakemake's own advice
 	$(BIN)/snakefmt --check Snakefile rules workflow/Snakefile
 	$(BIN)/python tests/lint_workflow.py
 
+.PHONY: keys
+keys: $(READY) ## write the table of the config's keys in config/README.md
+	$(BIN)/python -m stacycle.recipe.config_schema config/README.md
+
 .PHONY: lock
 lock: ## pin the newest versions of envs/requirements.in and docs.in anew (needs uv)
 	for name in requirements docs; do \

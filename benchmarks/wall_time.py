@@ -59,7 +59,7 @@ def jobs(project: str | Path) -> dict[str, Job]:
         found[name] = Job(name, record["rule"], start, end, seconds, work, needs)
     last = [job for job in found.values() if job.rule == LAST]
     if not last:
-        raise UserError(f"{project}: holds no finished run; run Snakemake there first.")
+        raise UserError(f"{project}: holds no finished run", "run Snakemake there first")
     return _before(found, last[0])
 
 

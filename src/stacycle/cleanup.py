@@ -63,7 +63,7 @@ def removals(recipe: Recipe, settings: Mapping[str, str], round_: str) -> list[R
     missing = [path for path in finished(recipe, round_) if not Path(path).exists()]
     if missing:
         raise UserError(
-            f"{missing[0]} is not there: {round_} is not finished, so nothing of it can be removed."
+            f"{missing[0]} is not there: {round_} is not finished, so nothing of it can be removed"
         )
     found = [
         _removal(recipe, round_, folder, kind)
@@ -88,8 +88,8 @@ def remove(removal: Removal) -> None:
             file.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
-            f"{error.filename}: cannot be removed ({error.strerror}), as the config's cleanup.{key} asks; "
-            "see whose it is, or set that to all."
+            f"{error.filename}: cannot be removed ({error.strerror}), as the config's cleanup.{key} asks",
+            "see whose it is, or set that to all",
         ) from None
     write_json(path, record | {key: total | {"done": True}})
 

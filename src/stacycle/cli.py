@@ -98,7 +98,7 @@ def diagnose(arguments: argparse.Namespace) -> int:
     lines = last_run(_lines(_end(path) if arguments.log != "-" else sys.stdin.buffer.read()[-MOST_BYTES:]))
     status = _exit_status(record) if arguments.exit_code is None else arguments.exit_code
     if not lines and status is None:
-        raise UserError(f"{arguments.log} is empty, and no exit status is known; give it with --exit-code.")
+        raise UserError(f"{arguments.log} is empty, and no exit status is known", "give it with --exit-code")
     found = explain(_program(lines, record), status, lines)
     print(f"{'Warning' if found.kind == 'warning' else 'Cause'}: {found.cause}\nCure: {found.cure}")
     if found.link:
@@ -148,7 +148,7 @@ def adopt(arguments: argparse.Namespace) -> int:
 
 def _folder(path: str) -> str:
     if not (Path(path) / "results").is_dir():
-        raise UserError(f"{path}: has no folder results; give the folder of a project.")
+        raise UserError(f"{path}: has no folder results", "give the folder of a project")
     return path
 
 
@@ -164,14 +164,14 @@ def _end(path: Path) -> bytes:
         path = path / job_folder.PROGRAM_OUTPUT
         if not path.exists():
             if not job_record.read(path.parent):
-                raise UserError(f"{path.parent} is not a job's folder: it has neither run.out nor job.json.")
+                raise UserError(f"{path.parent} is not a job's folder: it has neither run.out nor job.json")
             return b""
     try:
         with open(path, "rb") as log:
             log.seek(max(0, path.stat().st_size - MOST_BYTES))
             return log.read(MOST_BYTES)
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.") from None
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _lines(text: bytes) -> list[str]:
@@ -179,7 +179,7 @@ def _lines(text: bytes) -> list[str]:
     from stacycle.jobs.output import clean_lines
 
     if text.count(0) > len(text) / 2 or len(CONTROL.findall(text[:10_000].decode("latin-1"))) > 1000:
-        raise UserError("that is not a log but a binary file; give the text that the program wrote.")
+        raise UserError("that is not a log but a binary file", "give the text that the program wrote")
     return list(clean_lines(io.StringIO(CONTROL.sub("", text.decode(errors="replace")))))
 
 

@@ -1,18 +1,39 @@
-"""The exceptions that a user is meant to see, each told in one sentence."""
+"""What a user is meant to see of a fault, in one sentence."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+_ENDS = (".", "!", "?")
 
 
 class UserError(Exception):
-    """A mistake in the input, the config or the set-up, told in one sentence: what, where, what to do."""
+    """A mistake in the input, the config or the set-up.
+
+    `problem` says what is wrong and where, `cure` what to do, `key` which key of the config is meant, with dots. As
+    text they are one sentence, "KEY: PROBLEM; CURE."; several problems are given as lines, and stay as they are.
+    """
+
+    def __init__(self, problem: str, cure: str = "", key: str = "") -> None:
+        super().__init__(problem, cure, key)
+        self.problem, self.cure, self.key = problem, cure, key
+
+    def __str__(self) -> str:
+        sentence = f"{self.key}: {self.problem}" if self.key else self.problem
+        if self.cure:
+            sentence += f"{' ' if sentence.endswith(_ENDS) else '; '}{self.cure}"
+        return sentence if "\n" in sentence or sentence.endswith(_ENDS) else f"{sentence}."
 
 
-class ProgramFailed(UserError):  # noqa: N818
-    """A program that was run failed, or did not make what it should have made."""
+class ProgramFailed(UserError):
+    """A program failed, or did not make what it should have made."""
 
 
-class Interrupted(Exception):  # noqa: N818
+def together(faults: Sequence[UserError]) -> UserError:
+    """Several faults as one, a line each."""
+    return faults[0] if len(faults) == 1 else UserError("\n".join(map(str, faults)))
+
+
+class Interrupted(Exception):
     """A program, or whoever runs it, was asked to end: no mistake of anyone's, and what is done is kept."""
 
 

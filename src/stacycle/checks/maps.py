@@ -36,9 +36,9 @@ def check_half_maps(first: str, second: str, mask: str | None) -> None:
     check_map(second)
     mrc.check_same(second, first, "take both from one reconstruction")
     if Path(first).name.replace("half2", "half1") == Path(second).name != Path(first).name:
-        raise UserError(f"{first}: is given as the first half map and {second} as the second; swap them.")
+        raise UserError(f"{first}: is given as the first half map and {second} as the second", "swap them")
     if (mrc.voxels(first) == mrc.voxels(second)).all():
-        raise UserError(f"{second}: is the same map as {first}; take the halves of one refinement.")
+        raise UserError(f"{second}: is the same map as {first}", "take the halves of one refinement")
     if mask:
         mrc.check_mask(mask, first)
         mrc.check_mask_values(mask)
@@ -49,8 +49,11 @@ def check_unbinned(path: str, files: StateFiles) -> None:
     pixel = mrc.box_and_pixel(path)[1]
     if not same_pixel(pixel, files.series_pixel):
         raise UserError(
-            f"{path}: has {pixel:g} Å/px, but the tilt series that are compared with it have "
-            f"{files.series_pixel:g} Å; reconstruct it unbinned."
+            (
+                f"{path}: has {pixel:g} Å/px, but the tilt series that are compared with it have "
+                f"{files.series_pixel:g} Å"
+            ),
+            "reconstruct it unbinned",
         )
 
 
@@ -60,7 +63,7 @@ def check_fsc(path: str, reference: str) -> None:
     box, pixel = mrc.box_and_pixel(reference)
     if len(shells) != box // 2 + 1 or not same_pixel(shells[1], box * pixel):
         raise UserError(
-            f"{path}: its FSC is not of the box and pixel size of {reference}; postprocess that one."
+            f"{path}: its FSC is not of the box and pixel size of {reference}", "postprocess that one"
         )
 
 
@@ -69,6 +72,6 @@ def read_shells(path: str) -> list[float]:
     table = filled(path, "fsc", ["rlnAngstromResolution"])
     curve = next((label for label in _FSC if label in table), _FSC[0])
     if curve not in table:
-        raise UserError(f"{path}: table data_fsc has no column {curve}; run the post-processing again.")
+        raise UserError(f"{path}: table data_fsc has no column {curve}", "run the post-processing again")
     check_numbers(path, table, ["rlnAngstromResolution", curve])
     return list(map(float, table["rlnAngstromResolution"]))

@@ -20,8 +20,11 @@ def check_counts(files: StateFiles, made: StateFiles, dropped: int = 0) -> None:
     if not after <= before or before.total() != after.total() + dropped:
         more = f" and {dropped} were dropped" if dropped else ""
         raise UserError(
-            f"{made.particles_file} has {after.total()} particles{more}, but {files.particles_file} has "
-            f"{before.total()}; delete the folder and run it again."
+            (
+                f"{made.particles_file} has {after.total()} particles{more}, but {files.particles_file} has "
+                f"{before.total()}"
+            ),
+            "delete the folder and run it again",
         )
 
 
@@ -31,14 +34,16 @@ def check_tilts_refined(files: StateFiles, made: StateFiles) -> None:
     check_numbers(made.particles_file, made.particles, [*CENTRED, *POSE])
     if made.tomograms["rlnTomoName"] != files.tomograms["rlnTomoName"]:
         raise UserError(
-            f"{made.tomograms_file} has other tomograms than {files.tomograms_file}; run it again."
+            f"{made.tomograms_file} has other tomograms than {files.tomograms_file}", "run it again"
         )
     check_tomograms(made)
     check_trajectories(made)
     for name, (path, tilts) in made.series.items():
         before = files.series[name][1]
         if tilts["rlnMicrographName"] != before["rlnMicrographName"]:
-            raise UserError(f"{made.tomograms_file}: the tilts of {name} are not those it had; run it again.")
+            raise UserError(
+                f"{made.tomograms_file}: the tilts of {name} are not those it had", "run it again"
+            )
         _check_not_forgotten(path, before, tilts)
     _check_particles_moved(files, made)
 
@@ -48,7 +53,7 @@ def _check_not_forgotten(path: str, before: Columns, after: Columns) -> None:
     for label in [*_FITTED, "rlnTomoXTilt"]:
         if label in before and label in after and is_zero(after[label]) and not is_zero(before[label]):
             raise UserError(
-                f"{path}: {label} is 0 for all tilts, as of a temporary file that was cut off; run it again."
+                f"{path}: {label} is 0 for all tilts, as of a temporary file that was cut off", "run it again"
             )
 
 
@@ -61,7 +66,7 @@ def _check_particles_moved(files: StateFiles, made: StateFiles) -> None:
         for name, values in after.items():
             if is_zero(values) and not is_zero(before.get(name, ["0"])):
                 raise UserError(
-                    f"{made.particles_file}: {label} is 0 for all particles of {name}; run it again."
+                    f"{made.particles_file}: {label} is 0 for all particles of {name}", "run it again"
                 )
 
 
@@ -74,7 +79,7 @@ def check_motion(made: StateFiles) -> None:
     for tomogram, particles in names.items():
         if all(is_zero(shift_values(shifts.get(name, ""))) for name in particles):
             raise UserError(
-                f"{made.trajectories_file}: no particle of {tomogram} moves at all; run it again."
+                f"{made.trajectories_file}: no particle of {tomogram} moves at all", "run it again"
             )
 
 

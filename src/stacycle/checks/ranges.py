@@ -58,7 +58,7 @@ def check_possible(file: str, table: Table) -> None:
     for label, possible in POSSIBLE.items():
         values = numbers(table, label)
         if values is not None and possible.always and (bad := possible.excludes(values)).any():
-            raise UserError(f"{file}: {out_of_range(label, values, bad, possible)}; {CORRECT}.")
+            raise UserError(f"{file}: {out_of_range(label, values, bad, possible)}", CORRECT)
 
 
 def out_of_range(label: str, values: Numbers, bad: Mask, which: Range) -> str:

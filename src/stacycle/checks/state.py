@@ -53,21 +53,27 @@ def check_particles(files: StateFiles) -> None:
     path, table = files.particles_file, files.particles
     position = next((labels for labels in (CENTRED, CORNER) if set(labels) <= set(table)), CENTRED)
     if missing := [label for label in (*position, *ANGLES) if label not in table]:
-        raise UserError(f"{path}: table data_particles has no column {', '.join(missing)}; add it.")
+        raise UserError(f"{path}: table data_particles has no column {', '.join(missing)}", "add it")
     check_numbers(path, table, [*position, *POSE])
     for label in ("rlnTomoParticleName", "rlnImageName"):
         check_once(path, table, label)
     if unknown := set(table["rlnTomoName"]) - set(files.series):
         raise UserError(
-            f"{path}: has particles of tomogram {some(sorted(unknown), 3)}, which {files.tomograms_file} does not "
-            "have; use the tomograms that the particles were picked in."
+            (
+                f"{path}: has particles of tomogram {some(sorted(unknown), 3)}, which {files.tomograms_file} does "
+                "not have"
+            ),
+            "use the tomograms that the particles were picked in",
         )
     for name, visible in set(zip(table["rlnTomoName"], table.get("rlnTomoVisibleFrames", []), strict=False)):
         _, tilts = files.series[name]
         if visible.count(",") + 1 != len(tilts["rlnTomoYTilt"]):
             raise UserError(
-                f"{path}: tells of {visible.count(',') + 1} tilts of {name} which show a particle or not, but "
-                f"{files.tomograms_file} has {len(tilts['rlnTomoYTilt'])}; extract again."
+                (
+                    f"{path}: tells of {visible.count(',') + 1} tilts of {name} which show a particle or not, but "
+                    f"{files.tomograms_file} has {len(tilts['rlnTomoYTilt'])}"
+                ),
+                "extract again",
             )
 
 
@@ -81,20 +87,27 @@ def check_optics(files: StateFiles) -> None:
     groups = files.particles.get("rlnOpticsGroup", [""])
     if strange := set(groups) - set(table.get("rlnOpticsGroup", [])):
         raise UserError(
-            f"{path}: has particles of optics group {some(sorted(strange), 3) or 'none'}, which data_optics does not "
-            "have; extract again."
+            (
+                f"{path}: has particles of optics group {some(sorted(strange), 3) or 'none'}, which data_optics does "
+                "not have"
+            ),
+            "extract again",
         )
     for size in table.get(PIXEL, []):
         if not same_pixel(float(size), files.series_pixel):
             raise UserError(
-                f"{path}: was made from tilt series of {float(size):g} Å, but those of {files.tomograms_file} have "
-                f"{files.series_pixel:g} Å; use the tomograms that it was made from."
+                (
+                    f"{path}: was made from tilt series of {float(size):g} Å, but those of {files.tomograms_file} "
+                    f"have {files.series_pixel:g} Å"
+                ),
+                "use the tomograms that it was made from",
             )
     for sizes in zip(*(table.get(label, []) for label in labels), strict=False):
         image, series, binning = map(float, sizes)
         if not same_pixel(image, series * binning):
             raise UserError(
-                f"{path}: says {image:g} Å for images of {series:g} Å binned {binning:g} times; extract again."
+                f"{path}: says {image:g} Å for images of {series:g} Å binned {binning:g} times",
+                "extract again",
             )
 
 
@@ -105,18 +118,19 @@ def check_trajectories(files: StateFiles) -> None:
         return
     shifts = dict(star.blocks(path))
     if any("nan" in each or "inf" in each for each in shifts.values()):
-        raise UserError(f"{path}: has shifts that are no finite numbers; run the polishing again.")
+        raise UserError(f"{path}: has shifts that are no finite numbers", "run the polishing again")
     for name, tomogram in zip(table.get("rlnTomoParticleName", []), table["rlnTomoName"], strict=False):
         if name not in shifts:
             raise UserError(
-                f"{path}: has no trajectory of particle {name} in {files.particles_file}; use those of one polishing."
+                f"{path}: has no trajectory of particle {name} in {files.particles_file}",
+                "use those of one polishing",
             )
         values = shift_values(shifts[name])
         wanted = len(files.series[tomogram][1]["rlnTomoYTilt"])
         if len(values) != 3 * wanted:
             raise UserError(
-                f"{path}: the trajectory of {name} has {len(values) / 3:g} tilts, but {tomogram} has {wanted}; "
-                "run the polishing again."
+                f"{path}: the trajectory of {name} has {len(values) / 3:g} tilts, but {tomogram} has {wanted}",
+                "run the polishing again",
             )
 
 
@@ -131,8 +145,8 @@ def check_half_sets(files: StateFiles) -> None:
     if {half.partition(".")[0] for half in halves} != {"1", "2"}:  # also where it was written as 1.000000
         found = ", ".join(f"{count} in {half}" for half, count in sorted(halves.items())) or "no such column"
         raise UserError(
-            f"{path}: its particles are not in two half sets, 1 and 2 of rlnRandomSubset ({found}); take the particles "
-            "of a refine3d."
+            f"{path}: its particles are not in two half sets, 1 and 2 of rlnRandomSubset ({found})",
+            "take the particles of a refine3d",
         )
 
 
@@ -143,7 +157,7 @@ def check_tomograms(files: StateFiles) -> None:
     check_numbers(path, table, TOMOGRAM)
     for row, hand in enumerate(table.get("rlnTomoHand", []), 1):
         if abs(float(hand)) != 1:
-            raise UserError(f"{path}: rlnTomoHand is {hand} in row {row}, not 1 or -1; correct it.")
+            raise UserError(f"{path}: rlnTomoHand is {hand} in row {row}, not 1 or -1", "correct it")
     check_possible(path, table)
     for file, tilts in files.series.values():
         check_once(file, tilts, "rlnMicrographName")

@@ -67,13 +67,14 @@ class StateFiles:
         labels = ["rlnImageSize", "rlnImagePixelSize"]
         if not set(labels) <= set(self.optics):
             raise UserError(
-                f"{self.particles_file}: table data_optics tells no box and pixel size; extract the particles first."
+                f"{self.particles_file}: table data_optics tells no box and pixel size",
+                "extract the particles first",
             )
         check_numbers(self.particles_file, self.optics, labels)
         boxes, pixels = (set(map(float, self.optics[label])) for label in labels)
         if len(boxes) > 1 or len(pixels) > 1:
             raise UserError(
-                f"{self.particles_file}: its optics groups differ in box or pixel size; extract all alike."
+                f"{self.particles_file}: its optics groups differ in box or pixel size", "extract all alike"
             )
         return int(boxes.pop()), pixels.pop()
 
@@ -82,7 +83,7 @@ def filled(path: str, name: str, labels: Collection[str] = ()) -> Columns:
     """The columns of a table, which must have rows and these labels. UserError if not."""
     table = star.columns(path, name, labels)
     if not next(iter(table.values()), []):
-        raise UserError(f"{path}: table data_{name} has no row; was it written completely?")
+        raise UserError(f"{path}: table data_{name} has no row", "was it written completely?")
     return table
 
 
@@ -93,7 +94,8 @@ def check_numbers(path: str, table: Columns, labels: Iterable[str]) -> None:
         values = enumerate(table.get(label, []), 1)
         if bad := next(((row, value) for row, value in values if not _is_number(value, least)), None):
             raise UserError(
-                f"{path}: {label} is {bad[1] or 'empty'} in row {bad[0]}, not {kind}; correct it or make it again."
+                f"{path}: {label} is {bad[1] or 'empty'} in row {bad[0]}, not {kind}",
+                "correct it or make it again",
             )
 
 
@@ -102,7 +104,7 @@ def check_once(path: str, table: Columns, label: str) -> None:
     values = table.get(label, [])
     if len(set(values)) < len(values):
         twice = next(value for value, count in Counter(values).items() if count > 1)
-        raise UserError(f"{path}: {label} {twice} stands there twice; remove one of the two rows.")
+        raise UserError(f"{path}: {label} {twice} stands there twice", "remove one of the two rows")
 
 
 def is_zero(values: Iterable[str]) -> bool:

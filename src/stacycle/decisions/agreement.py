@@ -29,7 +29,7 @@ def with_agreement(
         density, _ = _read(path)
         if density.shape != reference.shape:
             raise UserError(
-                f"{path}: has a box of {len(density)} px, the consensus {consensus} one of {len(reference)}."
+                f"{path}: has a box of {len(density)} px, the consensus {consensus} one of {len(reference)}"
             )
         correlations.append(_pearson(low_pass(density, pixel_size, lowpass)[inside], filtered))
         strengths.append(likeness(density, reference, *relion_output.ssnr(path)))

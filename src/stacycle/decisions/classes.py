@@ -35,20 +35,20 @@ def choose_classes(
         if not kept:
             largest = table["class"].iloc[int(np.argmax(table["n"]))]
             raise UserError(
-                f"{key}: none of the {len(table)} classes looks like the consensus of all particles; look at "
-                f"classes.png and name the classes to keep, e.g. {key}: [{largest}]."
+                f"{key}: none of the {len(table)} classes looks like the consensus of all particles",
+                f"look at classes.png and name the classes to keep, e.g. {key}: [{largest}]",
             )
         reason = _reason(table, kept)
     else:
         for wanted in choice:
             check_override(key, wanted, numbers, "class")
         if not choice:
-            raise UserError(f"{key}: names no class; there are {', '.join(map(str, numbers))}.")
+            raise UserError(f"{key}: names no class", f"there are {', '.join(map(str, numbers))}")
         kept = sorted(set(choice))
         reason = f"The config asks for {_names(kept)} ({key})."
     table["kept"] = table["class"].isin(kept)
     if not table.loc[table["kept"], "n"].sum():
-        raise UserError(f"{key}: {_names(kept)} hold no particle at all; look at classes.png.")
+        raise UserError(f"{key}: {_names(kept)} hold no particle at all", "look at classes.png")
     reference = _best_reference(table)
     resolution = float(table.loc[table["class"] == reference, "resolution"].iloc[0])
     return Decision(

@@ -81,17 +81,20 @@ def _comparable(before: Candidate, variants: Sequence[Candidate]) -> dict[str, P
     """The curves of those that finished, by name. UserError if there are none, or other shells."""
     finished = {c.name: c.fsc for c in (before, *variants) if c.fsc is not None}
     if before.fsc is None:
-        raise UserError(f"The state before the sweep has no FSC: {before.failed or 'postprocess failed'}.")
+        raise UserError(f"The state before the sweep has no FSC: {before.failed or 'postprocess failed'}")
     if len(finished) == 1:
         causes = "; ".join(f"{c.name}: {c.failed.rstrip('.')}" for c in list(variants)[:3])
-        raise UserError(f"All {len(variants)} variants failed ({causes}); look at their logs.")
+        raise UserError(f"All {len(variants)} variants failed ({causes})", "look at their logs")
     shells = before.fsc.fsc["frequency"].to_numpy()
     for name, fsc in finished.items():
         own = fsc.fsc["frequency"].to_numpy()
         if len(own) != len(shells) or not np.allclose(own[1:], shells[1:], rtol=1e-3):
             raise UserError(
-                f"{name}: its FSC has {len(own)} shells to {fsc.nyquist:.4g} Å, that of the state before it "
-                f"{len(shells)} to {before.fsc.nyquist:.4g} Å; use the same box and pixel size for all."
+                (
+                    f"{name}: its FSC has {len(own)} shells to {fsc.nyquist:.4g} Å, that of the state before it "
+                    f"{len(shells)} to {before.fsc.nyquist:.4g} Å"
+                ),
+                "use the same box and pixel size for all",
             )
     return finished
 
@@ -100,7 +103,7 @@ def _check_choice(choice: str, variants: Sequence[Candidate], key: str) -> None:
     check_override(key, choice, [BEFORE, *(c.name for c in variants)], "variant")
     for candidate in variants:
         if candidate.name == choice and candidate.fsc is None:
-            raise UserError(f"{key}: {choice} failed ({candidate.failed.rstrip('.')}); name another one.")
+            raise UserError(f"{key}: {choice} failed ({candidate.failed.rstrip('.')})", "name another one")
 
 
 def _table(candidates: Sequence[Candidate], finished: dict[str, PostProcess]) -> pd.DataFrame:

@@ -71,15 +71,15 @@ def read_decision(path: str | Path) -> Decision:
     try:
         return _from_json(json.loads(Path(path).read_text()))
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); has its step been run?") from None
+        raise UserError(f"{path}: cannot be read ({error.strerror})", "has its step been run?") from None
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{path}: is not a decision file; delete it and run its step again.") from None
+        raise UserError(f"{path}: is not a decision file", "delete it and run its step again") from None
 
 
 def check_override(key: str, wanted: Any, available: Sequence[Any], what: str) -> None:
     """UserError naming the config key and what there is, unless `wanted` is one of `available`."""
     if wanted not in available:
-        raise UserError(f"{key}: there is no {what} {_plain(wanted)}; there {_exist(list(available))}.")
+        raise UserError(f"{key}: there is no {what} {_plain(wanted)}", f"there {_exist(list(available))}")
 
 
 def _exist(available: list[Any]) -> str:

@@ -111,7 +111,7 @@ def class3d_iteration(
 
 def _complete(run: Sequence[Iteration], key: str) -> list[Iteration]:
     if not run:
-        raise UserError(f"{key}: the run left no complete iteration; look at the log of its step.")
+        raise UserError(f"{key}: the run left no complete iteration", "look at the log of its step")
     return list(run)
 
 

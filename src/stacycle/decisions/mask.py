@@ -47,8 +47,8 @@ def mask_threshold(
     highest = float(values.max())
     if not np.isfinite(values).all() or highest <= 0 or np.ptp(values) == 0:
         raise UserError(
-            f"{key}: the map has no positive density inside {diameter:.0f} Å, so no mask can be made; is it "
-            "empty, or is its contrast inverted?"
+            f"{key}: the map has no positive density inside {diameter:.0f} Å, so no mask can be made",
+            "is it empty, or is its contrast inverted?",
         )
     solvent, noise = _solvent(values)
     split = otsu_level(values)
@@ -71,8 +71,11 @@ def mask_threshold(
         reason = f"The config asks for threshold {chosen:.4g} ({key})."
         if chosen >= highest:
             raise UserError(
-                f"{key}: {chosen:.4g} is above the highest density of the low-passed map ({highest:.4g}), so "
-                f"the mask would be empty; try {automatic:.4g}."
+                (
+                    f"{key}: {chosen:.4g} is above the highest density of the low-passed map ({highest:.4g}), so the "
+                    "mask would be empty"
+                ),
+                f"try {automatic:.4g}",
             )
         options["config"] = chosen
     extents = [_extent(smooth, inside, value, pixel_size) for value in options.values()]

@@ -85,7 +85,7 @@ def _particle_move(before: str, after: str) -> float:
     """Å rms, about the mean of each tomogram."""
     old, new = _positions(before), _positions(after)
     if set(old.index) != set(new.index):
-        raise UserError(f"{after}: does not hold the particles of {before}; they cannot be compared.")
+        raise UserError(f"{after}: does not hold the particles of {before}", "they cannot be compared")
     moves = new[CENTRED] - old[CENTRED]
     about_mean = moves - moves.groupby(new["rlnTomoName"]).transform("mean")
     return _rms(np.linalg.norm(about_mean.to_numpy(), axis=1))
@@ -117,7 +117,7 @@ def _largest_motion(path: str) -> float:
         return float(np.linalg.norm(shifts.reshape(-1, 3), axis=1).max(initial=0.0))
     except ValueError as error:
         raise UserError(
-            f"{path}: cannot be read as trajectories ({error}); run the polishing again."
+            f"{path}: cannot be read as trajectories ({error})", "run the polishing again"
         ) from None
 
 
@@ -125,12 +125,12 @@ def _series(before: str, after: str) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
     """Each tilt series before and after, rows in the order of tilt angles."""
     old, new = _tomograms(before), _tomograms(after)
     if old.keys() != new.keys():
-        raise UserError(f"{after}: does not hold the tilt series of {before}; they cannot be compared.")
+        raise UserError(f"{after}: does not hold the tilt series of {before}", "they cannot be compared")
     pairs = []
     for name, path in new.items():
         first, second = _tilts(old[name], name), _tilts(path, name)
         if set(first.index) != set(second.index):
-            raise UserError(f"{path}: does not hold the tilts of {old[name]}; they cannot be compared.")
+            raise UserError(f"{path}: does not hold the tilts of {old[name]}", "they cannot be compared")
         first = first.sort_values("rlnTomoYTilt", kind="stable")
         pairs.append((first, second.loc[first.index]))
     return pairs

@@ -133,7 +133,7 @@ def _nearest_to_tutorial(table: pd.DataFrame) -> str:
 def _pick(table: pd.DataFrame, choice: str, key: str) -> str | None:
     """The config's variant, checked; None if the rule is to choose."""
     if table.empty:
-        raise UserError(f"{key}: there is no run to choose from; name at least one T.")
+        raise UserError(f"{key}: there is no run to choose from", "name at least one T")
     if choice == "auto":
         return None
     check_override(key, choice, list(table["variant"]), "variant")

@@ -1,9 +1,9 @@
 """Why a program failed, and what to do: from its exit status and the lines of its log, in plain sentences.
 
-What can fail is in the tables of `known_faults`; here is how a log is searched for it. A log often shows
-several errors: every MPI rank repeats one, backtraces, MPI_ABORT and "terminate called" follow it, and crashes come of
-it. The first sentence that RELION gives as its error counts: only what stands in it or just before it can be the cause.
-What says no more than that something broke is looked past, and a sentence that no table knows is told as it is.
+The tables of `known_faults` list what can fail; this module searches a log for it. A log often shows several errors:
+every MPI rank repeats one, backtraces, MPI_ABORT and "terminate called" follow it, and it leads to crashes. The first
+sentence that RELION gives as its error counts: only what stands in it or just before it can be the cause. The search
+passes over what says no more than that something broke, and repeats a sentence that no table knows.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ AFTER_SENTENCE = re.compile(
     r"|(?:slurmstepd|srun|mpirun|mpiexec)\b|\[\S+:\d+\])"
 )
 SOURCE = re.compile(r"^in: (?:\S*/)?(?P<file>[^/\s]+), line (?P<line>\d+)")
-# What a program did last: the words of its log, most telling first on a line, and how to call it.
+# What a program did last: a pattern of its log, the most specific first, and the words for it.
 PHASES = tuple(
     (re.compile(sign), phase)
     for sign, phase in (
@@ -106,8 +106,8 @@ class Sentence(NamedTuple):
 def explain(program: str, exit_status: int | None, lines: Sequence[str]) -> Diagnosis:
     """Why `program` ended as it did: its exit status (None if not known) and the clean lines of its log.
 
-    A negative status is a signal, as is one above 128. There is always an answer: without a known fault, it is
-    RELION's own ERROR sentence or the log's last words (`kind` "unknown"); if all went well, that.
+    A negative status is a signal, as is one above 128. There is always an answer: without a known fault, RELION's own
+    ERROR sentence or the log's last words (`kind` "unknown"); if all went well, NO_FAULT.
     """
     text = "\n".join(line[:LONGEST_LINE] for line in lines if not HARMLESS.search(line))
     lines = MENDED.sub("", text).split("\n")
@@ -161,7 +161,7 @@ class _Log:
             or self.find(UNMET, head)
             or self.find(FAULTS, words, head)
             or (self.find(VAGUE, words, head) and self.of_ending())
-            or _unknown(sentence.words, self.told(sentence))
+            or _unknown(sentence.words, self.context(sentence))
         )
 
     def of_ending(self) -> Diagnosis | None:
@@ -195,17 +195,17 @@ class _Log:
                 return self._diagnosis(fault, words or {}, self.text)
         return None
 
-    def told(self, sentence: Sentence) -> str:
-        """Who said a sentence, and what it was doing: of the lines before, and the source file that RELION names."""
+    def context(self, sentence: Sentence) -> str:
+        """Which program wrote a sentence, during which phase, and in which source file, if RELION names it."""
         phase, number = "", ""
         for line in self.lines[: sentence.start]:
             for sign, name in PHASES:
                 if found := sign.search(line):
                     phase, number = name, found.groupdict().get("number") or number
         source = SOURCE.search(self.lines[sentence.start])
-        told = f"{self.program or 'The program'} said so"
-        told += f" while it {phase.format(number=number)}" if phase else ""
-        return told + (f" ({source['file']}, line {source['line']})." if source else ".")
+        context = f"{self.program or 'The program'} said so"
+        context += f" while it {phase.format(number=number)}" if phase else ""
+        return context + (f" ({source['file']}, line {source['line']})." if source else ".")
 
     def _diagnosis(self, fault: Fault, words: dict[str, str], text: str) -> Diagnosis:
         words = words | {"program": self.program or "The program", "where": _where(text)}
@@ -253,11 +253,11 @@ def _from_outside(found: Diagnosis | None) -> Diagnosis | None:
     return found and replace(found, kind="outside")
 
 
-def _unknown(cause: str, told: str = "") -> Diagnosis:
+def _unknown(cause: str, context: str = "") -> Diagnosis:
     cause = cause.rstrip()
     cause = cause if cause.endswith((".", "!", "?")) else f"{cause}."
     return Diagnosis(
-        f"{cause} {told}".rstrip(),
+        f"{cause} {context}".rstrip(),
         "This fault is not one that stacycle knows: read the lines above it in the log, and search for its "
         "words at https://github.com/3dem/relion/issues.",
         kind="unknown",

@@ -1,12 +1,12 @@
-"""The faults that are known: what a log shows of each, its cause and its cure, in plain sentences.
+"""The known faults: what a log shows of each, its cause and its cure, in plain sentences.
 
 Data only: `stacycle.diagnosis.explain` looks them up. Most tables have the most specific entry first:
 
-- `OUTSIDE`: machine, queue or a person ended the program; this says nothing of data and settings.
-- `UNMET`: what the program needs is not there: libraries, MPI, Python modules. Their words may stand anywhere before
-  the error that they lead to.
+- `OUTSIDE`: the machine, the queue or a person ended the program; data and settings are not to blame.
+- `UNMET`: something that the program needs is missing: libraries, MPI, Python modules. The log may say so anywhere
+  before the error that follows from it.
 - `FAULTS`: RELION's own error sentences. `tests/relion_sentences.py` counts how many of RELION's are here.
-- `VAGUE`: words which say that something broke, not what. Anything else that the log shows comes before them.
+- `VAGUE`: words that say that something broke, not what. Any other fault in the log comes first.
 - `ENDINGS`, `CRASHES`: known by the signal that ended the program.
 - `WARNINGS`: faults at which RELION goes on and exits 0.
 
@@ -26,7 +26,7 @@ class Fault:
 
     `detail` is one more, if it must be there too: its last place counts. The named groups of both, {where} and
     {program} fill the sentences; a group file2 is another place to find {file}. `link` is where the fault is known,
-    `retry` what may cure it by itself (see `diagnose.Diagnosis`).
+    `retry` what may cure it by itself (see `explain.Diagnosis`).
     `signal` is the number of the signal that is a sign as well; `program` a pattern of the programs meant.
     """
 

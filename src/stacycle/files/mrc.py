@@ -65,10 +65,10 @@ def header(path: str | Path, exact: bool = True) -> Header:
         raise UserError(explain_missing(path) or unknown) from None
     found = parse(start)
     if found is None:
-        raise UserError(f"{path}: cannot be read as an MRC map (its header is damaged); make it again.")
+        raise UserError(f"{path}: cannot be read as an MRC map (its header is damaged)", "make it again")
     if size < found.bytes or (exact and size > found.bytes):
         fault = "is cut short" if size < found.bytes else "is longer than its header says"
-        raise UserError(f"{path}: {fault}, {size} of {found.bytes} bytes; make or copy it again.")
+        raise UserError(f"{path}: {fault}, {size} of {found.bytes} bytes", "make or copy it again")
     return found
 
 
@@ -107,7 +107,7 @@ def voxels(path: str | Path) -> np.ndarray:
 
     found = header(path)
     if found.voxel.endswith(FOUR_BIT):
-        raise UserError(f"{path}: holds numbers of 4 bits, which no map has; convert it (newstack -mode 2).")
+        raise UserError(f"{path}: holds numbers of 4 bits, which no map has", "convert it (newstack -mode 2)")
     return np.memmap(path, found.voxel, "r", found.start, (found.sections, found.ny, found.nx))
 
 
@@ -122,9 +122,9 @@ def check_values(path: str | Path, empty: bool = False) -> None:
     low, high = float(values.min()), float(values.max())  # both are nan if one voxel is
     if not max(-low, high) < LARGEST:
         count = int((~(np.abs(values.astype(np.float32)) < LARGEST)).sum())
-        raise UserError(f"{path}: {count} of its {values.size} voxels are no finite numbers; make it again.")
+        raise UserError(f"{path}: {count} of its {values.size} voxels are no finite numbers", "make it again")
     if low == high and not (empty and low == 0):
-        raise UserError(f"{path}: all its voxels are {low:g}, it shows nothing; make it again.")
+        raise UserError(f"{path}: all its voxels are {low:g}, it shows nothing", "make it again")
 
 
 def check_sections(path: str | Path) -> None:
@@ -138,8 +138,8 @@ def check_sections(path: str | Path) -> None:
     spread = np.ptp(images[:, images.shape[1] // 2].astype(np.float32), axis=1)
     if len(bad := np.flatnonzero(~(np.isfinite(spread) & (spread > 0)))):
         raise UserError(
-            f"{path}: image {bad[0] + 1} shows nothing or has pixels that are no finite numbers; look at its tilt "
-            "in the tilt series."
+            f"{path}: image {bad[0] + 1} shows nothing or has pixels that are no finite numbers",
+            "look at its tilt in the tilt series",
         )
 
 
@@ -149,12 +149,12 @@ def check_mask_values(mask: str | Path) -> None:
     low, high = float(values.min()), float(values.max())
     if not (low >= -1e-3 and high <= 1 + 1e-3):
         raise UserError(
-            f"{mask}: its values run from {low:g} to {high:g}, but a mask's lie within 0..1; make it again."
+            f"{mask}: its values run from {low:g} to {high:g}, but a mask's lie within 0..1", "make it again"
         )
     if high < 0.5:
-        raise UserError(f"{mask}: the mask is empty, its largest value is {high:g}; lower the threshold.")
+        raise UserError(f"{mask}: the mask is empty, its largest value is {high:g}", "lower the threshold")
     if low > 0.5:
-        raise UserError(f"{mask}: the mask is full, its smallest value is {low:g}; raise the threshold.")
+        raise UserError(f"{mask}: the mask is full, its smallest value is {low:g}", "raise the threshold")
 
 
 def check_mask(mask: str, map: str) -> None:
@@ -172,7 +172,7 @@ def check_size(path: str, box: int, pixel: float, whose: str, cure: str) -> None
     found_box, found_pixel = box_and_pixel(path)
     if found_box != box or not math.isclose(found_pixel, pixel, rel_tol=SAME_PIXEL):
         raise UserError(
-            f"{path}: {found_box} px of {found_pixel:.4g} Å, but {whose} {box} px of {pixel:.4g} Å; {cure}."
+            f"{path}: {found_box} px of {found_pixel:.4g} Å, but {whose} {box} px of {pixel:.4g} Å", cure
         )
 
 
@@ -181,6 +181,6 @@ def box_and_pixel(path: str | Path) -> tuple[int, float]:
     found = header(path)
     if not found.nx == found.ny == found.sections:
         raise UserError(
-            f"{path}: is {found.nx} x {found.ny} x {found.sections} px, but a map is a cube; check the path."
+            f"{path}: is {found.nx} x {found.ny} x {found.sections} px, but a map is a cube", "check the path"
         )
     return found.nx, found.pixel

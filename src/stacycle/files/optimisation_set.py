@@ -32,7 +32,7 @@ class OptimisationSet:
             next(iter(row.get(label, [])), "") for label in _LABELS.values()
         )
         if not particles or not tomograms:
-            raise UserError(f"{path}: names no particles or no tomograms; was it written completely?")
+            raise UserError(f"{path}: names no particles or no tomograms", "was it written completely?")
         return cls(particles, tomograms, trajectories or None)
 
     def write(self, path: str | Path) -> None:

@@ -127,7 +127,7 @@ def ssnr(class_map: str | Path) -> tuple[np.ndarray, float]:
     """SSNR by shell (T is a factor of it) of the class whose map is `run_itNNN_classKKK.mrc`, and its T."""
     found = job_folder.class_of(class_map)
     if not found:
-        raise UserError(f"{class_map}: is not a class map of a run (run_itNNN_classKKK.mrc).")
+        raise UserError(f"{class_map}: is not a class map of a run (run_itNNN_classKKK.mrc)")
     model = _model(Path(class_map).parent, found[0])
     table = star.table(class_map, model, f"model_class_{found[1]}", ["rlnSsnrMap"])
     return _column(table, "rlnSsnrMap"), _value(model["model_general"], "rlnTau2FudgeFactor")

@@ -31,6 +31,7 @@ _TEXT_LABEL = re.compile(
 # A value with blanks in it stands in quotes, which end where a blank follows; a # that begins a value ends the line.
 _WORD = re.compile(r"""(?<!\S)(?:"((?:[^"]|"(?=\S))*)"(?!\S)|'((?:[^']|'(?=\S))*)'(?!\S)|(#.*)|(\S+))""")
 _BLANK, _COMMENT = "blank", "a comment"
+_INCOMPLETE, _CUT_SHORT = "was it written completely?", "was it cut short?"
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -45,7 +46,7 @@ class Table:
     labels: list[str] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
     simple: bool = False
-    fault: str = ""
+    fault: tuple[str, str] | None = None
 
     @property
     def columns(self) -> dict[str, list[str]]:
@@ -69,7 +70,7 @@ def read(
         for name, lines in _split(_text(path, oddities))
     }
     if not found:
-        raise UserError(f"{path}: holds no STAR table; it is empty or not a STAR file.")
+        raise UserError(f"{path}: holds no STAR table", "it is empty or not a STAR file")
     for name, wanted in (required or {}).items():
         table(path, found, name, wanted)
     return found
@@ -79,10 +80,10 @@ def table(path: str | Path, tables: Tables, name: str, columns: list[str] | None
     """The table of that name, with at least these columns; UserError naming file and table if not."""
     if name not in tables:
         found = ", ".join(f"data_{x}" for x in tables)
-        raise UserError(f"{path}: has no table data_{name} (found: {found}); is it the right file?")
+        raise UserError(f"{path}: has no table data_{name} (found: {found})", "is it the right file?")
     missing = [column for column in columns or [] if column not in tables[name]]
     if missing:
-        raise UserError(f"{path}: table data_{name} has no column {', '.join(missing)}.")
+        raise UserError(f"{path}: table data_{name} has no column {', '.join(missing)}")
     return tables[name]
 
 
@@ -97,11 +98,11 @@ def columns(path: str | Path, name: str, labels: Collection[str] = ()) -> dict[s
     if len(wanted) != 1:
         names = ", ".join(f"data_{title}" for title, _ in tables[:5]) or "none"
         fault = f"has the table data_{name} twice" if wanted else f"has no table data_{name} (found: {names})"
-        raise UserError(f"{path}: {fault}; was it cut short, or is it another file?")
+        raise UserError(f"{path}: {fault}", "was it cut short, or is it another file?")
     found = _strictly(wanted[0])
     _refuse(path, name, found)
     if missing := [label for label in labels if label not in found.labels]:
-        raise UserError(f"{path}: table data_{name} has no column {', '.join(missing)}; add it.")
+        raise UserError(f"{path}: table data_{name} has no column {', '.join(missing)}", "add it")
     return found.columns
 
 
@@ -166,16 +167,16 @@ def _text(path: str | Path, oddities: list[str] | None = None) -> str:
         text = raw.decode("utf-16" if utf_16 else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}: line {line} is not UTF-8 text; was it written completely?") from None
+        raise UserError(f"{path}: line {line} is not UTF-8 text", _INCOMPLETE) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{path}: cannot be read as a STAR file ({reason}); check the path.") from None
+        raise UserError(f"{path}: cannot be read as a STAR file ({reason})", "check the path") from None
     for odd, fault, cure in (
         (utf_16, "is UTF-16 text", "save it as UTF-8"),
         ("\r" in text, "has the line ends of Windows", "run dos2unix on it"),
     ):
         if odd and oddities is None:
-            raise UserError(f"{path}: {fault}, which RELION does not read; {cure}.")
+            raise UserError(f"{path}: {fault}, which RELION does not read", cure)
         if odd and oddities is not None:
             oddities.append(fault)
     return text.replace("\r\n", "\n").replace("\r", "\n")
@@ -210,7 +211,7 @@ def _parse(lines: Sequence[str], odd: list[str]) -> Table:
     """A table's lines, taken apart. What RELION would stumble over, and a person would not, is added to `odd`."""
     begin = next((i for i, line in enumerate(lines) if _kind(line) not in (_BLANK, _COMMENT)), None)
     if begin is None:
-        return Table(fault="has no columns; was it written completely?")
+        return Table(fault=("has no columns", _INCOMPLETE))
     if lines[begin].split()[0] != "loop_":
         return _parse_simple(lines[begin:])
     first = next((i for i in range(begin + 1, len(lines)) if _kind(lines[i]) == "row"), len(lines))
@@ -223,7 +224,7 @@ def _parse(lines: Sequence[str], odd: list[str]) -> Table:
         try:
             words = _words(line)
         except ValueError:
-            found.fault = f"row {len(found.rows) + 1} has a quote that is not closed; was it cut short?"
+            found.fault = (f"row {len(found.rows) + 1} has a quote that is not closed", _CUT_SHORT)
             return found
         if words:
             found.rows.append(words)
@@ -234,11 +235,11 @@ def _parse(lines: Sequence[str], odd: list[str]) -> Table:
         odd.append("a comment stands right under the last row")
     found.fault = _fault_of(labels) or next(
         (
-            f"row {number} has {len(row)} values for {len(labels)} columns; was it cut short?"
+            (f"row {number} has {len(row)} values for {len(labels)} columns", _CUT_SHORT)
             for number, row in enumerate(found.rows, 1)
             if len(row) != len(labels)
         ),
-        "",
+        None,
     )
     return found
 
@@ -248,16 +249,16 @@ def _parse_simple(lines: Sequence[str]) -> Table:
     with suppress(ValueError):
         pairs = [_words(line) for line in lines if _kind(line) not in (_BLANK, _COMMENT)]
     if not pairs or any(len(pair) != 2 or not pair[0].startswith("_") for pair in pairs):
-        return Table(fault="has lines that are neither labels nor values; was it written completely?")
+        return Table(fault=("has lines that are neither labels nor values", _INCOMPLETE))
     labels, values = map(list, zip(*pairs, strict=True))
     labels = [label[1:] for label in labels]
     return Table(labels, [values], simple=True, fault=_fault_of(labels))
 
 
-def _fault_of(labels: Sequence[str]) -> str:
+def _fault_of(labels: Sequence[str]) -> tuple[str, str] | None:
     if not labels or not all(labels):
-        return "has no columns; was it written completely?"
-    return "has a column twice; was it written completely?" if len(set(labels)) < len(labels) else ""
+        return "has no columns", _INCOMPLETE
+    return ("has a column twice", _INCOMPLETE) if len(set(labels)) < len(labels) else None
 
 
 def _kind(line: str) -> str:
@@ -282,8 +283,8 @@ def _words(line: str) -> list[str]:
 
 def _refuse(path: str | Path, name: str, found: Table) -> None:
     if found.fault:
-        colon, end = ":" * (not found.fault.startswith("has ")), "." * (not found.fault.endswith("?"))
-        raise UserError(f"{path}: table data_{name}{colon} {found.fault}{end}")
+        what, cure = found.fault
+        raise UserError(f"{path}: table data_{name}{':' * (not what.startswith('has '))} {what}", cure)
 
 
 def _frame(path: str | Path, name: str, found: Table) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What was found in the inputs: what is wrong, what is worth knowing, what was mended; a sentence each."""
+"""What the checks of the inputs found: problems, warnings, and what was mended; a sentence each."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stacycle.checks.doubts import Doubt, messages
-from stacycle.errors import some
+from stacycle.checks.plausible import Doubt, messages
+from stacycle.errors import UserError, some
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,12 +19,20 @@ DUPLICATES = "results/duplicates.tsv"
 class Findings:
     """`problems` keep anything from running; `files` are those that were looked at."""
 
-    problems: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    problems: list[UserError] = field(default_factory=list)
+    warnings: list[UserError] = field(default_factory=list)
     files: set[str] = field(default_factory=set)
     doubts: list[Doubt] = field(default_factory=list)  # about numbers
     pairs: pd.DataFrame | None = None  # of particles picked twice, as DUPLICATES has them
     _mended: dict[str, list[str]] = field(default_factory=dict)
+
+    def refuse(self, problem: str, cure: str = "", key: str = "") -> None:
+        """Note a problem."""
+        self.problems.append(UserError(problem, cure, key))
+
+    def warn(self, what: str, cure: str = "") -> None:
+        """Note something that is allowed but seldom meant."""
+        self.warnings.append(UserError(what, cure))
 
     def mended(self, what: str, file: str) -> None:
         """Note that the copy of a file under results/inputs is without something, such as comments between rows."""
@@ -32,10 +40,10 @@ class Findings:
         if file not in files:
             files.append(file)
 
-    def tell(self) -> None:
-        """Make sentences of what was mended and of doubts, one for all that have the same."""
+    def summarise(self) -> None:
+        """Make one sentence for all files that were mended, or are in doubt, in the same way."""
         for what, files in self._mended.items():
-            self.warnings.append(f"Mended in the copy under results/inputs: {what}: {some(files, 2)}.")
+            self.warn(f"Mended in the copy under results/inputs: {what}: {some(files, 2)}")
         problems, warnings = messages(self.doubts)
         self.problems += problems
         self.warnings += warnings

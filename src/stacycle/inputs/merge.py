@@ -19,22 +19,19 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.transform import Rotation
 
-from stacycle.checks.state import check_state
-from stacycle.checks.tomograms import check_together
-from stacycle.errors import UserError, some
-from stacycle.files import job_folder, star
-from stacycle.files.atomic import write_text
 from stacycle.files.optimisation_set import OptimisationSet
+from stacycle.checks import plausible, verify
+from stacycle.errors import UserError, some, together
+from stacycle.files import star
+from stacycle.files.atomic import write_text
 from stacycle.files.safe_names import is_name, is_plain_path, written_again_as
 from stacycle.files.star_labels import ANGLES, CENTRED, CORNER, PIXEL, SERIES, SIZE
-from stacycle.inputs.findings import DUPLICATES, Findings
-from stacycle.inputs.picks import SCORES, SHIFTS, near_pairs, one_of_each, score
+from stacycle.inputs.findings import Findings
+from stacycle.inputs.input_set import InputSet, read_set
+from stacycle.inputs.picked_twice import KEEP_ONE, SCORES, each_once, refuse_duplicates
+from stacycle.inputs.picks import SHIFTS
 from stacycle.inputs.series import NAME, Series, linked_as, refuse_same_images
-from stacycle.inputs.set import InputSet, read_set, tilt_series_of
-from stacycle.provenance import record
-from stacycle.provenance.particles import NEAR
-
-__all__ = ["describe", "merge", "read", "tilt_series_of"]
+from stacycle.provenance import lineage
 
 # These belong to images extracted, or classes made, before; RELION writes them anew.
 _OF_OLD_IMAGES = {
@@ -43,13 +40,12 @@ _OF_OLD_IMAGES = {
     *("rlnGroupNumber", "rlnClassNumber", "rlnNormCorrection", "rlnLogLikeliContribution"),
     *("rlnMaxValueProbDistribution", "rlnNrOfSignificantSamples"),
 }
-_MOST_PROBLEMS = 50  # sentences told at once
-KEEP_ONE = "keep_one"  # of particles picked twice: particle.duplicates
+_MOST_PROBLEMS = 50  # sentences shown at once
 
 
 @dataclass
 class Merged:
-    """Sets that were found sound, as one: tables, tilt series by tomogram, and the facts about them."""
+    """The merged sets: tables, tilt series by tomogram, and the facts about them."""
 
     tomograms: pd.DataFrame
     particles: pd.DataFrame
@@ -63,54 +59,54 @@ class Merged:
 
     def write(self, folder: Path) -> None:
         """Write particles.star (one table: extraction takes the optics groups from the tomograms), tomograms.star,
-        optimisation_set.star and, where RELION could not work with a tilt series as it is, a copy of it."""
+        optimisation_set.star and, where RELION could not use a tilt series as it is, a copy of it."""
         tomograms = self.tomograms.copy()
         _copy_series(tomograms, self.series, folder)
-        files = OptimisationSet(str(folder / job_folder.PARTICLES), str(folder / job_folder.TOMOGRAMS))
-        star.write(files.tomograms, {"global": tomograms})
-        write_text(files.particles, self._particles)
-        files.write(folder / job_folder.OPTIMISATION_SET)
+        star.write(folder / "tomograms.star", {"global": tomograms})
+        write_text(folder / "particles.star", self._particles)
+        state = OptimisationSet(str(folder / "particles.star"), str(folder / "tomograms.star"))
+        state.write(folder / "optimisation_set.star")
 
 
-def read(sets: Sequence[Mapping[str, str]], found: Findings, duplicates: str = "refuse") -> Merged | None:
-    """Read and check the sets and merge them, writing nothing; None if there is any problem, told in `found`.
+def read(sets: Sequence[Mapping[str, str]], findings: Findings, duplicates: str = "refuse") -> Merged | None:
+    """Read and check the sets and merge them, writing nothing; None if there is any problem, listed in `findings`.
 
     Each set is {tomograms, particles, name?}, with paths from the project folder. `duplicates` is what to do with
-    particles that were picked twice: refuse, or keep_one. What is found sound, no job refuses: the checks that they
-    make before their programs start are made here as well.
+    particles that were picked twice: refuse, or keep_one. The checks that each job makes before its program starts
+    are made here as well, so that no job refuses what is accepted here.
     """
-    one_by_one = [read_set(number, entry, found) for number, entry in enumerate(sets, 1)]
+    one_by_one = [read_set(number, entry, findings) for number, entry in enumerate(sets, 1)]
     pairs = 0
-    if whole := [one for one in one_by_one if one]:
-        renamed = _make_names_unique(whole, found)
-        tomograms = _merged_tomograms(whole, found)
+    if sound := [inputs for inputs in one_by_one if inputs]:
+        renamed = _make_names_unique(sound, findings)
+        tomograms = _merged_tomograms(sound, findings)
         series = {
             new.get(name, name): x
-            for one, new in zip(whole, renamed, strict=True)
-            for name, x in one.series.items()
+            for inputs, new in zip(sound, renamed, strict=True)
+            for name, x in inputs.series.items()
         }
-        refuse_same_images(series, dict(zip(tomograms.rlnTomoName, tomograms[SERIES], strict=True)), found)
+        refuse_same_images(series, dict(zip(tomograms.rlnTomoName, tomograms[SERIES], strict=True)), findings)
         summaries = [x.summary._replace(name=name) for name, x in series.items()]
-        found.doubts += check_together(tomograms, summaries)
-        particles = _merged_particles(whole, found)
+        findings.doubts += plausible.check_together(tomograms, summaries)
+        particles = _merged_particles(sound, findings)
         if duplicates == KEEP_ONE:
-            particles = _each_once(particles, tomograms, found)
+            particles = each_once(particles, tomograms, findings)
         else:
-            pairs = _look_for_duplicates(particles, tomograms, found)
-    found.tell()
-    if found.problems:
+            pairs = refuse_duplicates(particles, tomograms, findings)
+    findings.summarise()
+    if findings.problems:
         return None
     facts = {
         "particles": len(particles),
         "pixel_size": float(tomograms[PIXEL].median()),
         "near_pairs": pairs,
-        "sets": [_facts_of_set(one, new) for one, new in zip(whole, renamed, strict=True)],
-        "tomograms": _facts_of_tomograms(tomograms, particles, series, found),
-        "warnings": found.warnings,
+        "sets": [_facts_of_set(inputs, new) for inputs, new in zip(sound, renamed, strict=True)],
+        "tomograms": _facts_of_tomograms(tomograms, particles, series, findings),
+        "warnings": list(map(str, findings.warnings)),
     }
     merged = Merged(tomograms, particles.drop(columns=_OF_OLD_IMAGES & set(particles)), series, facts)
-    _check_as_a_job_does(merged, found)
-    return None if found.problems else merged
+    _check_as_a_job_does(merged, findings)
+    return None if findings.problems else merged
 
 
 def merge(
@@ -120,28 +116,28 @@ def merge(
 
     `engine` is the software's name and version, for the record. UserError with a sentence per problem.
     """
-    out_dir, found = Path(out_dir), Findings()
-    merged = read(sets, found, duplicates)
-    found.write_pairs()
+    out_dir, findings = Path(out_dir), Findings()
+    merged = read(sets, findings, duplicates)
+    findings.write_pairs()
     if merged is None:
-        more = len(found.problems) - _MOST_PROBLEMS
-        told = found.problems[:_MOST_PROBLEMS] + [f"... and {more} more problems."] * (more > 0)
-        raise UserError("\n".join(told))
+        more = len(findings.problems) - _MOST_PROBLEMS
+        rest = [UserError(f"... and {more} more problems")] * (more > 0)
+        raise together([*findings.problems[:_MOST_PROBLEMS], *rest])
     facts = {"engine": engine, **merged.facts}
     merged.write(out_dir)
-    record.of_decision(out_dir)
+    lineage.write(out_dir)
     (out_dir / "preflight.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     return facts
 
 
-def _check_as_a_job_does(merged: Merged, found: Findings) -> None:
+def _check_as_a_job_does(merged: Merged, findings: Findings) -> None:
     """The checks that each job makes before its program starts, on what will be written."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             merged.write(Path(folder))
-            check_state(OptimisationSet.read(Path(folder) / "optimisation_set.star"))
+            verify.check_state(OptimisationSet.read(Path(folder) / "optimisation_set.star"))
         except UserError as error:
-            found.problems.append(str(error).replace(f"{folder}/", "results/inputs/"))
+            findings.refuse(error.problem.replace(f"{folder}/", "results/inputs/"), error.cure)
 
 
 def describe(facts: Mapping[str, Any]) -> str:
@@ -157,28 +153,28 @@ def describe(facts: Mapping[str, Any]) -> str:
     return "\n".join([summary, *lines, *(f"Warning: {warning}" for warning in facts["warnings"])])
 
 
-def _make_names_unique(sets: list[InputSet], found: Findings) -> list[dict[str, str]]:
+def _make_names_unique(sets: list[InputSet], findings: Findings) -> list[dict[str, str]]:
     """Rename tomograms and optics groups that clash with earlier sets; old -> new tomogram names by set."""
     series_of: dict[str, str] = {}
     groups: set[str] = set()
     renamed = []
-    for one in sets:
-        table = one.tomograms
+    for inputs in sets:
+        table = inputs.tomograms
         if "rlnOpticsGroupName" not in table:
             table["rlnOpticsGroupName"] = table.rlnTomoName  # as RELION takes it
         known, file = table.rlnTomoName.map(series_of), table[SERIES].map(os.path.realpath)
         table["is_new"] = known.ne(file)  # not a tomogram that both sets have
-        names = {name: f"{one.label}_{name}" for name in table.rlnTomoName[known.notna() & table.is_new]}
+        names = {name: f"{inputs.label}_{name}" for name in table.rlnTomoName[known.notna() & table.is_new]}
         own = set(table.rlnOpticsGroupName[table.is_new])
         table["rlnOpticsGroupName"] = table.rlnOpticsGroupName.replace(
-            {x: f"{one.label}_{x}" for x in own & groups}
+            {x: f"{inputs.label}_{x}" for x in own & groups}
         )
-        for frame in (table, one.particles):
+        for frame in (table, inputs.particles):
             frame["rlnTomoName"] = frame.rlnTomoName.replace(names)
         if taken := [name for name in table.rlnTomoName[table.is_new] if name in series_of]:
-            found.problems.append(
-                f"{one.tomograms_file}: {some(taken)} is a tomogram of another set, too; give this set "
-                "a name of its own in the config (inputs: name)."
+            findings.refuse(
+                f"{inputs.tomograms_file}: {some(taken)} is a tomogram of another set, too",
+                "give this set a name of its own in the config (inputs: name)",
             )
         groups |= set(table.rlnOpticsGroupName)
         series_of |= dict(zip(table.rlnTomoName, file, strict=True))
@@ -186,16 +182,17 @@ def _make_names_unique(sets: list[InputSet], found: Findings) -> list[dict[str, 
     return renamed
 
 
-def _merged_tomograms(sets: list[InputSet], found: Findings) -> pd.DataFrame:
+def _merged_tomograms(sets: list[InputSet], findings: Findings) -> pd.DataFrame:
     """One table of all tomograms, with the columns that all sets have."""
-    tables = [one.tomograms[one.tomograms.is_new].drop(columns="is_new") for one in sets]
-    return _common_columns([one.tomograms_file for one in sets], tables, found)
+    tables = [inputs.tomograms[inputs.tomograms.is_new].drop(columns="is_new") for inputs in sets]
+    return _common_columns([inputs.tomograms_file for inputs in sets], tables, findings)
 
 
-def _merged_particles(sets: list[InputSet], found: Findings) -> pd.DataFrame:
+def _merged_particles(sets: list[InputSet], findings: Findings) -> pd.DataFrame:
     """One table of all particles, with the columns that all sets have or that mean zero where absent."""
     tables = [
-        one.particles.drop(columns=list((_OF_OLD_IMAGES - {*SCORES}) & set(one.particles))) for one in sets
+        inputs.particles.drop(columns=list((_OF_OLD_IMAGES - {*SCORES}) & set(inputs.particles)))
+        for inputs in sets
     ]
     shifts = [column for column in SHIFTS if any(column in table for table in tables)]
     for table in tables:
@@ -203,11 +200,11 @@ def _merged_particles(sets: list[InputSet], found: Findings) -> pd.DataFrame:
         if "rlnTomoParticleName" in table:
             number = table.rlnTomoParticleName.str.split("/").str[-1]
             table["rlnTomoParticleName"] = table.rlnTomoName + "/" + number
-    merged = _common_columns([one.particles_file for one in sets], tables, found)
+    merged = _common_columns([inputs.particles_file for inputs in sets], tables, findings)
     if "rlnTomoParticleName" in merged and (fault := _fault_of_names(merged.rlnTomoParticleName)):
         merged = merged.drop(columns="rlnTomoParticleName")
-        found.warnings.append(
-            f"Particle names (rlnTomoParticleName) are not {fault}; extraction will give new ones."
+        findings.warn(
+            f"Particle names (rlnTomoParticleName) are not {fault}", "extraction will give new ones"
         )
     first = ["rlnTomoName", *CENTRED, *ANGLES]
     return merged[[*first, *(column for column in merged if column not in first)]]
@@ -220,61 +217,12 @@ def _fault_of_names(particles: pd.Series) -> str:
     return "" if all(is_name(part) for name in particles for part in name.split("/")) else "fit for files"
 
 
-def _common_columns(files: list[str], tables: list[pd.DataFrame], found: Findings) -> pd.DataFrame:
+def _common_columns(files: list[str], tables: list[pd.DataFrame], findings: Findings) -> pd.DataFrame:
     merged = pd.concat(tables, join="inner", ignore_index=True)
     for file, table in zip(files, tables, strict=True):
         if extra := [str(column) for column in table if column not in merged]:
-            found.warnings.append(f"{file}: {', '.join(extra)} left out, as not all sets have it.")
+            findings.warn(f"{file}: {', '.join(extra)} left out, as not all sets have it")
     return merged
-
-
-def _look_for_duplicates(particles: pd.DataFrame, tomograms: pd.DataFrame, found: Findings) -> int:
-    """Two rows less than a pixel apart are one particle, which in both halves would feign resolution: a problem.
-
-    Returns how many pairs are so near that steps further on take them for one particle (`NEAR`).
-    """
-    pixel = tomograms[PIXEL].max()
-    pairs = near_pairs(particles, NEAR * pixel)
-    found.pairs = _described(pairs, particles)
-    if same := int((pairs["distance"] < pixel).sum()):
-        rows = particles.iloc[list(pairs.loc[pairs["distance"] < pixel, ["first", "second"]].iloc[0])]
-        first = " and ".join(f"{row.file} row {row.row}" for row in rows.itertuples())
-        of_all = f" (the first of {same} such pairs)" if same > 1 else ""
-        found.problems.append(
-            f"{first}{of_all} are the same particle, less than a pixel apart; remove one of each (all pairs are in "
-            f"{DUPLICATES}), or set particle.duplicates: {KEEP_ONE}."
-        )
-    return len(pairs)
-
-
-def _each_once(particles: pd.DataFrame, tomograms: pd.DataFrame, found: Findings) -> pd.DataFrame:
-    """The particles without those that lie where a better one, or an earlier one, does."""
-    distance = NEAR * tomograms[PIXEL].max()
-    pairs = near_pairs(particles, distance)
-    stays = one_of_each(particles, pairs)
-    found.pairs = _described(pairs, particles, stays)
-    if gone := int((~stays).sum()):
-        by = "first" if score(particles) is None else "better"
-        found.warnings.append(
-            f"{gone} of {len(particles)} particles are left out, for they lie within {distance:.3g} Å of another, and "
-            f"of each pair the {by} one is kept; all pairs are in {DUPLICATES}."
-        )
-    return particles[stays].reset_index(drop=True)
-
-
-def _described(pairs: pd.DataFrame, particles: pd.DataFrame, stays: np.ndarray | None = None) -> pd.DataFrame:
-    """The pairs for a person to read: file and row of both, how far apart (Å), their scores, which one is kept."""
-    table = pd.DataFrame({"tomogram": particles["rlnTomoName"].iloc[pairs["first"]].to_numpy()})
-    table["distance"] = pairs["distance"].round(3)
-    scores = score(particles)
-    for which in ("first", "second"):
-        rows = particles.iloc[pairs[which]]
-        table[f"{which}_file"], table[f"{which}_row"] = rows["file"].to_numpy(), rows["row"].to_numpy()
-        if scores is not None:
-            table[f"{which}_score"] = scores.iloc[pairs[which]].to_numpy()
-        if stays is not None:
-            table[f"{which}_is_kept"] = stays[pairs[which]]
-    return table
 
 
 def _copy_series(tomograms: pd.DataFrame, series: Mapping[str, Series], out_dir: Path) -> None:
@@ -290,18 +238,18 @@ def _copy_series(tomograms: pd.DataFrame, series: Mapping[str, Series], out_dir:
         taken.add(again)
 
 
-def _facts_of_set(one: InputSet, renamed: dict[str, str]) -> dict[str, Any]:
+def _facts_of_set(inputs: InputSet, renamed: dict[str, str]) -> dict[str, Any]:
     return {
-        "tomograms_file": one.tomograms_file,
-        "particles_file": one.particles_file,
-        "tomograms": len(one.tomograms),
-        "particles": len(one.particles),
+        "tomograms_file": inputs.tomograms_file,
+        "particles_file": inputs.particles_file,
+        "tomograms": len(inputs.tomograms),
+        "particles": len(inputs.particles),
         "renamed": renamed,
     }
 
 
 def _facts_of_tomograms(
-    tomograms: pd.DataFrame, particles: pd.DataFrame, series: Mapping[str, Series], found: Findings
+    tomograms: pd.DataFrame, particles: pd.DataFrame, series: Mapping[str, Series], findings: Findings
 ) -> list[dict[str, Any]]:
     positions = {
         str(name): table[CENTRED].to_numpy(float) for name, table in particles.groupby("rlnTomoName")
@@ -324,11 +272,11 @@ def _facts_of_tomograms(
             }
         )
     if empty := [one["name"] for one in facts if not one["particles"]]:
-        found.warnings.append(f"No particles in {len(empty)} of {len(facts)} tomograms: {some(empty)}.")
+        findings.warn(f"No particles in {len(empty)} of {len(facts)} tomograms: {some(empty)}")
     if unseen:
-        found.warnings.append(
+        findings.warn(
             f"In no tilt image, so that extraction leaves them out: {sum(unseen.values())} of {len(particles)} "
-            f"particles ({some(f'{count} in {name}' for name, count in unseen.items())})."
+            f"particles ({some(f'{count} in {name}' for name, count in unseen.items())})"
         )
     return facts
 

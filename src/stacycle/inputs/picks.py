@@ -13,24 +13,17 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.spatial import cKDTree
 
 from stacycle.errors import UserError, some
 from stacycle.files.star_labels import ANGLES, CENTRED, CORNER, ORIGINS, PIXEL, SIZE, SUBSET, TURNS
 from stacycle.inputs.findings import Findings
 from stacycle.inputs.series import make_numeric, rows_where
-from stacycle.provenance.particles import positions
 
 # A particle without one of these columns has zero there.
 SHIFTS = [*ORIGINS, *TURNS]
 _LIST = "rlnTomoImportParticleFile"
 _BY_MICROGRAPH = "rlnMicrographName"
 _OLD_ORIGINS = [f"rlnOrigin{axis}" for axis in "XYZ"]  # pixels: RELION 3's
-# Columns that tell how good a pick is, higher being better; the first that is there counts.
-SCORES = (
-    *("rlnAutopickFigureOfMerit", "rlnLCCmax", "rlnParticleFigureOfMerit"),
-    *("rlnMaxValueProbDistribution", "rlnLogLikeliContribution"),
-)
 _LARGEST_ANGLE = 720  # degrees: more is no angle but a fault, or another column
 _MANY = 10  # picks, from which on what all have in common is no chance
 
@@ -39,8 +32,11 @@ def check_format(path: str, table: pd.DataFrame, tomograms: Sequence[str]) -> No
     """UserError, naming the format and the cure, for picks that are not in RELION 5's: `tomograms` are those known."""
     if _LIST in table:
         raise UserError(
-            f"{path}: is a list of particle files ({_LIST}, as of RELION's import or of pytom-match-pick's merging), "
-            f"not picks; give each of its files as a set ({some(table[_LIST], 2)}), or join them into one table."
+            (
+                f"{path}: is a list of particle files ({_LIST}, as of RELION's import or of pytom-match-pick's "
+                "merging), not picks"
+            ),
+            f"give each of its files as a set ({some(table[_LIST], 2)}), or join them into one table",
         )
     if "rlnTomoName" not in table and _BY_MICROGRAPH in table:
         named = table[_BY_MICROGRAPH].astype(str)
@@ -50,20 +46,24 @@ def check_format(path: str, table: pd.DataFrame, tomograms: Sequence[str]) -> No
             else "pytom-match-pick or RELION 3"
         )
         raise UserError(
-            f"{path}: names its tomograms by {_BY_MICROGRAPH} ({some(named.unique(), 2)}), as {kind} does; add a "
-            f"column rlnTomoName with the names that the tomograms file has ({some(tomograms, 2)})."
+            f"{path}: names its tomograms by {_BY_MICROGRAPH} ({some(named.unique(), 2)}), as {kind} does",
+            f"add a column rlnTomoName with the names that the tomograms file has ({some(tomograms, 2)})",
         )
     missing = [label for label in ("rlnTomoName", *ANGLES) if label not in table]
     if "rlnTomoName" in missing:
-        raise UserError(f"{path}: has no table with a column rlnTomoName; is it the right file?")
+        raise UserError(f"{path}: has no table with a column rlnTomoName", "is it the right file?")
     if missing:
         raise UserError(
-            f"{path}: has no column {', '.join(missing)}; picks need angles, as template matching gives them."
+            f"{path}: has no column {', '.join(missing)}",
+            "picks need angles, as template matching gives them",
         )
     if (old := [label for label in _OLD_ORIGINS if label in table]) and not set(ORIGINS) & set(table):
         raise UserError(
-            f"{path}: has shifts in pixels ({some(old)}), as RELION 3 and M write them, which RELION 5 does not read; "
-            f"multiply them by their pixel size and call them {some(ORIGINS)}."
+            (
+                f"{path}: has shifts in pixels ({some(old)}), as RELION 3 and M write them, which RELION 5 does not "
+                "read"
+            ),
+            f"multiply them by their pixel size and call them {some(ORIGINS)}",
         )
 
 
@@ -73,44 +73,45 @@ def looks_like_picks(table: pd.DataFrame) -> bool:
 
 
 def check_picks(
-    path: str, table: pd.DataFrame, tomograms_file: str, tomograms: pd.DataFrame, found: Findings
+    path: str, table: pd.DataFrame, tomograms_file: str, tomograms: pd.DataFrame, findings: Findings
 ) -> None:
     """Check picks in RELION 5's format, in place: numbers, tomograms, positions (to be CENTRED, in Å) and half sets."""
-    make_numeric(table, [c for c in (*CENTRED, *CORNER, *ANGLES, *SHIFTS) if c in table], path, found)
-    _check_angles(path, table, found)
-    _check_half_sets(path, table, found)
+    make_numeric(table, [c for c in (*CENTRED, *CORNER, *ANGLES, *SHIFTS) if c in table], path, findings)
+    _check_angles(path, table, findings)
+    _check_half_sets(path, table, findings)
     known = list(tomograms.rlnTomoName)
     unknown = ~table.rlnTomoName.isin(known)
     if unknown.any():
         strangers = table.rlnTomoName[unknown].drop_duplicates()
         close = difflib.get_close_matches(strangers.iloc[0], known, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]}?" if close else f"it has {some(known)}."
-        found.problems.append(
-            f"{path}: tomogram {some(strangers)} ({rows_where(unknown)}) is not in {tomograms_file}; {hint}"
+        findings.refuse(
+            f"{path}: tomogram {some(strangers)} ({rows_where(unknown)}) is not in {tomograms_file}", hint
         )
     elif not (set(CENTRED) <= set(table) or set(CORNER) <= set(table)):
-        found.problems.append(
-            f"{path}: has no positions; it needs {', '.join(CENTRED)} (or {', '.join(CORNER)})."
+        findings.refuse(
+            f"{path}: has no positions", f"it needs {', '.join(CENTRED)} (or {', '.join(CORNER)})"
         )
     else:
-        _check_positions(path, table, tomograms_file, tomograms, found)
+        _check_positions(path, table, tomograms_file, tomograms, findings)
 
 
-def _check_angles(path: str, table: pd.DataFrame, found: Findings) -> None:
+def _check_angles(path: str, table: pd.DataFrame, findings: Findings) -> None:
     for label in (label for label in (*ANGLES, *TURNS) if label in table):
         if (bad := table[label].abs() > _LARGEST_ANGLE).any():
-            found.problems.append(
-                f"{path}: {label} is no angle in {rows_where(bad)} ({some(table[label][bad], 1)}); correct it."
+            findings.refuse(
+                f"{path}: {label} is no angle in {rows_where(bad)} ({some(table[label][bad], 1)})",
+                "correct it",
             )
     angles = table[ANGLES].abs().to_numpy(float)
     if len(table) >= _MANY and 0 < np.max(angles, initial=0) <= 2 * math.pi and np.ptp(angles, axis=0).all():
-        found.warnings.append(
-            f"{path}: all angles lie within ± 2 π, as if they were in radians, but RELION takes degrees; see whether "
-            "these are."
+        findings.warn(
+            f"{path}: all angles lie within ± 2 π, as if they were in radians, but RELION takes degrees",
+            "see whether these are",
         )
 
 
-def _check_half_sets(path: str, table: pd.DataFrame, found: Findings) -> None:
+def _check_half_sets(path: str, table: pd.DataFrame, findings: Findings) -> None:
     """Half sets that came with the picks are used if they are two; else refine3d makes new ones."""
     if SUBSET not in table:
         return
@@ -119,15 +120,18 @@ def _check_half_sets(path: str, table: pd.DataFrame, found: Findings) -> None:
         table[SUBSET] = halves.astype(int)
         return
     counts = table[SUBSET].value_counts()
-    found.warnings.append(
-        f"{path}: {SUBSET} is left out, for it does not tell two half sets, 1 and 2 "
-        f"({some(f'{count} in {half}' for half, count in counts.items())}); refine3d makes new ones."
+    findings.warn(
+        (
+            f"{path}: {SUBSET} is left out, for it does not tell two half sets, 1 and 2 "
+            f"({some(f'{count} in {half}' for half, count in counts.items())})"
+        ),
+        "refine3d makes new ones",
     )
     del table[SUBSET]
 
 
 def _check_positions(
-    path: str, table: pd.DataFrame, tomograms_file: str, tomograms: pd.DataFrame, found: Findings
+    path: str, table: pd.DataFrame, tomograms_file: str, tomograms: pd.DataFrame, findings: Findings
 ) -> None:
     """Give every particle its position in Å from the tomogram's centre, and refuse those outside."""
     of_each = tomograms.set_index("rlnTomoName").loc[table.rlnTomoName]
@@ -136,40 +140,53 @@ def _check_positions(
     given = CENTRED if set(CENTRED) <= set(table) else CORNER
     values = table[given].to_numpy(float)
     if len(table) > 1 and values.min() >= 0 and values.max() <= 1:
-        found.problems.append(
-            f"{path}: {some(given)} are all between 0 and 1: fractions of the tomogram, as WarpTools' template "
-            "matching writes them; multiply them by rlnTomoSizeX/Y/Z, and call them rlnCoordinateX/Y/Z."
+        findings.refuse(
+            (
+                f"{path}: {some(given)} are all between 0 and 1: fractions of the tomogram, as WarpTools' template "
+                "matching writes them"
+            ),
+            "multiply them by rlnTomoSizeX/Y/Z, and call them rlnCoordinateX/Y/Z",
         )
         return
     if given == CORNER:
         unit = pixel
         if "rlnDetectorPixelSize" in table:
-            make_numeric(table, ["rlnDetectorPixelSize"], path, found)
+            make_numeric(table, ["rlnDetectorPixelSize"], path, findings)
             unit = table[["rlnDetectorPixelSize"]].to_numpy(float)
         elif _seem_binned(values * pixel, 2 * half, of_each):
-            found.problems.append(
-                f"{path}: all particles lie in one corner of their tomograms, as if rlnCoordinateX/Y/Z were "
-                "in binned pixels; add a column rlnDetectorPixelSize with the size of these pixels in Å."
+            findings.refuse(
+                (
+                    f"{path}: all particles lie in one corner of their tomograms, as if rlnCoordinateX/Y/Z were in "
+                    "binned pixels"
+                ),
+                "add a column rlnDetectorPixelSize with the size of these pixels in Å",
             )
             return
         table[CENTRED] = values * unit - half
     elif _seem_pixels(values, half, pixel):
-        found.warnings.append(
-            f"{path}: all particles lie close to the middle of their tomograms, as if {CENTRED[0]} and the others were "
-            "in pixels, but RELION takes Å; see whether these are."
+        findings.warn(
+            (
+                f"{path}: all particles lie close to the middle of their tomograms, as if {CENTRED[0]} and the "
+                "others were in pixels, but RELION takes Å"
+            ),
+            "see whether these are",
         )
     outside = (np.abs(table[CENTRED].to_numpy(float)) > half + pixel).any(axis=1)
     if outside.any():
         first = table[outside].iloc[0]
         where = ", ".join(f"{first[column]:.0f}" for column in CENTRED)
-        found.problems.append(
-            f"{path}: positions outside the tomogram in {rows_where(outside)}, the first {where} Å from the "
-            f"centre of {first.rlnTomoName}; check their unit and rlnTomoSizeX/Y/Z in {tomograms_file}."
+        findings.refuse(
+            (
+                f"{path}: positions outside the tomogram in {rows_where(outside)}, the first {where} Å from the "
+                f"centre of {first.rlnTomoName}"
+            ),
+            f"check their unit and rlnTomoSizeX/Y/Z in {tomograms_file}",
         )
     origins = table[[label for label in ORIGINS if label in table]].to_numpy(float)
     if (far := (np.abs(origins) > half.max(axis=1, keepdims=True)).any(axis=1)).any():
-        found.problems.append(
-            f"{path}: shifts (rlnOriginX/Y/ZAngst) larger than half the tomogram in {rows_where(far)}; correct them."
+        findings.refuse(
+            f"{path}: shifts (rlnOriginX/Y/ZAngst) larger than half the tomogram in {rows_where(far)}",
+            "correct them",
         )
 
 
@@ -186,46 +203,3 @@ def _seem_pixels(centred: np.ndarray, half: np.ndarray, pixel: np.ndarray) -> bo
     if len(centred) < 5 * _MANY or not (pixel > 1.2).all():
         return False
     return bool((np.abs(centred[:, :2]) * pixel <= half[:, :2]).all())
-
-
-# ------------------------------------------------------------ picked twice
-
-
-def near_pairs(table: pd.DataFrame, distance: float) -> pd.DataFrame:
-    """All pairs of particles of one tomogram nearer than `distance` (Å), as positions (from 0) in the table.
-
-    Columns first, second (first < second) and distance (Å), by first.
-    """
-    parts = []
-    labels = [label for label in (*CENTRED, *SHIFTS) if label in table]
-    at = positions({label: list(table[label]) for label in labels})
-    for rows in map(np.asarray, table.groupby("rlnTomoName", sort=False).indices.values()):
-        pairs = cKDTree(at[rows]).query_pairs(distance, output_type="ndarray")
-        if len(pairs):
-            first, second = rows[pairs].min(axis=1), rows[pairs].max(axis=1)
-            apart = np.linalg.norm(at[first] - at[second], axis=1)
-            parts.append(pd.DataFrame({"first": first, "second": second, "distance": apart}))
-    none = pd.DataFrame({"first": [], "second": [], "distance": []}).astype({"first": int, "second": int})
-    return pd.concat(parts).sort_values(["first", "second"], ignore_index=True) if parts else none
-
-
-def score(table: pd.DataFrame) -> pd.Series | None:
-    """How good the picks are, higher being better; None if no column tells it."""
-    label = next((label for label in SCORES if label in table), None)
-    values = pd.to_numeric(table[label], errors="coerce") if label else None
-    return values if values is not None and values.notna().all() else None
-
-
-def one_of_each(table: pd.DataFrame, pairs: pd.DataFrame) -> np.ndarray:
-    """Which particles (n, bool) stay if of those near each other one is kept: the better score, else the first."""
-    near: dict[int, list[int]] = {}
-    for a, b in zip(pairs["first"], pairs["second"], strict=True):
-        near.setdefault(a, []).append(b)
-        near.setdefault(b, []).append(a)
-    scores = score(table)
-    order = sorted(near, key=lambda row: (-scores.iloc[row] if scores is not None else 0, row))
-    stays = np.ones(len(table), bool)
-    for row in order:
-        if stays[row]:
-            stays[near[row]] = False
-    return stays

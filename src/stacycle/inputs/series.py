@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stacycle.checks.doubts import Doubt
-from stacycle.checks.tilt_series import check_series
-from stacycle.checks.tomograms import Summary, summarise
+from stacycle.checks import plausible
+from stacycle.checks.plausible import Doubt, Summary
 from stacycle.errors import UserError, rows_of, some
 from stacycle.files import image_files, safe_names, star
 from stacycle.files.image_files import STACK, ImageFile, ImageName
@@ -33,7 +32,7 @@ _PROJECTIONS = [f"rlnTomoProj{axis}" for axis in "XYZW"]  # likewise, instead of
 SAME_PIXEL = 0.01  # relative difference up to which the pixel size of a header is taken for the STAR file's
 _SAMPLE = 4096  # bytes of an image that are compared
 _FEW = 16  # values of four bytes: images with no more in the sample show nothing
-_MOST_PAIRS = 4  # of tilt series with the same images that are told one by one
+_MOST_PAIRS = 4  # of tilt series with the same images that get a sentence each
 
 
 @dataclass(frozen=True)
@@ -55,44 +54,45 @@ class Series:
     summary: Summary  # what it is compared with the others by
 
 
-def read_series(tomogram: Any, found: Findings) -> Series | None:
+def read_series(tomogram: Any, findings: Findings) -> Series | None:
     """The tilt series of a row of the tomograms' table, with its images checked; None if unusable."""
     path, wanted = getattr(tomogram, SERIES), tomogram.rlnTomoName
-    found.files.add(path)
+    findings.files.add(path)
     oddities: list[str] = []
     try:
         tables = star.read(path, oddities=oddities)
         name = wanted if wanted in tables else next(iter(tables))
         if name != wanted and len(tables) > 1:
-            raise UserError(f"{path}: has no table data_{wanted} (found: {some(tables)}).")
+            raise UserError(f"{path}: has no table data_{wanted} (found: {some(tables)})")
         table = tables[name].copy()
         if NAME not in table and hasattr(tomogram, OLD_STACK):
             table[NAME] = [f"{i + 1}@{getattr(tomogram, OLD_STACK)}" for i in range(len(table))]
             oddities.append(f"no column {NAME}")
         _check_columns(path, table)
     except UserError as error:
-        found.problems.append(f"{error}{_right_from_elsewhere(path)} (tilt series of {wanted})")
+        cures = filter(None, [error.cure, _right_from_elsewhere(path)])
+        findings.refuse(f"{error.problem} (tilt series of {wanted})", ". ".join(cures))
         return None
-    make_numeric(table, [label for label in (*TILT, *_OPTIONAL) if label in table], path, found)
+    make_numeric(table, [label for label in (*TILT, *_OPTIONAL) if label in table], path, findings)
     given = [image_files.parse_image_name(image) for image in table[NAME]]
     plain = [image_files.renamed(image, image.file) for image in given]
     if plain != list(table[NAME]):
         oddities.append("images have their format behind their names")
     images = [image_files.parse_image_name(image) for image in plain]
     files = {file: image_files.look(file) for file in dict.fromkeys(image.file for image in images)}
-    found.files.update(files)
+    findings.files.update(files)
     pixel = getattr(tomogram, PIXEL)
-    linked = _check_images(wanted, path, images, files, pixel, found)
+    linked = _check_images(wanted, path, images, files, pixel, findings)
     if linked:
         oddities.append(f"images are linked as .{STACK}, by which RELION reads them")
     for oddity in oddities:
-        found.mended(oddity, path)
+        findings.mended(oddity, path)
     headers = [file.header for file in files.values() if file and file.header]
     shape = headers[0].shape if headers else (0, 0)
     numbers = {str(label): table[label].to_numpy() for label in table}
-    found.doubts += check_series(wanted, path, numbers, shape, pixel)
+    findings.doubts += plausible.check_series(wanted, path, numbers, shape, pixel)
     sample = _sample(images[len(images) // 2], files)
-    summary = summarise(wanted, numbers, shape)
+    summary = plausible.summary(wanted, numbers, shape)
     return Series(table, name, shape, images, linked, bool(oddities), sample, summary)
 
 
@@ -100,30 +100,31 @@ def _check_columns(path: str, table: pd.DataFrame) -> None:
     """UserError unless a tilt series is aligned, and in RELION 5's way."""
     if old := [label for label in _PROJECTIONS if label in table]:
         raise UserError(
-            f"{path}: has matrices of RELION 4 ({some(old)}), which RELION 5 takes instead of angles and shifts; align "
-            "the tilt series in RELION 5, AreTomo3 or Scipion, or remove these columns."
+            f"{path}: has matrices of RELION 4 ({some(old)}), which RELION 5 takes instead of angles and shifts",
+            "align the tilt series in RELION 5, AreTomo3 or Scipion, or remove these columns",
         )
     missing = [label for label in (*TILT, NAME) if label not in table]
     if "rlnTomoYTilt" in missing:
         raise UserError(
-            f"{path}: has no column {', '.join(missing)}: the tilt series is not aligned yet; give the files of the "
-            "alignment, or of the reconstruction of tomograms after it."
+            f"{path}: has no column {', '.join(missing)}: the tilt series is not aligned yet",
+            "give the files of the alignment, or of the reconstruction of tomograms after it",
         )
     if {"rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle"} & set(missing):
         raise UserError(
-            f"{path}: has no column {', '.join(missing)}: its CTF was not estimated; give files of a later job."
+            f"{path}: has no column {', '.join(missing)}: its CTF was not estimated",
+            "give files of a later job",
         )
     if missing:
-        raise UserError(f"{path}: has no column {', '.join(missing)}; add it.")
+        raise UserError(f"{path}: has no column {', '.join(missing)}", "add it")
     if table.empty:
-        raise UserError(f"{path}: its table has no row; was it written completely?")
+        raise UserError(f"{path}: its table has no row", "was it written completely?")
     if (absent := table[NAME].astype(str).str.strip().isin(safe_names.ABSENT)).any():
-        raise UserError(f"{path}: has no {NAME} in {rows_where(absent)}; correct or remove it.")
+        raise UserError(f"{path}: has no {NAME} in {rows_where(absent)}", "correct or remove it")
 
 
 def _right_from_elsewhere(path: str) -> str:
     folder = next((folder for folder in Path.cwd().parents if os.path.exists(folder / path)), None)
-    return f" It is right from {folder}: is that the project folder?" if folder else ""
+    return f"It is right from {folder}: is that the project folder?" if folder else ""
 
 
 def _check_images(
@@ -132,9 +133,9 @@ def _check_images(
     images: list[ImageName],
     files: Mapping[str, ImageFile | None],
     pixel: float,
-    found: Findings,
+    findings: Findings,
 ) -> frozenset[str]:
-    """Tell what is wrong with a tilt series' images, a sentence per kind of fault; returns the files to be linked."""
+    """Note what is wrong with a tilt series' images, once per kind of fault; returns the files to be linked."""
     faults: dict[tuple[str, str], list[str]] = {}
     linked: set[str] = set()
 
@@ -173,14 +174,14 @@ def _check_images(
                 tell(file, said, "correct the wrong one")
     for (said, cure), listed in faults.items():
         more = f" (and {len(listed) - 1} more)" if len(listed) > 1 else ""
-        found.doubts.append(
+        findings.doubts.append(
             Doubt(True, f"image {said}", path, series, f"image {listed[0]}{more} {said}", cure)
         )
     unset = [name for name, known in files.items() if known and known.header and known.header.pixel in (0, 1)]
     if unset and pixel != 1:
         said = "has no pixel size in its header"
         cure = f"{pixel:g} Å is taken from the STAR file"
-        found.doubts.append(Doubt(False, said, path, series, f"image {unset[0]} {said}", cure))
+        findings.doubts.append(Doubt(False, said, path, series, f"image {unset[0]} {said}", cure))
     return frozenset(linked)
 
 
@@ -215,7 +216,7 @@ def _sample(image: ImageName, files: Mapping[str, ImageFile | None]) -> str:
     return hashlib.sha256(pixels).hexdigest() if len(words) > _FEW else ""
 
 
-def refuse_same_images(series: Mapping[str, Series], files: Mapping[str, str], found: Findings) -> None:
+def refuse_same_images(series: Mapping[str, Series], files: Mapping[str, str], findings: Findings) -> None:
     """Problems for tomograms that name the same images: every particle in them would be there twice.
 
     Half maps would then share particles, and their FSC would mean nothing. `files` tells the STAR file of each.
@@ -237,15 +238,18 @@ def refuse_same_images(series: Mapping[str, Series], files: Mapping[str, str], f
         else:
             stacks = (series[one].images[0].file for one in (other, name))
             what = f"images with the same pixels, {' and '.join(stacks)}"
-        found.problems.append(
-            f"{other} and {name} have {what}, in {files[other]} and {files[name]}: every particle would be there "
-            "twice, in both half maps; correct one, or give its tomogram once."
+        findings.refuse(
+            (
+                f"{other} and {name} have {what}, in {files[other]} and {files[name]}: every particle would be there "
+                "twice, in both half maps"
+            ),
+            "correct one, or give its tomogram once",
         )
     if (more := len(pairs) - _MOST_PAIRS) > 0:
-        found.problems.append(f"... and {more} more pairs of tilt series have the same images.")
+        findings.refuse(f"... and {more} more pairs of tilt series have the same images")
 
 
-def make_numeric(table: pd.DataFrame, columns: Iterable[str], path: str, found: Findings) -> None:
+def make_numeric(table: pd.DataFrame, columns: Iterable[str], path: str, findings: Findings) -> None:
     """Columns as numbers, and a problem for each value that is none."""
     columns = list(columns)
     values = table[columns]
@@ -255,9 +259,7 @@ def make_numeric(table: pd.DataFrame, columns: Iterable[str], path: str, found: 
         if not pd.api.types.is_numeric_dtype(table[column]):
             table[column] = pd.to_numeric(table[column], errors="coerce")
         if (bad := ~np.isfinite(table[column])).any():
-            found.problems.append(
-                f"{path}: {column} is not a number in {rows_where(bad)}; correct or remove it."
-            )
+            findings.refuse(f"{path}: {column} is not a number in {rows_where(bad)}", "correct or remove it")
 
 
 def rows_where(which: pd.Series | np.ndarray) -> str:

@@ -80,16 +80,16 @@ def _targets(paths: Sequence[str]) -> tuple[Path, dict[str, Path | None]]:
         path = Path(os.path.abspath(given))
         inside = next((one for one in [path, *path.parents] if one.name == RESULTS), None)
         if inside is None or inside == path:
-            raise UserError(f"{given}: is not in a folder results; give a file, or a job's folder, in one.")
+            raise UserError(f"{given}: is not in a folder results", "give a file, or a job's folder, in one")
         if is_aside(path.relative_to(inside)):
             raise UserError(
-                f"{given}: is an earlier result; give that of the present, without .previous or .failed."
+                f"{given}: is an earlier result", "give that of the present, without .previous or .failed"
             )
         projects.add(inside.parent)
         target, folder = _made_by(path, inside)
         targets[str(target.relative_to(inside.parent))] = folder
     if len(projects) > 1:
-        raise UserError(f"{paths[0]} and {paths[-1]} are of different projects; redo one after the other.")
+        raise UserError(f"{paths[0]} and {paths[-1]} are of different projects", "redo one after the other")
     return projects.pop(), targets
 
 
@@ -104,7 +104,7 @@ def _made_by(path: Path, results: Path) -> tuple[Path, Path | None]:
         if known and path.name != MONTAGE:
             return folder / known, None
     if path.is_dir() or not path.suffix:
-        raise UserError(f"{path}: holds no result that a rule makes; give a file, or the folder of a job.")
+        raise UserError(f"{path}: holds no result that a rule makes", "give a file, or the folder of a job")
     return path, None
 
 
@@ -116,8 +116,8 @@ def _call(project: Path, options: Sequence[str]) -> list[str]:
     words = read_json(project / COMMAND).get("words")
     if words is None and not options:
         raise UserError(
-            f"{project}: no run has noted yet how Snakemake is called here; give its options after --, as in: stacycle "
-            "redo PATH -- --configfile config.yaml --cores 8"
+            f"{project}: no run has noted yet how Snakemake is called here",
+            "give its options after --, as in: stacycle redo PATH -- --configfile config.yaml --cores 8",
         )
     kept = list(_kept(words)) if words else ["--snakefile", str(SNAKEFILE)]
     return [sys.executable, "-m", "snakemake", *kept, "--directory", str(project), *options]

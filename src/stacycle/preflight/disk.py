@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from stacycle.files.removed import REMOVABLE
-from stacycle.recipe import geometry
 from stacycle.recipe.rounds import Recipe
 from stacycle.steps.registry import all_steps
 from stacycle.steps.sizes import Need, Numbers, Sizes
@@ -33,8 +32,7 @@ def needed(recipe: Recipe, config: Mapping[str, Any], numbers: Numbers) -> list[
     half_sets = False
     for name, step in recipe:
         binning, box = (recipe.rounds[name][key] for key in ("binning", "box"))
-        if box == "auto":
-            box = geometry.box(config["particle"]["diameter"], numbers.series_pixel * binning)
+        box = auto.box(box, config["particle"]["diameter"], numbers.series_pixel * binning)
         image = recipe.settings(name, "extract").get("crop") or box
         size = Sizes(f"{name}/{step}", numbers, binning, image, half_sets, name == last)
         needs += steps[step].space(size, recipe.settings(name, step))

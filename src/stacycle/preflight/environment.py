@@ -39,10 +39,10 @@ class Row:
     todo: str = ""
 
 
-def told(sentence: str, checked: str, level: str = PROBLEM) -> Row:
-    """A row of a sentence of the form "what is wrong; what to do."."""
-    found, _, todo = sentence.rstrip(".").rpartition("; ")
-    return Row(level, checked, found or todo, todo if found else "")
+def from_error(error: UserError, checked: str, level: str = PROBLEM) -> Row:
+    """A row of what is wrong and what to do."""
+    where = f"{error.key}: " if error.key else ""
+    return Row(level, checked, f"{where}{error.problem}", error.cure)
 
 
 def programs(recipe: Recipe, config: Mapping[str, Any], asked: Asked | None = None) -> list[str]:
@@ -78,7 +78,7 @@ def check_software(engine: Mapping[str, Any], used: Mapping[str, set[str]], cach
             answer = {"version": version, "flags": software.known_flags(engine, programs)}
             cache.put("software", question, answer, files)
     except UserError as error:
-        yield told(str(error), "software")
+        yield from_error(error, "software")
         return
     yield Row(FINE, "software", f"{answer['version']}: {', '.join(programs)}")
     silent = [program for program in programs if not answer["flags"][program]]
@@ -144,7 +144,7 @@ def check_mpi(
         for rule, command in on_ranks:
             mpi.with_mpi(command.argv[len(command.launcher) :], asked[rule].get("ranks", 1))
     except UserError as error:
-        yield told(str(error), "MPI")
+        yield from_error(error, "MPI")
         return
     if not on_ranks or engine["kind"] == "embedded":
         return
@@ -153,7 +153,7 @@ def check_mpi(
     try:
         resolved = software.resolve(engine, [*command.launcher, command.program, "--version"])
     except UserError as error:
-        yield told(str(error), "MPI")
+        yield from_error(error, "MPI")
         return
     if not local:
         return
@@ -190,7 +190,7 @@ def check_scratch(setting: str | None, local: bool, stacks: int) -> Iterator[Row
     try:
         folder = scratch_folder(setting)
     except UserError as error:
-        yield told(str(error), "scratch")
+        yield from_error(error, "scratch")
         return
     if not folder or not local:
         return

@@ -126,7 +126,7 @@ def run(
         try:
             needs = disk.needed(recipe, config, against_data.numbers_of(facts))
         except UserError as error:
-            rows.append(told(str(error), "box"))
+            rows.append(from_error(error, "box"))
     if used:
         rows += _check_set_up(config, asked, commands, used, needs, local, limit, cache)
     try:
@@ -168,9 +168,9 @@ def check_data(
         with suppress(OSError):  # the table reports a folder that cannot be written to
             found.write_pairs()
         if merged is None:
-            warnings = [told(sentence, "data", WARNING) for sentence in found.warnings]
-            return [*(told(sentence, "data") for sentence in found.problems), *warnings], None
-        answer = merged.facts
+            warnings = [from_error(warning, "data", WARNING) for warning in found.warnings]
+            return [*(from_error(problem, "data") for problem in found.problems), *warnings], None
+        answer = {"facts": merged.facts, "warnings": [(one.problem, one.cure) for one in found.warnings]}
         code = sorted(map(str, Path(__file__).parents[1].rglob("*.py")))  # other checks may find more
         cache.put("data", question, answer, [*code, *sorted(found.files)])
     rows = [told(sentence, "data", WARNING) for sentence in answer["warnings"]]

@@ -38,13 +38,13 @@ def command(
     runtime = next(filter(None, map(shutil.which, RUNTIMES)), None)
     if runtime is None:
         raise UserError(
-            "apptainer was not found on the PATH, but engine.container needs it (or singularity); install it, or "
-            "load its module before Snakemake is started."
+            "apptainer was not found on the PATH, but engine.container needs it (or singularity)",
+            "install it, or load its module before Snakemake is started",
         )
     image = image_file(engine)
     if not image.exists():
         raise UserError(
-            f"engine.container: there is no {image}; correct the path, or make the image (`apptainer pull`)."
+            f"engine.container: there is no {image}", "correct the path, or make the image (`apptainer pull`)"
         )
     binds = [f"--bind={folder}" for folder in _outermost([os.getcwd(), *folders])]
     nvidia = ["--nv"] * ("--gpu" in argv)
@@ -116,8 +116,8 @@ def _outermost(folders: Iterable[str]) -> list[str]:
     for folder in sorted(set(folders) - {"/"}):
         if re.search(r"[,:\\]|\s$", folder):
             raise UserError(
-                f"engine.container: {folder!r} cannot be bound to a container, because of a , : or \\ in its name; "
-                "rename the folder."
+                f"engine.container: {folder!r} cannot be bound to a container, because of a , : or \\ in its name",
+                "rename the folder",
             )
         if not any(folder.startswith(f"{outer}/") for outer in found):
             found.append(folder)

@@ -50,7 +50,7 @@ def _check_postprocessed(task: Task) -> None:
     check_numbers(f"{root}.star", general, ["rlnFinalResolution"])
     shells = read_shells(f"{root}.star")
     if len(shells) != mrc.box_and_pixel(half)[0] // 2 + 1:
-        raise UserError(f"{root}.star: its FSC has {len(shells)} shells, not those of {half}; run it again.")
+        raise UserError(f"{root}.star: its FSC has {len(shells)} shells, not those of {half}", "run it again")
     for path in (f"{root}.mrc", *([f"{root}_masked.mrc"] if task.command.get("--mask") else [])):
         mrc.check_same(path, half, "run it again")
         mrc.check_values(path)

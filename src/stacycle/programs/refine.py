@@ -167,7 +167,8 @@ def _check_ranks(flags: Mapping[str, list[str]], ranks: int) -> None:
     """UserError for fewer than the three ranks that split halves need."""
     if "--split_random_halves" in flags and ranks < FEWEST_WITH_HALVES:
         raise UserError(
-            f"refine3d needs at least {FEWEST_WITH_HALVES} MPI ranks but was given {ranks}; raise ranks in the profile."
+            f"refine3d needs at least {FEWEST_WITH_HALVES} MPI ranks but was given {ranks}",
+            "raise ranks in the profile",
         )
 
 
@@ -179,7 +180,7 @@ def _check_number_of_particles(task: Task) -> None:
     if number < fewest:
         what = "two half sets" if split else f"{fewest} classes"
         raise UserError(
-            f"{path}: {number} particles are too few for {what}; take more particles, or fewer classes."
+            f"{path}: {number} particles are too few for {what}", "take more particles, or fewer classes"
         )
     if split:
         check_half_sets_if_any(task.files)
@@ -203,7 +204,8 @@ def _check_refined(task: Task) -> None:
     found = filled(f"{final}model.star", "model_classes", ["rlnReferenceImage"])
     if len(found["rlnReferenceImage"]) != classes:
         raise UserError(
-            f"{final}model.star has {len(found['rlnReferenceImage'])} classes instead of {classes}; run it again."
+            f"{final}model.star has {len(found['rlnReferenceImage'])} classes instead of {classes}",
+            "run it again",
         )
     star.columns(f"{final}optimiser.star", "optimiser_general")
     OptimisationSet.read(f"{final}optimisation_set.star")

@@ -59,8 +59,11 @@ def _check_tilts(task: Task) -> None:
             for row, (old, new) in enumerate(values, 1):
                 if (new == 0 != old) or abs(new - old) > farthest:
                     raise UserError(
-                        f"{path}: {label} is {new:g} Å in row {row}, and was {old:g}, which no refinement makes of it; "
-                        "run it again."
+                        (
+                            f"{path}: {label} is {new:g} Å in row {row}, and was {old:g}, which no refinement makes "
+                            "of it"
+                        ),
+                        "run it again",
                     )
 
 

@@ -21,7 +21,10 @@ def scratch_folder(setting: str | None) -> str | None:
         return None
     if not is_shell_safe(folder):
         raise UserError(
-            f"engine.scratch: RELION would remove more than the folder {folder!r}, whose name it gives to a shell "
-            "unquoted; use a folder without blanks and signs in its name."
+            (
+                f"engine.scratch: RELION would remove more than the folder {folder!r}, whose name it gives to a "
+                "shell unquoted"
+            ),
+            "use a folder without blanks and signs in its name",
         )
     return folder

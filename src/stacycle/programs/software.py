@@ -58,13 +58,13 @@ def resolve(engine: Mapping[str, Any], argv: Sequence[str]) -> list[str]:
     else:
         path = _find(engine, [program]).get(program)
         if path is None:
-            raise UserError(_not_found(engine, program))
+            raise _not_found(engine, program)
         command = _inside(engine, [*launcher, path, *rest])
         first = [*launcher, path][0]
     if shutil.which(first, path=_path(engine)) is None:
         raise UserError(
-            f"{first} was not found {_place({'modules': engine.get('modules')})}, but {program} runs with it; load the "
-            "MPI that RELION was built with."
+            f"{first} was not found {_place({'modules': engine.get('modules')})}, but {program} runs with it",
+            "load the MPI that RELION was built with",
         )
     return command
 
@@ -88,11 +88,11 @@ def check(engine: Mapping[str, Any], programs: Sequence[str] = ()) -> str:
     path = found.get(_REFINE) or next(iter(found.values()))
     version = _version(engine, path)[0]
     if int(version.split(".")[0]) < OLDEST:
-        raise UserError(f"RELION {version} was found ({path}), but RELION {OLDEST} is needed; {_WAYS}.")
+        raise UserError(f"RELION {version} was found ({path}), but RELION {OLDEST} is needed", _WAYS)
     missing = [program for program in programs if program not in found]
     if missing:
         lacks = f"but {_place(engine)} not its {', '.join(missing)}"
-        raise UserError(f"RELION {version} was found ({path}), {lacks}; {_WAYS}.")
+        raise UserError(f"RELION {version} was found ({path}), {lacks}", _WAYS)
     return f"RELION {version}"
 
 
@@ -165,9 +165,7 @@ def _find(engine: Mapping[str, Any], programs: Sequence[str]) -> dict[str, str]:
         said = _say(_inside(engine, ["/bin/sh", "-c", _WHERE, "sh", *words]))
         lines = [after.partition("\n")[0] for after in said.split("\f")[1:]]
         if not lines:
-            raise UserError(
-                f"engine.container: {engine['container']} does not start ({_gist(said)}); {_WAYS}."
-            )
+            raise UserError(f"engine.container: {engine['container']} does not start ({_gist(said)})", _WAYS)
         return {program: line for program, line in zip(programs, lines, strict=False) if line}
     folder = engine.get("bin")
     where = str(Path(folder).expanduser()) if folder else _path(engine)
@@ -205,15 +203,16 @@ def _loaded(modules: tuple[str, ...]) -> tuple[str, str]:
     before, *found = _say(_inside({"modules": modules}, ["/bin/sh", "-c", _PATH])).split("\f")
     if not found:
         raise UserError(
-            f"engine.modules: {' '.join(modules)} cannot be loaded ({_gist(before)}); see what `module avail` lists."
+            f"engine.modules: {' '.join(modules)} cannot be loaded ({_gist(before)})",
+            "see what `module avail` lists",
         )
     return found[0], before + found[1]
 
 
-def _not_found(engine: Mapping[str, Any], what: str) -> str:
+def _not_found(engine: Mapping[str, Any], what: str) -> UserError:
     modules = _modules(engine)  # older module commands only talk about a module that they do not know
     said = _loaded(modules)[1] if modules else ""
-    return f"{what} was not found {_place(engine)}{f' ({_gist(said)})' if said else ''}; {_WAYS}."
+    return UserError(f"{what} was not found {_place(engine)}{f' ({_gist(said)})' if said else ''}", _WAYS)
 
 
 def _place(engine: Mapping[str, Any]) -> str:
@@ -230,7 +229,7 @@ def _version(engine: Mapping[str, Any], path: str) -> tuple[str, str]:
     if match := re.search(r"version:?\s*(\d+\.\S+)", said):
         return match[1], said
     first = next(iter(said.strip().splitlines()), "nothing")
-    raise UserError(f"{path} --version does not tell RELION's version (it said: {first}); {_WAYS}.")
+    raise UserError(f"{path} --version does not tell RELION's version (it said: {first})", _WAYS)
 
 
 def _gist(said: str) -> str:

@@ -54,8 +54,11 @@ def _check_extracted(task: Task) -> None:
     dropped = 1 if number == "One" else int(number)
     if dropped == len(files.particles["rlnTomoName"]):
         raise UserError(
-            f"all {dropped} particles of {files.particles_file} are too close to the edge of all tilt images for a box "
-            f"of {task.get('--b')} px; take a smaller one."
+            (
+                f"all {dropped} particles of {files.particles_file} are too close to the edge of all tilt images for "
+                f"a box of {task.get('--b')} px"
+            ),
+            "take a smaller one",
         )
     check_counts(files, made, dropped)
     check_particles(made)
@@ -64,7 +67,7 @@ def _check_extracted(task: Task) -> None:
     asked_box = int(task.command.get("--crop") or task.command.get("--b") or box)
     if box != asked_box or not same_pixel(pixel, task.asked_pixel):
         raise UserError(
-            f"{particles}: says {box} px of {pixel:g} Å, but {asked_box} px of {task.asked_pixel:g} Å were asked for."
+            f"{particles}: says {box} px of {pixel:g} Å, but {asked_box} px of {task.asked_pixel:g} Å were asked for"
         )
     labels = ("rlnTomoVisibleFrames", "rlnTomoName", "rlnImageName")
     rows = zip(*(made.particles[label] for label in labels), strict=True)

@@ -25,7 +25,7 @@ class Task:
         """The state that goes in. UserError if the command line names no particles or tomograms."""
         files = self.command.state()
         if not files.particles or not files.tomograms:
-            raise UserError(f"{self.command.program}: is given no particles or no tomograms; give both.")
+            raise UserError(f"{self.command.program}: is given no particles or no tomograms", "give both")
         return StateFiles.of(files)
 
     @cached_property
@@ -48,12 +48,12 @@ class Task:
         """Both half maps. UserError if they are not given."""
         first, second = self.command.half_maps()
         if not (first and second):
-            raise UserError(f"{self.command.program}: is not given two half maps; give both.")
+            raise UserError(f"{self.command.program}: is not given two half maps", "give both")
         return first, second
 
     def get(self, flag: str) -> str:
         """The value of a flag that must have one. UserError if it has none."""
         value = self.command.get(flag)
         if not value:
-            raise UserError(f"{self.command.program}: {flag} has no value; give it one.")
+            raise UserError(f"{self.command.program}: {flag} has no value", "give it one")
         return value

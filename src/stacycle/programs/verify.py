@@ -68,6 +68,6 @@ def _check_lines(command: Command, lines: Sequence[str]) -> None:
     for line in lines:
         for pattern, fault in _FAULTS.items():
             if found := re.search(pattern, line):
-                raise UserError(f"it {fault.format(*found.groups())}.")
+                raise UserError(f"it {fault.format(*found.groups())}")
         if wants_gpu and _NO_GPU.search(line):
-            raise UserError("it ran on the CPU, for it was built without CUDA; use a GPU build or no GPU.")
+            raise UserError("it ran on the CPU, for it was built without CUDA", "use a GPU build or no GPU")

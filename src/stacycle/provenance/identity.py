@@ -58,7 +58,7 @@ def digest(path: str | Path) -> str:
     try:
         return content.digest(path)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path.") from None
+        raise UserError(f"{path}: cannot be read ({error.strerror})", "check the path") from None
 
 
 def _sha256(text: str) -> str:
@@ -76,7 +76,7 @@ def record_of(folder: str | Path) -> Record | None:
         return None
     except (ValueError, AttributeError):
         pass
-    raise UserError(f"{path}: is damaged; {cure(path)}")
+    raise UserError(f"{path}: is damaged", f"{cure(path)}")
 
 
 def difference(one: Record, other: Record) -> str | None:

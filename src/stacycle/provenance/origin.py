@@ -59,8 +59,8 @@ def _check_references(named: str, state: Record, halves: Sequence[str], fsc: str
         compared = (record.get("half_maps") or record["maps"]).values()
         if not all(digest(path) in compared for path in halves):
             raise UserError(
-                f"{fsc} is not the FSC of {halves[0]} and {halves[1]}, though of the same state; post-process these "
-                "half maps, and give that postprocess.star."
+                f"{fsc} is not the FSC of {halves[0]} and {halves[1]}, though of the same state",
+                "post-process these half maps, and give that postprocess.star",
             )
 
 
@@ -68,13 +68,16 @@ def _same_state(named: str, state: Record, maps: Sequence[str]) -> None:
     """UserError unless the maps, half 1 and half 2 first, were made of this state, which `named` is."""
     for path, half in zip(maps, _HALVES, strict=False):
         if half not in Path(path).name:
-            raise UserError(f"{path} was given as the map of {half}, which its name denies; give that one.")
+            raise UserError(f"{path} was given as the map of {half}, which its name denies", "give that one")
     for path in maps:
         of_map = _record_of_map(path)
         if kind := difference(state, of_map):
             raise UserError(
-                f"{path} does not belong to {named}: it was made with {describe(of_map, kind, state)}, not "
-                f"{describe(state, kind, of_map)}; reconstruct and post-process that state, and give these files."
+                (
+                    f"{path} does not belong to {named}: it was made with {describe(of_map, kind, state)}, not "
+                    f"{describe(state, kind, of_map)}"
+                ),
+                "reconstruct and post-process that state, and give these files",
             )
 
 
@@ -84,8 +87,11 @@ def _record_of_map(path: str) -> Record:
     record = record_of(folder)
     if record is None or name not in record["maps"]:
         raise UserError(
-            f"{path}: no {STATE_FILE} beside it tells which particles and tomograms it was made of; if it is the "
-            f"workflow's, {cure(path)}; else give one that the workflow made."
+            (
+                f"{path}: no {STATE_FILE} beside it tells which particles and tomograms it was made of; if it is the "
+                f"workflow's, {cure(path)}"
+            ),
+            "else give one that the workflow made",
         )
     if digest(path) != record["maps"][name]:
         raise UserError(changed(path))

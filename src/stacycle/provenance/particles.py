@@ -42,7 +42,7 @@ def add_counts(record: Record, before: str, dropped: Mapping[str, int] | str, mo
         record["half_sets"] = dict(sorted(Counter(map(_half, new[SUBSET])).items()))
         return _look_for_both(record, new) if moved else []
     except (ValueError, OverflowError) as error:
-        raise ProgramFailed(f"{after}: a position or half set is not a number ({error}).") from None
+        raise ProgramFailed(f"{after}: a position or half set is not a number ({error})") from None
 
 
 def _look_for_both(record: Record, particles: Columns) -> list[str]:
@@ -57,7 +57,7 @@ def _look_for_both(record: Record, particles: Columns) -> list[str]:
         "other half set: the same particle, picked twice, which makes the FSC look better than it is"
     )
     if too_many(pairs, count(particles)):
-        raise ProgramFailed(f"{message}; class3d and select before this step remove one of each pair.")
+        raise ProgramFailed(message, "class3d and select before this step remove one of each pair")
     return [f"{message}."]
 
 

@@ -59,7 +59,7 @@ def of_decision(
     if start is not None:
         before = record_of(start)
         if before is None:
-            raise UserError(f"{start}: no {STATE_FILE} tells what it was made of; {cure(start)}")
+            raise UserError(f"{start}: no {STATE_FILE} tells what it was made of", f"{cure(start)}")
         record["parent"] = {"id": before["id"], "path": str(start)}
         _must_be_as_before(record, before, _KEPT_BY_DECISIONS, str(folder))
         particles.add_counts(record, before["particles"][0], dropped or {}, moved=False)
@@ -79,7 +79,7 @@ def start_folder(folder: str | Path) -> Path:
     """The folder of the state that a run in `folder` started from. UserError if no record says so."""
     record = record_of(folder)
     if record is None or record["parent"] is None:
-        raise UserError(f"{folder}: no {STATE_FILE} tells what the run started from; {cure(folder)}")
+        raise UserError(f"{folder}: no {STATE_FILE} tells what the run started from", f"{cure(folder)}")
     return Path(record["parent"]["path"])
 
 
@@ -117,8 +117,11 @@ def _must_be_as_before(record: Record, before: Record, kinds: Sequence[str], who
     for kind in {*kinds, "trajectories"} if lost else kinds:
         if (record[kind] and record[kind][1]) != (before[kind] and before[kind][1]):
             raise ProgramFailed(
-                f"{who} went on with {describe(record, kind, before)}, but was given {describe(before, kind, record)}; "
-                "do not use what it made, and run it again."
+                (
+                    f"{who} went on with {describe(record, kind, before)}, but was given "
+                    f"{describe(before, kind, record)}"
+                ),
+                "do not use what it made, and run it again",
             )
 
 

@@ -1,4 +1,7 @@
-"""What a step starts from: the particles' box and pixel size, and the resolution reached so far."""
+"""What `auto` means for each setting: worked out from the images that a step starts from, and the resolution so far.
+
+What a rule decides from results, such as the classes to keep, is in `decisions`.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.errors import UserError
 from stacycle.files import mrc, star
-from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.star_labels import PIXEL
 from stacycle.recipe import geometry
 
-# What `auto` means for a setting of a refinement: from the extracted images, or the resolution reached so far.
+# Settings of a refinement that follow from the extracted images: box in px, pixel in Å.
 _FROM_IMAGES = {
     "mask_diameter": geometry.mask_diameter,
     "highres_limit": lambda box, pixel: geometry.estep_limit(pixel),
@@ -39,9 +42,11 @@ def read_state(path: str) -> State:
     sizes = dict.fromkeys(zip(*(map(float, optics[label]) for label in labels), strict=True))
     if len(sizes) != 1:
         raise UserError(
-            f"{files.particles}: its optics groups differ in box or pixel size "
-            f"({', '.join(f'{box:g} px of {pixel:g} Å' for box, pixel in sizes)}); "
-            "extract all particles with the same box and binning."
+            (
+                f"{files.particles}: its optics groups differ in box or pixel size "
+                f"({', '.join(f'{box:g} px of {pixel:g} Å' for box, pixel in sizes)})"
+            ),
+            "extract all particles with the same box and binning",
         )
     box, pixel = next(iter(sizes))
     return State(path, files, int(box), pixel)
@@ -52,61 +57,78 @@ def series_pixel(tomograms: str) -> float:
     sizes = [float(size) for size in star.columns(tomograms, "global", [PIXEL])[PIXEL]]
     if max(sizes) > (1 + mrc.SAME_PIXEL) * min(sizes):
         raise UserError(
-            f"{tomograms}: tilt series have pixel sizes from {min(sizes):g} to {max(sizes):g} Å; "
-            "rescale them to one, or average them as separate projects."
+            f"{tomograms}: tilt series have pixel sizes from {min(sizes):g} to {max(sizes):g} Å",
+            "rescale them to one, or average them as separate projects",
         )
     return sizes[0]
 
 
+def box(setting: int | str, diameter: float, pixel: float) -> int:
+    """A round's box in px of `pixel` Å; `auto` follows from the particle's `diameter` in Å."""
+    return geometry.box(diameter, pixel) if setting == "auto" else int(setting)
+
+
+def unbinned_box(setting: int | str, box: int, binning: float) -> int:
+    """The box in px of a cycle's maps; `auto` has the extent of the round's box."""
+    return geometry.bin1_box(box, binning) if setting == "auto" else int(setting)
+
+
+def estimation_box(setting: int | str, half_map: str, key: str) -> int:
+    """The box in px in which images are compared; `auto` is a fast one, 10 % larger than the half map's.
+
+    UserError if it is smaller than the half map's.
+    """
+    least, _ = mrc.box_and_pixel(half_map)
+    auto = geometry.estimation_box(least)
+    if setting != "auto" and int(setting) < least:
+        problem = f"{setting} px is smaller than the {least} px of the reference {half_map}"
+        raise UserError(problem, f"give at least {least}, better {auto}, or auto", key)
+    return auto if setting == "auto" else int(setting)
+
+
 def resolution(path: str) -> float:
-    """The resolution in Å that a `state.json` or `postprocess.star` tells; nan if it tells none."""
+    """The resolution in Å in a `state.json` or `postprocess.star`; nan if there is none."""
     if Path(path).suffix == ".json":
-        told = json.loads(Path(path).read_text())["resolution"]
-        return math.nan if told is None else float(told)
+        found = json.loads(Path(path).read_text())["resolution"]
+        return math.nan if found is None else float(found)
     column = "rlnFinalResolution"
     return float(star.columns(path, "general", [column])[column][0])
 
 
-def reached(told: list[str]) -> float:
-    """The resolution in Å reached so far: that of the first of the files, newest first, which tells a finite one.
+def reached(paths: list[str]) -> float:
+    """The resolution in Å reached so far: that of the first of the files, newest first, which has a finite one.
 
-    At low T the best class can have none (`inf`). UserError if no file tells one.
+    At low T the best class can have none (`inf`). UserError if no file has one.
     """
-    finite = (found for path in told if math.isfinite(found := resolution(path)))
+    finite = (found for path in paths if math.isfinite(found := resolution(path)))
     if (newest := next(finite, None)) is None:
         raise UserError(
-            "lowpass: auto follows from a resolution, but no step before this one tells one; set it."
+            "auto follows from a resolution, but no step before this one has one", "set it", "lowpass"
         )
     return newest
 
 
-def lowpass(setting: float | str, told: list[str], pixel: float = 0) -> float:
-    """A low-pass filter in Å: the setting, or for `auto` slightly coarser than the resolution `reached`.
+def lowpass(setting: float | str, paths: list[str], pixel: float = 0) -> float:
+    """The low-pass filter in Å of a reference; `auto` is slightly coarser than the resolution `reached`.
 
     A map of `pixel` Å carries nothing beyond its Nyquist frequency, whatever was reached at a finer pixel size.
     """
     if setting != "auto":
         return float(setting)
-    return geometry.initial_lowpass(max(reached(told), geometry.nyquist(pixel)))
+    return geometry.initial_lowpass(max(reached(paths), geometry.nyquist(pixel)))
 
 
-def estimation_box(setting: int | str, half_map: str, key: str) -> int:
-    """The box for estimation in px; UserError if it is smaller than the half map's. `auto`: a fast one of 10 % more."""
-    box, _ = mrc.box_and_pixel(half_map)
+def mask_lowpass(setting: Any, paths: list[str], pixel: float) -> float:
+    """The low-pass filter in Å of a map before a mask is cut from it; `auto` is about the resolution `reached`."""
     if setting == "auto":
-        return geometry.estimation_box(box)
-    if int(setting) < box:
-        raise UserError(
-            f"{key}: {setting} px is smaller than the {box} px of the reference {half_map}; give at least {box}, "
-            f"better {geometry.estimation_box(box)}, or auto."
-        )
-    return int(setting)
+        return geometry.mask_lowpass(max(reached(paths), geometry.nyquist(pixel)))
+    return setting
 
 
-def settle(settings: dict[str, Any], state: State, told: list[str]) -> dict[str, Any]:
-    """The settings with each `auto` worked out; `told` names the files that tell a resolution, newest first."""
-    settled = {
+def resolve_auto(settings: dict[str, Any], state: State, paths: list[str]) -> dict[str, Any]:
+    """A refinement's settings with each `auto` worked out; `paths` are the files with a resolution, newest first."""
+    resolved = {
         key: _FROM_IMAGES[key](state.box, state.pixel) if value == "auto" and key in _FROM_IMAGES else value
         for key, value in settings.items()
     }
-    return settled | {"lowpass": lowpass(settings["lowpass"], told, state.pixel)}
+    return resolved | {"lowpass": lowpass(settings["lowpass"], paths, state.pixel)}

@@ -1,7 +1,7 @@
 """Boxes, masks, limits and samplings from the specimen: the tutorial's rules of thumb as arithmetic.
 
-For the tutorial's 350 Å ribosome at 1.91 Å (7.64 Å in bin 4) they give the tutorial's own numbers, which each
-docstring quotes. Boxes are in binned pixels; pixels, diameters and resolutions in Å; angles in degrees.
+For the tutorial's 350 Å ribosome at 1.91 Å (7.64 Å in bin 4) they give the tutorial's own numbers; each docstring
+quotes them. Boxes are in binned pixels; pixels, diameters and resolutions in Å; angles in degrees.
 """
 
 from __future__ import annotations
@@ -10,17 +10,8 @@ import math
 
 from stacycle.errors import UserError
 
-SAMPLINGS = (
-    30,
-    15,
-    7.5,
-    3.7,
-    1.8,
-    0.9,
-    0.5,
-    0.2,
-    0.1,
-)  # degrees, as RELION's GUI offers them: order 1, 2, 3, ...
+# In degrees, as RELION's GUI offers them: HEALPix orders 1, 2, 3, ...
+SAMPLINGS = (30, 15, 7.5, 3.7, 1.8, 0.9, 0.5, 0.2, 0.1)
 SMALLEST_BOX = 16  # px; below it a box has too few Fourier shells to align anything
 _ROUNDING = 1e-6  # so that 16.0000001 and 15.9999999 are both 16
 
@@ -37,8 +28,9 @@ def box(diameter_A: float, pixel_A: float) -> int:
         if _has_only_factors(size, (2, 3, 5, 7)):
             return size
     raise UserError(
-        f"particle.diameter: {diameter_A:g} Å is only {diameter_A / pixel_A:.1f} px of {pixel_A:g} Å, "
-        "too few to align; check the diameter or lower the round's binning."
+        f"{diameter_A:g} Å is only {diameter_A / pixel_A:.1f} px of {pixel_A:g} Å, too few to align",
+        "check the diameter or lower the round's binning",
+        "particle.diameter",
     )
 
 
@@ -96,9 +88,8 @@ def sigma_ang(local_range_deg: float) -> float:
 def healpix_order(sampling_deg: float, oversampling: int = 1) -> int:
     """HEALPix order of the coarse grid for one of RELION's samplings (the oversampled step). 7.5 -> 2."""
     if sampling_deg not in SAMPLINGS:
-        raise UserError(
-            f"angular sampling {sampling_deg:g}: choose one of {', '.join(map(number, SAMPLINGS))} degrees."
-        )
+        cure = f"choose one of {', '.join(map(number, SAMPLINGS))} degrees"
+        raise UserError(f"RELION has no angular sampling of {sampling_deg:g} degrees", cure)
     return SAMPLINGS.index(sampling_deg) + 1 - oversampling
 
 
@@ -110,7 +101,7 @@ def number(value: float) -> str:
 def _next_multiple_of_5(length_A: float) -> int:
     if not math.isfinite(length_A) or length_A <= 0:
         raise UserError(
-            f"no low-pass filter follows from a resolution of {length_A:g} Å; set lowpass in the config."
+            f"no low-pass filter follows from a resolution of {length_A:g} Å", "set lowpass in the config"
         )
     return 5 * math.ceil(length_A / 5 - _ROUNDING)
 

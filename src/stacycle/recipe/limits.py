@@ -1,3 +1,3 @@
-"""Limits that a check before the run and a decision after it share."""
+"""Limits that both the checks before a run and the decisions after it use."""
 
-FEWEST_PER_CLASS = 25  # particles; fewer make no map that tells a class
+FEWEST_PER_CLASS = 25  # particles; fewer make no map by which a class can be recognised

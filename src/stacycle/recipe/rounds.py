@@ -274,8 +274,8 @@ class Recipe:
         if not found:
             words, maker = _MAKER[kind]
             raise UserError(
-                f"rounds.{round_}.steps: {step} needs {what or words}, but no step before it makes one; "
-                f"put {maker} before {step}"
+                f"rounds.{round_}.steps: {step} needs {what or words}, but no step before it makes one",
+                f"put {maker} before {step}",
             )
         return found
 
@@ -285,11 +285,11 @@ class Recipe:
         steps = self.rounds[round_]["steps"]
         if steps.count(step) > 1:
             raise UserError(
-                f"rounds.{round_}.steps: {step} stands there twice; list each step once per round"
+                f"rounds.{round_}.steps: {step} stands there twice", "list each step once per round"
             )
         if step not in ("extract", "select") and "extract" not in steps[: steps.index(step)]:
             raise UserError(
-                f"rounds.{round_}.steps: {step} comes before extract; a round begins with extract"
+                f"rounds.{round_}.steps: {step} comes before extract", "a round begins with extract"
             )
         for kind in FLOW[step].needs:
             self._needed(kind, round_, step)
@@ -299,7 +299,7 @@ class Recipe:
             )
         if step == "class3d" and not self.has(round_, "select"):
             raise UserError(
-                f"rounds.{round_}.steps: class3d without select; its classes would be used by nothing"
+                f"rounds.{round_}.steps: class3d without select", "its classes would be used by nothing"
             )
         if step == "cycle":
             self._check_cycle(round_)
@@ -310,8 +310,8 @@ class Recipe:
             raise UserError(f"rounds.{round_}.steps: cycle makes bin1 maps, so it comes last in a round")
         if not self.sweeps(round_):
             raise UserError(
-                f"rounds.{round_}.cycle: neither ctfrefine nor polish has a variant; name one, or take cycle "
-                f"out of rounds.{round_}.steps"
+                f"rounds.{round_}.cycle: neither ctfrefine nor polish has a variant",
+                f"name one, or take cycle out of rounds.{round_}.steps",
             )
 
 

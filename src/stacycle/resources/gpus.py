@@ -127,8 +127,8 @@ def acquire(
     if len(ids) < count:
         whose = "the scheduler assigned" if assigned else "this machine has"
         raise UserError(
-            f"the step needs {count} GPU{'s' * (count > 1)}, but {whose} {len(ids)}; "
-            "correct the number of GPUs in the profile."
+            f"the step needs {count} GPU{'s' * (count > 1)}, but {whose} {len(ids)}",
+            "correct the number of GPUs in the profile",
         )
     if assigned:
         yield GpuLease(ids)
@@ -211,7 +211,7 @@ def _lock(path: Path) -> int | None:
             return fd
         os.close(fd)
         if status.st_nlink:  # else someone removed it meanwhile, and a lock on it keeps nobody out
-            raise UserError(f"{path} is not a plain file, as the lock of a GPU must be; remove it.")
+            raise UserError(f"{path} is not a plain file, as the lock of a GPU must be", "remove it")
 
 
 def _open(path: Path) -> int:
@@ -219,7 +219,7 @@ def _open(path: Path) -> int:
     with suppress(FileExistsError):
         path.parent.mkdir(mode=0o1777)
     if path.parent.is_symlink():
-        raise UserError(f"{path.parent} is a link, but the locks of GPUs need a folder; remove it.")
+        raise UserError(f"{path.parent} is a link, but the locks of GPUs need a folder", "remove it")
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
     while True:
         # in such a folder Linux refuses to open another user's file with O_CREAT (fs.protected_regular)

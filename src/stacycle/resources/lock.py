@@ -77,9 +77,10 @@ def _refusal(folder: Path, note: bytes) -> str:
         holder = json.loads(note)
     pid = holder.get("program") or holder.get("runner")
     if pid is None:
-        return f"{folder}: a program still runs here; wait until it has ended, or end it."
+        return UserError(f"{folder}: a program still runs here", "wait until it has ended, or end it")
     end = f"scancel {holder['slurm_job']}" if holder.get("slurm_job") else f"kill {pid}"
-    return (
+    return UserError(
         f"{folder}: process {pid} on {holder['host']} still runs here, since {holder['since']} "
-        f"({holder['command'].split()[0]}); wait until it has ended, or end it: {end}"
+        f"({holder['command'].split()[0]})",
+        f"wait until it has ended, or end it: {end}",
     )

@@ -42,7 +42,8 @@ class Site:
             value = self.defaults.get(name)
             if value is not None and not (isinstance(value, int) and value >= least):
                 raise UserError(
-                    f"default-resources: {name} in the profile is {value!r}; it must be a whole number from {least} on."
+                    f"default-resources: {name} in the profile is {value!r}",
+                    f"it must be a whole number from {least} on",
                 )
 
     def gpus(self, device: str, concurrent_jobs: int = 1) -> int:

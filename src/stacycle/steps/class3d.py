@@ -38,7 +38,7 @@ def arguments(job: Any, engine: Settings, reader: Reader) -> dict[str, Any]:
         "threads": layout_of(job).threads,
         "pool": engine["pool"],
         "scratch": scratch_folder(engine["scratch"]),
-        **auto.settle(params.settings, state, job.input.resolution),
+        **auto.resolve_auto(params.settings, state, job.input.resolution),
     }
 
 

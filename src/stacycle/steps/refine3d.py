@@ -32,7 +32,7 @@ def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
         gpu=layout.gpu,
         pool=engine["pool"],
         scratch=scratch_folder(engine["scratch"]),
-        **auto.settle(params.settings, state, job.input.resolution),
+        **auto.resolve_auto(params.settings, state, job.input.resolution),
     )
     return mpi.with_mpi(argv, layout.ranks, layout.launcher)
 

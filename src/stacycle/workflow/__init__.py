@@ -14,5 +14,5 @@ def path(name: str = "Snakefile") -> Path:
     """The path of one of the workflow's files or folders, such as profiles/slurm. UserError if there is none."""
     found = FOLDER / name
     if not found.exists():
-        raise UserError(f"{name}: the workflow has no such file; {FOLDER} shows which it has.")
+        raise UserError(f"{name}: the workflow has no such file", f"{FOLDER} shows which it has")
     return found

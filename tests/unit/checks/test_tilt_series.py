@@ -1,7 +1,7 @@
 """Numbers of tilt series that cannot be are refused, strange ones are told, and those of good data are not."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +76,11 @@ def put(label: str, rows: list[int], value: float) -> Callable[[pd.DataFrame], p
 
 def times(label: str, factor: float) -> Callable[[pd.DataFrame], pd.DataFrame]:
     return lambda table: table.assign(**{label: table[label] * factor})
+
+
+def messages(doubts: Iterable[plausible.Doubt]) -> tuple[list[str], list[str]]:
+    problems, warned = plausible.messages(doubts)
+    return list(map(str, problems)), list(map(str, warned))
 
 
 def told(table: pd.DataFrame, shape: tuple[int, int] | None = SHAPE) -> tuple[list[str], list[str]]:

@@ -18,6 +18,7 @@ from stacycle.files import star
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.inputs import merge
 from stacycle.inputs.findings import Findings
+from stacycle.inputs.input_set import tilt_series_of
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "data"
 
@@ -109,9 +110,7 @@ def test_names_like_001_and_paths_with_blanks_survive():
     assert set(particles.rlnTomoName) == {"001", "002"}
     assert tomograms.rlnTomoTiltSeriesStarFile[0] == "my data/gain 1/001.star"
     assert facts["tomograms"][0]["visible_tilts"] > 0
-    assert merge.tilt_series_of("my data/gain 1/tomograms.star") == [
-        f"my data/gain 1/00{i}.star" for i in (1, 2)
-    ]
+    assert tilt_series_of("my data/gain 1/tomograms.star") == [f"my data/gain 1/00{i}.star" for i in (1, 2)]
 
 
 @pytest.mark.parametrize("unit", [PIXEL, 4 * PIXEL])
@@ -245,11 +244,15 @@ def put(row, **values):
         (
             "tomograms",
             put(1, rlnTomoTiltSeriesStarFile="b/TS_02.star"),
-            "b/TS_02.star: cannot be read as a STAR file (No such file or directory); check the path. "
-            "(tilt series of TS_02)",
+            "b/TS_02.star: cannot be read as a STAR file (No such file or directory) (tilt series of TS_02); "
+            "check the path",
         ),
         ("TS_02", drop("rlnDefocusU"), "a/TS_02.star: has no column rlnDefocusU"),
-        ("TS_02", drop("rlnMicrographName"), "a/TS_02.star: has no column rlnMicrographName; add it"),
+        (
+            "TS_02",
+            drop("rlnMicrographName"),
+            "a/TS_02.star: has no column rlnMicrographName (tilt series of TS_02); add it",
+        ),
         ("TS_02", put(1, rlnTomoYTilt=np.nan), "a/TS_02.star: rlnTomoYTilt is not a number in row 2"),
         (
             "particles",
@@ -426,7 +429,7 @@ def test_the_tilts_that_see_a_particle_are_counted_by_projecting_it(position, se
 
 
 def test_tilt_series_of_a_file_that_is_not_there_are_none():
-    assert merge.tilt_series_of("none.star") == []
+    assert tilt_series_of("none.star") == []
 
 
 @pytest.mark.slow

@@ -45,7 +45,7 @@ def looked_at(one: Strange) -> tuple[bool, list[str]]:
     """Whether preflight refuses an input, and what it says."""
     found = Findings()
     refused = merge.read(one.sets, found, one.duplicates) is None
-    return refused, found.problems if refused else found.warnings
+    return refused, list(map(str, found.problems if refused else found.warnings))
 
 
 def average(sets: Sequence[dict[str, str]] = SETS, duplicates: str = "refuse") -> np.ndarray:

@@ -64,7 +64,7 @@ def read(one):
     found = Findings()
     merged = merge.read([one], found)
     assert (merged is None) == bool(found.problems)
-    return merged, found.problems
+    return merged, list(map(str, found.problems))
 
 
 def put_in(path, column, value):

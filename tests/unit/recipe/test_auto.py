@@ -14,7 +14,7 @@ import pytest
 from stacycle.errors import UserError
 from stacycle.files import star
 from stacycle.files.optimisation_set import OptimisationSet
-from stacycle.recipe.auto import State, estimation_box, lowpass, read_state, resolution, series_pixel, settle
+from stacycle.recipe.auto import State, estimation_box, lowpass, read_state, resolution, series_pixel
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "data"
 TUTORIAL = State("", OptimisationSet("", ""), box=84, pixel=7.64)
@@ -44,12 +44,12 @@ def test_optics_groups_of_different_boxes_are_refused(tmp_path: Path) -> None:
 
 def test_auto_gives_the_tutorials_numbers() -> None:
     settings = {"mask_diameter": "auto", "highres_limit": "auto", "lowpass": 50}
-    assert settle(settings, TUTORIAL, []) == {"mask_diameter": 570, "highres_limit": 15, "lowpass": 50}
+    assert resolve_auto(settings, TUTORIAL, []) == {"mask_diameter": 570, "highres_limit": 15, "lowpass": 50}
 
 
 def test_what_the_config_says_is_left_as_it_is() -> None:
     settings = {"mask_diameter": 500, "highres_limit": None, "lowpass": 30, "seed": 3}
-    assert settle(settings, TUTORIAL, []) == settings
+    assert resolve_auto(settings, TUTORIAL, []) == settings
 
 
 def test_the_low_pass_follows_from_the_resolution_that_was_reached() -> None:
@@ -62,18 +62,18 @@ def test_a_map_carries_no_low_pass_beyond_its_own_nyquist() -> None:
     assert lowpass("auto", ["postprocess/postprocess.star"], pixel=30) == 70
 
 
-def told(folder: Path, resolution: float | None) -> str:
+def with_resolution(folder: Path, resolution: float | None) -> str:
     (folder / "state.json").write_text(json.dumps({"resolution": resolution}))
     return str(folder / "state.json")
 
 
 def test_a_class_without_a_resolution_leaves_the_one_reached_before(tmp_path: Path) -> None:
     """At low T the largest and best class can have resolution inf, which a decision gives as none."""
-    none = told(tmp_path, None)
+    none = with_resolution(tmp_path, None)
     assert lowpass("auto", [none, "postprocess/postprocess.star"]) == 45
     with pytest.raises(UserError, match="lowpass"):
         lowpass("auto", [none])
-    assert resolution(told(tmp_path, 12.4)) == 12.4
+    assert resolution(with_resolution(tmp_path, 12.4)) == 12.4
 
 
 def test_without_a_resolution_the_low_pass_has_to_be_given() -> None:

@@ -11,6 +11,7 @@ from conftest import ROOT
 
 from stacycle.errors import UserError
 from stacycle.recipe import config
+from stacycle.recipe.config_text import Places
 
 INPUTS = "inputs: [{tomograms: t, particles: p}]\n"
 
@@ -215,6 +216,16 @@ def test_a_byte_order_mark_and_json_indented_with_tabs_do_no_harm(tmp_path: Path
     assert config.load(config.DEFAULT, path)["inputs"]
     path.write_text('{\n\t"inputs": [\n\t\t{"tomograms": "t", "particles": "p"}\n\t]\n}\n')
     assert config.load(config.DEFAULT, path)["inputs"]
+
+
+def test_a_key_that_stands_twice_is_refused_where_yaml_would_take_the_last(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "rounds:\n  bin4:\n    cycle:\n      polish:\n        a: {max_error: 3}\n        a: {max_error: 4}\n"
+    )
+    with pytest.raises(UserError, match=r"rounds\.bin4\.cycle\.polish\.a stands there twice"):
+        Places([path])
+    Places([config.DEFAULT])
 
 
 @pytest.mark.slow

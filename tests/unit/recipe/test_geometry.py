@@ -88,7 +88,7 @@ def test_the_e_step_limit_is_never_coarser_than_nyquist_nor_much_finer(pixel):
 def test_angular_samplings_are_relions_and_others_are_refused():
     assert [geometry.healpix_order(x) for x in geometry.SAMPLINGS] == list(range(9))
     assert geometry.healpix_order(1.8, oversampling=0) == 5
-    with pytest.raises(UserError, match=r"angular sampling 5: choose one of 30, 15, 7.5"):
+    with pytest.raises(UserError, match=r"no angular sampling of 5 degrees; choose one of 30, 15, 7.5"):
         geometry.healpix_order(5)
 
 

@@ -1,0 +1,103 @@
+"""Particles that were picked twice: pairs nearer than a step can tell apart, and which of each pair stays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from stacycle.files.star_labels import CENTRED, PIXEL
+from stacycle.inputs.findings import DUPLICATES, Findings
+from stacycle.inputs.picks import SHIFTS
+from stacycle.provenance import lineage
+
+KEEP_ONE = "keep_one"  # of particles picked twice: particle.duplicates
+# Columns that tell how good a pick is, higher being better; the first that is there counts.
+SCORES = (
+    *("rlnAutopickFigureOfMerit", "rlnLCCmax", "rlnParticleFigureOfMerit"),
+    *("rlnMaxValueProbDistribution", "rlnLogLikeliContribution"),
+)
+
+
+def refuse_duplicates(particles: pd.DataFrame, tomograms: pd.DataFrame, findings: Findings) -> int:
+    """Two rows less than a pixel apart are one particle, which in both halves would feign resolution: a problem.
+
+    Returns how many pairs are so near that steps further on take them for one particle (`lineage.NEAR`).
+    """
+    pixel = tomograms[PIXEL].max()
+    pairs = near_pairs(particles, lineage.NEAR * pixel)
+    findings.pairs = _described(pairs, particles)
+    if same := int((pairs["distance"] < pixel).sum()):
+        rows = particles.iloc[list(pairs.loc[pairs["distance"] < pixel, ["first", "second"]].iloc[0])]
+        first = " and ".join(f"{row.file} row {row.row}" for row in rows.itertuples())
+        of_all = f" (the first of {same} such pairs)" if same > 1 else ""
+        findings.refuse(
+            f"{first}{of_all} are the same particle, less than a pixel apart",
+            f"remove one of each (all pairs are in {DUPLICATES}), or set particle.duplicates: {KEEP_ONE}",
+        )
+    return len(pairs)
+
+
+def each_once(particles: pd.DataFrame, tomograms: pd.DataFrame, findings: Findings) -> pd.DataFrame:
+    """The particles without those that lie where a better one, or an earlier one, does."""
+    distance = lineage.NEAR * tomograms[PIXEL].max()
+    pairs = near_pairs(particles, distance)
+    stays = one_of_each(particles, pairs)
+    findings.pairs = _described(pairs, particles, stays)
+    if gone := int((~stays).sum()):
+        by = "first" if score(particles) is None else "better"
+        findings.warn(
+            (
+                f"{gone} of {len(particles)} particles are left out, for they lie within {distance:.3g} Å of "
+                f"another, and of each pair the {by} one is kept"
+            ),
+            f"all pairs are in {DUPLICATES}",
+        )
+    return particles[stays].reset_index(drop=True)
+
+
+def _described(pairs: pd.DataFrame, particles: pd.DataFrame, stays: np.ndarray | None = None) -> pd.DataFrame:
+    """The pairs for a person to read: file and row of both, how far apart (Å), their scores, which one is kept."""
+    table = pd.DataFrame({"tomogram": particles["rlnTomoName"].iloc[pairs["first"]].to_numpy()})
+    table["distance"] = pairs["distance"].round(3)
+    scores = score(particles)
+    for which in ("first", "second"):
+        rows = particles.iloc[pairs[which]]
+        table[f"{which}_file"], table[f"{which}_row"] = rows["file"].to_numpy(), rows["row"].to_numpy()
+        if scores is not None:
+            table[f"{which}_score"] = scores.iloc[pairs[which]].to_numpy()
+        if stays is not None:
+            table[f"{which}_is_kept"] = stays[pairs[which]]
+    return table
+
+
+def near_pairs(table: pd.DataFrame, distance: float) -> pd.DataFrame:
+    """All pairs of particles of one tomogram nearer than `distance` (Å), as positions (from 0) in the table.
+
+    Columns first, second (first < second) and distance (Å), by first.
+    """
+    labels = [label for label in ("rlnTomoName", *CENTRED, *SHIFTS) if label in table]
+    rows, apart = lineage.near_pairs({label: list(table[label]) for label in labels}, distance)
+    pairs = pd.DataFrame({"first": rows[:, 0], "second": rows[:, 1], "distance": apart})
+    return pairs.sort_values(["first", "second"], ignore_index=True)
+
+
+def score(table: pd.DataFrame) -> pd.Series | None:
+    """How good the picks are, higher being better; None if no column tells it."""
+    label = next((label for label in SCORES if label in table), None)
+    values = pd.to_numeric(table[label], errors="coerce") if label else None
+    return values if values is not None and values.notna().all() else None
+
+
+def one_of_each(table: pd.DataFrame, pairs: pd.DataFrame) -> np.ndarray:
+    """Which particles (n, bool) stay if of those near each other one is kept: the better score, else the first."""
+    near: dict[int, list[int]] = {}
+    for a, b in zip(pairs["first"], pairs["second"], strict=True):
+        near.setdefault(a, []).append(b)
+        near.setdefault(b, []).append(a)
+    scores = score(table)
+    order = sorted(near, key=lambda row: (-scores.iloc[row] if scores is not None else 0, row))
+    stays = np.ones(len(table), bool)
+    for row in order:
+        if stays[row]:
+            stays[near[row]] = False
+    return stays

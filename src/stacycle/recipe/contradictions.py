@@ -1,0 +1,142 @@
+"""Settings that are right one by one, but not together: some cannot work, others have no effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from stacycle.errors import UserError
+from stacycle.recipe.rounds import SWEEPS, variants
+from stacycle.recipe.settings import STEPS, Config, Cycle, Engine, Postprocess, Round
+
+
+def contradictions(config: Config) -> Iterator[UserError]:
+    """What cannot work, such as the choice of a run or iteration that there will not be."""
+    yield from _of_engine(config.engine)
+    for name, settings in config.rounds.items():
+        if settings is not None:
+            yield from _of_round(f"rounds.{name}", settings)
+
+
+def _of_engine(engine: Engine) -> Iterator[UserError]:
+    """Keys of the section `engine` that exclude each other."""
+    if engine.kind == "embedded":
+        for key in ("bin", "modules", "container"):
+            if getattr(engine, key) is not None:
+                cure = "set engine.kind to relion, or leave it out"
+                yield UserError("the embedded engine needs none", cure, f"engine.{key}")
+    if engine.modules is not None and engine.container is not None:
+        yield UserError(
+            "the one replaces the other",
+            "leave one out. A module that Apptainer needs is loaded before Snakemake is started",
+            "engine.modules, engine.container",
+        )
+    if engine.container_args and engine.container is None:
+        cure = "name the image there, or leave them out"
+        yield UserError("belong to engine.container", cure, "engine.container_args")
+
+
+def _of_round(where: str, settings: Round) -> Iterator[UserError]:
+    for step in settings.steps:
+        key = f"{where}.{step}"
+        if step in ("align", "class3d"):
+            chosen = getattr(settings, step)
+            runs = list(variants(chosen.model_dump()))
+            if chosen.variant not in ("auto", *runs):
+                cure = f"choose auto, {', '.join(runs)}"
+                yield UserError(f"there is no run {chosen.variant}", cure, f"{key}.variant")
+            if chosen.iteration != "auto" and chosen.iteration > chosen.iterations:
+                yield UserError(
+                    f"{chosen.iteration} comes after the last, {chosen.iterations}",
+                    "choose an earlier one or raise iterations",
+                    f"{key}.iteration",
+                )
+        if step in ("align", "refine3d"):
+            chosen = getattr(settings, step)
+            if chosen.offset_step > chosen.offset_range:
+                yield UserError(
+                    f"{chosen.offset_step:g} px leads out of the range of {chosen.offset_range:g} px that is searched",
+                    "give a smaller one, or raise offset_range",
+                    f"{key}.offset_step",
+                )
+        if step == "extract" and settings.extract.crop and settings.box != "auto":
+            crop = settings.extract.crop
+            if crop > settings.box:
+                problem = f"{crop} px is more than the box of {settings.box}"
+                yield UserError(problem, "give at most that, or null", f"{key}.crop")
+        if step == "select" and settings.class3d:
+            yield from _of_classes(f"{key}.classes", settings)
+        if step == "cycle":
+            yield from _of_cycle(key, settings.cycle)
+
+
+def _of_classes(key: str, settings: Round) -> Iterator[UserError]:
+    """Classes to keep that no run of the classification has which can be chosen."""
+    runs, chosen = variants(settings.class3d.model_dump()), settings.class3d.variant
+    if settings.select.classes == "auto" or chosen not in ("auto", *runs):
+        return
+    most = int(max(K for run, (_, K) in runs.items() if chosen in ("auto", run)))
+    if wrong := [str(number) for number in settings.select.classes if number > most]:
+        problem = f"there is no class {', '.join(wrong)}, as class3d makes {most}"
+        yield UserError(problem, f"name some of 1 to {most}, or auto", key)
+
+
+def _of_cycle(where: str, settings: Cycle) -> Iterator[UserError]:
+    """Variants that do nothing or the same as another, boxes, the choice of a variant."""
+    for sweep in SWEEPS:
+        key, seen = f"{where}.{sweep}", dict[str, str]()
+        for name, variant in (getattr(settings, sweep) or {}).items():
+            effect = str(variant.effective())
+            if name in ("before", "auto"):
+                problem = "the name has a meaning of its own"
+                yield UserError(problem, "give the variant another", f"{key}.{name}")
+            if effect in seen:
+                problem = f"{name} is the same as {seen[effect]} in all that has an effect"
+                yield UserError(problem, "change one, or leave it out with null", key)
+            if sweep == "ctfrefine" and not variant.defocus and not variant.scale:
+                problem = "refines neither defocus nor scale"
+                yield UserError(problem, "turn one on, or leave it out", f"{key}.{name}")
+            seen.setdefault(effect, name)
+        choices, chosen = ["auto", "before", *seen.values()], getattr(settings.choose, sweep)
+        if chosen not in choices:
+            problem = f"there is no variant {chosen}"
+            yield UserError(problem, f"choose one of {', '.join(choices)}", f"{where}.choose.{sweep}")
+    box, estimation_box = settings.box, settings.estimation_box
+    if box != "auto" and estimation_box != "auto" and estimation_box < box:
+        problem = f"{estimation_box} px is smaller than the box of {box}"
+        yield UserError(problem, "give at least that", f"{where}.estimation_box")
+
+
+def without_step(name: str, given: Mapping[str, Any], default: Mapping[str, Any]) -> Iterator[UserError]:
+    """Settings of steps that a round has not; those of the `default` config's round do not count."""
+    for step in STEPS:
+        if step in given and step not in given["steps"] and given[step] != default.get(step):
+            yield UserError(
+                f"has no effect, as {step} is not among the round's steps",
+                f"add it to rounds.{name}.steps, or leave the settings out",
+                f"rounds.{name}.{step}",
+            )
+
+
+def without_effect(name: str, settings: Round, diameter: float) -> Iterator[UserError]:
+    """What has no effect beside other settings of the round, or cuts into the particle; a default is not meant."""
+    where, steps = f"rounds.{name}", settings.steps
+    sharpened = {"postprocess": settings.postprocess} if "postprocess" in steps else {}
+    if "cycle" in steps:
+        sharpened["cycle.postprocess"] = settings.cycle.postprocess
+    for part, chosen in sharpened.items():
+        default = Postprocess.model_fields["autob_lowres"].default
+        if chosen.bfactor != "auto" and chosen.autob_lowres != default:
+            problem = f"has no effect beside a bfactor of {chosen.bfactor:g} Å²"
+            yield UserError(problem, "it belongs to bfactor: auto", f"{where}.{part}.autob_lowres")
+    if "mask" in steps and not {"refine3d", "postprocess"} & set(steps[steps.index("mask") :]):
+        problem = "the mask is used by no step after it"
+        yield UserError(problem, "put mask before refine3d or postprocess", f"{where}.steps")
+    for step in ("align", "class3d", "refine3d"):
+        wide: Any = getattr(settings, step).mask_diameter if step in steps else "auto"
+        if wide != "auto" and wide < diameter:
+            yield UserError(
+                f"{wide:g} Å cuts into a particle of {diameter:g} Å (particle.diameter)",
+                "give more, or auto",
+                f"{where}.{step}.mask_diameter",
+            )
