@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from stacycle.errors import rows_of, some
+from stacycle.errors import UserError, rows_of, some
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,19 +34,19 @@ class Doubt:
     cure: str
 
 
-def messages(doubts: Iterable[Doubt]) -> tuple[list[str], list[str]]:
+def messages(doubts: Iterable[Doubt]) -> tuple[list[UserError], list[UserError]]:
     """Problems and warnings, a sentence for each kind of fault: the first, and which other tilt series have it."""
     kinds: dict[tuple[bool, str], list[Doubt]] = {}
     for doubt in doubts:
         kinds.setdefault((doubt.refused, doubt.kind), []).append(doubt)
-    sentences: tuple[list[str], list[str]] = ([], [])
+    found: tuple[list[UserError], list[UserError]] = ([], [])
     for (refused, _), alike in kinds.items():
         first = alike[0]
         others = dict.fromkeys(doubt.name or doubt.file for doubt in alike if doubt.name != first.name)
         where = f"{first.file}: " if first.file else ""
         more = f" (and so in {len(others)} more: {some(others)})" if others else ""
-        sentences[not refused].append(f"{where}{first.fault}{more}; {first.cure}.")
-    return sentences
+        found[not refused].append(UserError(f"{where}{first.fault}{more}", first.cure))
+    return found
 
 
 def numbers(table: Table, label: str) -> Numbers | None:

@@ -187,7 +187,7 @@ def _strictly(lines: Sequence[str]) -> Table:
     odd: list[str] = []
     found = _parse(lines, odd)
     if odd:
-        found.fault = found.fault or f"{odd[0]}: RELION reads no further; remove that line"
+        found.fault = found.fault or (f"{odd[0]}: RELION reads no further", "remove that line")
     return found
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stacycle.checks.plausible import Doubt, messages
+from stacycle.checks.doubts import Doubt, messages
 from stacycle.errors import UserError, some
 
 if TYPE_CHECKING:

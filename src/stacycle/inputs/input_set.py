@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stacycle.checks import plausible
+from stacycle.checks.tomograms import check_tomograms
 from stacycle.errors import UserError, some
 from stacycle.files import safe_names, star
 from stacycle.files.image_files import file_of
@@ -49,7 +49,7 @@ def read_set(number: int, entry: Mapping[str, str], findings: Findings) -> Input
     inputs.tomograms = _read_table(inputs.tomograms_file, _check_format, findings)
     if not inputs.tomograms.empty:
         _check_tomograms(inputs, findings)
-    doubts = plausible.check_tomograms(inputs.tomograms_file, inputs.tomograms)
+    doubts = check_tomograms(inputs.tomograms_file, inputs.tomograms)
     tomograms_are_good = len(findings.problems) == before and not any(doubt.refused for doubt in doubts)
     known = list(inputs.tomograms["rlnTomoName"]) if "rlnTomoName" in inputs.tomograms else []
     inputs.particles = _read_table(
@@ -66,7 +66,7 @@ def read_set(number: int, entry: Mapping[str, str], findings: Findings) -> Input
         read = {str(row.rlnTomoName): read_series(row, findings) for row in inputs.tomograms.itertuples()}
         inputs.series = {name: series for name, series in read.items() if series}
         shapes = {name: series.shape for name, series in inputs.series.items()}
-        doubts = plausible.check_tomograms(inputs.tomograms_file, inputs.tomograms, shapes)
+        doubts = check_tomograms(inputs.tomograms_file, inputs.tomograms, shapes)
         _check_stacks(inputs, findings)
         inputs.tomograms = inputs.tomograms.drop(columns=[OLD_STACK, _OLD_COUNT], errors="ignore")
     findings.doubts += doubts

@@ -19,11 +19,12 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.transform import Rotation
 
-from stacycle.files.optimisation_set import OptimisationSet
-from stacycle.checks import plausible, verify
+from stacycle.checks.state import check_state
+from stacycle.checks.tomograms import check_together
 from stacycle.errors import UserError, some, together
 from stacycle.files import star
 from stacycle.files.atomic import write_text
+from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.safe_names import is_name, is_plain_path, written_again_as
 from stacycle.files.star_labels import ANGLES, CENTRED, CORNER, PIXEL, SERIES, SIZE
 from stacycle.inputs.findings import Findings
@@ -31,7 +32,7 @@ from stacycle.inputs.input_set import InputSet, read_set
 from stacycle.inputs.picked_twice import KEEP_ONE, SCORES, each_once, refuse_duplicates
 from stacycle.inputs.picks import SHIFTS
 from stacycle.inputs.series import NAME, Series, linked_as, refuse_same_images
-from stacycle.provenance import lineage
+from stacycle.provenance import record
 
 # These belong to images extracted, or classes made, before; RELION writes them anew.
 _OF_OLD_IMAGES = {
@@ -87,7 +88,7 @@ def read(sets: Sequence[Mapping[str, str]], findings: Findings, duplicates: str 
         }
         refuse_same_images(series, dict(zip(tomograms.rlnTomoName, tomograms[SERIES], strict=True)), findings)
         summaries = [x.summary._replace(name=name) for name, x in series.items()]
-        findings.doubts += plausible.check_together(tomograms, summaries)
+        findings.doubts += check_together(tomograms, summaries)
         particles = _merged_particles(sound, findings)
         if duplicates == KEEP_ONE:
             particles = each_once(particles, tomograms, findings)
@@ -125,7 +126,7 @@ def merge(
         raise together([*findings.problems[:_MOST_PROBLEMS], *rest])
     facts = {"engine": engine, **merged.facts}
     merged.write(out_dir)
-    lineage.write(out_dir)
+    record.of_decision(out_dir)
     (out_dir / "preflight.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     return facts
 
@@ -135,7 +136,7 @@ def _check_as_a_job_does(merged: Merged, findings: Findings) -> None:
     with tempfile.TemporaryDirectory() as folder:
         try:
             merged.write(Path(folder))
-            verify.check_state(OptimisationSet.read(Path(folder) / "optimisation_set.star"))
+            check_state(OptimisationSet.read(Path(folder) / "optimisation_set.star"))
         except UserError as error:
             findings.refuse(error.problem.replace(f"{folder}/", "results/inputs/"), error.cure)
 

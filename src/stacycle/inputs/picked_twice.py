@@ -8,7 +8,7 @@ import pandas as pd
 from stacycle.files.star_labels import CENTRED, PIXEL
 from stacycle.inputs.findings import DUPLICATES, Findings
 from stacycle.inputs.picks import SHIFTS
-from stacycle.provenance import lineage
+from stacycle.provenance import particles as of_state
 
 KEEP_ONE = "keep_one"  # of particles picked twice: particle.duplicates
 # Columns that tell how good a pick is, higher being better; the first that is there counts.
@@ -21,10 +21,10 @@ SCORES = (
 def refuse_duplicates(particles: pd.DataFrame, tomograms: pd.DataFrame, findings: Findings) -> int:
     """Two rows less than a pixel apart are one particle, which in both halves would feign resolution: a problem.
 
-    Returns how many pairs are so near that steps further on take them for one particle (`lineage.NEAR`).
+    Returns how many pairs are so near that steps further on take them for one particle (`provenance.particles.NEAR`).
     """
     pixel = tomograms[PIXEL].max()
-    pairs = near_pairs(particles, lineage.NEAR * pixel)
+    pairs = near_pairs(particles, of_state.NEAR * pixel)
     findings.pairs = _described(pairs, particles)
     if same := int((pairs["distance"] < pixel).sum()):
         rows = particles.iloc[list(pairs.loc[pairs["distance"] < pixel, ["first", "second"]].iloc[0])]
@@ -39,7 +39,7 @@ def refuse_duplicates(particles: pd.DataFrame, tomograms: pd.DataFrame, findings
 
 def each_once(particles: pd.DataFrame, tomograms: pd.DataFrame, findings: Findings) -> pd.DataFrame:
     """The particles without those that lie where a better one, or an earlier one, does."""
-    distance = lineage.NEAR * tomograms[PIXEL].max()
+    distance = of_state.NEAR * tomograms[PIXEL].max()
     pairs = near_pairs(particles, distance)
     stays = one_of_each(particles, pairs)
     findings.pairs = _described(pairs, particles, stays)
@@ -76,7 +76,7 @@ def near_pairs(table: pd.DataFrame, distance: float) -> pd.DataFrame:
     Columns first, second (first < second) and distance (Å), by first.
     """
     labels = [label for label in ("rlnTomoName", *CENTRED, *SHIFTS) if label in table]
-    rows, apart = lineage.near_pairs({label: list(table[label]) for label in labels}, distance)
+    rows, apart = of_state.near_pairs({label: list(table[label]) for label in labels}, distance)
     pairs = pd.DataFrame({"first": rows[:, 0], "second": rows[:, 1], "distance": apart})
     return pairs.sort_values(["first", "second"], ignore_index=True)
 

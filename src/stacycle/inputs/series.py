@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stacycle.checks import plausible
-from stacycle.checks.plausible import Doubt, Summary
+from stacycle.checks.doubts import Doubt
+from stacycle.checks.tilt_series import check_series
+from stacycle.checks.tomograms import Summary, summarise
 from stacycle.errors import UserError, rows_of, some
 from stacycle.files import image_files, safe_names, star
 from stacycle.files.image_files import STACK, ImageFile, ImageName
@@ -90,9 +91,9 @@ def read_series(tomogram: Any, findings: Findings) -> Series | None:
     headers = [file.header for file in files.values() if file and file.header]
     shape = headers[0].shape if headers else (0, 0)
     numbers = {str(label): table[label].to_numpy() for label in table}
-    findings.doubts += plausible.check_series(wanted, path, numbers, shape, pixel)
+    findings.doubts += check_series(wanted, path, numbers, shape, pixel)
     sample = _sample(images[len(images) // 2], files)
-    summary = plausible.summary(wanted, numbers, shape)
+    summary = summarise(wanted, numbers, shape)
     return Series(table, name, shape, images, linked, bool(oddities), sample, summary)
 
 

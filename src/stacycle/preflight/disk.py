@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stacycle.files.removed import REMOVABLE
+from stacycle.recipe import auto
 from stacycle.recipe.rounds import Recipe
 from stacycle.steps.registry import all_steps
 from stacycle.steps.sizes import Need, Numbers, Sizes

@@ -26,7 +26,7 @@ from stacycle.files import safe_names
 from stacycle.files.cache import Cache
 from stacycle.inputs.findings import Findings
 from stacycle.preflight import against_data, disk, environment
-from stacycle.preflight.environment import FINE, PROBLEM, WARNING, Asked, Row, told
+from stacycle.preflight.environment import FINE, PROBLEM, WARNING, Asked, Row, from_error
 from stacycle.programs.command import Command
 from stacycle.recipe.config import DEFAULT
 from stacycle.recipe.rounds import Recipe
@@ -173,8 +173,8 @@ def check_data(
         answer = {"facts": merged.facts, "warnings": [(one.problem, one.cure) for one in found.warnings]}
         code = sorted(map(str, Path(__file__).parents[1].rglob("*.py")))  # other checks may find more
         cache.put("data", question, answer, [*code, *sorted(found.files)])
-    rows = [told(sentence, "data", WARNING) for sentence in answer["warnings"]]
-    return [*rows, *map(_row_of_set, answer["sets"]), _row_of_series(answer)], answer
+    rows, facts = [Row(WARNING, "data", *warning) for warning in answer["warnings"]], answer["facts"]
+    return [*rows, *map(_row_of_set, facts["sets"]), _row_of_series(facts)], facts
 
 
 def _row_of_set(one: Mapping[str, Any]) -> Row:

@@ -84,7 +84,7 @@ def check(engine: Mapping[str, Any], programs: Sequence[str] = ()) -> str:
     programs = programs or all_names()
     found = _find(engine, programs)
     if not found:
-        raise UserError(_not_found(engine, "RELION"))
+        raise _not_found(engine, "RELION")
     path = found.get(_REFINE) or next(iter(found.values()))
     version = _version(engine, path)[0]
     if int(version.split(".")[0]) < OLDEST:

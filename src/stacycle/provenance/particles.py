@@ -101,7 +101,7 @@ def _places(particles: Columns) -> list[str]:
 def picked_twice(particles: Columns, distance: float) -> list[int]:
     """The rows (from 0) of particles that are, by their position, the same as one in an earlier row that stays."""
     gone: set[int] = set()
-    for row, earlier in _near(particles, distance):
+    for earlier, row in near_pairs(particles, distance)[0].tolist():
         if earlier not in gone:
             gone.add(row)
     return sorted(gone)
@@ -110,11 +110,14 @@ def picked_twice(particles: Columns, distance: float) -> list[int]:
 def in_both_halves(particles: Columns, distance: float) -> int:
     """How many pairs of particles nearer than `distance` (Å) have one in each half set."""
     halves = [_half(value) for value in particles[SUBSET]]
-    return sum(halves[row] != halves[earlier] for row, earlier in _near(particles, distance))
+    return sum(halves[row] != halves[earlier] for earlier, row in near_pairs(particles, distance)[0].tolist())
 
 
-def _near(particles: Columns, distance: float) -> list[tuple[int, int]]:
-    """All pairs of rows, the later first, of particles of one tomogram that are nearer than `distance` (Å)."""
+def near_pairs(particles: Columns, distance: float) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs of particles of one tomogram at most `distance` (Å) apart.
+
+    Returns their rows from 0 (n, 2), the earlier first, by the later; and the distances (n) in Å.
+    """
     import numpy as np
     from scipy.spatial import cKDTree
 
@@ -122,12 +125,12 @@ def _near(particles: Columns, distance: float) -> list[tuple[int, int]]:
     of_tomogram: dict[str, list[int]] = {}
     for row, tomogram in enumerate(particles["rlnTomoName"]):
         of_tomogram.setdefault(tomogram, []).append(row)
-    pairs: list[tuple[int, int]] = []
+    found = [np.empty((0, 2), int)]
     for rows in map(np.asarray, of_tomogram.values()):
-        near = rows[cKDTree(at[rows]).query_pairs(distance, output_type="ndarray")]
-        apart = np.linalg.norm(at[near[:, 0]] - at[near[:, 1]], axis=1)
-        pairs += [(max(pair), min(pair)) for pair in near[apart < distance].tolist()]
-    return sorted(pairs)
+        found.append(np.sort(rows[cKDTree(at[rows]).query_pairs(distance, output_type="ndarray")], axis=1))
+    pairs = np.concatenate(found)
+    pairs = pairs[np.lexsort(pairs.T)]
+    return pairs, np.linalg.norm(at[pairs[:, 0]] - at[pairs[:, 1]], axis=1)
 
 
 def positions(particles: Columns) -> np.ndarray:

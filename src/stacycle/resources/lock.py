@@ -52,7 +52,7 @@ def locked(folder: str | Path, command: str) -> Iterator[Lock]:
     except BlockingIOError:
         note = os.pread(fd, 1 << 16, 0)
         os.close(fd)
-        raise UserError(_refusal(folder, note)) from None
+        raise _refusal(folder, note) from None
     except OSError:  # some network file systems have no locks
         os.close(fd)
         fd = None
@@ -71,7 +71,7 @@ def locked(folder: str | Path, command: str) -> Iterator[Lock]:
             os.close(fd)
 
 
-def _refusal(folder: Path, note: bytes) -> str:
+def _refusal(folder: Path, note: bytes) -> UserError:
     holder: dict[str, Any] = {}
     with suppress(ValueError):  # its writer may not be done
         holder = json.loads(note)
