@@ -35,7 +35,8 @@ from stacycle.errors import UserError
 from stacycle.files import content
 from stacycle.jobs import job, kept_outputs
 from stacycle.provenance import audit
-from stacycle.recipe import config
+from stacycle.recipe import config, config_schema
+from stacycle.recipe.settings import Config
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("there and back")]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stacycle.checks.doubts import messages
+from stacycle.checks import doubts
 from stacycle.checks.ranges import check_possible
 from stacycle.checks.tilt_series import check_series
 from stacycle.checks.tomograms import Summary, check_together, check_tomograms, summarise
@@ -78,8 +78,8 @@ def times(label: str, factor: float) -> Callable[[pd.DataFrame], pd.DataFrame]:
     return lambda table: table.assign(**{label: table[label] * factor})
 
 
-def messages(doubts: Iterable[plausible.Doubt]) -> tuple[list[str], list[str]]:
-    problems, warned = plausible.messages(doubts)
+def messages(found: Iterable[doubts.Doubt]) -> tuple[list[str], list[str]]:
+    problems, warned = doubts.messages(found)
     return list(map(str, problems)), list(map(str, warned))
 
 

@@ -14,7 +14,15 @@ import pytest
 from stacycle.errors import UserError
 from stacycle.files import star
 from stacycle.files.optimisation_set import OptimisationSet
-from stacycle.recipe.auto import State, estimation_box, lowpass, read_state, resolution, series_pixel
+from stacycle.recipe.auto import (
+    State,
+    estimation_box,
+    lowpass,
+    read_state,
+    resolution,
+    resolve_auto,
+    series_pixel,
+)
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "data"
 TUTORIAL = State("", OptimisationSet("", ""), box=84, pixel=7.64)
