@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: workers of xdist share the cores
+
 import pytest
 import warm
 import yaml
