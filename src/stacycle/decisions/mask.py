@@ -151,10 +151,12 @@ def otsu_level(values: np.ndarray, bins: int = 256) -> float:
 
 def _above_dust(smooth: np.ndarray, low: float, high: float) -> float:
     """The lowest of 40 thresholds between `low` and `high` from which on nearly all is in one piece."""
-    steps = np.linspace(low, high, 41)[1:]
-    dusty = [step for step in steps if 1 - _pieces(smooth, step)[1] > DUST]
-    later = steps[steps > max(dusty)] if dusty else steps
-    return float(later[0]) if len(later) else high
+    lowest = high
+    for step in np.linspace(high, low, 41)[:-1]:
+        if 1 - _pieces(smooth, step)[1] > DUST:
+            break
+        lowest = float(step)
+    return lowest
 
 
 def _pieces(smooth: np.ndarray, threshold: float) -> tuple[int, float]:
@@ -162,9 +164,12 @@ def _pieces(smooth: np.ndarray, threshold: float) -> tuple[int, float]:
     from scipy import ndimage
 
     above = smooth > threshold
-    labels, _ = ndimage.label(above)
-    sizes = np.bincount(labels[above])[1:]
-    return int(sizes.sum()), float(sizes.max() / sizes.sum()) if len(sizes) else 0.0
+    if not above.any():
+        return 0, 0.0
+    along = [np.flatnonzero(above.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    around = above[tuple(slice(filled[0], filled[-1] + 1) for filled in along)]
+    sizes = np.bincount(ndimage.label(around)[0][around])
+    return int(sizes.sum()), float(sizes.max() / sizes.sum())
 
 
 def _extent(smooth: np.ndarray, inside: np.ndarray, threshold: float, pixel_size: float) -> dict[str, float]:
