@@ -4,7 +4,9 @@ A server has imported what Snakemake, the scripts of rules, the embedded engine 
 forks for each start. `python`, a client that imports nothing, hands it its arguments, folder, environment and streams;
 it passes signals on, and ends as the forked process does. If the client is killed, so is that process.
 
-Not for tests of how long a start takes, of process groups, or of what happens when a job is killed.
+Not for tests of how long a start takes, of process groups, or of what happens when a job is killed. With a file's path
+in WARM_SESSION this start alone is warm: what it starts in turn are common processes in its session, whose number it
+writes into the file.
 """
 
 from __future__ import annotations
@@ -151,7 +153,10 @@ def _run(client: str, argv: list[str], folder: str, environment: dict[str, str])
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    sys.executable = client
+    if told := os.environ.pop("WARM_SESSION", ""):
+        Path(told).write_text(str(os.getpid()))
+    else:
+        sys.executable = client
     sys.stdin, sys.stdout = os.fdopen(0, closefd=False), os.fdopen(1, "w", closefd=False)
     sys.stderr = os.fdopen(2, "w", 1, errors="backslashreplace", closefd=False)
     first, *others = argv

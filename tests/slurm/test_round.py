@@ -1,6 +1,6 @@
 """The demo's bin4 round on a real SLURM with a CPU and a GPU partition, by the SLURM profile; and the same one here.
 
-A quarter of the demo's data will do.
+On an eighth of the demo's voxels.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ pytestmark = pytest.mark.slow
 
 DEMO = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
 BIN4 = overlay(DEMO, {"rounds": {"bin2": None, "bin1": None}})
-DATA = yaml.safe_load((ROOT / "config/demo_data.yaml").read_text()) | {"tomos": 1, "tilt_step": 12}
+SMALL = {"tomos": 1, "tilt_step": 12, "size": 336, "depth": 160, "angpix": 5}
+DATA = yaml.safe_load((ROOT / "config/demo_data.yaml").read_text()) | SMALL
 GPUS_PER_JOB = 1  # of two: a sweep's jobs run side by side
 # The options of sbatch for each job, by its name in SLURM: partition, minutes, MB, CPUs, GPUs.
 SUBMITTED = {
