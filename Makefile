@@ -5,7 +5,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 CODE := src scripts tests
 # Files of tests that take longest begin first: each is for one worker.
+DEMO := tests/workflow/test_demo.py
 LONGEST := $(addprefix tests/workflow/test_,tiny_project.py tutorial_replay.py cycle_project.py any_scheduler.py)
+WORKFLOW := $(filter-out $(DEMO) $(LONGEST),$(wildcard tests/workflow/test_*.py))
 
 .PHONY: help
 help: ## show what can be made
@@ -30,9 +32,9 @@ demo: $(READY) ## simulate tilt series, average them, say where to look
 
 .PHONY: test
 test: $(READY) lint ## all checks and tests, the demo included
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore tests/workflow/test_demo.py \
-	  $(LONGEST) tests/slurm tests/workflow tests/golden tests/dag tests/unit
-	$(BIN)/pytest tests/workflow/test_demo.py # alone: it is timed
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder \
+	  $(LONGEST) tests/slurm $(WORKFLOW) tests/golden tests/dag tests/unit
+	$(BIN)/pytest $(DEMO) # alone: it is timed
 
 .PHONY: test-fast
 test-fast: $(READY) ## the quick tests alone, for working

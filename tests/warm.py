@@ -37,7 +37,10 @@ ROOT = Path(__file__).parents[1]
 IMPORTED = (
     *("snakemake.cli", "snakemake.script", "smart_open", "snakemake_executor_plugin_stacycle_slurm"),
     *("scipy.fft", "scipy.ndimage", "scipy.optimize", "matplotlib.pyplot", "starfile", "fake_relion"),
-    *(f"{path.parent.name}.{path.stem}" for path in sorted((ROOT / "src").glob("sta*/[!_]*.py"))),
+    *(
+        ".".join(path.relative_to(ROOT / "src").with_suffix("").parts)
+        for path in sorted((ROOT / "src").glob("sta*/**/[!_]*.py"))
+    ),
 )
 CLIENT = """#!{python} -IS
 import marshal, os, sys
