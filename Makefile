@@ -5,6 +5,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 DOCS_READY := .venv-docs/.ready
 CODE := src scripts benchmarks tests
+# Files of tests that take longest begin first: each is for one worker.
+LONGEST := $(addprefix tests/workflow/test_,tiny_project.py tutorial_replay.py cycle_project.py any_scheduler.py)
 
 .PHONY: help
 help: ## show what can be made
@@ -30,7 +32,7 @@ demo: $(READY) ## simulate tilt series, average them, say where to look
 .PHONY: test
 test: $(READY) lint ## all checks and tests, the demo included
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore tests/workflow/test_demo.py \
-	  tests/slurm tests/workflow tests/golden tests/dag tests/unit # the long ones first
+	  $(LONGEST) tests/slurm tests/workflow tests/golden tests/dag tests/unit
 	$(BIN)/pytest tests/workflow/test_demo.py # alone: it is timed
 
 .PHONY: test-fast

@@ -61,23 +61,42 @@ def run_with_kills(
     while True:
         story.starts += 1
         log, before = project / f"snakemake{story.starts}.log", len(story.kills)
-        with log.open("w") as stream:
-            run = subprocess.Popen(command, stdout=stream, stderr=stream, start_new_session=True, cwd="/")
+        run, session = _begin(command, log)
         while len(story.kills) < most and (job := _new_kind_of_job(run, log, story.hit)):
             after = chance.uniform(0, longest)
-            if kill := _kill(run, job, after, chance, [kill.how for kill in story.kills]):
+            if kill := _kill(run, session, job, after, chance, [kill.how for kill in story.kills]):
                 story.hit.add(_kind(job))
                 story.kills.append(kill)
-        _wait_for_all(run)
+        _wait_for_all(run, session)
         if run.returncode == 0:
             return story
         if len(story.kills) == before:
             raise RuntimeError(f"{log}: failed by itself:\n{log.read_text()[-4000:]}")
-        subprocess.run([*command, "--unlock"], check=True, capture_output=True, cwd="/")
+        for lock in (project / ".snakemake/locks").glob("*"):  # --unlock, without the start
+            lock.unlink()
+
+
+def _begin(command: Sequence[str], log: Path) -> tuple[subprocess.Popen, int]:
+    """A command, begun in a session of its own, and the session's number; a warm Python (tests/warm.py) tells it."""
+    told = log.with_suffix(".session")
+    with log.open("w") as stream:
+        run = subprocess.Popen(
+            command,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
+            cwd="/",
+            env=os.environ | {"WARM_SESSION": str(told)},
+        )
+    if command[0] == sys.executable:
+        return run, run.pid
+    while not told.exists() or not told.read_text():
+        time.sleep(0.02)
+    return run, int(told.read_text())
 
 
 def _kill(
-    run: subprocess.Popen, job: str, after: float, chance: random.Random, used: list[str]
+    run: subprocess.Popen, session: int, job: str, after: float, chance: random.Random, used: list[str]
 ) -> Kill | None:
     """Kill something after so many seconds, in the way that was used least; None if the run has ended before.
 
@@ -86,13 +105,13 @@ def _kill(
     time.sleep(after)
     waited = time.monotonic()
     wanted = min(chance.sample(list(WAYS), len(WAYS)), key=used.count)
-    while run.poll() is None and not _in_session(run.pid, NEEDS[wanted]):
+    while run.poll() is None and not _in_session(session, NEEDS[wanted]):
         if time.monotonic() - waited > PATIENCE:
             wanted = min(("SIGKILL of Snakemake", "SIGKILL of everything"), key=used.count)
         time.sleep(0.02)
     if run.poll() is not None:
         return None
-    WAYS[wanted](run.pid)
+    WAYS[wanted](session)
     return Kill(job, after + time.monotonic() - waited, wanted)
 
 
@@ -110,10 +129,10 @@ def _kind(job: str) -> str:
     return job.split(",")[0]
 
 
-def _wait_for_all(run: subprocess.Popen) -> None:
+def _wait_for_all(run: subprocess.Popen, session: int) -> None:
     """Until Snakemake and all that it started have ended: an orphan goes on, and its folder is locked."""
     run.wait()
-    while _in_session(run.pid):
+    while _in_session(session):
         time.sleep(0.05)
 
 

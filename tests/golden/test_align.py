@@ -23,6 +23,8 @@ from staengine.tilt_series.star import COORDINATES, ORIGINS, read_star
 from staengine.tilt_series.tomograms import load_tomograms
 from staengine.tilt_series.trajectories import read_trajectories, write_trajectories
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path(__file__).parent / "data"
 PROGRAM = "relion_tomo_align"
 INPUT = "cycle/ctf/optimisation_set.star"

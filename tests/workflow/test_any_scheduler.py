@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import fake_relion
 import pytest
+import warm
 import yaml
 from conftest import ROOT
 from sandbox import Slurm
@@ -85,7 +85,7 @@ class Site:
     def run(self, target: str) -> subprocess.CompletedProcess:
         """Snakemake with the profile, as a user calls it in the project's folder."""
         command = [
-            *(sys.executable, "-m", "snakemake", target, "--snakefile", str(ROOT / "Snakefile")),
+            *(warm.python(), "-m", "snakemake", target, "--snakefile", str(ROOT / "Snakefile")),
             *("--profile", "profile", "--seconds-between-status-checks", "1", "--configfile", "config.yaml"),
         ]
         environment = {"PATH": f"{self.programs}:{os.environ['PATH']}", "STATUS_PAUSE": "0.2"}

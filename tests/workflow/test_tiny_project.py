@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 import pytest
+import warm
 from conftest import TINY, Project
 
 import kills
@@ -71,7 +72,8 @@ KILLS = 24
 def killed(tiny_data: Path) -> tuple[Project, kills.Story]:
     """The project, finished, and how often it was killed before it was."""
     project = Project(tiny_data, TINY)
-    return project, kills.run_with_kills(project.command("--rerun-incomplete"), tiny_data, KILLS, seed=1)
+    _, *words = project.command("--rerun-incomplete")
+    return project, kills.run_with_kills([warm.python(), *words], tiny_data, KILLS, seed=1)
 
 
 @pytest.fixture(scope="module")
