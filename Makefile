@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 CODE := src scripts tests
+# Files of tests that take longest begin first: each is for one worker.
+LONGEST := $(addprefix tests/workflow/test_,tiny_project.py tutorial_replay.py cycle_project.py any_scheduler.py)
 
 .PHONY: help
 help: ## show what can be made
@@ -29,7 +31,7 @@ demo: $(READY) ## simulate tilt series, average them, say where to look
 .PHONY: test
 test: $(READY) lint ## all checks and tests, the demo included
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore tests/workflow/test_demo.py \
-	  tests/slurm tests/workflow tests/golden tests/dag tests/unit # the long ones first
+	  $(LONGEST) tests/slurm tests/workflow tests/golden tests/dag tests/unit
 	$(BIN)/pytest tests/workflow/test_demo.py # alone: it is timed
 
 .PHONY: test-fast

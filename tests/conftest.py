@@ -9,7 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: workers of xdist share the cores
+
 import pytest
+import warm
 import yaml
 from snakemake.utils import update_config
 
@@ -38,7 +41,9 @@ TINY = {
 
 
 class Project:
-    """A project folder with a config, and Snakemake called on it as a user would."""
+    """A project folder with a config, and Snakemake called on it as a user would, but for its start (tests/warm.py)."""
+
+    cold = False  # True: starts are a user's too
 
     def __init__(self, folder: Path, config: dict) -> None:
         self.folder, self.config = folder, config
@@ -47,8 +52,9 @@ class Project:
         self, *arguments: str, change: dict | None = None, timeout: float = 900
     ) -> subprocess.CompletedProcess:
         """Run `snakemake` with the project's config, `change` laid over it."""
+        python, *words = self.command(*arguments, change=change)
         return subprocess.run(
-            self.command(*arguments, change=change),
+            [python if self.cold else warm.python(), *words],
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -82,7 +88,7 @@ def overlay(base: dict, change: dict) -> dict:
 def simulate(folder: Path, **flags: object) -> None:
     """Simulated data in `folder`, by the embedded engine's simulator."""
     words = [word for flag, value in flags.items() for word in (f"--{flag}", str(value))]
-    command = [sys.executable, "-m", "staengine", "simulate", "--o", str(folder), *words]
+    command = [warm.python(), "-m", "staengine", "simulate", "--o", str(folder), *words]
     subprocess.run(command, check=True, capture_output=True, text=True)
 
 

@@ -6,6 +6,7 @@ made of it and what to write; a file that is not YAML, with the place, a caret u
 
 from __future__ import annotations
 
+import copy
 import datetime
 import difflib
 import json
@@ -14,6 +15,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +73,7 @@ Valid = Callable[[Any], bool]
 def read(path: str | Path) -> dict[str, Any]:
     """What a config file holds. UserError, with the place, if it cannot be read, is not YAML, or holds no keys."""
     text = _text(path)
-    content = _parsed(path, text)
+    content = copy.deepcopy(_parsed(path, text))
     if not isinstance({} if content is None else content, dict):
         raise UserError(f"{path}: must hold `key: value` lines.")
     return content or {}
@@ -95,6 +97,7 @@ def _text(path: str | Path) -> str:
         raise UserError(_at(path, "UTF-8", data.decode("latin-1"), line, column, said)) from None
 
 
+@cache  # Snakemake reads a config once, and we do
 def _parsed(path: str | Path, text: str) -> Any:
     """The content of JSON, as Snakemake tries first, or YAML."""
     try:

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.spatial import cKDTree
 
 from stacycle import lineage
 from stacycle.errors import UserError, some
@@ -196,6 +195,8 @@ def near_pairs(table: pd.DataFrame, distance: float) -> pd.DataFrame:
 
     Columns first, second (first < second) and distance (Å), by first.
     """
+    from scipy.spatial import cKDTree  # slow to import: every Snakefile's start would pay for it
+
     parts = []
     labels = [label for label in (*CENTRED, *SHIFTS) if label in table]
     at = np.array(lineage.positions({label: list(table[label]) for label in labels}))

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.spatial.transform import Rotation
 
 from stacycle import lineage, plausible, star, verify
 from stacycle.errors import UserError, some
@@ -336,6 +335,8 @@ def _visible_tilts(positions: np.ndarray, pixel: float, series: Series) -> np.nd
     table = series.table
     x_tilt = table.rlnTomoXTilt if "rlnTomoXTilt" in table else 0 * table.rlnTomoYTilt
     angles = np.column_stack([table.rlnTomoZRot, table.rlnTomoYTilt, x_tilt])
+    from scipy.spatial.transform import Rotation  # slow to import: every Snakefile's start would pay for it
+
     turns = Rotation.from_euler("ZYX", angles, degrees=True).as_matrix()
     seen = np.einsum("tij,nj->tni", turns[:, :2], positions)
     seen += table[["rlnTomoXShiftAngst", "rlnTomoYShiftAngst"]].to_numpy(float)[:, None]

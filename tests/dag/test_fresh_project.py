@@ -65,6 +65,7 @@ def tutorial(tmp_path: Path) -> Project:
 
 def planning_seconds(project: Project, change: dict | None = None) -> tuple[float, int]:
     """Seconds of computing that a dry run takes, and the number of jobs that it plans."""
+    project.cold = True
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     jobs = project.jobs(change)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -11,6 +11,8 @@ from staengine import __main__ as engine
 from staengine import align, maps, prediction, tomo, truth
 from staengine.tilt_series_files import rewrite_tilt_series
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path(__file__).parent / "data"
 PROGRAM = "relion_tomo_align"
 INPUT = "cycle/ctf/optimisation_set.star"

@@ -137,7 +137,7 @@ def simulated(seed):
     words = (
         "--tomos 2 --particles 60 --size 512 --depth 150 --angpix 2 --diameter 120 --snr 1 --dose 3 --junk 0"
     )
-    words += " --fraction_b 0 --angle_error 1 --position_error 1 --shift_error 0.7 --defocus_error 800"
+    words += " --tilt_step 10 --fraction_b 0 --angle_error 1 --position_error 1 --shift_error 0.7 --defocus_error 800"
     words += f" --defocus_min 15000 --defocus_max 30000 --seed {seed} --o ."
     assert engine.main(["simulate", *words.split()]) == 0
     particles = tomo.ParticleSet.read("particles.star")

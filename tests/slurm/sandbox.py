@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import warm
 import yaml
 from conftest import ROOT, Project
 
@@ -48,8 +49,9 @@ class Slurm:
         self, project: Project, *arguments: str, **resources: object
     ) -> subprocess.CompletedProcess:
         """Run the command to its end. `resources` are laid over the profile's default-resources."""
+        _, *words = self.command(project, *arguments, **resources)
         return subprocess.run(
-            self.command(project, *arguments, **resources),
+            [warm.python(), *words],
             capture_output=True,
             text=True,
             timeout=900,

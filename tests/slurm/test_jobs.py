@@ -71,11 +71,7 @@ def test_a_job_that_its_wall_time_kills_goes_on_in_the_next_attempt(
     def runs() -> list[dict]:
         return json.loads((aligned / "job.json").read_text())["runs"]
 
-    with (
-        slurm.gpus(),
-        slurm.watched(project) as jobs,
-        slurm.begun(project, ALIGNED, gpus_per_job=1) as snakemake,
-    ):
+    with slurm.watched(project) as jobs, slurm.begun(project, ALIGNED, gpus_per_job=0) as snakemake:
         wait_for((aligned / "run_it002_optimiser.star").exists)
         number = wait_for(lambda: named("sta-bin4-align-T1_it006", jobs))
         os.kill(runs()[-1]["pid"], signal.SIGSTOP)

@@ -1,4 +1,7 @@
-"""The demo's bin4 round on a real SLURM with a CPU and a GPU partition, by the SLURM profile; and the same one here."""
+"""The demo's bin4 round on a real SLURM with a CPU and a GPU partition, by the SLURM profile; and the same one here.
+
+A quarter of the demo's data will do.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ pytestmark = pytest.mark.slow
 
 DEMO = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
 BIN4 = overlay(DEMO, {"rounds": {"bin2": None, "bin1": None}})
+DATA = yaml.safe_load((ROOT / "config/demo_data.yaml").read_text()) | {"tomos": 1, "tilt_step": 12}
 GPUS_PER_JOB = 1  # of two: a sweep's jobs run side by side
 # The options of sbatch for each job, by its name in SLURM: partition, minutes, MB, CPUs, GPUs.
 SUBMITTED = {
@@ -84,7 +88,7 @@ def rounds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Round, Round]:
     """The round of the same data on SLURM, and by this machine alone; both at once, which takes less time."""
     slurm = Slurm()
     data = tmp_path_factory.mktemp("data")
-    simulate(data, **yaml.safe_load((ROOT / "config/demo_data.yaml").read_text()))
+    simulate(data, **DATA)
     there, here = (Project(tmp_path_factory.mktemp(name), BIN4) for name in ("slurm", "here"))
     for one in (there, here):
         for name in ("set1", "set2"):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import warm
 from conftest import ROOT
 
 from stacycle import config
@@ -245,7 +245,7 @@ def test_numbers_within_braces_on_the_command_line_are_numbers(tmp_path: Path) -
 
 def snakemake(folder: Path, *arguments: str) -> str:
     words = [
-        sys.executable,
+        warm.python(),
         "-m",
         "snakemake",
         "--snakefile",

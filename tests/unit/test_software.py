@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import warm
 
 from stacycle import setup_check, software
 from stacycle.errors import UserError
@@ -104,8 +105,9 @@ def test_the_embedded_engine_needs_no_relion_and_runs_its_programs(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert software.check(EMBEDDED).startswith("embedded engine ")
     for program in software.PROGRAMS:
-        argv = software.resolve(EMBEDDED, [program, "--version"])
-        assert subprocess.run(argv, capture_output=True, check=False).returncode == 0
+        python, *words = software.resolve(EMBEDDED, [program, "--version"])
+        assert python == sys.executable
+        assert subprocess.run([warm.python(), *words], capture_output=True, check=False).returncode == 0
 
 
 @pytest.mark.parametrize("folder", ["-x", "a; touch x", 'it\'s "mine"', "$(touch x)"])

@@ -20,6 +20,7 @@ import mrcfile
 import numpy as np
 import pandas as pd
 import starfile
+import warm
 
 PROGRAMS = (
     "relion_refine",
@@ -67,7 +68,7 @@ def install(
     (folder / "maps").mkdir(exist_ok=True)
     (folder / "fake.json").write_text(json.dumps({"version": version, **misbehaviour}))
     for program in programs:
-        words = [sys.executable, __file__, str(folder), program]
+        words = [warm.python(), __file__, str(folder), program]
         (folder / program).write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
         (folder / program).chmod(0o755)
     return folder

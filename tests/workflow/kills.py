@@ -73,7 +73,8 @@ def run_with_kills(
             return story
         if len(story.kills) == before:
             raise RuntimeError(f"{log}: failed by itself:\n{log.read_text()[-4000:]}")
-        subprocess.run([*command, "--unlock"], check=True, capture_output=True, cwd="/")
+        for lock in (project / ".snakemake/locks").glob("*"):  # --unlock, without the start
+            lock.unlink()
 
 
 def _kill(

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import fake_relion
 import pytest
+import warm
 import yaml
 from conftest import ROOT
 from sandbox import Slurm
@@ -84,7 +84,7 @@ class Site:
     def run(self, target: str) -> subprocess.CompletedProcess:
         """Snakemake with the profile, as a user calls it."""
         command = [
-            *(sys.executable, "-m", "snakemake", target, "--snakefile", str(ROOT / "Snakefile")),
+            *(warm.python(), "-m", "snakemake", target, "--snakefile", str(ROOT / "Snakefile")),
             *("--profile", str(self.folder / "profile"), "--seconds-between-status-checks", "1"),
             *("--directory", str(self.folder), "--configfile", str(self.folder / "config.yaml")),
         ]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import fake_relion
 import pytest
+import warm
 import yaml
 from conftest import ROOT
 from small_inputs import write_inputs
@@ -57,7 +58,7 @@ def write(folder: Path, config: str = "config: config") -> None:
 
 
 def snakemake(folder: Path, *arguments: str, pythonpath: str = "") -> subprocess.CompletedProcess:
-    words = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+    words = [warm.python(), "-m", "snakemake", "--cores", "2", *arguments]
     environment = os.environ | {"PYTHONPATH": pythonpath, "PYTHONWARNINGS": "ignore"}
     return subprocess.run(words, cwd=folder, capture_output=True, text=True, env=environment)
 

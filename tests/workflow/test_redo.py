@@ -17,6 +17,7 @@ from pathlib import Path
 import fake_relion
 import numpy as np
 import pytest
+import warm
 from conftest import Project
 from small_inputs import write_inputs
 
@@ -54,7 +55,7 @@ class Small(Project):
 
     def stacycle(self, *words: str) -> subprocess.CompletedProcess:
         return subprocess.run(
-            [sys.executable, "-m", "stacycle", *words], cwd=self.folder, capture_output=True, text=True
+            [warm.python(), "-m", "stacycle", *words], cwd=self.folder, capture_output=True, text=True
         )
 
 

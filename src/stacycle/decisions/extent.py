@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from stacycle import maps
-from stacycle.decisions.mask import SIGMAS, coarser, distance, low_pass, otsu_level
+from stacycle.decisions.mask import SIGMAS, coarse, distance, otsu_level
 from stacycle.whole import write_json
 
 NOTE = "extent.json"
@@ -53,8 +53,8 @@ def extent(density: np.ndarray, pixel_size: float) -> float:
     from scipy import ndimage
 
     width = len(density) * pixel_size
-    coarse = max(2.5 * pixel_size, width / COARSE)
-    smooth, pixel = coarser(low_pass(density, pixel_size, coarse), pixel_size, coarse)
+    resolution = max(2.5 * pixel_size, width / COARSE)
+    smooth, pixel = coarse(density, pixel_size, resolution)
     radius = distance(len(smooth)) * pixel / (width / 2)
     solvent, noise = _solvent(smooth, radius, max(2 * pixel / width, 0.05))
     values = smooth[radius < _SHELLS[1]]
@@ -69,7 +69,7 @@ def extent(density: np.ndarray, pixel_size: float) -> float:
     voxels = np.argwhere(pieces == 1 + int(np.argmax(sizes))) * pixel
     distances = np.linalg.norm(voxels - voxels.mean(axis=0), axis=1)
     found = 2 * float(np.percentile(distances, _OF_RADII))
-    return found if found > coarse else math.nan
+    return found if found > resolution else math.nan
 
 
 def _solvent(smooth: np.ndarray, radius: np.ndarray, thickness: float) -> tuple[float, float]:

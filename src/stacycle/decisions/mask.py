@@ -32,7 +32,7 @@ def mask_threshold(
     sphere a quarter wider, the particle's level from Otsu's upper half. UserError if the map is empty or if
     the config's threshold would make an empty mask.
     """
-    smooth, pixel_size = coarser(low_pass(density, pixel_size, lowpass), pixel_size, lowpass)
+    smooth, pixel_size = coarse(density, pixel_size, lowpass)
     inside = distance(len(smooth)) * pixel_size <= AROUND * diameter / 2
     values = smooth[inside]
     highest = float(values.max())
@@ -91,30 +91,32 @@ def mask_threshold(
 
 def low_pass(density: np.ndarray, pixel_size: float, resolution: float) -> np.ndarray:
     """The map (n, n, n) without what is finer than `resolution` (Å); a raised-cosine edge of two shells."""
+    return _low_passed(density, pixel_size, resolution, len(density))
+
+
+def coarse(density: np.ndarray, pixel_size: float, resolution: float) -> tuple[np.ndarray, float]:
+    """The low-passed map with no more voxels than it needs, and its pixel size: a bin1 map is searched 40 times."""
+    n = len(density)
+    m = min(n, 2 * int(np.ceil(n * pixel_size * OVERSAMPLED / resolution / 2)))
+    return _low_passed(density, pixel_size, resolution, m), pixel_size * n / m
+
+
+def _low_passed(density: np.ndarray, pixel_size: float, resolution: float, m: int) -> np.ndarray:
+    """The low-passed map of (n, n, n) voxels in (m, m, m)."""
     from scipy import fft  # slow to import: most decisions need no map
 
     n = len(density)
-    axis = fft.fftfreq(n) * n
+    transform = fft.rfftn(density.astype(np.float32))
+    if m < n:
+        kept = np.r_[: m // 2, n - m // 2 : n]
+        transform = transform[np.ix_(kept, kept, np.arange(m // 2 + 1))]
+    axis = fft.fftfreq(m) * m
     shell = np.sqrt(
-        axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + fft.rfftfreq(n)[None, None] ** 2 * n * n
+        axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + fft.rfftfreq(m)[None, None] ** 2 * m * m
     )
     edge = np.clip((shell - (n * pixel_size / resolution - 1)) / 2, 0, 1)
     weight = 0.5 + 0.5 * np.cos(np.pi * edge)
-    return fft.irfftn(fft.rfftn(density.astype(np.float32)) * weight, s=density.shape)
-
-
-def coarser(smooth: np.ndarray, pixel_size: float, resolution: float) -> tuple[np.ndarray, float]:
-    """A low-passed map with no more voxels than it needs, and its pixel size: a bin1 map is searched 40 times."""
-    n = len(smooth)
-    m = 2 * int(np.ceil(n * pixel_size * OVERSAMPLED / resolution / 2))
-    if m >= n:
-        return smooth, pixel_size
-    from scipy import fft
-
-    transform = fft.rfftn(smooth.astype(np.float32))
-    kept = np.r_[: m // 2, n - m // 2 : n]
-    cropped = transform[np.ix_(kept, kept, np.arange(m // 2 + 1))]
-    return fft.irfftn(cropped, s=(m,) * 3) * (m / n) ** 3, pixel_size * n / m
+    return fft.irfftn(transform * weight, s=(m,) * 3) * (m / n) ** 3
 
 
 def distance(n: int) -> np.ndarray:
@@ -149,19 +151,25 @@ def otsu_level(values: np.ndarray, bins: int = 256) -> float:
 
 def _above_dust(smooth: np.ndarray, low: float, high: float) -> float:
     """The lowest of 40 thresholds between `low` and `high` from which on nearly all is in one piece."""
-    steps = np.linspace(low, high, 41)[1:]
-    dusty = [step for step in steps if 1 - _pieces(smooth, step)[1] > DUST]
-    later = steps[steps > max(dusty)] if dusty else steps
-    return float(later[0]) if len(later) else high
+    lowest = high
+    for step in np.linspace(high, low, 41)[:-1]:
+        if 1 - _pieces(smooth, step)[1] > DUST:
+            break
+        lowest = float(step)
+    return lowest
 
 
 def _pieces(smooth: np.ndarray, threshold: float) -> tuple[int, float]:
     """Voxels above the threshold, and the share of them in the largest connected piece."""
     from scipy import ndimage
 
-    labels, _ = ndimage.label(smooth > threshold)
-    sizes = np.bincount(labels.ravel())[1:]
-    return int(sizes.sum()), float(sizes.max() / sizes.sum()) if len(sizes) else 0.0
+    above = smooth > threshold
+    if not above.any():
+        return 0, 0.0
+    along = [np.flatnonzero(above.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    around = above[tuple(slice(filled[0], filled[-1] + 1) for filled in along)]
+    sizes = np.bincount(ndimage.label(around)[0][around])
+    return int(sizes.sum()), float(sizes.max() / sizes.sum())
 
 
 def _extent(smooth: np.ndarray, inside: np.ndarray, threshold: float, pixel_size: float) -> dict[str, float]:
