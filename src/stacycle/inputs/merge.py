@@ -286,11 +286,11 @@ def _visible_tilts(positions: np.ndarray, pixel: float, series: Series) -> np.nd
 
     A position p is seen at Rz(ZRot) Ry(YTilt) Rx(XTilt) p + shift, in Å from the middle of the image.
     """
+    from scipy.spatial.transform import Rotation  # slow to import: every Snakefile's start would pay for it
+
     table = series.table
     x_tilt = table.rlnTomoXTilt if "rlnTomoXTilt" in table else 0 * table.rlnTomoYTilt
     angles = np.column_stack([table.rlnTomoZRot, table.rlnTomoYTilt, x_tilt])
-    from scipy.spatial.transform import Rotation  # slow to import: every Snakefile's start would pay for it
-
     turns = Rotation.from_euler("ZYX", angles, degrees=True).as_matrix()
     seen = np.einsum("tij,nj->tni", turns[:, :2], positions)
     seen += table[["rlnTomoXShiftAngst", "rlnTomoYShiftAngst"]].to_numpy(float)[:, None]
