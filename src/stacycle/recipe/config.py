@@ -15,7 +15,8 @@ from stacycle.recipe import contradictions
 from stacycle.recipe.config_meaning import misread, numbered
 from stacycle.recipe.config_problems import problems
 from stacycle.recipe.config_text import Places, read
-from stacycle.recipe.settings import STEPS, Config, Round
+from stacycle.recipe.settings import Config
+from stacycle.recipe.step_settings import STEPS, Round
 
 CONFIG = Path(__file__).parents[3] / "config"
 DEFAULT = CONFIG / "config.yaml"

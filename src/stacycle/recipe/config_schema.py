@@ -5,19 +5,15 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 import json
 import re
 import sys
 from collections.abc import Iterator
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from stacycle.recipe import settings
-from stacycle.recipe.setting_types import Section
+from stacycle.recipe.settings import Config
 
 Schema = dict[str, Any]
 
@@ -25,8 +21,8 @@ Schema = dict[str, Any]
 @cache
 def schema() -> Schema:
     """The JSON schema of the config, without references, each key with its meaning as `description`."""
-    whole = settings.Config.model_json_schema()
-    return _resolved(_described(whole, "Config"), whole.pop("$defs"))
+    whole = Config.model_json_schema()
+    return _resolved(whole, whole.pop("$defs"))
 
 
 def keys(node: Schema, prefix: str = "") -> Iterator[tuple[str, Schema]]:
@@ -90,45 +86,13 @@ def _resolved(node: Any, models: Schema) -> Any:
     if not isinstance(node, dict):
         return node
     if "$ref" in node:
-        name = node["$ref"].rpartition("/")[2]
-        node = _described(models[name], name) | {key: node[key] for key in node if key != "$ref"}
+        node = models[node["$ref"].rpartition("/")[2]] | {key: node[key] for key in node if key != "$ref"}
     node = {key: _resolved(inner, models) for key, inner in node.items() if key != "title"}
     blocks = [inner for inner in node.get("anyOf", []) if inner.get("type") == "object"]
     if blocks:
         del node["anyOf"]
         node = blocks[0] | node | {"type": ["object", "null"]}
     return node
-
-
-def _described(node: Schema, name: str) -> Schema:
-    """The schema of a model whose keys have their meanings, its own keys before inherited ones."""
-    model: type[Section] = getattr(settings, name)
-    owners = {
-        key: next(base for base in model.__mro__ if key in inspect.get_annotations(base))
-        for key in node["properties"]
-    }
-    described = {
-        key: node["properties"][key] | _meaning(owners[key].__name__, key)
-        for key in sorted(owners, key=lambda key: model.__mro__.index(owners[key]))
-    }
-    return {key: node[key] for key in node if key != "description"} | {"properties": described}
-
-
-def _meaning(model: str, key: str) -> Schema:
-    return {"description": _meanings()[model, key]} if (model, key) in _meanings() else {}
-
-
-@cache
-def _meanings() -> dict[tuple[str, str], str]:
-    """The sentence under each key of the models, which Python does not keep: (model, key) -> sentence."""
-    models = [one for one in ast.parse(inspect.getsource(settings)).body if isinstance(one, ast.ClassDef)]
-    return {
-        (model.name, field.target.id): " ".join(str(text.value.value).split())
-        for model in models
-        for field, text in pairwise(model.body)
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
-    }
 
 
 def _write_table(path: Path) -> None:

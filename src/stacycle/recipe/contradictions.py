@@ -7,7 +7,8 @@ from typing import Any
 
 from stacycle.errors import UserError
 from stacycle.recipe.rounds import SWEEPS, variants
-from stacycle.recipe.settings import STEPS, Config, Cycle, Engine, Postprocess, Round
+from stacycle.recipe.settings import Config, Engine
+from stacycle.recipe.step_settings import STEPS, Cycle, Postprocess, Round
 
 
 def contradictions(config: Config) -> Iterator[UserError]:

@@ -9,7 +9,7 @@ module works out names only and reads nothing: the DAG is static.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -20,48 +20,12 @@ from stacycle.files.job_folder import (
     POSTPROCESS,
     STATE_FILE,
 )
+from stacycle.recipe.step_settings import FLOW
 
 INPUTS = "results/inputs"
 SWEEPS = ("ctfrefine", "polish")  # of a cycle, in their order
 
 
-@dataclass(frozen=True)
-class Flow:
-    """What a step needs from those before it, and what it leaves for those after it, by file name in its folder.
-
-    `state` begins with the optimisation set; the other files tell whether it is still the same. What follows a step
-    that `decides` depends on what its state holds. `needs` are fields of this class.
-    """
-
-    state: tuple[str, ...] = ()
-    reference: tuple[str, ...] = ()
-    mask: tuple[str, ...] = ()
-    half_maps: tuple[str, ...] = ()
-    resolution: tuple[str, ...] = ()
-    decides: bool = False
-    needs: tuple[str, ...] = ()
-
-
-_TABLES = ("optimisation_set.star", "particles.star")
-_HALF_MAPS = ("run_half1_class001_unfil.mrc", "run_half2_class001_unfil.mrc")
-_CHOICE = Flow((*_TABLES, STATE_FILE), reference=("reference.mrc",), resolution=(STATE_FILE,), decides=True)
-# A line for each step of a round.
-FLOW = {
-    "extract": Flow(_TABLES),
-    "reconstruct": Flow(reference=("merged.mrc",)),
-    "align": replace(_CHOICE, needs=("reference",)),
-    "class3d": Flow(decides=True, needs=("reference",)),
-    "select": _CHOICE,
-    "mask": Flow(mask=("mask.mrc",), needs=("reference",)),
-    "refine3d": Flow(
-        ("run_optimisation_set.star", "run_data.star"),
-        reference=("run_class001.mrc",),
-        half_maps=_HALF_MAPS,
-        needs=("reference",),
-    ),
-    "postprocess": Flow(resolution=("postprocess.star",), needs=("half_maps",)),
-    "cycle": Flow(("optimisation_set.star", STATE_FILE), resolution=(STATE_FILE,)),
-}
 # What a step may need: in words, and the step that makes it.
 _MAKER = {"reference": ("a reference map", "reconstruct"), "half_maps": ("half maps", "refine3d")}
 # Steps that decide: what follows depends on the content of their state.

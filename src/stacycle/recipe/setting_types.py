@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from stacycle.recipe.geometry import SAMPLINGS, SMALLEST_BOX
 
@@ -47,6 +58,22 @@ Variants = Annotated[dict[VariantName, X | None], AfterValidator(_without_nulls)
 
 
 class Section(BaseModel):
-    """A block of the config. It refuses unknown keys, and values of another kind even if they could be converted."""
+    """A block of the config. It refuses unknown keys, and values of another kind even if they could be converted.
 
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    The text under a key is its meaning, in messages and in config/README.md.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The keys of this block before those of the block that it extends, each meaning in one line."""
+        schema = handler.resolve_ref_schema(handler(core))
+        own = inspect.get_annotations(cls)
+        keys = dict(sorted(schema["properties"].items(), key=lambda item: item[0] not in own))
+        for key in keys.values():
+            if "description" in key:
+                key["description"] = " ".join(key["description"].split())
+        schema["properties"] = keys
+        schema.pop("description", None)
+        return schema

@@ -10,7 +10,7 @@ import yaml
 from stacycle.errors import UserError
 from stacycle.programs import relion
 from stacycle.recipe import config, config_schema
-from stacycle.recipe.settings import CtfRefine, Polish
+from stacycle.recipe.step_settings import CtfRefine, Polish
 
 CONFIG = Path(__file__).parents[3] / "config"
 DEFAULT = CONFIG / "config.yaml"

@@ -1,0 +1,337 @@
+"""The steps of a round as types: what each needs, what it leaves, and its settings with their meanings.
+
+A class is a block of the config; the text under a key is its meaning in messages and in config/README.md. The defaults
+are those for rounds of one's own; config/config.yaml, which spells out the tutorial, repeats them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from stacycle.files.job_folder import OPTIMISATION_SET, STATE_FILE
+from stacycle.recipe.setting_types import (
+    Auto,
+    Box,
+    Count,
+    Different,
+    NotNegative,
+    Number,
+    Pixels,
+    Positive,
+    Sampling,
+    Section,
+    Variants,
+)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What a step needs from those before it, and what it leaves for those after it, by file name in its folder.
+
+    `state` begins with the optimisation set; the other files tell whether it is still the same. What follows a step
+    that `decides` depends on what its state holds. `needs` are fields of this class.
+    """
+
+    state: tuple[str, ...] = ()
+    reference: tuple[str, ...] = ()
+    mask: tuple[str, ...] = ()
+    half_maps: tuple[str, ...] = ()
+    resolution: tuple[str, ...] = ()
+    decides: bool = False
+    needs: tuple[str, ...] = ()
+
+
+_TABLES = (OPTIMISATION_SET, "particles.star")
+_HALF_MAPS = ("run_half1_class001_unfil.mrc", "run_half2_class001_unfil.mrc")
+_CHOICE = Flow((*_TABLES, STATE_FILE), reference=("reference.mrc",), resolution=(STATE_FILE,), decides=True)
+
+
+class Extract(Section):
+    flow: ClassVar = Flow(_TABLES)
+
+    crop: Box | None = None
+    """Box size in binned px that the extracted images are cropped to; null leaves them as they are."""
+    max_dose: Positive | None = None
+    """Tilt images with more than this dose in e/Å² are left out; null takes all."""
+    min_frames: Count = 1
+    """Particles seen in fewer tilt images are left out."""
+    float16: bool = True
+    """Write images with 16 bits per pixel instead of 32."""
+
+
+class Reconstruct(Section):
+    flow: ClassVar = Flow(reference=("merged.mrc",))
+
+    snr: NotNegative = 0
+    """Signal-to-noise ratio of a Wiener filter; 0 lets RELION choose."""
+
+
+class Refinement(Section):
+    """What align, class3d and refine3d have in common."""
+
+    mask_diameter: Auto | Positive = "auto"
+    """Diameter in Å of the spherical mask; auto is 90 % of the box, rounded down to 10 Å."""
+    absolute_greyscale: bool = False
+    """Whether the reference is on RELION's absolute greyscale; if not, the first iteration is by cross-correlation."""
+    ctf_intact_first_peak: bool = False
+    """Ignore CTFs until their first peak, which acts like a low-pass filter (RELION only)."""
+    blush: bool = False
+    """Blush regularisation (RELION only, with its Python environment)."""
+    seed: Pixels | None = None
+    """Random seed; null takes a new one for each run, as RELION does."""
+
+
+class Align(Refinement):
+    flow: ClassVar = replace(_CHOICE, needs=("reference",))
+
+    T: Positive | Different[Positive] = Field(default=[1])  # type: ignore[assignment]
+    """Regularisation parameter T; one run for each value of a list."""
+    iterations: Annotated[int, Field(ge=1, le=999)] = 25
+    """Number of iterations."""
+    iteration: Auto | Count = "auto"
+    """The iteration to go on from; auto is the first of the plateau in resolution."""
+    variant: str = "auto"
+    """The run to go on from, by the name of its folder (T1); auto compares them."""
+    lowpass: Auto | Positive = 50
+    """Low-pass filter in Å of the first reference."""
+    sampling: Sampling = 7.5
+    """Angular sampling interval in degrees."""
+    local_range: Positive | None = 4
+    """Degrees around the pose so far that are searched; null searches everywhere."""
+    offset_range: Positive = 2
+    """Binned px around the position so far that are searched."""
+    offset_step: Positive = 1
+    """Step of that search in binned px."""
+    highres_limit: Auto | Positive | None = "auto"
+    """Resolution limit in Å of the expectation step; auto is Nyquist, rounded down; null sets none."""
+
+
+class Class3D(Refinement):
+    flow: ClassVar = Flow(decides=True, needs=("reference",))
+
+    classes: Annotated[int, Field(ge=2)] | Different[Annotated[int, Field(ge=2)]] = 6
+    """Number of classes K; one run for each value of a list, with each T."""
+    T: Positive | Different[Positive] = Field(default=[0.5, 1, 2, 4])
+    """Regularisation parameter T; one run for each value of a list."""
+    iterations: Annotated[int, Field(ge=1, le=999)] = 25
+    """Number of iterations."""
+    iteration: Auto | Count = "auto"
+    """The iteration to go on from; auto is the first of the plateau in changing classes."""
+    variant: str = "auto"
+    """The run to go on from, by the name of its folder (T1_K6); auto is the one that separates best."""
+    lowpass: Auto | Positive = "auto"
+    """Low-pass filter in Å of the first reference; auto is the next 5 Å above 1.1 times the resolution reached."""
+    highres_limit: Auto | Positive | None = "auto"
+    """Resolution limit in Å of the expectation step; auto is Nyquist, rounded down; null sets none."""
+
+
+class Select(Section):
+    flow: ClassVar = _CHOICE
+
+    classes: Auto | Different[Count] = "auto"
+    """The classes to keep, such as [2, 3]; auto weighs accuracy, resolution and size."""
+
+
+class Mask(Section):
+    flow: ClassVar = Flow(mask=("mask.mrc",), needs=("reference",))
+
+    threshold: Auto | Number = "auto"
+    """Density at which the map is cut; auto finds it from the map."""
+    lowpass: Auto | Positive = "auto"
+    """Low-pass filter in Å of the map before it is cut; auto is the next 5 Å above the resolution reached."""
+    extend: Pixels = 3
+    """Binned px by which the mask is extended."""
+    soft_edge: Pixels = 3
+    """Width of the soft edge in binned px."""
+
+
+class Refine3D(Refinement):
+    flow: ClassVar = Flow(
+        ("run_optimisation_set.star", "run_data.star"),
+        reference=("run_class001.mrc",),
+        half_maps=_HALF_MAPS,
+        needs=("reference",),
+    )
+
+    lowpass: Auto | Positive = "auto"
+    """Low-pass filter in Å of the first reference; auto is the next 5 Å above 1.1 times the resolution reached."""
+    sampling: Sampling = 7.5
+    """Angular sampling interval in degrees to begin with."""
+    local_sampling: Sampling = 7.5
+    """Sampling from which on searches are local; the same as `sampling` makes all of them local."""
+    offset_range: Positive = 2
+    """Binned px around the position so far that are searched."""
+    offset_step: Positive = 1
+    """Step of that search in binned px."""
+    solvent_correct_fsc: bool = True
+    """Use FSCs corrected for the mask during refinement."""
+    finer_faster: bool = True
+    """Go to finer angular sampling faster."""
+    join_halves: Positive = 40
+    """Resolution in Å up to which the half maps are joined, so that they keep one orientation."""
+
+
+class Postprocess(Section):
+    flow: ClassVar = Flow(resolution=("postprocess.star",), needs=("half_maps",))
+
+    bfactor: Auto | Number = -200
+    """B-factor in Å²; negative sharpens; auto estimates it (works well from about 6 Å on)."""
+    autob_lowres: Positive = 10
+    """Coarsest resolution in Å of that estimate."""
+    skip_fsc_weighting: bool = False
+    """Leave the final map unfiltered by its FSC."""
+
+
+class UnbinnedMask(Mask):
+    extend: Pixels = 6
+    """Unbinned px by which the mask is extended."""
+    soft_edge: Pixels = 6
+    """Width of the soft edge in unbinned px."""
+
+
+class UnbinnedPostprocess(Postprocess):
+    bfactor: Auto | Number = -100
+    """B-factor in Å²; negative sharpens; auto estimates it (works well from about 6 Å on)."""
+
+
+class Variant(Section):
+    """One variant of a sweep of a cycle."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_empty(cls, given: Any) -> Any:
+        if given == {}:
+            raise PydanticCustomError("too_short", "is empty")
+        return given
+
+    def effective(self) -> dict[str, Any]:
+        """The settings without those that do nothing beside the others."""
+        raise NotImplementedError
+
+
+class CtfRefine(Variant):
+    defocus: bool = True
+    """Refine the defocus of each tilt image."""
+    search_range: Positive = 4000
+    """Å around the defocus so far that are searched."""
+    regularisation: Positive | None = 0.1
+    """Lambda, which holds the defocus changes of a tilt series together; null refines each tilt image freely."""
+    scale: Literal["tilt", "tomogram"] | None = "tilt"
+    """Refine the contrast scale of each tilt image, of each tomogram, or (null) not."""
+
+    def effective(self) -> dict[str, Any]:
+        return self.model_dump(exclude=None if self.defocus else {"search_range", "regularisation"})
+
+
+class Polish(Variant):
+    max_error: Positive = 5
+    """Largest error of a position that is looked for in unbinned px."""
+    shift_only: bool = False
+    """Only shift tilt images as a whole, without motion."""
+    motion: bool = True
+    """Fit the motion of each particle."""
+    sigma_velocity: Positive = 0.2
+    """Expected speed of that motion in Å per unit dose."""
+    sigma_divergence: Positive = 5000
+    """Distance in Å over which motions are alike."""
+    gaussian_decay: bool = False
+    """Whether that likeness decays as a Gaussian."""
+
+    def effective(self) -> dict[str, Any]:
+        if self.motion and not self.shift_only:
+            return self.model_dump()
+        return self.model_dump(include={"max_error", "shift_only"})
+
+
+class Choose(Section):
+    ctfrefine: str = "auto"
+    """The variant of CTF refinement to go on from, by name, or `before` to keep what was before it; auto compares
+    them."""
+    polish: str = "auto"
+    """The variant of polishing to go on from, by name, or `before` to keep what was before it; auto compares them."""
+
+
+class Cycle(Section):
+    flow: ClassVar = Flow((OPTIMISATION_SET, STATE_FILE), resolution=(STATE_FILE,))
+
+    repeat: Annotated[int, Field(ge=1, le=20)] = 1
+    """How many times the cycle is run, each from what the one before it kept."""
+    box: Auto | Box = "auto"
+    """Box size in unbinned px of the cycle's maps; auto is the round's box times its binning."""
+    estimation_box: Auto | Box = "auto"
+    """Box size in unbinned px in which images are compared; auto is the next product of twos and threes above 1.1
+    times the box."""
+    reconstruct: Reconstruct = Reconstruct()
+    mask: UnbinnedMask = UnbinnedMask()
+    postprocess: UnbinnedPostprocess = UnbinnedPostprocess()
+    ctfrefine: Variants[CtfRefine] | None = Field(
+        default={
+            "regularised": {"defocus": True},
+            "unregularised": {"regularisation": None},
+            "scale_only": {"defocus": False},
+        },
+        validate_default=True,
+    )
+    """The variants of CTF refinement, by name; `NAME: null` leaves one out, `ctfrefine: null` all."""
+    polish: Variants[Polish] | None = Field(
+        default={"motion": {"motion": True}, "no_motion": {"motion": False}}, validate_default=True
+    )
+    """The variants of polishing, by name; `NAME: null` leaves one out, `polish: null` all."""
+    choose: Choose = Choose()
+
+    @field_validator("ctfrefine", "polish", mode="before")
+    @classmethod
+    def _over_the_tutorials(cls, given: Any, info: ValidationInfo) -> Any:
+        """Variants are added to those of the tutorial, and change them key by key."""
+        if not isinstance(given, dict):
+            return given
+        default = cls.model_fields[str(info.field_name)].default
+        return default | {
+            name: default[name] | variant if name in default and isinstance(variant, dict) else variant
+            for name, variant in given.items()
+        }
+
+
+Step = Literal[
+    "extract", "reconstruct", "align", "class3d", "select", "mask", "refine3d", "postprocess", "cycle"
+]
+STEPS: tuple[Step, ...] = get_args(Step)
+
+
+LEFT_OUT: Any = None  # settings of a step that the round has not; in the config, null is not allowed
+
+
+class Round(Section):
+    binning: Count
+    """How many pixels of the tilt series make one."""
+    steps: Different[Step]
+    """The steps in their order; each starts from what the one before it left."""
+    box: Auto | Box = "auto"
+    """Box size in binned px; auto is the largest FFT-friendly one up to twice the diameter."""
+    extract: Extract = LEFT_OUT
+    reconstruct: Reconstruct = LEFT_OUT
+    align: Align = LEFT_OUT
+    class3d: Class3D = LEFT_OUT
+    select: Select = LEFT_OUT
+    mask: Mask = LEFT_OUT
+    refine3d: Refine3D = LEFT_OUT
+    postprocess: Postprocess = LEFT_OUT
+    cycle: Cycle = LEFT_OUT
+
+    @model_validator(mode="after")
+    def _defaults_of_its_steps(self) -> Round:
+        for step in self.steps:
+            if getattr(self, step) is None:
+                setattr(self, step, _settings(step)())
+        return self
+
+
+def _settings(step: Step) -> Any:
+    return Round.model_fields[step].annotation
+
+
+FLOW: dict[str, Flow] = {step: _settings(step).flow for step in STEPS}
