@@ -21,6 +21,7 @@ from stacycle.recipe.rounds import (
     Recipe,
     variants,
 )
+from stacycle.recipe.step_settings import FLOW
 from stacycle.resources import site as resources_site
 
 min_version("9.27")
@@ -57,17 +58,13 @@ include: "rules/common.smk"
 include: "rules/preflight.smk"
 include: "rules/plan.smk"
 include: "rules/inputs.smk"
-include: "rules/extract.smk"
-include: "rules/reconstruct.smk"
-include: "rules/align.smk"
-include: "rules/class3d.smk"
-include: "rules/select.smk"
-include: "rules/mask.smk"
-include: "rules/refine3d.smk"
-include: "rules/postprocess.smk"
-include: "rules/cycle.smk"
-include: "rules/ctfrefine.smk"
-include: "rules/polish.smk"
+
+
+for step in (*FLOW, *SWEEPS):
+
+    include: f"rules/{step}.smk"
+
+
 include: "rules/report.smk"
 include: "rules/cleanup.smk"
 

@@ -13,7 +13,7 @@ SHOWN_DECISIONS = [name for name, step in STEPS.items() if step.last == "decisio
 @cache
 def config_notes():
     """What the config says without effect, or against itself: a sentence each, which is also a warning, once."""
-    found = [*recipe.notes(), *notes(config)]
+    found = [*recipe.notes(), *map(str, notes(config))]
     for note in found:
         logger.warning(note)
     return found

@@ -1,6 +1,6 @@
 """Inputs: one or several sets of tomograms and picks, checked and merged with unique names."""
 
-from stacycle.inputs.merge import tilt_series_of
+from stacycle.inputs.input_set import tilt_series_of
 
 
 rule inputs:

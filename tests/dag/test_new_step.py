@@ -1,4 +1,4 @@
-"""A step is added by its module, rule, script, line of the recipe and keys of the config; then the plan lists it."""
+"""A step is added in four files: its module, rule, script, and its settings beside those of the others."""
 
 from __future__ import annotations
 
@@ -29,17 +29,19 @@ STEP = Step("blur", "Blurring", command, device=GPU, last="blurred.mrc")
 RULE = """
 rule blur:
     input:
-        reference=reference_before("blur"),
-        decided=decided_before("blur"),
+        unpack(before("blur", "reference")),
     output:
         map="results/{round}/blur/blurred.mrc",
+    log:
+        "logs/{round}/blur.log",
     threads: cores("blur", 8)
     resources:
         **queue("blur"),
         mem_mb=memory(16000),
         runtime=wall_time(60),
     params:
-        engine=engine_kind(),
+        step="blur",
+        engine=engine,
         settings=settings("blur"),
     script:
         "../scripts/blur.py"
@@ -49,31 +51,27 @@ ADDED = {
     "rules/blur.smk": RULE,
     "scripts/blur.py": "",
 }
-CHANGED = {
-    "src/stacycle/recipe/rounds.py": (
-        "FLOW = {\n",
-        'FLOW = {\n    "blur": Flow(reference=("blurred.mrc",)),\n',
-    ),
-    "config/config.schema.yaml": (
-        "items: {enum: [extract,",
-        "items: {enum: [blur, extract,",
-    ),
-    "Snakefile": (
-        'include: "rules/extract.smk"\n',
-        'include: "rules/extract.smk"\ninclude: "rules/blur.smk"\n',
-    ),
+# The only file that is changed, and what is put before which of its lines.
+SETTINGS = "src/stacycle/recipe/step_settings.py"
+CHANGES = {
+    "class Choose(Section):": '''class Blur(Section):
+    flow: ClassVar = Flow(reference=("blurred.mrc",), needs=("reference",))
+
+    width: Positive = 2
+    """Width in px."""
+
+
+''',
+    "]\nSTEPS:": ', "blur"',
+    "    cycle: Cycle = LEFT_OUT": "    blur: Blur = LEFT_OUT\n",
 }
-KEYS = """
-          blur:
-            type: object
-            additionalProperties: false
-            properties:
-              width: {type: number, default: 2, description: Width in px.}
-          postprocess:
-"""
 CONFIG = {
     "inputs": [{"tomograms": "tomograms.star", "particles": "particles.star"}],
-    "rounds": {"bin4": {"steps": ["extract", "reconstruct", "blur", "mask"]}, "bin2": None, "bin1": None},
+    "rounds": {
+        "bin4": {"steps": ["extract", "reconstruct", "blur", "mask"], "blur": {"width": 3}},
+        "bin2": None,
+        "bin1": None,
+    },
 }
 # A scheduler whose queues refuse all that they are given.
 QUEUES = [
@@ -95,12 +93,11 @@ def workflow(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "Snakefile", tmp_path)
     for name, text in ADDED.items():
         (tmp_path / name).write_text(text)
-    for name, (old, new) in CHANGED.items():
-        text = (tmp_path / name).read_text()
-        assert text.count(old) == 1, name
-        (tmp_path / name).write_text(text.replace(old, new))
-    schema = tmp_path / "config/config.schema.yaml"
-    schema.write_text(schema.read_text().replace("\n          postprocess:\n", KEYS, 1))
+    text = (tmp_path / SETTINGS).read_text()
+    for line, addition in CHANGES.items():
+        assert text.count(line) == 1, line
+        text = text.replace(line, addition + line)
+    (tmp_path / SETTINGS).write_text(text)
     return tmp_path
 
 

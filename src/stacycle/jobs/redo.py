@@ -15,17 +15,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from stacycle import snakemake_api, workflow
+from stacycle import snakemake_api
 from stacycle.errors import UserError
 from stacycle.files.atomic import read_json, write_json
 from stacycle.files.earlier_results import is_aside
 from stacycle.jobs import record as job_record
 from stacycle.jobs.resume import REDO
 from stacycle.resources.lock import locked
+from stacycle.workflow import path as workflow_path
 
 RESULTS = "results"
 COMMAND = f"{RESULTS}/.snakemake_command.json"  # how the last run of the workflow was called
-SNAKEFILE = workflow.path("Snakefile")
+SNAKEFILE = workflow_path("Snakefile")
 # Of a folder without a program, the file that the rule which made all the others is known by.
 DECIDED = ("decision.json", "preflight.json")
 MONTAGE = "classes.png"  # made by a rule of its own, in a decision's folder

@@ -12,7 +12,7 @@ import pytest
 
 from stacycle import programs
 from stacycle.errors import ProgramFailed, UserError
-from stacycle.files.cache import Remembered
+from stacycle.files.cache import Cache
 from stacycle.jobs import job
 from stacycle.preflight import environment
 from stacycle.programs import container, program, software
@@ -131,7 +131,7 @@ def test_preflight_looks_for_it_and_looks_up_its_flags() -> None:
     engine = {"kind": "relion", "bin": str(Path("bin").absolute())}
     command = Command.of(argv())
     used = {NAME: {*command.flags, command.record.continue_flag}}
-    rows = list(environment.check_software(engine, used, Remembered("cache.json")))
+    rows = list(environment.check_software(engine, used, Cache("cache.json")))
     assert [row.found for row in rows if row.level == environment.PROBLEM] == [
         f"{NAME} of RELION 5.0.1 does not know --axis"
     ]

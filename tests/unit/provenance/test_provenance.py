@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from stacycle.errors import ProgramFailed, UserError
-from stacycle.files import content, star, star_labels
+from stacycle.files import content, optimisation_set, star, star_labels
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.programs.command import Command
 from stacycle.provenance import audit, origin, particles, record
@@ -359,7 +359,7 @@ def test_what_no_program_may_do_to_particles_is_found_after_it_and_by_the_audit(
     with pytest.raises(ProgramFailed, match=told):
         record.of_program(relions("polish"), "cycle/polish")
     changed = json.loads(Path("cycle/polish/state.json").read_text())  # as if nobody had looked
-    changed |= identity(OptimisationSet(*(changed[kind][0] for kind in star.KINDS)))
+    changed |= identity(OptimisationSet(*(changed[kind][0] for kind in optimisation_set.KINDS)))
     Path("cycle/polish/state.json").write_text(json.dumps(changed))
     faults = audit.audit("cycle/polish")
     assert any("cycle/polish/particles.star" in fault for fault in faults)

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from stacycle.errors import UserError
-from stacycle.programs import relion
+from stacycle.programs import align, refine_ctf
 from stacycle.recipe import config, config_schema
 from stacycle.recipe.step_settings import CtfRefine, Polish
 
@@ -88,7 +88,7 @@ def test_every_block_of_the_config_refuses_unknown_keys():
     assert all(block["additionalProperties"] is False for block in found)
 
 
-@pytest.mark.parametrize(("model", "build"), [(CtfRefine, relion.refine_ctf), (Polish, relion.polish)])
+@pytest.mark.parametrize(("model", "build"), [(CtfRefine, refine_ctf.argv), (Polish, align.argv)])
 def test_variants_have_the_same_effect_if_and_only_if_their_command_is_the_same(model, build):
     against = {"state": "", "half_maps": ["", ""], "mask": "", "postprocess": "", "out": "", "box": 0}
     values = [
