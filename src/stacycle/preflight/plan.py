@@ -35,12 +35,16 @@ def jobs(workflow: Any, recipe: Recipe, engine: Mapping[str, Any], target: str =
     """
     rounds = ["", *recipe.rounds]
     fates = _fates(workflow, target, engine)
-    found = [
+
+    def place(job: tuple[Any, dict[str, str], Any]) -> tuple[int, bool]:
+        _, wildcards, _ = job
+        return rounds.index(wildcards.get("round", "")), "cycle" in wildcards  # a cycle comes last
+
+    return [
         _job(workflow, rule, wildcards, files, fates.get(snakemake_api.job_key(rule.name, wildcards)))
-        for rule, wildcards, files in snakemake_api.all_jobs(workflow, target)
+        for rule, wildcards, files in sorted(snakemake_api.all_jobs(workflow, target), key=place)
         if rule.output
     ]
-    return sorted(found, key=lambda job: rounds.index(job.round))
 
 
 def _fates(

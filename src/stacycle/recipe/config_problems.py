@@ -17,6 +17,7 @@ from stacycle.recipe.config_text import Places, dotted
 from stacycle.recipe.settings import Config
 
 Keys = tuple[str | int, ...]
+RENAMED = {"keep": ("cleanup", "choose")}  # since 0.1: an old key, and the new ones
 
 
 def problems(config: dict[str, Any], error: ValidationError, places: Places) -> list[UserError]:
@@ -74,7 +75,8 @@ def _empty(config: Any, keys: Keys, places: Places) -> UserError:
 
 def _unknown(config: Any, keys: Keys, places: Places) -> UserError:
     known, key = _node(keys[:-1]).get("properties", {}), str(keys[-1])
-    close = difflib.get_close_matches(key, known, n=1)
+    renamed = [new for new in RENAMED.get(key, ()) if new in known]
+    close = renamed or difflib.get_close_matches(key, known, n=1)
     cure = _split_key(key, _value(config, keys), known) or (
         f"did you mean {close[0]}?" if close else f"known here: {', '.join(known) or 'names in letters'}."
     )

@@ -31,7 +31,7 @@ MODULE = '''
 
 from stacycle.resources.site import GPU
 from stacycle.steps import sizes
-from stacycle.steps.sizes import PARTS
+from stacycle.files.removed import PARTS
 from stacycle.steps.step import FILES, Step, folder_of
 
 
@@ -106,12 +106,12 @@ def test_its_jobs_go_where_its_device_is(recipe: Recipe, monkeypatch: pytest.Mon
 
 def test_the_plan_asks_what_its_job_would_do(recipe: Recipe) -> None:
     made = Path("results/bin4/blur/decision.json")
-    job = SimpleNamespace(rule=SimpleNamespace(script="../scripts/blur.py"), input=[], output=[str(made)])
+    job = SimpleNamespace(rule=SimpleNamespace(params={"step": "blur"}), input=[], output=[str(made)])
     assert registry.command_of(job) is registry.all_steps()["blur"].command
     made.parent.mkdir(parents=True)
     made.touch()
     assert plan._fate(job, ENGINE, [CONTINUES], all_new=True) == (RUNS, None)
-    job.rule.script = "../scripts/report.py"
+    job.rule.params = {}
     assert registry.command_of(job) is None
 
 
