@@ -88,7 +88,10 @@ def workflow(tmp_path: Path) -> Path:
     """A copy of the workflow with a step more."""
     for name in ("config", "rules", "scripts", "src", "envs"):
         shutil.copytree(
-            ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+            ROOT / name,
+            tmp_path / name,
+            symlinks=True,
+            ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"),
         )
     shutil.copy(ROOT / "Snakefile", tmp_path)
     for name, text in ADDED.items():

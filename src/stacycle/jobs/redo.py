@@ -22,11 +22,11 @@ from stacycle.files.earlier_results import is_aside
 from stacycle.jobs import record as job_record
 from stacycle.jobs.resume import REDO
 from stacycle.resources.lock import locked
-from stacycle.workflow import path as workflow_path
+from stacycle.workflow import path as workflow_file
 
 RESULTS = "results"
 COMMAND = f"{RESULTS}/.snakemake_command.json"  # how the last run of the workflow was called
-SNAKEFILE = workflow_path("Snakefile")
+SNAKEFILE = workflow_file("Snakefile")
 # Of a folder without a program, the file that the rule which made all the others is known by.
 DECIDED = ("decision.json", "preflight.json")
 MONTAGE = "classes.png"  # made by a rule of its own, in a decision's folder

@@ -17,9 +17,9 @@ from stacycle.recipe.config_problems import problems
 from stacycle.recipe.config_text import Places, read
 from stacycle.recipe.settings import Config
 from stacycle.recipe.step_settings import STEPS, Round
+from stacycle.workflow import path as workflow_file
 
-CONFIG = Path(__file__).parents[3] / "config"
-DEFAULT = CONFIG / "config.yaml"
+DEFAULT = workflow_file("config/config.yaml")
 
 
 def load(default: str | Path, *overlays: str | Path) -> dict[str, Any]:
