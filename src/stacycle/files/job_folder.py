@@ -17,7 +17,6 @@ EXTENT = "extent.json"  # the size of an average beside the particle's diameter
 OPTIMISATION_SET = "optimisation_set.star"
 PARTICLES = "particles.star"
 TOMOGRAMS = "tomograms.star"
-REFERENCE_MAP = "reference.mrc"
 MERGED = "merged.mrc"
 HALF_MAPS = ("half1.mrc", "half2.mrc")
 POSTPROCESS = "postprocess.star"

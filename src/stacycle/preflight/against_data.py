@@ -10,7 +10,7 @@ from stacycle.errors import UserError
 from stacycle.inputs.findings import DUPLICATES
 from stacycle.preflight.environment import FINE, PROBLEM, WARNING, Row
 from stacycle.provenance.particles import NEAR, too_many
-from stacycle.recipe import geometry
+from stacycle.recipe import auto, geometry
 from stacycle.recipe.limits import FEWEST_PER_CLASS
 from stacycle.recipe.rounds import Recipe, variants
 from stacycle.steps.registry import all_steps
@@ -67,7 +67,7 @@ def _check_sizes(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str, 
     for name, round_ in recipe.rounds.items():
         pixel = series_pixel * round_["binning"]
         try:
-            box = geometry.box(diameter, pixel) if round_["box"] == "auto" else int(round_["box"])
+            box = auto.box(round_["box"], diameter, pixel)
         except UserError:  # a row of its own (`disk.needed`)
             continue
         yield from _check_box(f"rounds.{name}.box", box, pixel, diameter)

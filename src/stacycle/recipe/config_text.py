@@ -117,28 +117,6 @@ def _at(path: str | Path, what: str, text: str, line: int, column: int, said: st
     return UserError(f"{sentence}\n  {shown[start : start + _WIDEST]}\n  {caret}")
 
 
-def explain_to_snakemake() -> None:
-    """Let Snakemake, which reads config files before any Snakefile, say a file's fault as `read` does."""
-    from snakemake.common import configfile
-    from snakemake.exceptions import WorkflowError
-    from snakemake.settings import types
-
-    load = configfile.load_configfile
-
-    def load_configfile(path: Any) -> dict[str, Any]:
-        try:
-            return load(path)
-        except (WorkflowError, ValueError, OSError, RecursionError):
-            try:
-                if read(path) == {}:  # all of it is comments
-                    return {}
-            except UserError as error:
-                raise WorkflowError(str(error)) from None
-            raise
-
-    configfile.load_configfile = types.load_configfile = load_configfile
-
-
 # ---------------------------------------------------------------- where what stands
 
 

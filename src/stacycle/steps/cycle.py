@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from stacycle.files.removed import PARTS
-from stacycle.recipe import geometry
+from stacycle.recipe import auto
 from stacycle.recipe.rounds import SWEEPS
 from stacycle.steps import ctfrefine, mask, polish, postprocess, reconstruct, sizes
 from stacycle.steps.dry_run import DryRun
@@ -32,9 +32,7 @@ def dry_run(step: Step, run: DryRun) -> Iterator[tuple[str, list[str]]]:
 
 
 def space(size: Sizes, settings: Settings) -> Iterator[Need]:
-    box = settings["box"]
-    if box == "auto":
-        box = geometry.bin1_box(size.image, size.binning)
+    box = auto.unbinned_box(settings["box"], size.image, size.binning)
     maps = [*reconstruct.of_box(size, box), size.need("maps", postprocess.of_box(box))]
     swept = [name for name in SWEEPS if settings[name]]
     found = [*maps, size.need("maps", sizes.maps(1 + 3 * len(swept), box))]  # mask; what each sweep keeps

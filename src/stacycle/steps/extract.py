@@ -7,7 +7,7 @@ from typing import Any
 
 from stacycle.files.removed import STACKS
 from stacycle.programs import subtomo
-from stacycle.recipe import auto, geometry
+from stacycle.recipe import auto
 from stacycle.steps import sizes
 from stacycle.steps.dry_run import BOX, DryRun
 from stacycle.steps.sizes import IMAGES, Need, Sizes
@@ -17,15 +17,13 @@ from stacycle.steps.step import FILES, Reader, Settings, Step, filled, folder_of
 def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
     """Extract the particles of a state, in a box that follows from the particle's diameter if it is `auto`."""
     params, files = job.params, reader.files(job.input.state[0])
-    box = params.box
-    if box == "auto":
-        box = geometry.box(params.diameter, auto.series_pixel(files.tomograms) * params.binning)
+    pixel = auto.series_pixel(files.tomograms) * params.binning if params.box == "auto" else 0
     return subtomo.argv(
         particles=files.particles,
         tomograms=files.tomograms,
         trajectories=files.trajectories,
         out=str(folder_of(job)),
-        box=box,
+        box=auto.box(params.box, params.diameter, pixel),
         binning=params.binning,
         threads=job.threads,
         **params.settings,

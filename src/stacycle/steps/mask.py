@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stacycle.files import mrc
 from stacycle.programs import mask_create
-from stacycle.recipe import auto, geometry
+from stacycle.recipe import auto
 from stacycle.steps import sizes
 from stacycle.steps.sizes import Need, Sizes
 from stacycle.steps.step import FILES, Reader, Settings, Step
@@ -22,9 +22,7 @@ def decide(job: Any) -> tuple[Decision, dict[str, Any]]:
 
     params, settings = job.params, dict(job.params.settings)
     pixel = mrc.header(job.input.map).pixel
-    if settings["lowpass"] == "auto":
-        reached = auto.reached(job.input.resolution)
-        settings["lowpass"] = geometry.mask_lowpass(max(reached, geometry.nyquist(pixel)))
+    settings["lowpass"] = auto.mask_lowpass(settings["lowpass"], job.input.resolution, pixel)
     decision = mask_threshold(
         mrc.voxels(job.input.map),
         pixel,

@@ -7,7 +7,7 @@ from typing import Any
 
 from stacycle.files.removed import PARTS
 from stacycle.programs import reconstruct_particle
-from stacycle.recipe import geometry
+from stacycle.recipe import auto
 from stacycle.steps import sizes
 from stacycle.steps.sizes import Need, Sizes
 from stacycle.steps.step import FILES, Reader, Settings, Step, folder_of
@@ -18,7 +18,7 @@ def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
     params, state = job.params, reader.state(job.input.state[0])
     box, binning = state.box, params.binning
     if bin1_box := params.get("box"):
-        box, binning = geometry.bin1_box(box, binning) if bin1_box == "auto" else bin1_box, 1
+        box, binning = auto.unbinned_box(bin1_box, box, binning), 1
     return reconstruct_particle.argv(
         state=state.path,
         out=str(folder_of(job)),
