@@ -54,6 +54,11 @@ NUMBERS = Numbers(particles=100, visible_tilts=41, series_pixel=1.91, tomograms=
 ENGINE = {"kind": "relion", "scratch": None, "pool": 1}
 
 
+def forget_steps() -> None:
+    registry.all_steps.cache_clear()
+    registry._by_rule.cache_clear()
+
+
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict]:
     """A config with the made-up step in its first and only round."""
@@ -69,9 +74,9 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict]:
     loaded["rounds"]["bin4"]["steps"].append("blur")
     loaded["rounds"]["bin4"]["blur"] = {"width": "auto"}
     monkeypatch.chdir(tmp_path)
-    registry.all_steps.cache_clear()
+    forget_steps()
     yield loaded
-    registry.all_steps.cache_clear()
+    forget_steps()
     sys.modules.pop("stacycle.steps.blur", None)
 
 
