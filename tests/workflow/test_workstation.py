@@ -22,8 +22,9 @@ from stacycle.resources import gpus
 
 pytestmark = pytest.mark.slow
 
-LONGEST_GAP = 4.0  # s: for Snakemake to see a job's end and to start the next, two Pythons, on a busy machine
+LONGEST_GAP = 4.0  # s: for Snakemake to see a job's end and to start the next, two Pythons
 FREE_WITHIN = 5.0  # s
+STARTS = 2.5  # where a start of Python takes long, as many of them as that takes instead
 
 SNAKEFILE = """
 from stacycle.resources import site
@@ -161,7 +162,7 @@ def test_eight_jobs_on_two_gpus_share_none_leave_none_idle_and_cpu_jobs_run_besi
     record_property(
         "8 jobs on 2 GPUs, longest time that one idled while a job waited (s)", f"{max(gaps):.2f}"
     )
-    assert max(gaps) < LONGEST_GAP
+    assert max(gaps) < max(LONGEST_GAP, STARTS * a_start())
     beside = [run for run in runs if run.gpu == "cpu" and all(busy(on, run) for on in of_gpus.values())]
     assert beside
     assert peak(runs) <= 4
@@ -216,7 +217,7 @@ def test_jobs_that_outlive_a_killed_snakemake_keep_their_gpu_until_they_end(
     finish(machine.start("other", gpu=1, limit=1))
     survivor, later = machine.trace()
     assert survivor.end - run.start >= 6  # it came to its end by itself
-    assert 0 <= later.start - survivor.end < FREE_WITHIN
+    assert 0 <= later.start - survivor.end < max(FREE_WITHIN, STARTS * a_start())
     record_property(
         "a GPU is free again after the end of a program whose Snakemake was killed (s)",
         f"{later.start - survivor.end:.2f}",
@@ -245,6 +246,13 @@ def busy(runs: list[Run], during: Run) -> bool:
 def peak(runs: list[Run]) -> int:
     """The most runs at any moment."""
     return max(sum(run.start <= at.start < run.end for run in runs) for at in runs)
+
+
+def a_start() -> float:
+    """Seconds that a start of Snakemake takes now, beside what else this machine has to do."""
+    begun = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import snakemake.cli, stacycle.jobs.job"], check=True)
+    return time.monotonic() - begun
 
 
 def finish(run: subprocess.Popen) -> None:
