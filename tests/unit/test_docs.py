@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import reduce
+from importlib import import_module
 
 import yaml
 from conftest import ROOT
+from test_floors import FLOORS
 
 
 def test_the_readme_is_read_in_a_few_minutes_and_its_links_lead_somewhere() -> None:
@@ -29,3 +32,28 @@ def test_the_pictures_of_the_documentation_are_there_and_each_is_shown() -> None
     assert set(re.findall(r"images/([\w-]+\.\w+)\)", text)) == {
         path.name for path in (ROOT / "docs/images").iterdir()
     }
+
+
+def test_the_functions_on_a_values_way_exist() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    chains = text.partition("### Where a value goes")[2].partition("\n## ")[0]
+    names = re.findall(r"`((?:rules|recipe|steps|decisions|programs)\.\w+\.[\w.]+)`", chains)
+    assert len(names) > 15
+    assert [name for name in names if not exists(name)] == []
+
+
+def exists(function: str) -> bool:
+    """Whether there is a function of the workflow's, such as steps.align.command or rules.common.sweep."""
+    package, module, *name = function.split(".")
+    if package == "rules":
+        return f"\ndef {name[0]}(" in (ROOT / f"rules/{module}.smk").read_text()
+    try:
+        return callable(reduce(getattr, name, import_module(f"stacycle.{package}.{module}")))
+    except (ImportError, AttributeError):
+        return False
+
+
+def test_the_picture_of_the_floors_shows_each_room_on_its_floor() -> None:
+    drawn = re.findall(r'class="r".*?>(.*?)<', (ROOT / "docs/images/floors.svg").read_text())
+    floors = [{room for room in rooms.split() if not room.startswith("__")} for rooms in FLOORS["stacycle"]]
+    assert [set(rooms.split(" · ")) for rooms in drawn[::-1]] == [rooms for rooms in floors if rooms]
