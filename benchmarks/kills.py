@@ -77,8 +77,8 @@ def run_with_kills(
 
 
 def _begin(command: Sequence[str], log: Path) -> tuple[subprocess.Popen, int]:
-    """A command, begun in a session of its own, and the session's number; a warm Python (tests/warm.py) tells it."""
-    told = log.with_suffix(".session")
+    """A command, started in a session of its own, and the session's number; a warm Python (tests/warm.py) notes it."""
+    note = log.with_suffix(".session")
     with log.open("w") as stream:
         run = subprocess.Popen(
             command,
@@ -86,13 +86,13 @@ def _begin(command: Sequence[str], log: Path) -> tuple[subprocess.Popen, int]:
             stderr=stream,
             start_new_session=True,
             cwd="/",
-            env=os.environ | {"WARM_SESSION": str(told)},
+            env=os.environ | {"WARM_SESSION": str(note)},
         )
     if command[0] == sys.executable:
         return run, run.pid
-    while not told.exists() or not told.read_text():
+    while not note.exists() or not note.read_text():
         time.sleep(0.02)
-    return run, int(told.read_text())
+    return run, int(note.read_text())
 
 
 def _kill(
@@ -207,8 +207,8 @@ def done_twice(results: Path) -> dict[str, int]:
         if folder.endswith("extract"):
             continue
         said = (results / folder / "run.out").read_text(errors="replace")
-        begun = Counter(re.findall(r"Expectation iteration +(\d+)|\+ Tomogram (\d+) /", said))
-        if repeated := sum(count - 1 for count in begun.values()):
+        starts = Counter(re.findall(r"Expectation iteration +(\d+)|\+ Tomogram (\d+) /", said))
+        if repeated := sum(count - 1 for count in starts.values()):
             counts[folder] = repeated
     return counts
 

@@ -202,7 +202,7 @@ def planned(configfile: Path, machines: Machines) -> Any:
         limits: dict[str, Any] = {"nodes": profile["jobs"], "default_resources": profile["default-resources"]}
     else:
         limits = {"cores": machines.cores, "resources": {"gpu": machines.gpus}}
-    quiet = redirect_stderr(StringIO())  # a dry run says much, whatever it is told
+    quiet = redirect_stderr(StringIO())  # a dry run says much, whatever its options
     with quiet, SnakemakeApi(OutputSettings(dryrun=True, quiet={Quietness.ALL})) as api:
         workflow = api.workflow(
             resource_settings=ResourceSettings(**limits),

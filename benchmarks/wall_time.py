@@ -78,8 +78,8 @@ def wall_time(project: str | Path, found: dict[str, Job]) -> float:
     """Seconds from when Snakemake was started (its log's name tells; else from the first job) to the last job's end."""
     first, last = min(job.start for job in found.values()), max(job.end for job in found.values())
     logs = (Path(project) / ".snakemake/log").glob("*.snakemake.log")
-    begun = (datetime.strptime(path.name, "%Y-%m-%dT%H%M%S.%f.snakemake.log").timestamp() for path in logs)
-    return last - max((start for start in begun if start <= first), default=first)
+    starts = (datetime.strptime(path.name, "%Y-%m-%dT%H%M%S.%f.snakemake.log").timestamp() for path in logs)
+    return last - max((start for start in starts if start <= first), default=first)
 
 
 def idle(found: Iterable[Job]) -> tuple[float, float]:

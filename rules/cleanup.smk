@@ -1,4 +1,4 @@
-"""Cleanup: when a round is finished, what it no longer needs is removed, as far as the config's cleanup asks for it."""
+"""Cleanup: remove what a finished round no longer needs, as far as the config's `cleanup` asks for it."""
 
 from stacycle import cleanup
 

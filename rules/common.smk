@@ -103,12 +103,12 @@ def memory(mb):
 
 @cache
 def engine_version():
-    """The version of the programs, which a program has to be run for."""
+    """The version of the programs: to know it, one of them has to run."""
     return software.version(config["engine"])
 
 
 def engine(wc):
-    """Params function: RELION or the embedded engine, as results differ, and the version if a new one is to redo them."""
+    """Params function: RELION or the embedded engine, whose results differ, and the version if a new one is to redo them."""
     kind = config["engine"]["kind"]
     if config["engine"]["new_version"] == "keep":
         return kind
@@ -152,13 +152,13 @@ def diameter_if_auto_box(wc):
 
 # ---------------------------------------------------------------- inputs
 #
-# A decision made again may choose the same, and then nothing after it has to run. So:
+# A decision that is made again may choose the same, and then nothing after it has to run. So:
 # 1. Decisions are checkpoints. After a checkpoint Snakemake looks again at the jobs that take a file of it directly, and
 #    leaves out those for which nothing has changed. So each rule takes a file of every decision before it (`decided`).
 # 2. All files of a decision are written anew each time. They are `ancient`: no job runs because they are newer. Only the
 #    newest decision's state.json is not. Snakemake compares such a small file by content, and the content is what the
 #    decision chose.
-# Which files there are follows from the config alone, so no rule needs `checkpoints.NAME.get()`.
+# The config alone says which files there will be, so no rule needs `checkpoints.NAME.get()`.
 # tests/dag/test_rules.py fails if a rule lacks a decision before it.
 
 

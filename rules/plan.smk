@@ -1,4 +1,4 @@
-"""The plan before the run: `snakemake plan` prints what would be done where; nothing is run."""
+"""The plan before the run: `snakemake plan` prints which jobs would run where. It runs none."""
 
 from dataclasses import asdict
 

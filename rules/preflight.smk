@@ -6,7 +6,7 @@ from stacycle.jobs import redo
 from stacycle.preflight import preflight
 
 
-# Before any job starts and any output is deleted: a mistake in an added set costs nothing that is there.
+# Before any job starts and any output is deleted: a mistake in an added set costs no earlier result.
 onstart:
     here = snakemake_api.runs_here(workflow)
     if here and site.pool is None:

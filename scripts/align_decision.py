@@ -1,4 +1,4 @@
-"""Choose the alignment to go on from, and give its particles and map their stable names."""
+"""Choose the alignment that the next step starts from, and give its particles and map their stable names."""
 
 from pathlib import Path
 

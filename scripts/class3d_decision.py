@@ -1,4 +1,4 @@
-"""Choose the classification to go on from, and give its particles and class table their stable names."""
+"""Choose the classification that the next step starts from; give its particles and class table their stable names."""
 
 from pathlib import Path
 

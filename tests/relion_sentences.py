@@ -6,7 +6,7 @@
 source file, what it is about, the program (or, if no command of the workflow gets there, why), and its words, with
 {file}, {label}, {n} and the like for what RELION fills in. A sentence counts as explained if `explain` knows its cause
 in a log that ends with it, and more than that something broke (`VAGUE`). With `--relion`, the sentences are taken from
-a checkout of RELION's source instead, and each is looked up in the table: one that the table does not have is told.
+a checkout of RELION's source instead, and each is looked up in the table: one that is missing there is named.
 """
 
 from __future__ import annotations

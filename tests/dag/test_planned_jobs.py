@@ -146,7 +146,7 @@ def test_a_queue_that_the_profile_does_not_name_is_the_schedulers_own(project: P
     assert told["refine3d"] == "cluster-generic 1 3 x 4 64 GB 24 h"
 
 
-def test_gpus_that_the_profile_names_in_a_gres_are_told(project: Project) -> None:
+def test_gpus_that_the_profile_names_in_a_gres_are_reported(project: Project) -> None:
     text = plan(project, *QUEUES, "--default-resources", "gpu_job_gres=gpu:a100:4")
     assert {asked.split()[1] for _, step, _, _, asked in lines(text) if step == "refine3d"} == {"4"}
 
@@ -207,7 +207,7 @@ def test_inputs_that_cannot_be_read_are_a_sentence_below_the_table(project: Proj
     ] == [True]
 
 
-def test_the_disk_is_told_of_inputs_that_can_be_read(tiny_data: Path, tmp_path: Path) -> None:
+def test_the_disk_is_shown_for_inputs_that_can_be_read(tiny_data: Path, tmp_path: Path) -> None:
     for name in ("set1", "set2"):
         (tmp_path / name).symlink_to(tiny_data / name)
     text = plan(Project(tmp_path, TINY))

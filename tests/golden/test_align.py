@@ -323,7 +323,7 @@ def test_motion_is_found_in_real_images_and_in_the_direction_in_which_files_reco
     assert left < 0.5
 
 
-def test_an_interrupted_run_goes_on_with_the_tilt_series_that_are_missing(project, capsys):
+def test_an_interrupted_run_continues_with_the_tilt_series_that_are_missing(project, capsys):
     how = ["--r", "5", "--it", "20", "--o", "again/"]
     assert run(*how) == 0
     first = {path.name: path.read_bytes() for path in Path("again").glob("*.star")}

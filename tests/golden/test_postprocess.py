@@ -74,7 +74,7 @@ def test_fsc_table_has_relions_columns_and_values(made, relions, record_property
 def test_guinier_table_has_relions_columns_and_values(made, relions):
     mine, theirs = tables(made)["guinier"], relions["guinier"]
     assert list(mine.columns) == list(theirs.columns)
-    np.testing.assert_allclose(mine, theirs, atol=0.03)  # the weights hang on the random phases
+    np.testing.assert_allclose(mine, theirs, atol=0.03)  # the weights depend on the random phases
     np.testing.assert_allclose(mine.rlnLogAmplitudesOriginal, theirs.rlnLogAmplitudesOriginal, atol=2e-5)
 
 

@@ -114,7 +114,7 @@ def test_a_wiener_filter_adds_the_inverse_snr_to_the_weights(project):
     )
 
 
-def test_an_interrupted_run_goes_on_and_gives_the_same_map(project, monkeypatch):
+def test_an_interrupted_run_continues_and_gives_the_same_map(project, monkeypatch):
     monkeypatch.setattr(unfinished, "LARGEST_SHARE", np.inf)
     loaded, load = [], reconstruction.load_tilt_images
 
@@ -133,7 +133,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_map(project, monkeypatch)
     assert list(Path("out/temp").iterdir()) == []
 
 
-def test_a_run_that_is_told_to_end_when_its_maps_are_written_has_ended_well(project):
+def test_a_run_that_is_asked_to_end_when_its_maps_are_written_has_ended_well(project):
     """Its sums may be gone then, so that it would have to do everything again."""
     code = (
         "import sys, time\n"

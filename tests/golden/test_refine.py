@@ -1,4 +1,4 @@
-"""relion_refine and relion_refine_mpi on RELION 5.0.1's own inputs, held against RELION's results."""
+"""relion_refine and relion_refine_mpi on RELION 5.0.1's own inputs, compared with RELION's results."""
 
 import json
 import re
@@ -204,7 +204,7 @@ def test_auto_refinement_writes_the_columns_of_relion(refined):
 @pytest.mark.parametrize("program", ["relion_refine", "relion_refine_mpi"])
 def test_every_flag_is_one_of_relion_and_of_its_kind(program):
     theirs = json.loads((Path(__file__).parent / "cli.json").read_text())[program]
-    # --force_converge is in no --help, but RELION 5.0.1 takes it when it goes on
+    # --force_converge is in no --help, but RELION 5.0.1 takes it when it continues
     assert set(FLAGS) - set(theirs) <= {"--cpu", "--force_converge"}
     for name, flag in FLAGS.items():
         if name in theirs and flag.kind != "unsupported":

@@ -60,8 +60,8 @@ class Slurm:
         )
 
     @contextmanager
-    def begun(self, project: Project, *arguments: str, **resources: object) -> Iterator[subprocess.Popen]:
-        """The command, begun; it is ended as by Ctrl-C, if it has not ended by itself.
+    def started(self, project: Project, *arguments: str, **resources: object) -> Iterator[subprocess.Popen]:
+        """The command, started; it is ended as by Ctrl-C, if it has not ended by itself.
 
         Ctrl-C works in it too if these tests run in the background, where shells have it ignored.
         """

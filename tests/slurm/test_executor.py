@@ -87,7 +87,7 @@ class Outcomes(Executor):
 
 @pytest.fixture
 def says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Commands squeue and sacct that print what they are told, with an exit status."""
+    """Commands squeue and sacct that print what they are given, with an exit status."""
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
 
     def tell(name: str, text: str, status: int = 0) -> None:

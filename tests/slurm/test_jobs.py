@@ -51,7 +51,7 @@ def wait_for(what: Callable, seconds: float = 240):
 def test_a_job_that_is_cancelled_by_hand_is_submitted_again(slurm: Slurm, tiny_data: Path, tmp_path: Path):
     project = Project(tmp_path / "project", CONFIG)
     shutil.copytree(tiny_data, project.folder)
-    with slurm.watched(project) as jobs, slurm.begun(project, INPUTS) as snakemake:
+    with slurm.watched(project) as jobs, slurm.started(project, INPUTS) as snakemake:
         number = wait_for(lambda: named("sta-inputs", jobs))
         subprocess.run(["scancel", number], check=True)
         said, _ = snakemake.communicate(timeout=120)
@@ -60,7 +60,7 @@ def test_a_job_that_is_cancelled_by_hand_is_submitted_again(slurm: Slurm, tiny_d
     assert [job["JobState"] for job in jobs.values()] == ["CANCELLED", "COMPLETED"]
 
 
-def test_a_job_that_its_wall_time_kills_goes_on_in_the_next_attempt(
+def test_a_job_that_its_wall_time_kills_continues_in_the_next_attempt(
     slurm: Slurm, ready: Project, tmp_path: Path, record_property
 ):
     """The program hangs after two iterations (it is stopped), and SLURM ends the job at its time limit."""
@@ -71,7 +71,7 @@ def test_a_job_that_its_wall_time_kills_goes_on_in_the_next_attempt(
     def runs() -> list[dict]:
         return json.loads((aligned / "job.json").read_text())["runs"]
 
-    with slurm.watched(project) as jobs, slurm.begun(project, ALIGNED, gpus_per_job=0) as snakemake:
+    with slurm.watched(project) as jobs, slurm.started(project, ALIGNED, gpus_per_job=0) as snakemake:
         wait_for((aligned / "run_it002_optimiser.star").exists)
         number = wait_for(lambda: named("sta-bin4-align-T1_it006", jobs))
         os.kill(runs()[-1]["pid"], signal.SIGSTOP)
@@ -84,7 +84,7 @@ def test_a_job_that_its_wall_time_kills_goes_on_in_the_next_attempt(
     killed, continued = runs()
     assert killed["continued_from"] is None
     assert continued["continued_from"] >= 2
-    record_property("TIMEOUT on SLURM: goes on from iteration", continued["continued_from"])
+    record_property("TIMEOUT on SLURM: continues from iteration", continued["continued_from"])
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_profile_says_how_gpus_are_asked_for_and_ctrl_c_takes_jobs_back(
     """Submitted for real, but held; then Snakemake is interrupted, as early as can be."""
     with (
         slurm.watched(ready) as jobs,
-        slurm.begun(ready, ALIGNED, slurm_extra="--hold", **resources) as snakemake,
+        slurm.started(ready, ALIGNED, slurm_extra="--hold", **resources) as snakemake,
     ):
         number = wait_for(lambda: named("sta-bin4-align-T1_it006", jobs))
         snakemake.send_signal(signal.SIGINT)

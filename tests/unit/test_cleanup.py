@@ -182,7 +182,7 @@ def test_nothing_that_a_rule_makes_can_be_taken_for_what_may_go() -> None:
     assert not [name for name in names for kind in REMOVABLE.values() if re.fullmatch(kind.names, name)]
 
 
-def test_a_second_time_nothing_goes_and_what_went_is_still_told(recipe: Recipe) -> None:
+def test_a_second_time_nothing_goes_and_what_went_is_still_reported(recipe: Recipe) -> None:
     cleaned_up(recipe)
     told = cleanup.removed("bin4")
     assert told["stacks"]["files"] == 2
@@ -193,16 +193,16 @@ def test_a_second_time_nothing_goes_and_what_went_is_still_told(recipe: Recipe) 
 
 def test_the_plan_tells_how_much_it_will_free(recipe: Recipe) -> None:
     before, _ = disk.used("results/bin4")
-    foretold = sum(removal.bytes for removal in cleanup.removals(recipe, disk.LEAST, "bin4"))
+    predicted = sum(removal.bytes for removal in cleanup.removals(recipe, disk.LEAST, "bin4"))
     assert disk.used("results/bin4")[0] == before  # only planned
     cleaned_up(recipe)
     notes = len(list(Path("results/bin4").rglob(job_folder.REMOVED))) * 4096
-    assert before - disk.used("results/bin4")[0] == foretold - notes > 0
-    assert foretold == sum(gone["bytes"] for gone in cleanup.removed("bin4").values())
+    assert before - disk.used("results/bin4")[0] == predicted - notes > 0
+    assert predicted == sum(gone["bytes"] for gone in cleanup.removed("bin4").values())
 
 
 @pytest.mark.parametrize("survivors", [0, 1, 5, 20])
-def test_what_was_interrupted_is_completed_and_told_as_if_it_had_not_been(
+def test_what_was_interrupted_is_completed_and_reported_as_if_it_had_not_been(
     recipe: Recipe, monkeypatch: pytest.MonkeyPatch, survivors: int
 ) -> None:
     expected = {kind: {"files": 0, "bytes": 0} for kind in disk.LEAST}
@@ -314,7 +314,7 @@ def test_a_removed_map_is_explained_with_the_iterations_that_still_have_theirs(r
     assert removed.explain_missing(min(REFINED)).endswith(f"stacycle redo {REFINE}/run_data.star.")
 
 
-def test_a_file_that_cannot_be_removed_is_told_in_a_sentence(
+def test_a_file_that_cannot_be_removed_is_reported_in_a_sentence(
     recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path, missing_ok: bool = False) -> None:

@@ -37,17 +37,17 @@ def test_what_was_adopted_belongs_together_until_it_is_changed(brought: Path, ca
     assert "the particles results/elsewhere/particles.star are not what they were" in capsys.readouterr().out
 
 
-def test_a_folder_that_is_no_project_is_told(brought: Path, capsys) -> None:
+def test_a_folder_that_is_no_project_is_reported(brought: Path, capsys) -> None:
     assert cli.main(["audit", "input"]) == 2
     assert "input: has no folder results; give the folder of a project." in capsys.readouterr().err
 
 
-def test_a_set_that_cannot_be_read_is_told(brought: Path, capsys) -> None:
+def test_a_set_that_cannot_be_read_is_reported(brought: Path, capsys) -> None:
     assert cli.main(["adopt", "nowhere/optimisation_set.star"]) == 2
     assert "nowhere/optimisation_set.star" in capsys.readouterr().err
 
 
-def test_the_workflows_files_are_found_and_a_name_that_is_none_is_told(capsys) -> None:
+def test_the_workflows_files_are_found_and_a_name_that_is_none_is_reported(capsys) -> None:
     assert cli.main(["workflow"]) == 0
     assert Path(capsys.readouterr().out.strip()).read_text().startswith('"""stacycle')
     assert cli.main(["workflow", "profiles/lfs"]) == 2

@@ -25,7 +25,7 @@ SLEEP = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
         "import threading, time; threading.Thread(target=lambda: (time.sleep(0.2), print('late'))).start()",
     ],
 )
-def test_what_it_is_told_and_what_it_leaves_are_those_of_a_common_python(code: str, tmp_path: Path) -> None:
+def test_what_it_is_given_and_what_it_leaves_are_those_of_a_common_python(code: str, tmp_path: Path) -> None:
     def of(python: str) -> tuple[int, str, str]:
         done = subprocess.run(
             [python, "-c", code, "word"],

@@ -112,7 +112,7 @@ def test_a_missing_star_file_is_refused_before_anything_is_touched(workplace: Wo
     assert (workplace.folder / INPUTS).exists(), "the good run's results went"
 
 
-def test_every_mistake_in_the_inputs_is_told_at_once_with_its_file(workplace: Workplace) -> None:
+def test_every_mistake_in_the_inputs_is_reported_at_once_with_its_file(workplace: Workplace) -> None:
     mistakes: dict[str, tuple[Callable[[Path], None], str]] = {
         "empty": (
             lambda f: (f / "particles.star").write_text(""),
@@ -172,7 +172,7 @@ def test_every_mistake_in_the_inputs_is_told_at_once_with_its_file(workplace: Wo
     assert workplace.project.jobs(None, "results/bin4/reconstruct/merged.mrc") == []
 
 
-def test_a_machine_without_relion_is_told_what_to_do(workplace: Workplace) -> None:
+def test_a_machine_without_relion_gets_a_sentence_on_what_to_do(workplace: Workplace) -> None:
     change = {"engine": {"bin": str(workplace.relion / "nowhere")}}
     told = refused(
         workplace.project.snakemake(INPUTS, "--forcerun", "inputs", change=change), workplace.folder
@@ -231,7 +231,7 @@ def test_a_threshold_that_makes_an_empty_mask_is_refused_with_a_better_one(workp
         assert 0 < file.data.mean() < 0.5
 
 
-def test_a_program_that_fails_is_told_with_its_own_words_and_leaves_the_last_good_run(
+def test_a_program_that_fails_is_reported_with_its_own_words_and_leaves_the_last_good_run(
     workplace: Workplace,
 ) -> None:
     stacks = workplace.folder / "results/bin4/extract.previous1/Subtomograms"

@@ -132,7 +132,7 @@ def test_a_job_whose_result_is_there_as_it_would_be_made_is_kept(finished: Finis
     assert finished.run(*forced) == set()
 
 
-def test_what_hangs_on_a_decision_that_is_made_anew_is_left_open(finished: Finished) -> None:
+def test_what_depends_on_a_decision_that_is_made_anew_is_left_open(finished: Finished) -> None:
     change = bin4(class3d={"iteration": 2})
     plan = finished.plan(change=change)
     assert plan.runs == set()
@@ -150,7 +150,7 @@ def test_inputs_that_are_merged_again_leave_all_open_and_nothing_runs(finished: 
     assert finished.run() == set()
 
 
-def test_a_run_that_was_cut_off_is_planned_to_go_on(finished: Finished) -> None:
+def test_a_run_that_was_cut_off_is_planned_to_continue(finished: Finished) -> None:
     folder = finished.project.folder / "results/bin4/extract"
     record = json.loads((folder / "job.json").read_text())
     record["ended_well"], record["runs"][-1]["exit_status"] = False, -9

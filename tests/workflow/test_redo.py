@@ -136,7 +136,7 @@ def test_a_redo_that_is_cut_off_before_its_job_begins_is_gone_on_with_by_the_nex
     assert project.ran(project.snakemake()) == []
 
 
-def test_a_path_that_is_no_result_is_told_in_a_sentence(project: Small) -> None:
+def test_a_path_that_is_no_result_is_reported_in_a_sentence(project: Small) -> None:
     for path, told in {
         "set/particles.star": "is not in a folder results",
         "results/bin4/reconstruct.previous1/merged.mrc": "is an earlier result",

@@ -85,7 +85,7 @@ def bin4(**steps: dict) -> dict:
     return {"rounds": {"bin4": steps}}
 
 
-def test_a_run_that_is_killed_at_random_moments_goes_on_each_time(
+def test_a_run_that_is_killed_at_random_moments_continues_each_time(
     killed: tuple[Project, kills.Story], record_property
 ) -> None:
     story = killed[1]
@@ -117,7 +117,7 @@ def test_a_variant_that_was_killed_is_run_again_and_not_taken_for_a_failed_one(
     assert not any(row.get("failed") for row in decision["candidates"])
 
 
-def test_what_the_results_take_on_disk_was_foretold(finished: Project, record_property) -> None:
+def test_what_the_results_take_on_disk_was_predicted(finished: Project, record_property) -> None:
     loaded = config.load(config.DEFAULT, finished.folder / "config.yaml")
     facts = json.loads((finished.folder / "results/inputs/preflight.json").read_text())
     needs = disk.needed(Recipe.from_config(loaded), loaded, against_data.numbers_of(facts))

@@ -107,7 +107,7 @@ def test_wall_time_is_from_the_start_of_snakemake_to_the_end_of_the_last_job(pro
     assert wall_time.wall_time(project, found) == 21
 
 
-def test_pauses_between_jobs_are_told(project: Path) -> None:
+def test_pauses_between_jobs_are_reported(project: Path) -> None:
     assert wall_time.idle(wall_time.jobs(project).values()) == (2, 2)
 
 

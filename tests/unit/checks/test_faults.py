@@ -502,7 +502,7 @@ def test_half_sets_are_never_refined_on_fewer_than_three_ranks(name: str, ranks:
 
 
 @pytest.mark.parametrize("name", DIAGNOSED)
-def test_what_no_look_at_the_files_can_tell_is_told_from_the_log(name: str) -> None:
+def test_what_no_look_at_the_files_can_find_is_explained_from_the_log(name: str) -> None:
     failure = GOLDEN / "failures" / name
     program = Command.of(shlex.split((failure / "command").read_text())).program
     status, lines = int((failure / "exit_code").read_text()), (failure / "log").read_text().splitlines()
@@ -510,7 +510,7 @@ def test_what_no_look_at_the_files_can_tell_is_told_from_the_log(name: str) -> N
     assert table()[name][2] == "diagnosed"
 
 
-def test_an_output_folder_that_cannot_be_made_is_told_in_a_sentence(project: Path) -> None:
+def test_an_output_folder_that_cannot_be_made_is_reported_in_a_sentence(project: Path) -> None:
     folder = f"{REFERENCE}/mask"
     argv = ["relion_mask_create", "--i", REFERENCE, "--o", f"{folder}/mask.mrc"]
     with pytest.raises(SystemExit), task("log", "mask"):

@@ -158,12 +158,12 @@ def test_relions_own_tilt_series_refined_or_not_raise_no_doubt(path, name):
     assert messages(doubts) == ([], [])
 
 
-def test_a_value_that_cannot_be_is_not_told_as_a_strange_one_too():
+def test_a_value_that_cannot_be_is_not_reported_as_a_strange_one_too():
     assert told(put("rlnTomoYTilt", [6], 1e24)(series()))[1] == []
     assert told(put("rlnMicrographPreExposure", [6], 1e24)(series()))[1] == []
 
 
-def test_tilts_without_a_defocus_are_told_by_one_column_of_two():
+def test_tilts_without_a_defocus_are_recognised_by_one_column_of_two():
     both = put("rlnDefocusU", [6], 0.0)(put("rlnDefocusV", [6], 0.0)(series()))
     assert [one.split()[1] for one in told(both)[0]] == ["rlnDefocusU"]
     assert [one.split()[1] for one in told(put("rlnDefocusV", [7], 0.0)(both))[0]] == [
@@ -226,7 +226,7 @@ def test_a_defocus_in_another_unit_is_refused(label, factor, fault):
     )
 
 
-def test_a_defocus_in_micrometres_is_told_once_for_both_columns():
+def test_a_defocus_in_micrometres_is_reported_once_for_both_columns():
     both = refusals(lambda table: times("rlnDefocusU", 1e-4)(times("rlnDefocusV", 1e-4)(table)))
     assert len(both) == 1
 
@@ -251,7 +251,7 @@ def test_tilt_angles_that_are_alike_or_in_radians_are_refused(edit, fault):
 # A tilt and its series
 
 
-def test_defocus_far_from_the_others_is_told_with_values_and_median():
+def test_defocus_far_from_the_others_is_reported_with_values_and_median():
     table = put("rlnDefocusU", [20], 146011.7383)(
         put("rlnDefocusU", [0, 1], 0.0)(series(rlnDefocusU=39377.0))
     )
@@ -263,14 +263,14 @@ def test_defocus_far_from_the_others_is_told_with_values_and_median():
     assert "rlnDefocusU is 0 in rows 1, 2, but a defocus is above 0" in problems[0]
 
 
-def test_defocus_far_in_both_columns_is_told_once():
+def test_defocus_far_in_both_columns_is_reported_once():
     both = warnings(lambda t: put("rlnDefocusU", [5], 9e4)(put("rlnDefocusV", [5], 9.1e4)(t)))
     assert len(both) == 1
     later = warnings(lambda t: put("rlnDefocusU", [5], 9e4)(put("rlnDefocusV", [5, 8], 9.1e4)(t)))
     assert any("rlnDefocusV of 2 of 41" in one for one in later)
 
 
-def test_rows_of_excluded_tilts_are_told_by_their_axis():
+def test_rows_of_excluded_tilts_are_recognised_by_their_axis():
     def excluded(table):
         table.loc[[0, 1, 39, 40], ["rlnTomoZRot", "rlnTomoXShiftAngst", "rlnTomoYShiftAngst"]] = 0.0
         return table
@@ -313,13 +313,13 @@ def test_an_axis_across_the_turn_of_the_circle_is_one_axis():
         (times("rlnTomoNominalStageTiltAngle", -1), "rlnTomoYTilt of TS_01 falls where rlnTomoNominalStage"),
     ],
 )  # fmt: skip
-def test_a_strange_number_is_told_and_not_refused(edit, fault):
+def test_a_strange_number_is_reported_and_not_refused(edit, fault):
     warned = warnings(edit)
     assert any(fault in one for one in warned), warned
     assert all("; " in one for one in warned)
 
 
-def test_a_tilt_far_from_any_other_angle_is_told_but_no_gap_of_missing_tilts():
+def test_a_tilt_far_from_any_other_angle_is_reported_but_no_gap_of_missing_tilts():
     table = series(dose_symmetric(3, 30)).drop(columns="rlnTomoNominalStageTiltAngle")
     assert told(table.drop(index=[3, 4, 5, 6, 7])) == ([], [])
     assert "rlnTomoYTilt of 1 of 21 tilts of TS_01 is far" in told(put("rlnTomoYTilt", [20], 88)(table))[1][0]
@@ -336,13 +336,13 @@ def test_a_tilt_far_from_any_other_angle_is_told_but_no_gap_of_missing_tilts():
         (np.linspace(2.01, 1.57, 41), "as if it were each image's own"),
     ],
 )
-def test_exposures_that_no_scheme_gives_are_told(exposure, fault):
+def test_exposures_that_no_scheme_gives_are_reported(exposure, fault):
     warned = warnings(lambda table: table.assign(rlnMicrographPreExposure=np.asarray(exposure)))
     assert len(warned) == 1
     assert fault in warned[0]
 
 
-def test_the_same_fault_of_many_series_is_told_once():
+def test_the_same_fault_of_many_series_is_reported_once():
     doubts = [
         doubt
         for number in range(50)
@@ -440,7 +440,7 @@ def test_settings_that_cannot_be_are_refused(label, value, fault):
         ({"rlnTomoSizeX": 1023, "rlnTomoSizeY": 1440}, "rlnTomoSizeX and rlnTomoSizeY are 1023 and 1440"),
     ],
 )
-def test_unlikely_settings_are_told(columns, fault):
+def test_unlikely_settings_are_reported(columns, fault):
     problems, warned = of_tomograms(tomograms(**columns))
     assert not problems
     assert len(warned) == 1
@@ -475,7 +475,7 @@ def test_series_that_are_alike_raise_no_doubt():
         (lambda t: t[:9], "The number of tilts of TS_03 is far from the others' (9; median 41)"),
     ],
 )  # fmt: skip
-def test_a_series_unlike_the_others_is_told(edit, fault):
+def test_a_series_unlike_the_others_is_reported(edit, fault):
     problems, warned = together(edit=lambda name, table: edit(table) if name == "TS_03" else table)
     assert not problems
     assert any(fault in one for one in warned), warned
@@ -492,7 +492,7 @@ def test_axes_near_each_other_on_the_circle_raise_no_doubt(axis):
 @pytest.mark.parametrize(
     ("label", "value"), [("rlnTomoHand", 1.0), ("rlnVoltage", 200.0), ("rlnSphericalAberration", 1.4)]
 )
-def test_mixed_settings_are_told_with_the_tomograms_that_have_them(label, value):
+def test_mixed_settings_are_reported_with_the_tomograms_that_have_them(label, value):
     table = tomograms(*(f"TS_{i:02}" for i in range(10)))
     table.loc[[2, 5], label] = value
     problems, warned = together(table)
@@ -511,7 +511,7 @@ def test_pixel_sizes_are_refused_where_the_jobs_would_refuse_them(other, refused
     assert [bool(problems), bool(warning)] == [refused, warned]
 
 
-def test_images_of_another_binning_are_told_but_not_those_of_another_camera():
+def test_images_of_another_binning_are_reported_but_not_those_of_another_camera():
     def one(name: str, shape: tuple[int, int]) -> Summary:
         return summarise(name, series(), shape)
 

@@ -53,7 +53,7 @@ def chosen(folder: Path, iteration: int | str = "auto", sampling: float = 7.5) -
     )
 
 
-def test_the_chosen_iteration_of_an_alignment_is_what_goes_on(align: Path, tmp_path: Path) -> None:
+def test_the_chosen_iteration_of_an_alignment_is_what_the_next_step_gets(align: Path, tmp_path: Path) -> None:
     apply.write_chosen(chosen(align, iteration=4), tmp_path)
     state = OptimisationSet.read(tmp_path / "optimisation_set.star")
     assert state.particles == str(tmp_path / "particles.star")
@@ -122,7 +122,7 @@ def test_an_alignment_is_recorded_as_made_from_what_the_run_started_from(align: 
     assert record["parent"]["id"] == json.loads(Path("extract/state.json").read_text())["id"]
 
 
-def test_a_classification_without_a_complete_iteration_is_told_in_a_sentence(tmp_path: Path) -> None:
+def test_a_classification_without_a_complete_iteration_is_reported_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "T1_K2").mkdir()
     with pytest.raises(UserError, match="no complete iteration"):
         apply.choose_classification(

@@ -47,7 +47,7 @@ def test_a_mask_of_another_box_or_pixel_size_is_refused(box: int, pixel: float) 
         mrc.check_mask(write_map("mask.mrc", box, pixel), half)
 
 
-def test_a_file_that_is_no_map_is_told_so() -> None:
+def test_a_file_that_is_no_map_is_refused() -> None:
     Path("mask.mrc").write_text("no map")
     with pytest.raises(UserError, match=r"mask\.mrc: cannot be read as an MRC map"):
         mrc.check_mask("mask.mrc", write_map("half1.mrc"))

@@ -86,7 +86,7 @@ class TestKeepOrRollBack:
     def test_a_lone_variant_two_shells_coarser_is_rolled_back_whatever_its_integral(self):
         assert kept(cycle_variant(*sweep(fsc(16), larger=fsc(14, better=3)))) == BEFORE
 
-    def test_signal_that_goes_on_just_beyond_the_resolution_counts(self):
+    def test_signal_that_continues_just_beyond_the_resolution_counts(self):
         longer = fsc(16)
         longer.fsc.loc[17:20, "corrected"] += 0.06
         assert kept(cycle_variant(*sweep(fsc(16), longer=longer))) == "longer"
@@ -143,7 +143,7 @@ class TestGolden:
             assert decision.warnings == []
         record_property("golden polishing", decision.reason)
 
-    def test_a_person_who_keeps_the_refinement_is_told_what_is_suspicious(self):
+    def test_a_person_who_keeps_the_refinement_is_warned_of_what_is_suspicious(self):
         variant = self.candidate(
             "reg",
             "ctf_post",
@@ -209,13 +209,13 @@ class TestWarnings:
         changes = {"defocus_largest": 1500.0, "shift_largest": 8.0, "scale_min": 0.5, "scale_max": 1.1}
         assert self.warnings(changes, defocus_largest=4000, shift_largest=25) == []
 
-    def test_shifts_at_the_edge_of_the_search_are_told(self):
+    def test_shifts_at_the_edge_of_the_search_are_reported(self):
         assert "shift largest 24 Å" in self.warnings({"shift_largest": 24.0}, shift_largest=25)[0]
 
-    def test_tilts_unlike_their_neighbours_are_told(self):
+    def test_tilts_unlike_their_neighbours_are_reported(self):
         assert "defocus of 2 tilts" in self.warnings({"defocus_outliers": 2})[0]
 
-    def test_tilts_of_hardly_any_contrast_are_told(self):
+    def test_tilts_of_hardly_any_contrast_are_reported(self):
         assert "0.02 to 1.1" in self.warnings({"scale_min": 0.02, "scale_max": 1.1})[0]
 
     def test_changes_of_a_variant_that_is_not_kept_are_in_the_table_only(self):

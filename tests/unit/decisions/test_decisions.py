@@ -135,7 +135,7 @@ class TestIterationOfClass3d:
         assert iteration_of(decision) == 5
         assert "change class again" in decision.warnings[0]
 
-    def test_a_run_that_never_settles_is_told(self):
+    def test_a_run_that_never_settles_is_reported(self):
         decision = class3d_iteration(run(changes=[nan, nan, 0.8, 0.5, 0.45, 0.5, 0.48, 0.5]))
         assert "did not settle" in decision.warnings[0]
 
@@ -221,7 +221,7 @@ class TestClasses:
         assert choose_classes(table(n=[500, 400, 300], **poor)).choice["classes"] == [1, 2, 3]
         assert choose_classes(table(n=[500, 400, 10])).choice["classes"] == [1, 2, 3]
 
-    def test_alike_classes_are_all_kept_and_the_person_is_told(self):
+    def test_alike_classes_are_all_kept_and_a_warning_says_so(self):
         decision = choose_classes(table(n=[100, 120, 90]))
         assert decision.choice["classes"] == [1, 2, 3]
         assert "All classes are kept" in decision.reason
@@ -234,7 +234,7 @@ class TestClasses:
     def test_the_reference_is_good_and_large(self):
         assert choose_classes(table(n=[100, 900, 110])).choice["reference_class"] == 2
 
-    def test_if_no_class_passes_the_person_is_told_what_to_set(self):
+    def test_if_no_class_passes_a_sentence_says_what_to_set(self):
         with pytest.raises(UserError, match=r"rounds\.bin4\.select\.classes: .* e\.g\. .*classes: \[2\]"):
             choose_classes(
                 table(n=[10, 90], correlation=[0.1, 0.2], likeness=[1, 1]), key="rounds.bin4.select.classes"
@@ -332,7 +332,7 @@ class TestVariant:
         assert decision.choice == {"variant": "T1"}
         assert "smaller T" in decision.warnings[0]
 
-    def test_classes_that_are_where_chance_put_them_are_told(self):
+    def test_classes_that_are_where_chance_put_them_are_reported(self):
         decision = class3d_variant([Variant("T2", 2, self.good, moved=0.01)])
         assert "chance" in decision.warnings[-1]
 
@@ -436,7 +436,7 @@ class TestMaskThreshold:
         with pytest.raises(UserError, match=r"mask\.threshold: 9 is above the highest density .* try 0\."):
             mask_threshold(blob(48), self.APIX, 30, 240, 9)
 
-    def test_a_person_may_choose_and_is_told_if_it_is_too_low(self):
+    def test_a_person_may_choose_and_is_warned_if_it_is_too_low(self):
         decision = mask_threshold(blob(48), self.APIX, 30, 240, -0.5)
         assert (decision.choice["threshold"], decision.by) == (-0.5, "config")
         assert "too much solvent" in decision.warnings[0]
@@ -486,12 +486,12 @@ class TestFile:
         assert json.loads((tmp_path / "d.json").read_text())["choice"]["classes"] == [1, 2]
 
     @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"choice": 1'])
-    def test_a_damaged_file_is_told(self, tmp_path, text):
+    def test_a_damaged_file_is_reported(self, tmp_path, text):
         (tmp_path / "decision.json").write_text(text)
         with pytest.raises(UserError, match="is not a decision file"):
             read_decision(tmp_path / "decision.json")
 
-    def test_a_missing_file_is_told(self, tmp_path):
+    def test_a_missing_file_is_reported(self, tmp_path):
         with pytest.raises(UserError, match="cannot be read"):
             read_decision(tmp_path / "decision.json")
 

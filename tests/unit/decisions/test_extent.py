@@ -48,7 +48,7 @@ def test_noise_alone_has_no_extent_and_is_no_reason_to_warn() -> None:
     ("factor", "told"),
     [(0.7, "extends to at least "), (0.8, "extends to "), (1.0, ""), (1.1, ""), (1.5, ""), (2.0, "Å only")],
 )
-def test_a_wrong_diameter_is_told_from_the_average_in_the_box_that_follows_from_it(
+def test_a_wrong_diameter_is_recognised_in_the_average_in_the_box_that_follows_from_it(
     factor: float, told: str
 ) -> None:
     diameter = 260 * factor

@@ -73,7 +73,7 @@ def test_a_common_defocus_change_is_its_mean(state):
     assert found == pytest.approx(expected)
 
 
-def test_astigmatism_is_told_from_defocus(state):
+def test_astigmatism_is_distinguished_from_defocus(state):
     found = tilt_changes.changes(state("a"), state("b", series(rlnDefocusU=30200.0, rlnDefocusV=28800.0)))
     assert found == pytest.approx({"astigmatism_rms": 400})
 
@@ -104,7 +104,7 @@ def test_shifts_are_measured_about_the_mean_of_the_series(state):
     assert found["shift_largest"] == pytest.approx(np.abs(jitter - jitter.mean()).max())
 
 
-def test_a_turned_tilt_is_told(state):
+def test_a_turned_tilt_is_reported(state):
     turned = ANGLES.copy()
     turned[3] += 0.25
     assert tilt_changes.changes(state("a"), state("b", series(rlnTomoYTilt=turned))) == pytest.approx(

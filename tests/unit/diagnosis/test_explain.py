@@ -551,7 +551,7 @@ def test_a_healthy_log_is_no_failure(name: str) -> None:
     assert failed.kind == "unknown", failed.cause  # nothing that a healthy log says is the cause of a failure
 
 
-def test_the_cause_is_told_and_not_what_came_of_it() -> None:
+def test_the_cause_is_named_and_not_what_came_of_it() -> None:
     _, _, lines = golden("missing_reference")
     after = [
         *ABORT.split("\n"),
@@ -598,7 +598,7 @@ def test_an_error_that_relion_got_over_by_itself_is_not_the_cause() -> None:
     assert "segmentation" in explain("relion_refine", 139, mended.split("\n")).cause
 
 
-def test_an_unknown_fault_is_told_in_relions_own_words() -> None:
+def test_an_unknown_fault_is_reported_in_relions_own_words() -> None:
     found = explain(
         "relion_refine",
         1,
@@ -647,7 +647,9 @@ NOISE = [
         ([" + Tomogram 7 / 7: ", " + Writing output data"], " while it wrote its results"),
     ],
 )
-def test_a_sentence_that_no_table_knows_is_told_with_program_and_phase(before: list[str], phase: str) -> None:
+def test_a_sentence_that_no_table_knows_is_reported_with_program_and_phase(
+    before: list[str], phase: str
+) -> None:
     found = explain("relion_refine_mpi", 1, [*before, *RANK])
     assert found.cause.startswith(f"the moon is full. relion_refine_mpi said so{phase}")
     assert found.cause.endswith("(ml_optimiser.cpp, line 8130).")
@@ -812,7 +814,7 @@ def test_a_warning_of_a_healthy_run_is_not_why_a_program_failed_long_after() -> 
     assert explain("relion_postprocess", 1, [gs, *"abcdefgh"]).kind == "unknown"
 
 
-def test_an_exception_that_nothing_caught_is_told_in_its_own_words() -> None:
+def test_an_exception_that_nothing_caught_is_reported_in_its_own_words() -> None:
     said = [
         "terminate called after throwing an instance of 'std::length_error'",
         "  what():  vector::_M_default_append",
@@ -993,7 +995,7 @@ def test_a_huge_log_is_read_from_its_end(capsys, tmp_path) -> None:
         (lambda path: path.write_bytes(bytes(range(256)) * 100), "binary"),
     ],
 )
-def test_a_log_that_cannot_be_used_is_told_in_a_sentence(capsys, tmp_path, make, sentence: str) -> None:
+def test_a_log_that_cannot_be_used_is_reported_in_a_sentence(capsys, tmp_path, make, sentence: str) -> None:
     make(tmp_path / "x.log")
     status, out = run(capsys, tmp_path / "x.log")
     assert status == 2

@@ -35,7 +35,7 @@ def test_every_sentence_is_of_a_kind_and_by_a_program_or_has_a_reason() -> None:
     assert len({(sentence.file, sentence.words) for sentence in table()}) == len(table())
 
 
-def test_a_check_of_relions_own_code_is_told_as_it_is_and_never_guessed_at() -> None:
+def test_a_check_of_relions_own_code_is_reported_as_it_is_and_never_guessed_at() -> None:
     for sentence in table():
         if sentence.kind == INTERNAL:
             found = sentence.diagnosis()
@@ -81,7 +81,7 @@ def test_the_sentences_are_found_in_the_source(relion: Path) -> None:
     ]
 
 
-def test_a_sentence_of_the_source_that_the_table_lacks_is_told(relion: Path, capsys) -> None:
+def test_a_sentence_of_the_source_that_the_table_lacks_is_reported(relion: Path, capsys) -> None:
     known = [
         Sentence("apps/refine.cpp", "flags", "refine", "out of {n}"),
         Sentence("image.cpp", UNREACHABLE, "x", "*"),

@@ -358,7 +358,7 @@ def finished(here, plain):
 ALL = ["--do_defocus", "--do_scale", "--per_frame_scale"]
 
 
-def test_an_interrupted_run_goes_on_after_the_last_finished_tomogram(finished, capsys):
+def test_an_interrupted_run_continues_after_the_last_finished_tomogram(finished, capsys):
     expected = read_star("out/tilt_series/TS_02.star")["TS_02"]
     Path("out/temp/TS_02.npz").unlink()
     Path("out/tomograms.star").unlink()

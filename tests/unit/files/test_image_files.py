@@ -181,7 +181,7 @@ def test_a_stack_without_a_number_is_refused(tmp_path):
         (b"", "is missing or no MRC file"),
     ],
 )
-def test_files_of_other_formats_are_told_by_what_they_are(tmp_path, start, fault):
+def test_files_of_other_formats_are_named_by_what_they_are(tmp_path, start, fault):
     path = tmp_path / "TS.mrcs"
     path.write_bytes(start + bytes(2000) * bool(start))
     assert fault_of(f"1@{path}").fault == fault

@@ -102,7 +102,7 @@ HEADER = "data_particles\n\nloop_\n_rlnTomoName #1\n_rlnAngleRot #2\n_rlnAnglePs
         (HEADER.replace("AngleRot", "Angle") + "T1 1 2\n", "data_particles has no column rlnAngleRot"),
     ],
 )
-def test_a_missing_or_damaged_file_is_told_with_its_name(tmp_path, text, complaint):
+def test_a_missing_or_damaged_file_is_reported_with_its_name(tmp_path, text, complaint):
     path = tmp_path / "bad.star"
     if text is not None:
         path.write_text(text)

@@ -179,7 +179,7 @@ def test_unique_particle_names_follow_a_renamed_tomogram():
 
 
 @pytest.mark.parametrize(("file", "what"), [("particles", "picks"), ("tomograms", "tomograms")])
-def test_a_missing_or_empty_star_file_is_told(file, what):
+def test_a_missing_or_empty_star_file_is_reported(file, what):
     one = write_set("a")
     Path(f"a/{file}.star").write_text("")
     assert f"a/{file}.star: holds no STAR table" in complaint(one)
@@ -272,13 +272,13 @@ def put(row, **values):
         ),
     ],
 )
-def test_a_fault_in_a_star_file_is_told_with_file_and_row(file, edit, sentence):
+def test_a_fault_in_a_star_file_is_reported_with_file_and_row(file, edit, sentence):
     one = write_set("a")
     change(f"a/{file}.star", edit)
     assert sentence in complaint(one)
 
 
-def test_an_image_that_is_cut_short_is_told_by_its_size():
+def test_an_image_that_is_cut_short_is_reported_by_its_size():
     one = write_set("a")
     image = Path("a/TS_02.mrcs")
     whole = image.stat().st_size
@@ -294,7 +294,7 @@ def test_an_image_that_is_cut_short_is_told_by_its_size():
 
 
 @pytest.mark.parametrize("header", [b"", b"\0" * 1024, b"\xff" * 1024])
-def test_an_image_that_is_empty_or_has_a_senseless_header_is_told(header):
+def test_an_image_that_is_empty_or_has_a_senseless_header_is_reported(header):
     one = write_set("a")
     Path("a/TS_02.mrcs").write_bytes(header)
     assert "image a/TS_02.mrcs is missing or no MRC file" in complaint(one)
@@ -308,7 +308,7 @@ def test_an_image_that_is_empty_or_has_a_senseless_header_is_told(header):
     | st.sampled_from([b"nan", b"-inf", b"1e999", b'"', b" ", b"\n\n", b"@", b"loop_", b"#"]),
 )
 @hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-def test_damage_anywhere_is_told_in_sentences_or_does_no_harm(file, place, old, new):
+def test_damage_anywhere_is_reported_in_sentences_or_does_no_harm(file, place, old, new):
     one = write_set("a", names=("TS_01",), particles=2)
     path = Path("a") / file
     sound = path.read_bytes()
@@ -319,7 +319,7 @@ def test_damage_anywhere_is_told_in_sentences_or_does_no_harm(file, place, old, 
     assert (merged is None) == bool(found.problems)
 
 
-def test_a_pixel_size_that_differs_between_star_file_and_image_is_told():
+def test_a_pixel_size_that_differs_between_star_file_and_image_is_reported():
     one = write_set("a")
     with mrcfile.open("a/TS_01.mrcs", "r+") as file:
         file.voxel_size = PIXEL * 1.02
@@ -336,14 +336,14 @@ def test_a_pixel_size_that_differs_between_star_file_and_image_is_told():
         assert all(expected in told for expected, told in zip(warning, warnings, strict=True))
 
 
-def test_images_of_different_size_in_a_series_are_told():
+def test_images_of_different_size_in_a_series_are_reported():
     one = write_set("a")
     mrcfile.write("a/other.mrcs", np.zeros((1, 100, 100), np.int8), voxel_size=PIXEL)
     change("a/TS_01.star", put(2, rlnMicrographName="1@a/other.mrcs"))
     assert "image a/other.mrcs has another size than the first" in complaint(one)
 
 
-def test_the_same_particle_twice_is_told_within_a_set_and_across_sets():
+def test_the_same_particle_twice_is_reported_within_a_set_and_across_sets():
     one = write_set("a")
     change(
         "a/particles.star",
@@ -373,7 +373,7 @@ def test_a_set_name_that_makes_an_existing_name_is_refused():
     assert "b_TS_01 is a tomogram of another set, too; give this set a name of its own" in complaint(*sets)
 
 
-def test_all_faults_of_all_sets_are_told_at_once():
+def test_all_faults_of_all_sets_are_reported_at_once():
     one, other = write_set("a"), write_set("b", seed=2)
     change("a/particles.star", put(0, rlnTomoName="TS_09"))
     Path("a/TS_01.mrcs").unlink()

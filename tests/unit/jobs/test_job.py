@@ -1,4 +1,4 @@
-"""A job: one program in its folder, its output cleaned, its failures told in a sentence, its products looked for."""
+"""A job: one program in its folder, its output cleaned, its failures in a sentence, its products checked."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_job_leaves_a_record_of_its_command_and_how_it_ended(tmp_path, relion)
     assert record["runs"][-1]["exit_status"] == 0
 
 
-def test_the_versions_that_made_a_projects_results_are_told_but_not_of_earlier_results(tmp_path) -> None:
+def test_the_versions_that_made_a_projects_results_are_reported_but_not_of_earlier_results(tmp_path) -> None:
     for folder, version, commit in (
         *(("a", "5.0.1", "73f0a3"), ("b", "5.0.0", None), ("c", None, None)),
         ("d.previous1", "4.0", None),
@@ -61,7 +61,7 @@ def test_the_versions_that_made_a_projects_results_are_told_but_not_of_earlier_r
     assert versions(tmp_path) == ["5.0.0", "5.0.1, commit 73f0a3"]
 
 
-def test_a_failing_program_is_told_with_its_status_and_last_words(tmp_path, relion) -> None:
+def test_a_failing_program_is_reported_with_its_status_and_last_words(tmp_path, relion) -> None:
     engine = relion(
         "relion_tool", "echo 'ERROR: '; echo 'Cannot read file a.mrc It does not exist' >&2; exit 3"
     )
@@ -91,7 +91,7 @@ def test_of_relions_own_logs_no_progress_bar_is_left(log: Path) -> None:
     assert not any("~~(" in line for line in lines)
 
 
-def test_someone_who_waits_is_told_iterations_and_resolutions() -> None:
+def test_someone_who_waits_sees_iterations_and_resolutions() -> None:
     log = (GOLDEN / "logs/align.log").read_text()
     told = [text for line in clean_lines(io.StringIO(log)) if (text := milestone(line))]
     assert "iteration 3 of 5" in told
@@ -115,7 +115,9 @@ def test_scratch_is_left_out_when_its_variable_is_not_set(monkeypatch) -> None:
         ("    - Backprojecting:", False),
     ],
 )
-def test_warnings_are_told_but_for_the_pixel_size_that_is_left_to_the_header(line: str, told: bool) -> None:
+def test_warnings_are_reported_but_for_the_pixel_size_that_is_left_to_the_header(
+    line: str, told: bool
+) -> None:
     assert (milestone(line) is not None) == told
 
 
@@ -151,7 +153,7 @@ def test_what_a_failed_variant_had_written_already_is_no_result_either(tmp_path,
     assert made.stat().st_size == 0
 
 
-def test_what_hangs_on_a_failed_variant_fails_with_the_same_cause_and_does_not_run(tmp_path, relion):
+def test_what_depends_on_a_failed_variant_fails_with_the_same_cause_and_does_not_run(tmp_path, relion):
     test_a_variant_that_fails_leaves_its_cause_and_files_that_nothing_takes_for_results(tmp_path, relion)
     after = tmp_path / "variant/reconstruct"
     with tolerate_failure(after, [after / "half1.mrc"]):
@@ -176,7 +178,7 @@ def test_a_mistake_that_all_variants_would_share_is_still_an_error(tmp_path, rel
         run(relion("relion_tool", "exit 1"), tmp_path / "job")
 
 
-def test_a_disk_or_folder_that_refuses_is_told_in_one_sentence(tmp_path, capsys) -> None:
+def test_a_disk_or_folder_that_refuses_is_reported_in_one_sentence(tmp_path, capsys) -> None:
     (tmp_path / "full").touch()
     with pytest.raises(SystemExit) as ended, task(str(tmp_path / "log"), "bin4/step"):
         (tmp_path / "full/map.mrc").write_text("x")

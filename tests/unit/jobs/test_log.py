@@ -22,7 +22,7 @@ def test_the_file_has_everything_and_the_terminal_what_matters(tmp_path: Path, c
     )
 
 
-def test_a_log_goes_on_where_an_earlier_run_ended(tmp_path: Path) -> None:
+def test_a_log_continues_where_an_earlier_run_ended(tmp_path: Path) -> None:
     for number in (1, 2):
         with task(str(tmp_path / "log"), "step") as log:
             log.info("run %s", number)

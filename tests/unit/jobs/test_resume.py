@@ -1,4 +1,4 @@
-"""Starting a job again: what is kept, what goes on, what starts afresh, and that nothing cut off is taken for whole."""
+"""Starting a job again: what is kept, what continues, what starts afresh, and that no cut-off file passes as whole."""
 
 from __future__ import annotations
 
@@ -332,7 +332,7 @@ def test_of_earlier_results_the_newest_few_stay(program) -> None:
     assert times_run() == 8
 
 
-def test_a_move_that_was_cut_off_goes_on_wherever_it_was(program, monkeypatch) -> None:
+def test_a_move_that_was_cut_off_continues_wherever_it_was(program, monkeypatch) -> None:
     """Aside or back: after each file that was moved, the runner is killed."""
     script = "(out / 'a').touch(); (out / 'b').touch(); " + MAKE
     for steps in range(12):
@@ -418,7 +418,7 @@ def test_a_program_never_begins_if_its_runner_is_killed_at_the_moment_of_its_sta
     wait_for("forked")
     runner.kill()
     runner.wait()
-    time.sleep(2)  # it would have begun and ended by now
+    time.sleep(2)  # it would have started and ended by now
     assert not Path("ran").exists()
 
 
@@ -438,7 +438,9 @@ def test_a_second_start_is_refused_while_the_program_lives_though_its_runner_was
     assert record()["ended_well"]
 
 
-def test_a_file_system_without_locks_is_told_and_does_not_stop_the_work(program, monkeypatch, caplog) -> None:
+def test_a_file_system_without_locks_is_reported_and_does_not_stop_the_work(
+    program, monkeypatch, caplog
+) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
@@ -449,7 +451,7 @@ def test_a_file_system_without_locks_is_told_and_does_not_stop_the_work(program,
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_is_passed_on_to_the_program_and_told_in_one_sentence(program, number) -> None:
+def test_a_stop_is_passed_on_to_the_program_and_reported_in_one_sentence(program, number) -> None:
     engine = program("import signal; signal.signal(signal.SIGTERM, lambda *_: sys.exit(9)); " + SLOW)
     runner = start(["relion_tool", "--o", "job/"], ["job/map.mrc"], engine)
     wait_for("started")
@@ -535,7 +537,7 @@ def stamp(iteration: int) -> int:
     return Path(f"job/run_it{iteration:03d}_optimiser.star").stat().st_mtime_ns
 
 
-def test_only_more_iterations_go_on_where_the_others_ended_and_their_files_stay() -> None:
+def test_only_more_iterations_continue_where_the_others_ended_and_their_files_stay() -> None:
     run_align(2)
     before = stamp(2)
     run_align(3)
@@ -572,7 +574,7 @@ def test_a_refinement_killed_at_any_moment_repeats_no_finished_iteration() -> No
 
 
 @pytest.mark.slow
-def test_a_refinement_goes_on_with_another_number_of_gpus_and_ranks(project, monkeypatch) -> None:
+def test_a_refinement_continues_with_another_number_of_gpus_and_ranks(project, monkeypatch) -> None:
     monkeypatch.setenv(gpus.POOL, "0,1")
     monkeypatch.setattr(gpus, "LOCKS", project / "slots")
     words = align(3, 1, "--gpu", "0")
@@ -617,7 +619,7 @@ def test_an_iteration_is_complete_only_with_all_of_its_files_whole(project) -> N
     assert refine_iterations.is_complete("align/run", 3, 64)
 
 
-def test_what_relion_forgets_it_is_told_again_and_nothing_else(project) -> None:
+def test_what_relion_forgets_it_is_given_again_and_nothing_else(project) -> None:
     os.unlink("align")
     shutil.copytree(GOLDEN / "align", "align")
     command = Command.of(["mpirun", "-n", "3", *align(9, 1, "--gpu", "0", "--solvent_mask", "mask/mask.mrc")])
@@ -729,7 +731,7 @@ def test_a_refinement_that_was_in_its_last_iteration_does_no_other_before_it(pro
 
 
 @pytest.mark.slow
-def test_a_job_at_its_time_limit_goes_on_from_its_last_whole_iteration() -> None:
+def test_a_job_at_its_time_limit_continues_from_its_last_whole_iteration() -> None:
     """SLURM's way: SIGTERM to all processes, and SIGKILL to those that are left."""
     runner = start(align(200), declared(200), EMBEDDED)
     wait_for("job/run_it002_optimiser.star", 60)

@@ -56,7 +56,7 @@ def test_images_take_what_the_settings_of_extraction_make_of_them(
     assert after == pytest.approx(times * before, rel=0.02)
 
 
-def test_what_relion_wrote_in_an_alignment_was_foretold(tmp_path: Path) -> None:
+def test_what_relion_wrote_in_an_alignment_was_predicted(tmp_path: Path) -> None:
     rounds = {"bin4": {"box": 24, "align": {"iterations": 5}}, "bin2": None, "bin1": None}
     foretold = [x for x in needs(tmp_path, RELIONS, rounds) if x.step == "bin4/align"][:2]
     really, files = disk.used(GOLDEN / "align")
@@ -64,7 +64,7 @@ def test_what_relion_wrote_in_an_alignment_was_foretold(tmp_path: Path) -> None:
     assert sum(x.files for x in foretold) == pytest.approx(files, abs=2)
 
 
-def test_what_relion_wrote_in_a_refinement_was_foretold(tmp_path: Path) -> None:
+def test_what_relion_wrote_in_a_refinement_was_predicted(tmp_path: Path) -> None:
     rounds = {"bin4": {"box": 24}, "bin2": None, "bin1": None}
     foretold = [x for x in needs(tmp_path, RELIONS, rounds) if x.step == "bin4/refine3d"]
     assert sum(x.files for x in foretold if x.freed_by) == 4 * (refine3d.MOST_ITERATIONS - 1)
@@ -184,7 +184,7 @@ def test_hard_links_are_counted_once(tmp_path: Path) -> None:
         (3.2e15, "3200 TB"),
     ],
 )
-def test_sizes_are_told_as_people_say_them(count: float, shown: str) -> None:
+def test_sizes_are_shown_as_people_say_them(count: float, shown: str) -> None:
     assert disk.size(count) == shown
 
 

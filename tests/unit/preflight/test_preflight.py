@@ -215,7 +215,7 @@ def test_a_run_that_needs_neither_data_nor_programs_is_not_held_up_by_them():
 # ------------------------------------------------------------------ numbers
 
 
-def test_what_is_strange_is_told_beside_what_is_wrong():
+def test_what_is_strange_is_reported_beside_what_is_wrong():
     config = settings()
     change("a/TS_01.star", lambda table: table.assign(rlnDefocusU=[0.0, 146012.0, *table.rlnDefocusU[2:]]))
     report = run(config)
@@ -246,7 +246,7 @@ def test_the_tutorials_diameter_is_questioned_if_no_config_of_the_users_gives_on
     assert found(run(config, configfiles=[configs.DEFAULT, mine]), preflight.WARNING) == []
 
 
-def test_a_particle_larger_than_its_tomogram_and_one_too_small_to_align_are_told():
+def test_a_particle_larger_than_its_tomogram_and_one_too_small_to_align_are_reported():
     tomogram_is_thin = settings(particle={"diameter": 130, "symmetry": "C1", "duplicates": "refuse"})
     assert "130 Å, is more than TS_01 measures, 120 Å; check" in warning(run(tomogram_is_thin))
     assert "too few to align" in problem(
@@ -310,7 +310,7 @@ def test_the_limit_for_a_class_is_the_decisions_own():
         ({"cycle": {"box": 16}}, "rounds.bin4.cycle.box, 16 px of", "warning"),
     ],
 )
-def test_what_the_pixel_size_and_the_box_contradict_is_told(round_, told, level):
+def test_what_the_pixel_size_and_the_box_contradict_is_reported(round_, told, level):
     config = settings()
     config["particle"]["diameter"] = 180
     for step, changes in round_.items():
@@ -359,7 +359,7 @@ def test_tilt_series_with_few_tilts_are_listed():
     assert "few tilts in 2 of 2 tilt series: TS_01 (9), TS_02 (9)" in warning(report)
 
 
-def test_particles_in_no_tilt_are_told_with_their_tomograms():
+def test_particles_in_no_tilt_are_reported_with_their_tomograms():
     config = settings()
     change("a/TS_02.star", lambda table: table.assign(rlnTomoXShiftAngst=table.rlnTomoXShiftAngst + 590))
     assert any(
@@ -367,7 +367,7 @@ def test_particles_in_no_tilt_are_told_with_their_tomograms():
     )
 
 
-def test_symmetry_i5_and_control_characters_in_the_config_are_told():
+def test_symmetry_i5_and_control_characters_in_the_config_are_reported():
     assert "I5" in problem(run(settings(particle={"diameter": 80, "symmetry": "I5", "duplicates": "refuse"})))
     assert "particle.symmetry, 'C1\\n'" in problem(
         run(settings(particle={"diameter": 80, "symmetry": "C1\n", "duplicates": "refuse"}))
@@ -377,7 +377,7 @@ def test_symmetry_i5_and_control_characters_in_the_config_are_told():
 # ------------------------------------------------------------------ software
 
 
-def test_a_machine_without_relion_is_told_what_to_do(relion):
+def test_a_machine_without_relion_gets_a_sentence_on_what_to_do(relion):
     assert "RELION was not found on the PATH; load RELION 5" in problem(run(settings(engine=RELION)))
 
 
@@ -543,7 +543,7 @@ def test_a_scratch_disk_that_is_too_small_is_a_warning(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("bytes_part", "files_part"), [(0.9, 2), (2, 0.9)])
-def test_a_full_disk_is_told_before_it_is_full(monkeypatch, bytes_part, files_part):
+def test_a_full_disk_is_reported_before_it_is_full(monkeypatch, bytes_part, files_part):
     config = settings(cleanup={"stacks": "current"})
     needs = needs_of(config)
     bytes_needed, files = disk.peak(needs, config["cleanup"]), sum(need.files for need in needs)

@@ -73,7 +73,7 @@ def test_a_stack_whose_end_was_never_written_is_extracted_again() -> None:
         assert shared.cut_off(command, Path("job")) == [stack]
 
 
-def test_relions_reconstruction_begins_anew_and_says_so_for_it_cannot_go_on() -> None:
+def test_relions_reconstruction_begins_anew_and_says_so_for_it_cannot_continue() -> None:
     words = "relion_tomo_reconstruct_particle --o job/ --b 24"
     command, folder = Command.of(words.split()), Path("job")
     folder.mkdir()

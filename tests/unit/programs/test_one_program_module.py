@@ -173,7 +173,7 @@ def test_what_has_finished_is_kept_and_threads_change_nothing() -> None:
     assert Path("flip.previous1/flipped.mrc").exists()
 
 
-def test_what_was_cut_off_goes_on_without_the_tomograms_that_are_not_done() -> None:
+def test_what_was_cut_off_continues_without_the_tomograms_that_are_not_done() -> None:
     with pytest.raises(ProgramFailed, match="out of luck"):
         run(BREAK_OFF)
     found = run()

@@ -35,7 +35,7 @@ def install(tmp_path, monkeypatch):
     return install
 
 
-def test_relion_5_is_told_by_its_version(install):
+def test_relion_5_is_recognised_by_its_version(install):
     install(*software.all_names())
     assert software.check(RELION) == "RELION 5.0.1-commit-73f0a3"
 
@@ -60,7 +60,7 @@ def test_a_wrong_engine_bin_is_named(install, tmp_path):
         software.check({"kind": "relion", "bin": str(tmp_path / "nowhere")})
 
 
-def test_debians_relion_3_is_told_from_relion_5(install):
+def test_debians_relion_3_is_distinguished_from_relion_5(install):
     folder = install("relion_refine", "relion_refine_mpi", says="RELION version: 3.1.3 ")
     with pytest.raises(UserError, match=rf"RELION 3.1.3 was found \({folder}/relion_refine\).*{THREE_WAYS}"):
         software.check(RELION)
@@ -72,7 +72,7 @@ def test_relion_4_has_all_programs_and_is_still_too_old(install):
         software.check(RELION)
 
 
-def test_a_build_without_the_tomo_programs_is_told_by_what_it_lacks(install):
+def test_a_build_without_the_tomo_programs_is_recognised_by_what_it_lacks(install):
     install("relion_refine", "relion_refine_mpi", "relion_mask_create", "relion_postprocess")
     lacks = (
         "relion_tomo_align, relion_tomo_reconstruct_particle, relion_tomo_refine_ctf, relion_tomo_subtomo;"
@@ -231,7 +231,7 @@ def test_a_modules_name_is_not_read_by_a_shell_either(modules, name, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
-def test_a_module_that_is_not_there_is_told_in_the_words_of_module(modules):
+def test_a_module_that_is_not_there_is_reported_in_the_words_of_module(modules):
     for ask in (software.check, lambda engine: software.resolve(engine, ["relion_refine"])):
         with pytest.raises(UserError, match=r"^engine\.modules: relion/9 cannot be loaded \(ERROR: Unable"):
             ask(with_modules("relion/9"))
@@ -341,7 +341,7 @@ def test_what_a_build_computes_on_is_asked_inside_the_image(image):
     assert software.accelerator(in_image(image)) == "CUDA"
 
 
-def test_an_image_that_does_not_start_is_told_in_apptainers_words(image):
+def test_an_image_that_does_not_start_is_reported_in_apptainers_words(image):
     (image.parent / "broken").touch()
     with pytest.raises(
         UserError, match=r"engine\.container: .*sif does not start \(FATAL: no loop devices\)"

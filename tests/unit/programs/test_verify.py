@@ -121,7 +121,7 @@ def test_a_refinement_on_gpus_says_that_its_cpu_instructions_run_too(leader: str
 
 
 @pytest.mark.parametrize("content", [None, b""])
-def test_a_file_that_was_not_written_is_told_with_the_programs_last_words(
+def test_a_file_that_was_not_written_is_reported_with_the_programs_last_words(
     project: Path, content: bytes | None
 ) -> None:
     Path("average/merged.mrc").unlink()

@@ -195,7 +195,7 @@ def test_one_digit_that_changed_in_any_file_of_a_state_is_noticed(chain: Path, p
         origin.check(relions("polish_rec"))
 
 
-def test_particles_that_were_changed_since_are_told_so(project: Path) -> None:
+def test_particles_that_were_changed_since_are_refused(project: Path) -> None:
     path = Path("select/particles.star")
     path.write_text(path.read_text().rsplit("TS_02", 3)[0] + "\n")
     with pytest.raises(
@@ -371,14 +371,14 @@ def test_many_particles_in_both_half_sets_are_refused(project: Path) -> None:
         record.of_program(relions("polish"), "cycle/polish")
 
 
-def test_few_particles_in_both_half_sets_are_told(project: Path) -> None:
+def test_few_particles_in_both_half_sets_are_reported(project: Path) -> None:
     rewrite("cycle/polish/particles.star", lambda rows: put_on_each_other(rows, 2))
     (note,) = record.of_program(relions("polish"), "cycle/polish")
     assert "picked twice" in note
     assert json.loads(Path("cycle/polish/state.json").read_text())["in_both"] == 2
 
 
-def test_half_sets_of_particles_without_names_are_told_by_their_places(project: Path) -> None:
+def test_half_sets_of_particles_without_names_are_known_by_their_places(project: Path) -> None:
     """Names that are not unique over all input sets are given anew by extraction."""
 
     def halved(rows: list[dict]) -> list[dict]:
@@ -395,7 +395,7 @@ def test_half_sets_of_particles_without_names_are_told_by_their_places(project: 
         record.of_program(relions("extract"), "extract")
 
 
-def test_a_position_that_is_no_number_is_told(project: Path) -> None:
+def test_a_position_that_is_no_number_is_reported(project: Path) -> None:
     rewrite(
         "cycle/polish/particles.star", lambda rows: [{**rows[0], "rlnOriginXAngst": float("nan")}, *rows[1:]]
     )
@@ -420,7 +420,7 @@ def test_extraction_may_leave_out_particles_and_says_how_many(project: Path) -> 
     assert counts["dropped"] == {"seen in too few tilt images": 5}
 
 
-def test_a_program_that_goes_on_with_other_tomograms_is_not_trusted(project: Path) -> None:
+def test_a_program_that_continues_with_other_tomograms_is_not_trusted(project: Path) -> None:
     edited = Path("refine/run_optimisation_set.star")
     edited.write_text(edited.read_text().replace("input/tomograms.star", "cycle/ctf/tomograms.star"))
     with pytest.raises(ProgramFailed, match=r"went on with the tomograms cycle/ctf/tomograms\.star"):

@@ -287,7 +287,7 @@ def test_a_sweep_set_to_null_is_left_out(tmp_path):
         ),
     ],
 )
-def test_a_mistake_is_told_by_its_key_what_is_there_and_what_to_do(tmp_path, overlay, sentence):
+def test_a_mistake_is_reported_by_its_key_its_value_and_what_to_do(tmp_path, overlay, sentence):
     with pytest.raises(UserError) as error:
         with_overlay(tmp_path, {"inputs": SETS, **overlay})
     assert sentence in str(error.value)
@@ -301,13 +301,13 @@ def test_missing_inputs_are_asked_for():
         config.load(DEFAULT)
 
 
-def test_all_mistakes_are_told_at_once(tmp_path):
+def test_all_mistakes_are_reported_at_once(tmp_path):
     with pytest.raises(UserError) as error:
         with_overlay(tmp_path, {"inputs": SETS, "particel": 1, **bin4(box=3, mask={"extent": 3})})
     assert len(str(error.value).splitlines()) == 3
 
 
-def test_a_file_that_is_not_yaml_is_told_with_its_line(tmp_path):
+def test_a_file_that_is_not_yaml_is_reported_with_its_line(tmp_path):
     with pytest.raises(UserError, match=r"config.yaml: is not valid YAML in line 3"):
         with_overlay(tmp_path, "inputs:\n  - {tomograms: a, particles: b\nrounds: {}\n")
     with pytest.raises(UserError, match="cannot be read"):

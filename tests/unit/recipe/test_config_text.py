@@ -180,7 +180,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_that_is_not_yaml_is_told_with_its_place_and_a_caret(tmp_path: Path, name: str) -> None:
+def test_a_file_that_is_not_yaml_is_reported_with_its_place_and_a_caret(tmp_path: Path, name: str) -> None:
     data, line, column, told = FILES[name]
     path = tmp_path / "config.yaml"
     path.write_bytes(data)
@@ -197,7 +197,7 @@ def test_a_file_that_is_not_yaml_is_told_with_its_place_and_a_caret(tmp_path: Pa
         )
 
 
-def test_a_file_in_utf_16_or_with_a_long_line_is_told(tmp_path: Path) -> None:
+def test_a_file_in_utf_16_or_with_a_long_line_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("particle: {diameter: 3}\n", encoding="utf-16")
     with pytest.raises(UserError, match=r"config\.yaml: is text in UTF-16; save it as UTF-8"):

@@ -42,7 +42,7 @@ def test_a_step_starts_from_what_the_steps_before_it_left(step: str, state: str,
     assert bin4.reference("bin4", step) == f"results/bin4/{reference}"
 
 
-def test_the_next_round_goes_on_from_the_refined_particles_of_the_round_before() -> None:
+def test_the_next_round_continues_from_the_refined_particles_of_the_round_before() -> None:
     two = recipe(bin4=BIN4, bin2=BIN2)
     assert two.state("bin2", "extract")[0] == "results/bin4/refine3d/run_optimisation_set.star"
     assert two.resolution("bin2", "refine3d")[0] == "results/bin4/postprocess/postprocess.star"
@@ -89,7 +89,7 @@ def test_without_ctf_refinement_polishing_starts_from_the_reference() -> None:
     assert start.map == "results/bin4/cycle1/reference/merged.mrc"
 
 
-def test_a_repeated_cycle_goes_on_from_what_the_one_before_it_kept() -> None:
+def test_a_repeated_cycle_continues_from_what_the_one_before_it_kept() -> None:
     twice = recipe(CYCLE | {"repeat": 2}, bin4=[*BIN4, "cycle"], bin2=BIN2)
     assert twice.cycles("bin4") == ["cycle1", "cycle2"]
     assert twice.cycle_state("bin4", "cycle2")[0] == "results/bin4/cycle1/polish/optimisation_set.star"
@@ -100,7 +100,7 @@ def test_a_repeated_cycle_goes_on_from_what_the_one_before_it_kept() -> None:
     ]
 
 
-def test_the_next_round_goes_on_from_what_the_cycle_kept() -> None:
+def test_the_next_round_continues_from_what_the_cycle_kept() -> None:
     two = recipe(bin4=[*BIN4, "cycle"], bin2=BIN2)
     assert two.state("bin2", "extract")[0] == "results/bin4/cycle1/polish/optimisation_set.star"
     assert two.resolution("bin2", "mask")[0] == "results/bin4/cycle1/polish/state.json"
@@ -108,7 +108,7 @@ def test_the_next_round_goes_on_from_what_the_cycle_kept() -> None:
     assert only_ctf.state("bin2", "extract")[0] == "results/bin4/cycle1/ctfrefine/optimisation_set.star"
 
 
-def test_every_step_knows_the_decisions_that_it_hangs_on() -> None:
+def test_every_step_knows_the_decisions_that_it_depends_on() -> None:
     two = recipe(CYCLE | {"repeat": 2}, bin4=[*BIN4, "cycle"], bin2=BIN2)
     selected = ["align", "class3d", "select"]
     cycled = [f"cycle{n}/{sweep}" for n in (1, 2) for sweep in ("ctfrefine", "polish")]
@@ -123,7 +123,7 @@ def test_every_step_knows_the_decisions_that_it_hangs_on() -> None:
     assert folders("bin2", "extract") == [*selected, *cycled]
 
 
-def test_the_ladder_has_a_rung_for_each_map_whose_resolution_is_told() -> None:
+def test_the_ladder_has_a_rung_for_each_map_whose_resolution_is_known() -> None:
     rungs = recipe(bin4=[*BIN4, "cycle"], bin2=BIN2).rungs()
     assert [(rung["round"], rung["binning"], rung["label"]) for rung in rungs] == [
         ("bin4", 4, "Refine3D, post-processed"),

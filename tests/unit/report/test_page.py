@@ -112,7 +112,7 @@ def test_a_sweeps_curves_are_those_that_finished_and_the_state_before(
     assert not project.unreadable
 
 
-def test_decisions_and_warnings_are_told(page):
+def test_decisions_and_warnings_are_reported(page):
     assert "the finest resolution that was held" in page
     assert "3 particles are in no tilt image." in page
     assert "if there is junk" in page

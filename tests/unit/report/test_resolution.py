@@ -32,7 +32,7 @@ def notes_of(rows: list[MapResolution]) -> list[str]:
     return list(resolution.to_table(rows)["note"])
 
 
-def test_at_nyquist_a_note_says_to_go_on_unless_the_data_end_there(tmp_path):
+def test_at_nyquist_a_note_says_to_continue_unless_the_data_end_there(tmp_path):
     rows = resolutions_of(tmp_path, (4, 16, "m"), (2, 8, "m"), (1, 4.1, "m"), (1, 4, "m"))
     assert notes_of(rows) == [
         "Nyquist of binning 4: go on to bin2",

@@ -101,7 +101,7 @@ def test_a_limit_makes_stand_ins_only_where_no_gpu_is_found(monkeypatch) -> None
         (3, 3, "0,2:1"),
     ],
 )
-def test_each_rank_but_the_leader_is_told_its_gpus(count, ranks, told) -> None:
+def test_each_rank_but_the_leader_is_given_its_gpus(count, ranks, told) -> None:
     assert gpus.per_rank(count, ranks) == told
 
 
@@ -116,7 +116,7 @@ def test_every_gpu_is_used_and_every_rank_that_computes_has_one() -> None:
 # ---------------------------------------------------------------- taking them
 
 
-def test_a_gpu_is_held_by_one_job_at_a_time_and_told_to_its_program(monkeypatch) -> None:
+def test_a_gpu_is_held_by_one_job_at_a_time_and_named_to_its_program(monkeypatch) -> None:
     monkeypatch.setenv(gpus.POOL, "0,1")
     with gpus.acquire(1, print) as one, gpus.acquire(1, print) as other:
         assert sorted(one.ids + other.ids) == ["0", "1"]
@@ -127,7 +127,7 @@ def test_a_gpu_is_held_by_one_job_at_a_time_and_told_to_its_program(monkeypatch)
         assert both.ids == ["0", "1"]
 
 
-def test_amds_gpus_are_told_by_the_variable_that_named_them(monkeypatch) -> None:
+def test_amds_gpus_are_named_by_the_variable_that_named_them(monkeypatch) -> None:
     monkeypatch.setenv("ROCR_VISIBLE_DEVICES", "2,3")
     monkeypatch.setenv(gpus.POOL, ",".join(gpus.pool(None)))
     with gpus.acquire(1, print) as lease:
@@ -171,7 +171,7 @@ def test_jobs_that_want_all_or_one_never_share_and_never_wait_for_each_other_for
     assert max(worst) == 1
 
 
-def test_who_waits_is_told_once_for_whom(monkeypatch) -> None:
+def test_who_waits_hears_once_for_whom(monkeypatch) -> None:
     monkeypatch.setenv(gpus.POOL, "0")
     monkeypatch.setattr(gpus, "PATIENCE", 0.0)
     told: list[str] = []
@@ -183,7 +183,7 @@ def test_who_waits_is_told_once_for_whom(monkeypatch) -> None:
     assert f"GPU 0 is in use by process 4711 of '{os.getcwd()}' since '20" in told[0]
 
 
-def test_more_gpus_than_there_are_is_told_in_a_sentence(monkeypatch) -> None:
+def test_more_gpus_than_there_are_are_refused_in_a_sentence(monkeypatch) -> None:
     with (
         pytest.raises(UserError, match="needs 1 GPU, but this machine has 0; correct"),
         gpus.acquire(1, print),

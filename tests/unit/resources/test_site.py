@@ -101,7 +101,7 @@ def two_cards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(POOL, "left over")
 
 
-def test_the_gpus_of_a_workstation_are_found_and_scheduler_and_jobs_told(two_cards: None) -> None:
+def test_the_gpus_of_a_workstation_are_found_and_scheduler_and_jobs_know_them(two_cards: None) -> None:
     workflow = workflow_of({}, {})
     assert resources_site.site_of(workflow).gpus(GPU) == 2
     assert (workflow.global_resources["gpu"].value, os.environ[POOL]) == (2, "2,5")
@@ -152,7 +152,7 @@ def test_wall_time_and_memory_grow_with_the_attempt_up_to_the_queues_limits() ->
 
 
 @pytest.mark.parametrize("value", ["two", -1, "2 * attempt"])
-def test_a_profile_that_gives_no_number_is_told_so(value: object) -> None:
+def test_a_profile_that_gives_no_number_is_refused(value: object) -> None:
     with pytest.raises(UserError, match=r"gpus_per_job in the profile is .*whole number from"):
         Site({"gpus_per_job": value})
 
@@ -201,7 +201,7 @@ def test_a_job_divides_what_it_was_given(resources: dict, cores: int, halves: bo
     assert layout(resources, cores, halves) == expected
 
 
-def test_relion_is_told_of_gpus_only_where_there_are_some() -> None:
+def test_relion_is_given_gpus_only_where_there_are_some() -> None:
     assert layout({}, 8, halves=True).gpu is None
     assert layout({"gpu": 2}, 8, halves=True).gpu == "0:1"
     assert layout({"gpu": 4, "mpi": "srun", "tasks": 5, "nodes": 2}, 8).gpu == ""
