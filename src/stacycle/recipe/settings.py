@@ -54,8 +54,8 @@ class Engine(Section):
     pool: Count = 10
     """Particles that RELION reads at a time."""
     new_version: Literal["keep", "redo"] = "keep"
-    """What becomes of results of another version of the programs than is there now: keep warns and keeps them, redo
-    makes them anew."""
+    """What becomes of results that another version of the programs made: keep warns and keeps them, redo makes them
+    anew."""
 
 
 class Cleanup(Section):

@@ -93,9 +93,9 @@ class Align(Refinement):
     iterations: Annotated[int, Field(ge=1, le=999)] = 25
     """Number of iterations."""
     iteration: Auto | Count = "auto"
-    """The iteration to go on from; auto is the first of the plateau in resolution."""
+    """The iteration to continue from; auto is the first of the plateau in resolution."""
     variant: str = "auto"
-    """The run to go on from, by the name of its folder (T1); auto compares them."""
+    """The run to continue from, by the name of its folder (T1); auto compares them."""
     lowpass: Auto | Positive = 50
     """Low-pass filter in Å of the first reference."""
     sampling: Sampling = 7.5
@@ -120,9 +120,9 @@ class Class3D(Refinement):
     iterations: Annotated[int, Field(ge=1, le=999)] = 25
     """Number of iterations."""
     iteration: Auto | Count = "auto"
-    """The iteration to go on from; auto is the first of the plateau in changing classes."""
+    """The iteration to continue from; auto is the first of the plateau in changing classes."""
     variant: str = "auto"
-    """The run to go on from, by the name of its folder (T1_K6); auto is the one that separates best."""
+    """The run to continue from, by the name of its folder (T1_K6); auto is the one that separates best."""
     lowpass: Auto | Positive = "auto"
     """Low-pass filter in Å of the first reference; auto is the next 5 Å above 1.1 times the resolution reached."""
     highres_limit: Auto | Positive | None = "auto"
@@ -249,17 +249,18 @@ class Polish(Variant):
 
 class Choose(Section):
     ctfrefine: str = "auto"
-    """The variant of CTF refinement to go on from, by name, or `before` to keep what was before it; auto compares
+    """The variant of CTF refinement to continue from, by name, or `before` to keep the state before it; auto compares
     them."""
     polish: str = "auto"
-    """The variant of polishing to go on from, by name, or `before` to keep what was before it; auto compares them."""
+    """The variant of polishing to continue from, by name, or `before` to keep the state before it; auto compares
+    them."""
 
 
 class Cycle(Section):
     flow: ClassVar = Flow((OPTIMISATION_SET, STATE_FILE), resolution=(STATE_FILE,))
 
     repeat: Annotated[int, Field(ge=1, le=20)] = 1
-    """How many times the cycle is run, each from what the one before it kept."""
+    """How many times the cycle is run; each starts from the state that the last one kept."""
     box: Auto | Box = "auto"
     """Box size in unbinned px of the cycle's maps; auto is the round's box times its binning."""
     estimation_box: Auto | Box = "auto"
@@ -309,7 +310,7 @@ class Round(Section):
     binning: Count
     """How many pixels of the tilt series make one."""
     steps: Different[Step]
-    """The steps in their order; each starts from what the one before it left."""
+    """The steps in their order; each starts from the result of the last one."""
     box: Auto | Box = "auto"
     """Box size in binned px; auto is the largest FFT-friendly one up to twice the diameter."""
     extract: Extract = LEFT_OUT
