@@ -34,6 +34,19 @@ def test_the_pictures_of_the_documentation_are_there_and_each_is_shown() -> None
     }
 
 
+def test_the_files_of_the_repository_that_the_documentation_names_exist() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    folders = "src|rules|scripts|config|profiles|tests|benchmarks|docs|envs"
+    named = {
+        name
+        for page in pages
+        for name in re.findall(rf"[` ]((?:{folders})/[\w./-]*\w)", page.read_text())
+        if not re.search(r"\b(STEP|PROGRAM)\b", name)
+    }
+    assert len(named) > 50
+    assert sorted(name for name in named if not (ROOT / name).exists()) == []
+
+
 def test_the_functions_on_a_values_way_exist() -> None:
     text = (ROOT / "docs/architecture.md").read_text()
     chains = text.partition("### Where a value goes")[2].partition("\n## ")[0]

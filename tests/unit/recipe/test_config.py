@@ -59,7 +59,7 @@ def test_every_number_of_the_default_has_a_comment():
 
 
 def test_the_readme_holds_the_table_of_every_key():
-    table = f"made by make keys -->\n{config_schema.table()}\n<!-- end of keys -->"  # `make keys` needs the marks
+    table = f"made by make keys -->\n{config_schema.table()}\n<!-- end of keys -->"
     assert table in (CONFIG / "README.md").read_text(), "config/README.md: run `make keys`"
 
 
