@@ -25,7 +25,7 @@ CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `stacycle`. Returns the exit status: 2 for a usage mistake, which is told in a sentence."""
+    """Run `stacycle`. Returns the exit status: 2 for a usage mistake, with a sentence."""
     words = list(sys.argv[1:] if argv is None else argv)
     more = words.index("--") if "--" in words and words[0] == "redo" else len(words)
     arguments = _parser().parse_args(words[:more])
@@ -109,8 +109,8 @@ def diagnose(arguments: argparse.Namespace) -> int:
 
 
 def audit(arguments: argparse.Namespace) -> int:
-    """Check the lineage of a project's results: that each step was made of the particles, tomograms and maps that are
-    there, and that no particle was lost or ever changed its half set. The exit status is 1 if there is a fault."""
+    """Check the provenance of a project's results: that each step was made of the particles, tomograms and maps that
+    are there, and that no particle was lost or ever changed its half set. The exit status is 1 if there is a fault."""
     from stacycle.jobs.kept_outputs import altered_outputs
     from stacycle.provenance import audit as provenance
 
@@ -126,8 +126,8 @@ def audit(arguments: argparse.Namespace) -> int:
 def redo(arguments: argparse.Namespace) -> int:
     """Make a result anew: its program, or its decision, runs again, whatever is the same.
 
-    What was there is kept beside it. Snakemake is called as in the last run, for this result alone; what hangs on it
-    follows in the next run. The exit status is Snakemake's.
+    The earlier result is kept beside it. Snakemake is called as in the last run, for this result alone; what depends
+    on it follows in the next run. The exit status is Snakemake's.
     """
     from stacycle.jobs import redo as again
 

@@ -1,4 +1,4 @@
-"""The engine's exceptions: a user's mistake, told in one sentence, and a stop that was asked for."""
+"""The engine's exceptions: a user's mistake, in one sentence, and a stop that was asked for."""
 
 
 class EngineError(Exception):

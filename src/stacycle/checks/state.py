@@ -1,4 +1,4 @@
-"""A state looked at: particles, tomograms, tilt series and trajectories, each alone and against the others.
+"""Checks of a state: particles, tomograms, tilt series and trajectories, each alone and against the others.
 
 RELION accepts most of these faults in silence, or notices them after hours. Headers, sizes and columns of text are
 read, so that 50,000 particles take a second or two. `docs/faults.md` lists the faults, one by one.

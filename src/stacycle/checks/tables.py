@@ -1,4 +1,4 @@
-"""The tables of a state, read once; and what every check asks of a column: rows, numbers, names that stand once."""
+"""The tables of a state, read once; and what every check asks of a column: rows, numbers, unique names."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def check_numbers(path: str, table: Columns, labels: Iterable[str]) -> None:
 
 
 def check_once(path: str, table: Columns, label: str) -> None:
-    """UserError if a name stands in that column twice."""
+    """UserError if a name is in that column twice."""
     values = table.get(label, [])
     if len(set(values)) < len(values):
         twice = next(value for value, count in Counter(values).items() if count > 1)

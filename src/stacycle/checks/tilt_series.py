@@ -1,4 +1,4 @@
-"""One tilt series looked at: values that cannot be, and tilts that do not fit the others.
+"""Checks of one tilt series: values that cannot be, and tilts that do not fit the others.
 
 RELION takes any number, and averages an image at an arbitrary angle or defocus without a word. Each column has its
 physical range (`ranges`), and each tilt is compared with its series. What cannot be true is refused, what is merely

@@ -1,4 +1,4 @@
-"""The tomograms' table looked at, and each tilt series against the others."""
+"""Checks of the tomograms' table, and of each tilt series against the others."""
 
 from __future__ import annotations
 

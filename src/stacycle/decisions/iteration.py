@@ -1,4 +1,4 @@
-"""Which iteration to go on from: the first of the plateau in resolution (align) or in changing classes (class3d)."""
+"""Which iteration to continue from: the first of the plateau in resolution (align) or in changing classes (class3d)."""
 
 from __future__ import annotations
 

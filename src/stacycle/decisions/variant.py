@@ -1,4 +1,4 @@
-"""Which variant of a sweep over T to go on from."""
+"""Which variant of a sweep over T to continue from."""
 
 from __future__ import annotations
 

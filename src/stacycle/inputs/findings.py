@@ -17,7 +17,7 @@ DUPLICATES = "results/duplicates.tsv"
 
 @dataclass
 class Findings:
-    """`problems` keep anything from running; `files` are those that were looked at."""
+    """`problems` keep anything from running; `files` are those that were checked."""
 
     problems: list[UserError] = field(default_factory=list)
     warnings: list[UserError] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Variants of a sweep whose program failed: the sweep goes on without them."""
+"""Variants of a sweep whose program failed: the sweep continues without them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stacycle.jobs.log import LOGGER
 def tolerate_failure(
     folder: str | Path, expected_outputs: Sequence[str | Path], allowed: bool = True
 ) -> Iterator[None]:
-    """One variant of a sweep, if `allowed`: should its program fail, the sweep goes on without it.
+    """One variant of a sweep, if `allowed`: should its program fail, the sweep continues without it.
 
     The job's record keeps the cause, and what should have been made becomes empty files, which no program takes for
     results. A mistake of the user's, which all variants would share, is still an error.

@@ -52,7 +52,7 @@ def move_aside(folder: Path, suffix: str, spare: Path | None = None) -> Path:
 
 
 def copy_aside(folder: Path) -> Path:
-    """As `move_aside`, for a finished refinement that goes on: its files stay as well, as links that take no space."""
+    """As `move_aside`, for a finished refinement that continues: its files stay too, as links that take no space."""
     aside = _next(folder)
     for path in left_over(folder):
         if path.is_dir():
@@ -68,7 +68,7 @@ def copy_aside(folder: Path) -> Path:
 def take_back(folder: Path, entry: Path) -> None:
     """Move earlier results back into a job's folder, from which all has been moved aside.
 
-    If it is cut off, `mend` goes on with it.
+    If it is cut off, `mend` completes it.
     """
     job_record.write(folder, job_record.read(entry) | {_TAKING: entry.name})
     mend(folder)

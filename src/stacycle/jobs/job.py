@@ -1,4 +1,4 @@
-"""A job: one program run in its own folder, watched line by line, and looked at when it has ended.
+"""A job: one program run in its own folder, watched line by line, and checked when it has ended.
 
 RELION exits 0 on many faults and writes progress bars that fill a log with carriage returns; so a job's log holds
 clean lines, the terminal sees one line per iteration or tomogram, and what should have been made is looked for.
@@ -36,7 +36,7 @@ from stacycle.recipe.rounds import STATE_FILE
 from stacycle.resources.gpus import GpuLease, acquire
 from stacycle.resources.lock import Lock, locked
 
-OUTPUT_FILE = "run.out"  # all that the program said; Snakemake deletes a job's log when it starts it again
+OUTPUT_FILE = "run.out"  # all that the program wrote; Snakemake deletes a job's log when it starts it again
 RETRIES = {
     "continue": "It is tried once more, from where it stood.",
     "combine_via_disc": "It is tried once more, without --dont_combine_weights_via_disc.",
@@ -54,8 +54,8 @@ def run(
 ) -> None:
     """Run a program, given by RELION's command line, whose output goes to `folder`; or what of it is left to do.
 
-    A result that is there and would be the same is kept; a run that was cut off goes on; else what an earlier run left
-    is moved aside (`resume.examine`). `engine` is the config's section that says where RELION's programs are.
+    A result that is there and would be the same is kept; a run that was cut off continues; else what an earlier run
+    left is moved aside (`resume.examine`). `engine` is the config's section that says where RELION's programs are.
     `expected_outputs` are the files that must be there, and not empty, when the program has ended well. While it runs
     it has `gpus` GPUs. Raises UserError if the program cannot be found, still runs, or its input is unfit;
     ProgramFailed if it fails or leaves any of the files out; Interrupted if this process is asked to end.

@@ -95,7 +95,7 @@ def _end_with_runner(runner: int) -> None:
     """Ask the kernel (Linux) to end this process when its parent, the runner, is gone; ends if it is already.
 
     Snakemake takes a job whose runner was killed for failed and removes its files; what the program wrote later would
-    pass for a result that nobody has looked at.
+    pass for a result, and nobody would have checked it.
     """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the runner's way to take it would lose it here
     if sys.platform == "linux":

@@ -1,8 +1,8 @@
 """Making a result anew, whatever was kept: `stacycle redo PATH`.
 
 Each run of the workflow notes how it was called; a redo calls Snakemake in the same way, for that result alone. Before,
-the job's record is marked, so that the job does not keep what is there, and for Snakemake the result is made older than
-what it was made of: if a redo is cut off, the next run goes on with it.
+the job's record is marked, so that the job does not keep its result, and for Snakemake the result is made older than
+what it was made of: if a redo is cut off, the next run completes it.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def _is_number(word: str) -> bool:
 
 
 def _mark(project: Path, folder: Path | None) -> None:
-    """Mark a job's record, so that what is there is not kept. UserError if its program still runs."""
+    """Mark a job's record, so that its result is not kept. UserError if its program still runs."""
     if folder is None:
         return
     with locked(folder, "stacycle redo"):

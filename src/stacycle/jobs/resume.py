@@ -1,4 +1,4 @@
-"""What to do with what an earlier run left in a job folder: keep it, go on from it, or start afresh."""
+"""What to do with what an earlier run left in a job folder: keep it, continue from it, or start afresh."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from stacycle.jobs import record as job_record
 from stacycle.jobs.fingerprint import Fingerprint
 from stacycle.programs.command import Command
 
-REDO = "redo"  # in a record: what is there is to be made anew, whatever is the same
+REDO = "redo"  # in a record: the result is to be made anew, though nothing has changed
 
 
 @dataclass(frozen=True)
 class Resumption:
     """`action` is keep, continue or fresh; `argv` is what to run, `why` a sentence.
 
-    `start` is the iteration or the thing that it goes on from. First, the files in `remove` are to be deleted; and the
-    folder's files are to be moved to the folder with the suffix `aside` (`previous` or `failed`), if one is given. What
-    is asked for was made before and lies in `earlier`, if that is given.
+    `start` is the iteration or the thing that it continues from. First, the files in `remove` are to be deleted; and
+    the folder's files are to be moved to the folder with the suffix `aside` (`previous` or `failed`), if one is
+    given. What is asked for was made before and lies in `earlier`, if that is given.
     """
 
     action: str

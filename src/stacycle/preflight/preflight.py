@@ -107,7 +107,7 @@ def run(
 
     `config` is validated and `recipe` made of it. `configfiles` are the files that it was read from. If the work is not
     done on this machine (not `local`), what its set-up lacks is worth a warning only; `limit` is the profile's of this
-    machine's GPUs. Nothing is looked at, and no table written, if no rule reads the data or runs a program.
+    machine's GPUs. Nothing is checked, and no table written, if no rule reads the data or runs a program.
     """
     cache = Cache(MEMORY)
     commands = environment.commands(recipe, config, asked)

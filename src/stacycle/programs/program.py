@@ -39,9 +39,9 @@ class CompletionMarker(NamedTuple):
 
 @dataclass(frozen=True)
 class Continuation:
-    """How a run that was cut off goes on: `argv`, once the files in `remove` are deleted.
+    """How a run that was cut off continues: `argv`, once the files in `remove` are deleted.
 
-    `start` is the iteration or thing that it goes on from; None if it begins anew, `why` if that needs a reason.
+    `start` is the iteration or thing that it continues from; None if it begins anew, `why` if that needs a reason.
     """
 
     argv: list[str]
@@ -83,13 +83,13 @@ class Program:
     maps: tuple[str, ...] = ()
     made_of_map: bool = False
 
-    # The flag of its number of iterations, which a finished run goes on to if it grows; and the files of each
+    # The flag of its number of iterations, up to which a finished run continues if it grows; and the files of each
     # iteration, which a decision may choose from.
     iterations_flag: str = ""
     iteration_tables: re.Pattern[str] | None = None
     iteration_maps: re.Pattern[str] | None = None
 
-    # Flags that make no other result; and how it goes on, by `continue_flag` as its --help has it. `go_on` is given a
+    # Flags that make no other result; and how it continues, by `continue_flag` as its --help has it. `go_on` is given a
     # command, its folder and the engine's kind.
     ignored_flags: frozenset[str] = frozenset()
     completion_marker: CompletionMarker | None = None

@@ -44,7 +44,7 @@ def _check_average(task: Task) -> None:
 
 
 def _go_on(command: Command, folder: Path, engine: str) -> Continuation:
-    """RELION does all tomograms again, whatever the flags; the embedded engine goes on with those that are left."""
+    """RELION does all tomograms again, whatever the flags; the embedded engine continues with the rest."""
     if engine != "relion":
         return shared.go_on_unfinished(command, folder, engine)
     why = f"{command.program} begins anew: RELION cannot go on with the tomograms that are left"

@@ -1,4 +1,4 @@
-"""The iterations of a refinement on disk: which are complete, and how relion_refine goes on from the newest of them.
+"""The iterations of a refinement on disk: which are complete, and how relion_refine continues from the newest.
 
 What relion_refine takes from its own files on --continue, and what it must be given again, is RELION 5.0.1's behaviour
 as seen by running it.
@@ -64,7 +64,7 @@ def iterations(root: str) -> dict[int, list[Path]]:
 
 
 def is_complete(root: str, iteration: int, particles: int) -> bool:
-    """Whether all files from which a refinement can go on are there and complete, with so many particles."""
+    """Whether all files from which a refinement can continue are there and complete, with so many particles."""
     optimiser = f"{_prefix(root, iteration)}_optimiser.star"
     if not is_complete_star(optimiser, "optimiser_general"):
         return False

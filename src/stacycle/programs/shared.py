@@ -1,4 +1,4 @@
-"""What the modules of RELION's programs share: how an argument list is put together, checks, and how they go on.
+"""What the modules of RELION's programs share: how an argument list is put together, checks, and how they continue.
 
 Builders of argument lists take keywords named as in `config/config.yaml`, with what is `auto` there worked out
 (`stacycle.recipe`). File names are relative to the project folder, where RELION must be started.
@@ -63,7 +63,7 @@ def check_references(task: Task) -> None:
         auto.estimation_box(int(box), first, "--b")
 
 
-# ------------------------------------------------------------ what comes out, and going on
+# ------------------------------------------------------------ what comes out, and continuing
 
 
 def optimisation_set(_: Command, folder: Path) -> Path:
@@ -72,7 +72,7 @@ def optimisation_set(_: Command, folder: Path) -> Path:
 
 
 def go_on_unfinished(command: Command, folder: Path, engine: str) -> Continuation:
-    """Go on with the tomograms that are not done; what a cut-off run left of others is removed."""
+    """Continue with the tomograms that are not done; what a cut-off run left of others is removed."""
     argv = [*command.argv, UNFINISHED]
     return Continuation(argv, start="unfinished tomograms", remove=cut_off(command, folder))
 

@@ -1,4 +1,4 @@
-"""A command line with what it names, as checks of its inputs and outputs are given it."""
+"""A command line and what it names, for the checks of its inputs and outputs."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from stacycle.recipe.rounds import STATE_FILE
 
 
 def audit(results: str | Path) -> list[str]:
-    """What is wrong in the lineage of a project's results, a sentence each; paths are from the working folder.
+    """What is wrong in the provenance of a project's results, a sentence each; paths are from the working folder.
 
     Looks at every `state.json`: that the files are what was recorded, that the parent is there and the state that it
     was, that particles add up, and that none is new, lost without a reason, or in another half set.

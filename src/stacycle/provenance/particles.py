@@ -11,7 +11,7 @@ from stacycle.files import star
 from stacycle.files.star_labels import CENTRED, ORIGINS, PARTICLE_NAME, PIXEL, SUBSET, TURNS
 from stacycle.provenance.identity import Record
 
-if TYPE_CHECKING:  # a job that keeps what is there does not wait for them
+if TYPE_CHECKING:  # a job that keeps its result does not wait for them
     import numpy as np
 
 Columns = dict[str, list[str]]

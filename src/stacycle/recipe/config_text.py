@@ -17,7 +17,7 @@ from stacycle.errors import UserError, together
 
 _WIDEST = 100  # characters of a line that are shown
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
-# PyYAML's words -> what is wrong, and what to do. {context} is the line of what was begun before, {0} what is named.
+# PyYAML's words -> what is wrong, and what to do. {context} is the line of what was opened before, {0} what is named.
 _FAULTS = {
     r"found character '\\t'": "there is a tab; indent with blanks",
     r"found character '(.)' that cannot start": "text cannot begin with {0}; put it in quotes",
