@@ -105,11 +105,7 @@ def limits(workflow: Any) -> Limits:
 
 
 def _job(
-    workflow: Any,
-    rule: Any,
-    wildcards: dict[str, str],
-    files: Any,
-    fate: tuple[str, int | str | None] | None,
+    workflow: Any, rule: Any, wildcards: dict[str, str], files: Any, fate: tuple[str, int | str | None] | None
 ) -> PlannedJob:
     """A job, as Snakemake will ask for it; `fate` is what comes of it and what it continues from; None if done."""
     job = PlannedJob(

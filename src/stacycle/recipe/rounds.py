@@ -14,12 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from stacycle.errors import UserError
-from stacycle.files.job_folder import (
-    MERGED,
-    OPTIMISATION_SET,
-    POSTPROCESS,
-    STATE_FILE,
-)
+from stacycle.files.job_folder import MERGED, OPTIMISATION_SET, POSTPROCESS, STATE_FILE
 from stacycle.recipe.step_settings import FLOW
 
 INPUTS = "results/inputs"

@@ -46,12 +46,6 @@ STEP = Step(
     dry_run,
     space,
     last="postprocess.star",
-    pictures=(
-        "fsc",
-        "postprocessed_map",
-    ),
-    in_cycle=(
-        "cycle_postprocess",
-        "variant_postprocess",
-    ),
+    pictures=("fsc", "postprocessed_map"),
+    in_cycle=("cycle_postprocess", "variant_postprocess"),
 )

@@ -47,8 +47,5 @@ STEP = Step(
     space=space,
     last="merged.mrc",
     removable={PARTS: ("reconstruct*",)},
-    in_cycle=(
-        "cycle_reference",
-        "variant_reconstruct",
-    ),
+    in_cycle=("cycle_reference", "variant_reconstruct"),
 )

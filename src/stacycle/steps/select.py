@@ -15,12 +15,5 @@ def space(size: Sizes, settings: Settings) -> Iterator[Need]:
 
 
 STEP = Step(
-    "select",
-    "Subset selection",
-    space=space,
-    last="decision.json",
-    pictures=(
-        "class_montage",
-        "class_sizes",
-    ),
+    "select", "Subset selection", space=space, last="decision.json", pictures=("class_montage", "class_sizes")
 )
