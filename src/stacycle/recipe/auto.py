@@ -17,12 +17,6 @@ from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.star_labels import PIXEL
 from stacycle.recipe import geometry
 
-# Settings of a refinement that follow from the extracted images: box in px, pixel in Å.
-_FROM_IMAGES = {
-    "mask_diameter": geometry.mask_diameter,
-    "highres_limit": lambda box, pixel: geometry.estep_limit(pixel),
-}
-
 
 @dataclass(frozen=True)
 class State:
@@ -41,13 +35,9 @@ def read_state(path: str) -> State:
     optics = star.columns(files.particles, "optics", ["rlnOpticsGroup", *labels])
     sizes = dict.fromkeys(zip(*(map(float, optics[label]) for label in labels), strict=True))
     if len(sizes) != 1:
-        raise UserError(
-            (
-                f"{files.particles}: its optics groups differ in box or pixel size "
-                f"({', '.join(f'{box:g} px of {pixel:g} Å' for box, pixel in sizes)})"
-            ),
-            "extract all particles with the same box and binning",
-        )
+        found = ", ".join(f"{box:g} px of {pixel:g} Å" for box, pixel in sizes)
+        problem = f"{files.particles}: its optics groups differ in box or pixel size ({found})"
+        raise UserError(problem, "extract all particles with the same box and binning")
     box, pixel = next(iter(sizes))
     return State(path, files, int(box), pixel)
 
@@ -56,10 +46,8 @@ def series_pixel(tomograms: str) -> float:
     """Pixel size in Å of the unbinned tilt series. UserError if they differ by more than `mrc.SAME_PIXEL`."""
     sizes = [float(size) for size in star.columns(tomograms, "global", [PIXEL])[PIXEL]]
     if max(sizes) > (1 + mrc.SAME_PIXEL) * min(sizes):
-        raise UserError(
-            f"{tomograms}: tilt series have pixel sizes from {min(sizes):g} to {max(sizes):g} Å",
-            "rescale them to one, or average them as separate projects",
-        )
+        problem = f"{tomograms}: tilt series have pixel sizes from {min(sizes):g} to {max(sizes):g} Å"
+        raise UserError(problem, "rescale them to one, or average them as separate projects")
     return sizes[0]
 
 
@@ -102,9 +90,8 @@ def reached(paths: list[str]) -> float:
     """
     finite = (found for path in paths if math.isfinite(found := resolution(path)))
     if (newest := next(finite, None)) is None:
-        raise UserError(
-            "auto follows from a resolution, but no step before this one has one", "set it", "lowpass"
-        )
+        problem = "auto follows from a resolution, but no step before this one has one"
+        raise UserError(problem, "set it", "lowpass")
     return newest
 
 
@@ -127,8 +114,11 @@ def mask_lowpass(setting: Any, paths: list[str], pixel: float) -> float:
 
 def resolve_auto(settings: dict[str, Any], state: State, paths: list[str]) -> dict[str, Any]:
     """A refinement's settings with each `auto` worked out; `paths` are the files with a resolution, newest first."""
+    of_images = {
+        "mask_diameter": geometry.mask_diameter(state.box, state.pixel),
+        "highres_limit": geometry.estep_limit(state.pixel),
+    }
     resolved = {
-        key: _FROM_IMAGES[key](state.box, state.pixel) if value == "auto" and key in _FROM_IMAGES else value
-        for key, value in settings.items()
+        key: of_images.get(key, value) if value == "auto" else value for key, value in settings.items()
     }
     return resolved | {"lowpass": lowpass(settings["lowpass"], paths, state.pixel)}

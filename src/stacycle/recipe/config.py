@@ -62,11 +62,10 @@ def for_module(config: dict[str, Any], prefix: str | None) -> dict[str, Any]:
     UserError for a `prefix` of all paths: STAR files name others by their paths from the project folder.
     """
     if prefix:
-        raise UserError(
-            "leave out prefix, as files name each other by their paths from the folder that Snakemake runs in",
-            "give stacycle a folder of its own with --directory",
-            "module",
+        problem = (
+            "leave out prefix, as files name each other by their paths from the folder that Snakemake runs in"
         )
+        raise UserError(problem, "give stacycle a folder of its own with --directory", "module")
     return copy.deepcopy(_laid_over(read(DEFAULT), config))
 
 

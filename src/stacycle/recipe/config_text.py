@@ -62,11 +62,9 @@ def _text(path: str | Path) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        before = data[: error.start].decode("utf-8", errors="replace")
-        column = len(before) - before.rfind("\n")
+        place = _end_of(data[: error.start].decode("utf-8", errors="replace"))
         said = f"byte 0x{data[error.start]:02x} is no character; save the file as UTF-8"
-        line = before.count("\n") + 1
-        raise _at(path, "UTF-8", data.decode("latin-1"), line, column, said) from None
+        raise _at(path, "UTF-8", data.decode("latin-1"), *place, said) from None
 
 
 @cache  # Snakemake reads a config once, and we do
@@ -91,9 +89,7 @@ def _fault(path: str | Path, text: str, error: yaml.YAMLError) -> UserError:
     if "unexpected end of stream" in problem or "unexpected document" in problem:
         mark = context or mark  # where the quote opens
     if mark is None:
-        position = getattr(error, "position", 0)
-        before = text[:position]
-        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        line, column = _end_of(text[: getattr(error, "position", 0)])
     else:
         line, column = mark.line + 1, mark.column + 1
     said = problem
@@ -102,6 +98,11 @@ def _fault(path: str | Path, text: str, error: yaml.YAMLError) -> UserError:
             said = words.format(*found.groups(""), context=context.line + 1 if context else line)
             break
     return _at(path, "valid YAML", text, line, column, said)
+
+
+def _end_of(text: str) -> tuple[int, int]:
+    """The line and the column, from 1, that come after a text."""
+    return text.count("\n") + 1, len(text) - text.rfind("\n")
 
 
 def _at(path: str | Path, what: str, text: str, line: int, column: int, said: str) -> UserError:
@@ -115,9 +116,6 @@ def _at(path: str | Path, what: str, text: str, line: int, column: int, said: st
     caret = " " * (column - 1 - start) + "^"
     sentence = f"{path}: is not {what} in line {line}, column {column}: {said}{end}"
     return UserError(f"{sentence}\n  {shown[start : start + _WIDEST]}\n  {caret}")
-
-
-# ---------------------------------------------------------------- where what stands
 
 
 @dataclass(frozen=True)
@@ -158,8 +156,7 @@ class Places:
 
     def where(self, *keys: Any) -> str:
         """The place of a value, to be put at the end of a sentence; empty if no file has it."""
-        found = self.values.get(keys) or self.keys.get(keys)
-        return str(found or "")
+        return str(self.values.get(keys) or self.keys.get(keys) or "")
 
     def _walk(self, path: Path, node: yaml.Node | None, keys: tuple) -> None:
         if node is None:
@@ -167,9 +164,8 @@ class Places:
         style = getattr(node, "style", None)
         scalar = isinstance(node, yaml.ScalarNode)
         raw = str(node.value) if scalar else ""
-        self.values[keys] = Place(
-            path, node.start_mark.line + 1, raw, style in ("'", '"'), scalar and style is None
-        )
+        line, quoted = node.start_mark.line + 1, style in ("'", '"')
+        self.values[keys] = Place(path, line, raw, quoted, plain=scalar and style is None)
         if isinstance(node, yaml.SequenceNode):
             for number, item in enumerate(node.value):
                 self._walk(path, item, (*keys, number))
@@ -179,8 +175,8 @@ class Places:
                 name = str(key.value)
                 here = (*keys, name)
                 if name in seen:
-                    cure = "keep one of the two"
-                    self._twice.append(UserError(f"{path}: {dotted(here)} stands there twice", cure))
+                    problem = f"{path}: {dotted(here)} stands there twice"
+                    self._twice.append(UserError(problem, "keep one of the two"))
                 seen.add(name)
                 self.keys[here] = Place(path, key.start_mark.line + 1, name, plain=key.style is None)
                 self._walk(path, value, here)

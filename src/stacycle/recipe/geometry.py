@@ -27,11 +27,8 @@ def box(diameter_A: float, pixel_A: float) -> int:
     for size in range(at_most - at_most % 4, SMALLEST_BOX - 1, -4):
         if _has_only_factors(size, (2, 3, 5, 7)):
             return size
-    raise UserError(
-        f"{diameter_A:g} Å is only {diameter_A / pixel_A:.1f} px of {pixel_A:g} Å, too few to align",
-        "check the diameter or lower the round's binning",
-        "particle.diameter",
-    )
+    problem = f"{diameter_A:g} Å is only {diameter_A / pixel_A:.1f} px of {pixel_A:g} Å, too few to align"
+    raise UserError(problem, "check the diameter or lower the round's binning", "particle.diameter")
 
 
 def bin1_box(box_px: int, binning: float) -> int:
@@ -100,9 +97,8 @@ def number(value: float) -> str:
 
 def _next_multiple_of_5(length_A: float) -> int:
     if not math.isfinite(length_A) or length_A <= 0:
-        raise UserError(
-            f"no low-pass filter follows from a resolution of {length_A:g} Å", "set lowpass in the config"
-        )
+        problem = f"no low-pass filter follows from a resolution of {length_A:g} Å"
+        raise UserError(problem, "set lowpass in the config")
     return 5 * math.ceil(length_A / 5 - _ROUNDING)
 
 
