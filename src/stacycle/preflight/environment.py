@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -122,9 +123,8 @@ def check_gpu(
         said = f"{names} ask for a GPU, but nvidia-smi or CUDA_VISIBLE_DEVICES shows none"
         yield Row(PROBLEM, "GPU", said, f"run where there is one, or {ON_CPUS}")
     elif found and limit is not None and limit > len(found):
-        said = (
-            f"the profile's limit is {limit} GPUs, but nvidia-smi or CUDA_VISIBLE_DEVICES shows {len(found)}"
-        )
+        seen = f"nvidia-smi or CUDA_VISIBLE_DEVICES shows {len(found)}"
+        said = f"the profile's limit is {limit} GPUs, but {seen}"
         yield Row(PROBLEM, "GPU", said, f"set resources: gpu: {len(found)} in the profile, or leave it out")
     else:
         models = {card.model for card in gpus.cards()} if found else set()
@@ -164,10 +164,8 @@ def check_mpi(
         yield Row(PROBLEM, "MPI", str(error), cure)
         return
     if leaders > 1:
-        said = (
-            f"{launcher} starts {command.ranks} processes that do not find each other: it is of another MPI"
-        )
-        yield Row(PROBLEM, "MPI", said, cure)
+        alone = f"{command.ranks} processes that do not find each other"
+        yield Row(PROBLEM, "MPI", f"{launcher} starts {alone}: it is of another MPI", cure)
     else:
         yield Row(FINE, "MPI", f"{shutil.which(launcher)} starts {command.program} on {command.ranks} ranks")
 
@@ -197,17 +195,14 @@ def check_scratch(setting: str | None, local: bool, stacks: int) -> Iterator[Row
     if not (os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)):
         found = f"engine.scratch, {folder}, is not a folder that can be written to"
         yield Row(PROBLEM, "scratch", found, "make it, name another, or set engine.scratch to null")
+        return
+    free, size = disk.free(folder)[0], disk.size
+    if free - KEEP_FREE < stacks:
+        found = f"{folder} has {size(free)} free, for particles of {size(stacks)} and 10 GB that stay free"
+        cure = "what does not fit is read from the project's disk, more slowly"
+        yield Row(WARNING, "scratch", found, cure)
     else:
-        free, size = disk.free(folder)[0], disk.size
-        if free - KEEP_FREE < stacks:
-            found = (
-                f"{folder} has {size(free)} free, for particles of {size(stacks)} and 10 GB that stay free"
-            )
-            yield Row(
-                WARNING, "scratch", found, "what does not fit is read from the project's disk, more slowly"
-            )
-        else:
-            yield Row(FINE, "scratch", f"{folder}: {size(free)} free for particles of {size(stacks)}")
+        yield Row(FINE, "scratch", f"{folder}: {size(free)} free for particles of {size(stacks)}")
 
 
 def check_disk(needs: Sequence[Need], settings: Mapping[str, str] | None, results: str) -> Iterator[Row]:
@@ -225,9 +220,9 @@ def check_disk(needs: Sequence[Need], settings: Mapping[str, str] | None, result
     if bytes_free >= needed and files_free >= files:
         yield Row(FINE, "disk", found)
         return
-    of_key = {need.freed_by: 0 for need in needs if need.freed_by and not disk.frees(settings, need.freed_by)}
+    of_key: Counter[str] = Counter()
     for need in needs:
-        if need.freed_by in of_key:
+        if need.freed_by and not disk.frees(settings, need.freed_by):
             of_key[need.freed_by] += need.bytes
     could = " or ".join(f"cleanup.{key} ({disk.size(count)})" for key, count in of_key.items())
     cure = f"free some space, {f'set {could} to remove what is done with, ' if could else ''}"

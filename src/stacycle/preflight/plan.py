@@ -15,6 +15,7 @@ from typing import Any
 
 from stacycle import snakemake_api
 from stacycle.errors import UserError
+from stacycle.files.job_folder import DECISION
 from stacycle.jobs import fingerprint, resume
 from stacycle.jobs import record as job_record
 from stacycle.preflight.plan_table import CONTINUES, HERE, KEPT, OPEN, RUNS, Limits, PlannedJob
@@ -24,6 +25,7 @@ from stacycle.resources import site
 from stacycle.steps.registry import command_of, half_sets
 from stacycle.steps.step import FILES, MakeCommand, folder_of
 
+Fate = tuple[str, int | str | None]  # what comes of a job (RUNS, ...), and what it continues from
 _UNUSED = ("tmpdir", "disk_mb")  # resources that Snakemake works out from files, if it is let
 
 
@@ -37,8 +39,7 @@ def jobs(workflow: Any, recipe: Recipe, engine: Mapping[str, Any], target: str =
     fates = _fates(workflow, target, engine)
 
     def place(job: tuple[Any, dict[str, str], Any]) -> tuple[int, bool]:
-        _, wildcards, _ = job
-        return rounds.index(wildcards.get("round", "")), "cycle" in wildcards  # a cycle comes last
+        return rounds.index(job[1].get("round", "")), "cycle" in job[1]  # a cycle comes last
 
     return [
         _job(workflow, rule, wildcards, files, fates.get(snakemake_api.job_key(rule.name, wildcards)))
@@ -47,11 +48,9 @@ def jobs(workflow: Any, recipe: Recipe, engine: Mapping[str, Any], target: str =
     ]
 
 
-def _fates(
-    workflow: Any, target: str, engine: Mapping[str, Any]
-) -> dict[snakemake_api.JobKey, tuple[str, int | str | None]]:
-    """What comes of each job that a run would start, and what it continues from."""
-    found: dict[Any, tuple[str, int | str | None]] = {}
+def _fates(workflow: Any, target: str, engine: Mapping[str, Any]) -> dict[snakemake_api.JobKey, Fate]:
+    """What comes of each job that a run would start."""
+    found: dict[Any, Fate] = {}
     for job, needed in snakemake_api.jobs_of_run(workflow, target):
         before = [found[one][0] for one in needed if one in found]
         found[job] = _fate(job, engine, before, all_new=len(before) == len(needed))
@@ -61,9 +60,7 @@ def _fates(
     }
 
 
-def _fate(
-    job: Any, engine: Mapping[str, Any], before: Sequence[str], all_new: bool
-) -> tuple[str, int | str | None]:
+def _fate(job: Any, engine: Mapping[str, Any], before: Sequence[str], all_new: bool) -> Fate:
     """What comes of a job, given what comes of those before it that are run (`all_new`: these are all).
 
     Of one that runs no program, as a decision or the inputs, what comes of its result: OPEN, if it may be what it was.
@@ -79,9 +76,7 @@ def _fate(
     return (OPEN, None) if fate == KEPT and OPEN in before else (fate, start)
 
 
-def _by_itself(
-    make_command: MakeCommand, job: Any, engine: Mapping[str, Any]
-) -> tuple[str, int | str | None]:
+def _by_itself(make_command: MakeCommand, job: Any, engine: Mapping[str, Any]) -> Fate:
     """What comes of a job that runs a program, if its inputs stay as they are."""
     folder = folder_of(job)
     if not folder.is_dir():
@@ -91,7 +86,7 @@ def _by_itself(
         record = job_record.read(folder)
         digests = fingerprint.Digests(record.get("digests"))
         prints = fingerprint.take(command, folder, engine["kind"], digests)
-        expected = [path for path in job.output if Path(path).name != "decision.json"]
+        expected = [path for path in job.output if Path(path).name != DECISION]
         found = resume.examine(command, folder, record, prints, expected)
     except UserError:  # the run will report it
         return RUNS, None
@@ -104,10 +99,8 @@ def limits(workflow: Any) -> Limits:
     return Limits(snakemake_api.scheduler(workflow), *most)
 
 
-def _job(
-    workflow: Any, rule: Any, wildcards: dict[str, str], files: Any, fate: tuple[str, int | str | None] | None
-) -> PlannedJob:
-    """A job, as Snakemake will ask for it; `fate` is what comes of it and what it continues from; None if done."""
+def _job(workflow: Any, rule: Any, wildcards: dict[str, str], files: Any, fate: Fate | None) -> PlannedJob:
+    """A job, as Snakemake will ask for it; its `fate` is None if it is done."""
     job = PlannedJob(
         step=rule.params.get("step", ""),
         round=wildcards.get("round", ""),
@@ -122,11 +115,10 @@ def _job(
     asked = snakemake_api.resources(rule, wildcards, files, skip=_UNUSED)
     cores, memory, minutes = asked["_cores"], asked.get("mem_mb"), asked.get("runtime")
     layout = site.layout(asked, cores, halves=half_sets(job.step))
+    elsewhere = _queue(asked) or snakemake_api.scheduler(workflow)
     return replace(
         job,
-        where=HERE
-        if snakemake_api.stays_here(workflow, rule)
-        else _queue(asked) or snakemake_api.scheduler(workflow),
+        where=HERE if snakemake_api.stays_here(workflow, rule) else elsewhere,
         gpus=layout.gpus * layout.nodes,
         ranks=layout.ranks,
         threads=layout.threads,
