@@ -186,9 +186,7 @@ def all_jobs(workflow: Any, target: str) -> list[tuple[Any, dict[str, str], Any]
             needs[job] = [one for one in dict.fromkeys(map(maker, files[job])) if one]
             waiting += needs[job]
     in_order = TopologicalSorter(needs).static_order()
-    return [
-        (workflow.get_rule(rule), dict(wildcards), files[rule, wildcards]) for rule, wildcards in in_order
-    ]
+    return [(workflow.get_rule(job[0]), dict(job[1]), files[job]) for job in in_order]
 
 
 def job_key(rule: str, wildcards: Mapping[str, str]) -> JobKey:

@@ -30,10 +30,9 @@ def refuse_duplicates(particles: pd.DataFrame, tomograms: pd.DataFrame, findings
         rows = particles.iloc[list(pairs.loc[pairs["distance"] < pixel, ["first", "second"]].iloc[0])]
         first = " and ".join(f"{row.file} row {row.row}" for row in rows.itertuples())
         of_all = f" (the first of {same} such pairs)" if same > 1 else ""
-        findings.refuse(
-            f"{first}{of_all} are the same particle, less than a pixel apart",
-            f"remove one of each (all pairs are in {DUPLICATES}), or set particle.duplicates: {KEEP_ONE}",
-        )
+        problem = f"{first}{of_all} are the same particle, less than a pixel apart"
+        cure = f"remove one of each (all pairs are in {DUPLICATES}), or set particle.duplicates: {KEEP_ONE}"
+        findings.refuse(problem, cure)
     return len(pairs)
 
 
@@ -45,13 +44,9 @@ def each_once(particles: pd.DataFrame, tomograms: pd.DataFrame, findings: Findin
     findings.pairs = _described(pairs, particles, stays)
     if gone := int((~stays).sum()):
         by = "first" if score(particles) is None else "better"
-        findings.warn(
-            (
-                f"{gone} of {len(particles)} particles are left out, for they lie within {distance:.3g} Å of "
-                f"another, and of each pair the {by} one is kept"
-            ),
-            f"all pairs are in {DUPLICATES}",
-        )
+        why = f"they lie within {distance:.3g} Å of another, and of each pair the {by} one is kept"
+        problem = f"{gone} of {len(particles)} particles are left out, for {why}"
+        findings.warn(problem, f"all pairs are in {DUPLICATES}")
     return particles[stays].reset_index(drop=True)
 
 

@@ -41,10 +41,8 @@ class Site:
         for name, least in NUMBERS.items():
             value = self.defaults.get(name)
             if value is not None and not (isinstance(value, int) and value >= least):
-                raise UserError(
-                    f"default-resources: {name} in the profile is {value!r}",
-                    f"it must be a whole number from {least} on",
-                )
+                problem = f"default-resources: {name} in the profile is {value!r}"
+                raise UserError(problem, f"it must be a whole number from {least} on")
 
     def gpus(self, device: str, concurrent_jobs: int = 1) -> int:
         """The GPUs that a job of a step on this device asks for, if `concurrent_jobs` such jobs become ready at once.
