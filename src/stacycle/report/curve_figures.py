@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from itertools import cycle, product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -169,11 +170,8 @@ def _write_resolutions(axes: Axes, resolution: NDArray) -> None:
     for row in np.flatnonzero(~np.isnan(resolution)).tolist():
         value, neighbours = resolution[row], np.delete(resolution[max(0, row - 1) : row + 2], min(row, 1))
         left = (neighbours < 0.9 * value).any() and not (neighbours > 1.1 * value).any()
-        place: dict[str, Any] = {
-            "xytext": (-8 if left else 8, 0),
-            "textcoords": "offset points",
-            "ha": "right" if left else "left",
-        }
+        offset, side = (-8, "right") if left else (8, "left")
+        place: dict[str, Any] = {"xytext": (offset, 0), "textcoords": "offset points", "ha": side}
         axes.annotate(f"{value:.2f}", (value, row), va="center", weight="bold", bbox=box, **place)
 
 
@@ -189,19 +187,13 @@ def _fsc_axes(axes: Axes, result: PostProcess, end: float) -> None:
 
 def _variant_styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """A colour and dash for each curve: six colours, then the same ones dash-dotted and dotted."""
-    colours, dashes = (ORANGE, GREEN, RED, PINK, SKY, GREY), ("-", "-.", ":")
+    looks = cycle(product(("-", "-.", ":"), (ORANGE, GREEN, RED, PINK, SKY, GREY)))
     return {
-        name: {
-            "color": colours[i % len(colours)],
-            "linestyle": dashes[i // len(colours) % len(dashes)],
-            "linewidth": 1.3,
-        }
-        for i, name in enumerate(names)
+        name: {"color": colour, "linestyle": dash, "linewidth": 1.3}
+        for name, (dash, colour) in zip(names, looks, strict=False)
     }
 
 
-def _legend(
-    figure: Figure, place: Literal["outside lower center", "outside upper right"], columns: int
-) -> None:
+def _legend(figure: Figure, place: Any, columns: int) -> None:
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc=place, ncols=columns)

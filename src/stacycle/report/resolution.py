@@ -116,9 +116,8 @@ def _notes(row: MapResolution, before: MapResolution | None, project: Project) -
     notes = []
     if before and row.resolution > 1.0001 * before.resolution:
         if row.at_nyquist:
-            notes.append(
-                Note(f"the step before had {before.resolution:.2f} Å, which this binning cannot show")
-            )
+            said = f"the step before had {before.resolution:.2f} Å, which this binning cannot show"
+            notes.append(Note(said))
         else:
             notes.append(Note(_coarser(row, before), warns=True))
     if row.at_nyquist:
