@@ -41,10 +41,8 @@ def targets(recipe: Recipe, settings: Mapping[str, str]) -> list[str]:
 
 
 def finished(recipe: Recipe, round_: str) -> list[str]:
-    """The files after which nothing more is made of a round's stacks and maps.
-
-    Each step ends with one; the next round has extracted its own particles.
-    """
+    """The files after which nothing more is made of a round's stacks and maps: each step ends with one, and the next
+    round has extracted its own particles."""
     names = list(recipe.rounds)
     following = names[names.index(round_) + 1 :][:1]
     last = {name: f"{name}/{step.last}" for name, step in all_steps().items() if step.last}

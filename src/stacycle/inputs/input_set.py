@@ -1,8 +1,4 @@
-"""One set of tomograms and picks, read and checked in full before anything runs.
-
-RELION drops particles of unknown tomograms with a warning and notices a missing image hours later; here every
-mistake is looked for first, and all are listed at once.
-"""
+"""One set of tomograms and picks, read and checked in full before anything runs: all mistakes are listed at once."""
 
 from __future__ import annotations
 
@@ -78,10 +74,8 @@ def tilt_series_of(tomograms: str | Path) -> list[str]:
 def _read_table(
     path: str | Path, check_format: Callable[[str, pd.DataFrame], None], findings: Findings
 ) -> pd.DataFrame:
-    """The table of a file that names tomograms, whatever its name; empty if there was a problem.
-
-    A comment or blank line between rows does no harm: what is read here is written anew.
-    """
+    """The table of a file that names tomograms, whatever its name; empty if there was a problem. A comment or blank
+    line between rows does no harm: what is read here is written anew."""
     findings.files.add(str(path))
     oddities: list[str] = []
     try:

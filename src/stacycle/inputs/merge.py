@@ -1,7 +1,7 @@
 """Inputs: one or several sets of tomograms and picks, merged into one with unique names.
 
-The tutorial fuses the picks and tomograms of two gain references by hand. Here a tomogram or optics group
-whose name an earlier set has gets its set's name in front; a tomogram that two sets share stays one.
+A tomogram or optics group whose name an earlier set has gets its set's name in front; a tomogram that two sets share
+stays one.
 """
 
 from __future__ import annotations
@@ -111,10 +111,8 @@ def read(sets: Sequence[Mapping[str, str]], findings: Findings, duplicates: str 
 def merge(
     sets: Sequence[Mapping[str, str]], out_dir: str | Path, engine: str = "", duplicates: str = "refuse"
 ) -> dict[str, Any]:
-    """Check the sets and merge them into `out_dir` (`Merged.write`); returns the facts that preflight.json has, too.
-
-    `engine` is the software's name and version, for the record. UserError with a sentence per problem.
-    """
+    """Check the sets and merge them into `out_dir` (`Merged.write`); returns the facts that preflight.json has, too,
+    with `engine`, the software's name and version. UserError with a sentence per problem."""
     out_dir, findings = Path(out_dir), Findings()
     merged = read(sets, findings, duplicates)
     findings.write_pairs()

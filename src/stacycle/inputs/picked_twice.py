@@ -20,9 +20,7 @@ SCORES = (
 
 def refuse_duplicates(particles: pd.DataFrame, tomograms: pd.DataFrame, findings: Findings) -> int:
     """Two rows less than a pixel apart are one particle, which in both halves would feign resolution: a problem.
-
-    Returns how many pairs are so near that steps further on take them for one particle (`provenance.particles.NEAR`).
-    """
+    Returns how many pairs are so near that steps further on take them for one (`provenance.particles.NEAR`)."""
     pixel = tomograms[PIXEL].max()
     pairs = near_pairs(particles, of_state.NEAR * pixel)
     findings.pairs = _described(pairs, particles)
@@ -66,10 +64,8 @@ def _described(pairs: pd.DataFrame, particles: pd.DataFrame, stays: np.ndarray |
 
 
 def near_pairs(table: pd.DataFrame, distance: float) -> pd.DataFrame:
-    """All pairs of particles of one tomogram nearer than `distance` (Å), as positions (from 0) in the table.
-
-    Columns first, second (first < second) and distance (Å), by first.
-    """
+    """All pairs of particles of one tomogram nearer than `distance` (Å): columns first, second (positions in the table
+    from 0, first < second) and distance (Å), by first."""
     labels = [label for label in ("rlnTomoName", *CENTRED, *SHIFTS) if label in table]
     rows, apart = of_state.near_pairs({label: list(table[label]) for label in labels}, distance)
     pairs = pd.DataFrame({"first": rows[:, 0], "second": rows[:, 1], "distance": apart})

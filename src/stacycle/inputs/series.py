@@ -214,10 +214,8 @@ def _sample(image: ImageName, files: Mapping[str, ImageFile | None]) -> str:
 
 
 def refuse_same_images(series: Mapping[str, Series], files: Mapping[str, str], findings: Findings) -> None:
-    """Problems for tomograms that name the same images: every particle in them would be there twice.
-
-    Half maps would then share particles, and their FSC would mean nothing. `files` tells the STAR file of each.
-    """
+    """Problems for tomograms that name the same images, whose particles would be in both half maps: their FSC would
+    mean nothing. `files` tells the STAR file of each."""
     first_with: dict[Any, str] = {}
     pairs: dict[tuple[str, str], list[str]] = {}
     for name, one in series.items():

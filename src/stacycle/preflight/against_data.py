@@ -22,10 +22,8 @@ FINER = 0.9  # x Nyquist: less is no rounding
 
 
 def check(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str, Any]) -> Iterator[Row]:
-    """Whether there are enough tilts and particles, and whether the particle and the settings fit them.
-
-    `facts` are those of the inputs (`merge.read`).
-    """
+    """Whether there are enough tilts and particles, and whether the particle and the settings fit them; `facts` are
+    those of the inputs (`merge.read`)."""
     tomograms, count = facts["tomograms"], facts["particles"]
     fewest = max(FEWEST_TILTS, median(one["tilts"] for one in tomograms) / 2)
     yield from _check_sizes(config, recipe, facts)

@@ -1,8 +1,5 @@
-"""Disk: what a run will write, step by step, against what is free.
-
-A number that is not known before the run is taken on the safe side: no selection leaves a particle out, and 3D
-refinement takes as many iterations as it seldom needs.
-"""
+"""Disk: what a run will write, step by step, against what is free; on the safe side where that is not known: no
+selection leaves a particle out, and 3D refinement takes as many iterations as it seldom needs."""
 
 from __future__ import annotations
 
@@ -23,10 +20,7 @@ LEAST = {kind.key: kind.least for kind in REMOVABLE.values()}
 
 
 def needed(recipe: Recipe, config: Mapping[str, Any], numbers: Numbers) -> list[Need]:
-    """What the steps of a run write under results/, in the order of work.
-
-    `config` is the validated config that `recipe` was made of. UserError if a box cannot be worked out.
-    """
+    """What the steps of a run write under results/, in the order of work. UserError if a box cannot be worked out."""
     steps = all_steps()
     needs = list(steps["inputs"].space(Sizes("inputs", numbers), {}))
     last = list(recipe.rounds)[-1]
@@ -42,10 +36,8 @@ def needed(recipe: Recipe, config: Mapping[str, Any], numbers: Numbers) -> list[
 
 
 def peak(needs: Sequence[Need], settings: Mapping[str, str] | None = None) -> int:
-    """The most bytes on disk at any time.
-
-    What `cleanup` frees of a round is removed once the round is finished and the next has extracted its images.
-    """
+    """The most bytes on disk at any time: what `cleanup` frees of a round is removed once the round is finished and the
+    next has extracted its images."""
     highest = current = 0
     rounds = _rounds(needs)
     for before, name in zip(["", *rounds], rounds, strict=False):
@@ -64,10 +56,8 @@ def frees(settings: Mapping[str, str] | None, key: str) -> bool:
 
 
 def free(folder: str | Path) -> tuple[int, float]:
-    """The free bytes and inodes for a user where `folder` is or will be; inf inodes if there is no limit of them.
-
-    A quota is not seen unless the file system reports it as its size.
-    """
+    """The free bytes and inodes for a user where `folder` is or will be; inf inodes if there is no limit of them. A
+    quota is not seen unless the file system reports it as its size."""
     folder = Path(folder).absolute()
     there = next(one for one in (folder, *folder.parents) if one.exists())
     found = os.statvfs(there)

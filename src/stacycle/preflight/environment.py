@@ -99,11 +99,9 @@ def check_software(engine: Mapping[str, Any], used: Mapping[str, set[str]], cach
 def check_gpu(
     engine: Mapping[str, Any], asked: Asked, local: bool, limit: int | None = None
 ) -> Iterator[Row]:
-    """A GPU build and GPUs, if a rule that will run asks for one; the embedded engine computes on CPUs.
-
-    `limit` is the profile's, of a run on this machine. That it has GPUs which were not found, as only NVIDIA's are
-    looked for, is worth a warning.
-    """
+    """A GPU build and GPUs, if a rule that will run asks for one; the embedded engine computes on CPUs. `limit` is the
+    profile's, of a run on this machine. GPUs that were not found, as only NVIDIA's are looked for, are worth a
+    warning."""
     possible = [name for name, step in registry.all_steps().items() if step.device != CPU and name in asked]
     rules = [rule for rule in possible if asked[rule].get("gpu")]
     names = " and ".join(rules or possible)
@@ -135,10 +133,8 @@ def check_gpu(
 def check_mpi(
     engine: Mapping[str, Any], commands: Sequence[tuple[str, Command]], asked: Asked, local: bool
 ) -> Iterator[Row]:
-    """Ranks for two half sets, and a launcher that is of the MPI that RELION was built with (seen by running it).
-
-    Of `commands` (rule, command line) that with the most ranks is tried.
-    """
+    """Ranks for two half sets, and a launcher that is of the MPI that RELION was built with (seen by running it). Of
+    `commands` (rule, command line) that with the most ranks is tried."""
     on_ranks = [(rule, command) for rule, command in commands if command.launcher]
     try:
         for rule, command in on_ranks:
@@ -206,10 +202,8 @@ def check_scratch(setting: str | None, local: bool, stacks: int) -> Iterator[Row
 
 
 def check_disk(needs: Sequence[Need], settings: Mapping[str, str] | None, results: str) -> Iterator[Row]:
-    """Bytes and files that the run will need under `results`, less what exists, against what is free.
-
-    The need is worked out on the safe side, so that only half of it missing is a problem.
-    """
+    """Bytes and files that the run will need under `results`, less what exists, against what is free. The need is
+    worked out on the safe side, so that only half of it missing is a problem."""
     needed, files = disk.peak(needs, settings), sum(need.files for need in needs)
     bytes_free, files_free = disk.free(results)
     if bytes_free < needed or files_free < files:  # only then, for it takes time

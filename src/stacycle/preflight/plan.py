@@ -1,9 +1,8 @@
 """The plan before the run: the jobs of a whole run, where each goes and what it may take. Nothing is run.
 
-The jobs are found by following the rules back from the final target, what each asks for is evaluated by Snakemake
-itself, and which of them would run is what its own DAG of that target says, so that the plan cannot differ from the
-run. (The DAG of `snakemake plan` holds no other job than `plan`.) A job that would run may find that its result is
-there already, or continue where it was cut off: `resume` says so, as it will say to the job.
+What each job asks for is evaluated by Snakemake, and which would run is what its own DAG of the final target says, so
+that the plan cannot differ from the run. A job that would run may keep its result, or continue where it was cut off:
+`resume` says so, as it will say to the job.
 """
 
 from __future__ import annotations
@@ -32,8 +31,7 @@ _UNUSED = ("tmpdir", "disk_mb")  # resources that Snakemake works out from files
 def jobs(workflow: Any, recipe: Recipe, engine: Mapping[str, Any], target: str = "all") -> list[PlannedJob]:
     """All jobs of a whole run, done or not, round by round, each after what it needs.
 
-    `workflow` is Snakemake's, when all rules are known, `engine` the config's section; `target` is the name of the rule
-    `all` where the workflow is imported.
+    `workflow` is Snakemake's, when all rules are known; `target` names the rule `all` where the workflow is imported.
     """
     rounds = ["", *recipe.rounds]
     fates = _fates(workflow, target, engine)

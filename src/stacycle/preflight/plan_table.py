@@ -61,10 +61,8 @@ class Limits:
 
 
 def space(config: Mapping[str, Any], recipe: Recipe) -> str:
-    """The disk that the run will take, as a table; or why it is not known, in a sentence.
-
-    Uses what preflight remembers of the inputs, else reads them; writes nothing.
-    """
+    """The disk that the run will take, as a table; or why it is not known, in a sentence. Uses what preflight remembers
+    of the inputs, else reads them; writes nothing."""
     rows, facts = preflight.check_data(config["inputs"], _ReadOnlyCache(preflight.MEMORY))
     if facts is None:
         problem = rows[0].found + (f" (and {len(rows) - 1} more)" if len(rows) > 1 else "")

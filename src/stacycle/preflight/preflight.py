@@ -1,8 +1,7 @@
-"""Preflight: check the data and the set-up before hours are spent on them.
+"""Preflight: all that can be known before a run of the data and the set-up, in one table.
 
 RELION drops particles of unknown tomograms with a warning, ignores flags that it does not know, and notices a
-missing image or a full disk hours later. Preflight looks for everything that can be known before, and reports it in
-one table. It remembers what it found out about the data and the programs until a file of them changes.
+missing image or a full disk hours later. What was found of data and programs is remembered until a file changes.
 """
 
 from __future__ import annotations

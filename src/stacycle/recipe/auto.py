@@ -1,7 +1,4 @@
-"""What `auto` means for each setting: worked out from the images that a step starts from, and the resolution so far.
-
-What a rule decides from results, such as the classes to keep, is in `decisions`.
-"""
+"""What `auto` means for each setting, by the images that a step starts from and the resolution so far."""
 
 from __future__ import annotations
 
@@ -62,10 +59,8 @@ def unbinned_box(setting: int | str, box: int, binning: float) -> int:
 
 
 def estimation_box(setting: int | str, half_map: str, key: str) -> int:
-    """The box in px in which images are compared; `auto` is a fast one, 10 % larger than the half map's.
-
-    UserError if it is smaller than the half map's.
-    """
+    """The box in px in which images are compared; `auto` is a fast one, 10 % larger than the half map's. UserError if
+    it is smaller than that."""
     least, _ = mrc.box_and_pixel(half_map)
     auto = geometry.estimation_box(least)
     if setting != "auto" and int(setting) < least:
@@ -84,10 +79,8 @@ def resolution(path: str) -> float:
 
 
 def reached(paths: list[str]) -> float:
-    """The resolution in Å reached so far: that of the first of the files, newest first, which has a finite one.
-
-    At low T the best class can have none (`inf`). UserError if no file has one.
-    """
+    """The resolution in Å reached so far: the first finite one of the files, newest first (at low T the best class can
+    have none, `inf`). UserError if no file has one."""
     finite = (found for path in paths if math.isfinite(found := resolution(path)))
     if (newest := next(finite, None)) is None:
         problem = "auto follows from a resolution, but no step before this one has one"
@@ -96,10 +89,8 @@ def reached(paths: list[str]) -> float:
 
 
 def lowpass(setting: float | str, paths: list[str], pixel: float = 0) -> float:
-    """The low-pass filter in Å of a reference; `auto` is slightly coarser than the resolution `reached`.
-
-    A map of `pixel` Å carries nothing beyond its Nyquist frequency, whatever was reached at a finer pixel size.
-    """
+    """The low-pass filter in Å of a reference; `auto` is slightly coarser than the resolution `reached`, and than what
+    a map of `pixel` Å can carry."""
     if setting != "auto":
         return float(setting)
     return geometry.initial_lowpass(max(reached(paths), geometry.nyquist(pixel)))

@@ -58,9 +58,7 @@ def validate(config: dict[str, Any], configfiles: Sequence[str | Path] = ()) -> 
 
 def for_module(config: dict[str, Any], prefix: str | None) -> dict[str, Any]:
     """The config of a workflow that imports this one, laid over the default; the importer's own stays as it is.
-
-    UserError for a `prefix` of all paths: STAR files name others by their paths from the project folder.
-    """
+    UserError for a `prefix` of all paths: STAR files name others by their paths from the project folder."""
     if prefix:
         problem = (
             "leave out prefix, as files name each other by their paths from the folder that Snakemake runs in"

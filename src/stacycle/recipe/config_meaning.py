@@ -96,10 +96,8 @@ def _made(value: Any) -> str:
 
 
 def hint(value: Any, place: Place | None, valid: Valid, schema: Schema) -> str:
-    """What YAML made of a value that does not fit, and what to write: the first of what it may mean that is `valid`.
-
-    "YAML reads 2.6e2 as text: write 260"; empty if no meaning is known.
-    """
+    """What YAML made of a value that does not fit, and the first of what it may mean that is `valid`, as it is written:
+    "YAML reads 2.6e2 as text: write 260"; empty if no meaning is known."""
     raw = place.raw if place and place.raw else value if isinstance(value, str) else ""
     read = _as_read(value, raw, place)
     for meant, written in _meanings(value, raw, valid, schema):

@@ -134,9 +134,7 @@ class Place:
 
 class Places:
     """The places of keys and values in config files, by the keys that lead there; the last file that has one counts.
-
-    UserError for a key that stands twice in one block: YAML would silently take the last.
-    """
+    UserError for a key that stands twice in one block: YAML would silently take the last."""
 
     def __init__(self, paths: Sequence[str | Path] = ()) -> None:
         self.values: dict[tuple, Place] = {}
@@ -196,10 +194,8 @@ def _near(path: Path) -> str:
 
 
 def give_types(config: Any, given: Any) -> Any:
-    """The config with the values that came by --config as YAML reads them: Snakemake makes text of all within { }.
-
-    `given` is what Snakemake made of the command line.
-    """
+    """The config with the values that came by --config (`given`) as YAML reads them: Snakemake makes text of all within
+    { }."""
     if isinstance(given, Mapping):
         for key, inner in given.items():
             config[key] = give_types(config[key], inner)

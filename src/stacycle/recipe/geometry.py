@@ -55,20 +55,16 @@ def nyquist(pixel_A: float) -> float:
 
 
 def estep_limit(pixel_A: float) -> float:
-    """Resolution limit in Å of the expectation step: Nyquist, rounded down to a whole Å. 7.64 -> 15.
-
-    Below 10 Å a whole Å would be too coarse a step, so Nyquist is rounded down to 0.1 Å there: 1.91 -> 3.8.
-    """
+    """Resolution limit in Å of the expectation step: Nyquist, rounded down to a whole Å (7.64 -> 15); below 10 Å, where
+    that is too coarse a step, to 0.1 Å (1.91 -> 3.8)."""
     limit = nyquist(pixel_A)
     step = 1 if limit >= 10 else 0.1
     return round(step * math.floor(limit / step + _ROUNDING), 1)
 
 
 def initial_lowpass(resolution_A: float) -> int:
-    """Low-pass filter in Å of a reference that reached this resolution: 10 % more, up to a multiple of 5 Å.
-
-    Slightly coarser than what was reached, against overfitting. 21.08 -> 25, 22 -> 25, 24.448 -> 30.
-    """
+    """Low-pass filter in Å of a reference that reached this resolution: 10 % more, against overfitting, up to a
+    multiple of 5 Å. 21.08 -> 25, 22 -> 25, 24.448 -> 30."""
     return _next_multiple_of_5(1.1 * resolution_A)
 
 

@@ -1,9 +1,8 @@
 """The recipe: rounds as data, and which file feeds which step.
 
-A round is a binning and an ordered list of steps. A step starts from what the steps before it left, in all rounds:
-the *state* (`optimisation_set.star` with its particles), the newest reference map, mask, pair of half maps, and the
-files that hold a resolution. A round's cycle has sweeps inside; each starts from the result of the one before it. This
-module works out names only and reads nothing: the DAG is static.
+A step starts from what the steps before it left, in all rounds: the *state* (`optimisation_set.star` with its
+particles), the newest map, mask and half maps, and the files that hold a resolution. In a round's cycle each sweep
+starts from the result of the one before it. Only names are worked out, and nothing is read: the DAG is static.
 """
 
 from __future__ import annotations
@@ -48,10 +47,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The rounds of a config, in order.
-
-    `rounds` maps a round's name to its settings as in `config/config.yaml`; a round set to null is left out.
-    """
+    """The rounds of a config, in order, by name, with their settings as in `config/config.yaml`."""
 
     rounds: dict[str, dict[str, Any]]
 
@@ -83,11 +79,8 @@ class Recipe:
         ]
 
     def rungs(self) -> list[dict[str, Any]]:
-        """The rungs of the ladder of resolutions, in the order of work: plain data, for the report.
-
-        Each has `round`, `binning` of its map, `label`, `cycle` (0 outside), `postprocess`, `state`, and `decision`
-        (None where nothing was decided).
-        """
+        """The rungs of the ladder of resolutions, in the order of work, each with `round`, `binning` of its map,
+        `label`, `cycle` (0 outside), `postprocess`, `state` and `decision` (None where nothing was decided)."""
         return [rung for round_, step in self for rung in self._rungs(round_, step)]
 
     def notes(self) -> list[str]:
@@ -256,10 +249,8 @@ def variant(tau: float, classes: int | None = None) -> str:
 
 
 def variants(settings: Mapping[str, Any]) -> dict[str, list[float]]:
-    """Folder name -> [T, number of classes] of a class3d or align sweep, in the order of the config.
-
-    `T` and `classes` are each one number or a list; without `classes` the sweep is an alignment, K = 1.
-    """
+    """Folder name -> [T, number of classes] of a class3d or align sweep, in the order of the config: `T` and `classes`
+    are each one number or a list; without `classes` the sweep is an alignment, K = 1."""
     taus, counts = _listed(settings["T"]), _listed(settings.get("classes"))
     return {variant(T, K): [T, K or 1] for T in taus for K in counts}
 

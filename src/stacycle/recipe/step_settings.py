@@ -1,7 +1,6 @@
 """The steps of a round as types: what each needs, what it leaves, and its settings with their meanings.
 
-A class is a block of the config; the text under a key is its meaning in messages and in config/README.md. The defaults
-are those for rounds of one's own; config/config.yaml, which spells out the tutorial, repeats them.
+The defaults are those for rounds of one's own; config/config.yaml, which spells out the tutorial, repeats them.
 """
 
 from __future__ import annotations

@@ -29,10 +29,8 @@ _RESOLUTION_TICKS = (1.5, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 
 def iterations_figure(
     runs: Mapping[str, Sequence[Iteration]], path: Target, chosen: Mapping[str, int] | None = None
 ) -> None:
-    """Resolution, changing classes and accuracy of rotations by iteration: one line per run, named in the legend.
-
-    What no run has numbers for is left out. `chosen` circles one iteration of a run.
-    """
+    """Resolution, changing classes and accuracy of rotations by iteration, as far as a run has numbers: one line per
+    run, named in the legend. `chosen` circles one iteration of a run."""
     shown = [name for name in _PANELS if any(np.nansum(_values(run, name)) > 0 for run in runs.values())]
     columns = max(1, len(shown))
     with drawn(path, 3.6 * columns, 2.9) as figure:
@@ -66,10 +64,8 @@ def fsc_figure(result: PostProcess, path: Target) -> None:
 
 
 def sweep_figure(results: Mapping[str, PostProcess], kept: str, path: Target) -> None:
-    """The corrected FSC of each variant of a sweep, by name; the state `before` dashed, the one `kept` thick.
-
-    All are of one box and mask. The axis ends where no variant has signal any more.
-    """
+    """The corrected FSC of each variant of a sweep, of one box and mask, by name; the state `before` dashed, the one
+    `kept` thick. The axis ends where no variant has signal any more."""
     styles = _variant_styles([name for name in results if name not in (BEFORE, kept)])
     styles[BEFORE] = {"color": INK, "linestyle": "--"}
     styles[kept] = styles.get(kept, {"color": BLUE}) | {"linewidth": 3, "zorder": 3}
@@ -89,10 +85,8 @@ def sweep_figure(results: Mapping[str, PostProcess], kept: str, path: Target) ->
 
 
 def resolution_figure(table: pd.DataFrame, path: Target) -> None:
-    """The resolution by step from top to bottom, a row for each of `resolution.to_table`.
-
-    Grey is beyond Nyquist of the row's map; a hollow point was rolled back.
-    """
+    """The resolution by step from top to bottom, a row for each of `resolution.to_table`. Grey is beyond Nyquist of the
+    row's map; a hollow point was rolled back."""
     at = np.arange(len(table))
     resolution, nyquist = table["resolution"].to_numpy(float), table["nyquist"].to_numpy(float)
     resolution = np.where(np.isfinite(resolution), resolution, np.nan)

@@ -63,10 +63,8 @@ def mask_figure(density: str | Path, mask: str | Path, path: Target, threshold: 
 
 
 def central_slices(path: str | Path) -> tuple[list[np.ndarray], float]:
-    """XY, XZ and YZ through the centre of a map as float32, and the pixel size in Å.
-
-    The rest of the map is not read (bin1 maps are large). UserError if it is damaged.
-    """
+    """XY, XZ and YZ through the centre of a map as float32, and the pixel size in Å; the rest of the map is not read
+    (bin1 maps are large). UserError if it is damaged."""
     volume = mrc.voxels(path)
     z, y, x = (n // 2 for n in volume.shape)
     slices = (volume[z], volume[:, y], volume[:, :, x])

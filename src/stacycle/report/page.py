@@ -17,10 +17,8 @@ _SHOWN = ["round", "step", "resolution", "nyquist", "at_nyquist", "kept", "parti
 
 
 def write_report(path: str | Path, project: Project, rows: Sequence[MapResolution]) -> None:
-    """Write the page, with the `rows` of `resolution.resolutions`.
-
-    A part whose file is missing or damaged is left out, and the page says which.
-    """
+    """Write the page, with the `rows` of `resolution.resolutions`. A part whose file is missing or damaged is left out,
+    and the page says which."""
     table, rounds = resolution.to_table(rows), sections.rounds(project)
     of_rows = table[_SHOWN].rename(columns={"particles": "particles out"})
     page = _template().render(

@@ -1,9 +1,8 @@
 """The GPUs of this machine, and how a job acquires some, so that two jobs never compute on the same GPU.
 
-No scheduler assigns the GPUs of a workstation, so a job locks its own: one lock file (flock) per GPU, which all
-projects and users of the machine share. The program inherits the locks. A GPU therefore stays locked as long as the
-program lives, even if the process that started it is killed, and is free at once when the program ends. Under a
-scheduler a job uses the GPUs that the scheduler assigned.
+No scheduler assigns the GPUs of a workstation, so a job locks its own: one lock file (flock) per GPU, which all users
+of the machine share and the program inherits: the GPU is free at once when the program ends, and not before, even if
+the process that started it is killed.
 """
 
 from __future__ import annotations
@@ -66,11 +65,9 @@ def cards() -> list[Card]:
 
 
 def found() -> list[str]:
-    """The ids of the GPUs that a program would see: numbers as in `nvidia-smi`, or names as the user gave them.
-
-    They are those of CUDA_VISIBLE_DEVICES or the like, up to the first word that names no GPU (CUDA reads it so too);
-    without such a variable, all of this machine.
-    """
+    """The ids of the GPUs that a program would see: those of CUDA_VISIBLE_DEVICES or the like (numbers as in
+    `nvidia-smi`, or names), up to the first word that names no GPU, as CUDA reads it; without such a variable, all of
+    this machine."""
     listed = os.environ.get(_variable())
     if listed is None:
         return [str(n) for n in range(len(cards()))]
@@ -180,9 +177,7 @@ def _lock_files(ids: list[str]) -> dict[str, Path]:
 
 def _lock(path: Path) -> int | None:
     """Lock a file, which is made if need be with its folder: its descriptor; None if another job has locked it.
-
-    UserError for anything but a plain file in its place: any user of the machine may have put it there.
-    """
+    UserError for anything but a plain file in its place: any user of the machine may have put it there."""
     while True:
         umask = os.umask(0)  # all users lock the same files
         try:

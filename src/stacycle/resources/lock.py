@@ -41,10 +41,8 @@ class Lock:
 
 @contextmanager
 def locked(folder: str | Path, command: str) -> Iterator[Lock]:
-    """Lock a job folder, which is made if need be, until the block and the program have both ended.
-
-    UserError, which names the process, if a program still runs there.
-    """
+    """Lock a job folder, which is made if need be, until the block and the program have both ended. UserError, which
+    names the process, if a program still runs there."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     fd: int | None = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)

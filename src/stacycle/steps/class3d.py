@@ -1,7 +1,4 @@
-"""3D classification without alignment, one run per T and number of classes; then the best iteration and variant.
-
-Alignment to one reference (`align`) is a classification with one class, and uses most of this.
-"""
+"""3D classification without alignment, one run per T and number of classes; then the best iteration and variant."""
 
 from __future__ import annotations
 

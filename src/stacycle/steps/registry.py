@@ -43,10 +43,8 @@ def command_of(job: Any) -> MakeCommand | None:
 def command_lines(
     recipe: Recipe, config: Mapping[str, Any], asked: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[tuple[str, list[str]]]:
-    """(rule, command line) of all that a recipe can run, before there are files.
-
-    `asked` has what the profile makes of a rule's jobs; one that is not there has one rank, on CPUs.
-    """
+    """(rule, command line) of all that a recipe can run, before there are files. `asked` has what the profile makes of
+    a rule's jobs; one that is not there has one rank, on CPUs."""
     moved = False
     for round_, name in recipe:
         step = all_steps()[name]
