@@ -139,20 +139,16 @@ def check_mpi(
     try:
         for rule, command in on_ranks:
             mpi.with_mpi(command.argv[len(command.launcher) :], asked[rule].get("ranks", 1))
-    except UserError as error:
-        yield from_error(error, "MPI")
-        return
-    if not on_ranks or engine["kind"] == "embedded":
-        return
-    command = max((command for _, command in on_ranks), key=lambda command: command.ranks)
-    launcher, cure = command.launcher[0], "load the MPI that RELION was built with"
-    try:
+        if not on_ranks or engine["kind"] == "embedded":
+            return
+        command = max((command for _, command in on_ranks), key=lambda command: command.ranks)
         resolved = software.resolve(engine, [*command.launcher, command.program, "--version"])
     except UserError as error:
         yield from_error(error, "MPI")
         return
     if not local:
         return
+    launcher, cure = command.launcher[0], "load the MPI that RELION was built with"
     try:
         with _environment(mpi.mpi_settings(command.launcher)):  # as `job` starts it
             leaders = software.leaders(resolved)

@@ -16,7 +16,6 @@ import yaml
 from stacycle.errors import UserError, together
 
 _WIDEST = 100  # characters of a line that are shown
-_BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 # PyYAML's words -> what is wrong, and what to do. {context} is the line of what was begun before, {0} what is named.
 _FAULTS = {
     r"found character '\\t'": "there is a tab; indent with blanks",
@@ -30,8 +29,7 @@ _FAULTS = {
         "the bracket opened in line {context} is not closed with {0}, or a comma is missing; close it, or put the comma"
     ),
     r"expected <block end>": "this is not indented as what it belongs to; let the keys of a block begin in one column",
-    r"unexpected end of stream": "the quote opened in line {context} is not closed; close it",
-    r"found unexpected document": "the quote opened in line {context} is not closed; close it",
+    r"unexpected end of stream|found unexpected document": "the quote opened in line {context} is not closed; close it",
     r"found undefined alias '?(.*?)'?$": "*{0} stands for nothing; put text that begins with * in quotes",
     r"could not determine a constructor for the tag": "a word begins with !; put it in quotes",
     r"found unknown escape character '?(.*?)'?$": "\\{0} means nothing within double quotes; write it in single quotes",
@@ -56,9 +54,8 @@ def _text(path: str | Path) -> str:
         data = Path(path).read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})", "check the path") from None
-    for mark, name in _BYTE_ORDER_MARKS.items():
-        if data.startswith(mark):
-            raise UserError(f"{path}: is text in {name}", "save it as UTF-8")
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # byte order marks
+        raise UserError(f"{path}: is text in UTF-16", "save it as UTF-8")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -98,17 +98,14 @@ def resolutions(project: Project) -> list[MapResolution]:
 
 def to_table(rows: Sequence[MapResolution]) -> pd.DataFrame:
     """The rows as `results/ladder.tsv` has them: the notes as one sentence, and `kept` in words."""
-    return pd.DataFrame([_record(row) for row in rows], columns=_COLUMNS)
+    kept = [ROLLED_BACK if row.rolled_back else row.kept for row in rows]
+    notes = ["; ".join(note.text for note in row.notes) for row in rows]
+    return pd.DataFrame([vars(row) for row in rows], columns=_COLUMNS).assign(kept=kept, note=notes)
 
 
 def write_table(path: str | Path, rows: Sequence[MapResolution]) -> None:
     """Write `results/ladder.tsv`, tab-separated; what is unknown stays empty."""
     to_table(rows).to_csv(path, sep="\t", index=False, float_format="%.6g")
-
-
-def _record(row: MapResolution) -> dict[str, Any]:
-    kept = ROLLED_BACK if row.rolled_back else row.kept
-    return vars(row) | {"kept": kept, "note": "; ".join(note.text for note in row.notes)}
 
 
 def _notes(row: MapResolution, before: MapResolution | None, project: Project) -> tuple[Note, ...]:
