@@ -80,15 +80,14 @@ class Report:
 
 def asked_by(whose: Iterable[Any]) -> Asked:
     """What Snakemake's rules, or its jobs, ask for as the profile has it: step -> GPUs, MPI ranks."""
-    steps = ((getattr(one, "rule", one).params.get("step"), one) for one in whose)
-    return {step: _asked(step, one) for step, one in steps if step}
-
-
-def _asked(step: str, one: Any) -> dict[str, Any]:
-    # what depends on the wildcards is not known of a rule; as a number of GPUs it stands for one at least
-    resources = {name: snakemake_api.value(value, of_function=1) for name, value in one.resources.items()}
-    layout = site.layout(resources, cores=1, halves=half_sets(step))
-    return {"gpu": layout.gpus, "ranks": layout.ranks, "launcher": layout.launcher}
+    asked = {}
+    for one in whose:
+        if step := getattr(one, "rule", one).params.get("step"):
+            # what depends on the wildcards is not known of a rule; as a number of GPUs it stands for one at least
+            given = {name: snakemake_api.value(value, of_function=1) for name, value in one.resources.items()}
+            layout = site.layout(given, cores=1, halves=half_sets(step))
+            asked[step] = {"gpu": layout.gpus, "ranks": layout.ranks, "launcher": layout.launcher}
+    return asked
 
 
 def run(
@@ -192,9 +191,8 @@ def _check_config(config: Mapping[str, Any], configfiles: Sequence[str | Path]) 
     given = [read(path) for path in configfiles if not Path(path).samefile(DEFAULT)]
     diameter, symmetry = config["particle"]["diameter"], config["particle"]["symmetry"]
     if configfiles and not any("diameter" in (one.get("particle") or {}) for one in given):
-        found = (
-            f"particle.diameter is the tutorial's {diameter:g} Å, a ribosome's; no config of yours says so"
-        )
+        ribosome = f"the tutorial's {diameter:g} Å, a ribosome's"
+        found = f"particle.diameter is {ribosome}; no config of yours says so"
         yield Row(WARNING, "diameter", found, "set particle.diameter to the longest extent of your particle")
     if symmetry == "I5":
         yield Row(PROBLEM, "symmetry", "RELION knows I5 by name only", "use I, I1, I2, I3 or I4")

@@ -126,7 +126,9 @@ class Place:
     plain: bool = False  # a word or number without quotes
 
     def __str__(self) -> str:
-        return f" ({_near(self.path)}, line {self.line})"
+        whole, here = self.path.resolve(), Path.cwd()
+        path = whole.relative_to(here) if whole.is_relative_to(here) else self.path
+        return f" ({path}, line {self.line})"
 
 
 class Places:
@@ -180,14 +182,6 @@ class Places:
 def dotted(keys: Iterable[str | int]) -> str:
     """The keys to a value with dots between, as messages name it; items of a list are counted from 1."""
     return ".".join(str(key + 1) if isinstance(key, int) else str(key) for key in keys) or "config"
-
-
-def _near(path: Path) -> str:
-    """A path from the working folder, if it lies below it."""
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
 
 
 def give_types(config: Any, given: Any) -> Any:

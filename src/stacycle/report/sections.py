@@ -55,19 +55,10 @@ class Section:
     blocks: list[Block]
 
 
-@dataclass(frozen=True)
-class Round:
-    """A round with those of its steps that have something to show."""
-
-    name: str
-    binning: float
-    sections: list[Section]
-
-
-def rounds(project: Project) -> list[Round]:
-    """The rounds that have something to show."""
-    found = [Round(one["name"], one["binning"], _sections(project, one)) for one in project.rounds]
-    return [round_ for round_ in found if round_.sections]
+def rounds(project: Project) -> list[dict[str, Any]]:
+    """The rounds that have something to show, each with the `sections` of its steps."""
+    found = [round_ | {"sections": _sections(project, round_)} for round_ in project.rounds]
+    return [round_ for round_ in found if round_["sections"]]
 
 
 def _sections(project: Project, round_: dict[str, Any]) -> list[Section]:

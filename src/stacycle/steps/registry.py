@@ -17,9 +17,8 @@ from stacycle.steps.step import MakeCommand, Step
 @cache
 def all_steps() -> Mapping[str, Step]:
     """The steps by name."""
-    modules = (
-        import_module(f"{steps.__name__}.{found.name}") for found in pkgutil.iter_modules(steps.__path__)
-    )
+    found = pkgutil.iter_modules(steps.__path__)
+    modules = (import_module(f"{steps.__name__}.{one.name}") for one in found)
     return {module.STEP.name: module.STEP for module in modules if hasattr(module, "STEP")}
 
 
