@@ -54,8 +54,7 @@ def finished(recipe: Recipe, round_: str) -> list[str]:
 
 def removals(recipe: Recipe, settings: Mapping[str, str], round_: str) -> list[Removal]:
     """What can go of a round, folder by folder; nothing is removed. UserError if the round is not finished."""
-    missing = [path for path in finished(recipe, round_) if not Path(path).exists()]
-    if missing:
+    if missing := [path for path in finished(recipe, round_) if not Path(path).exists()]:
         unfinished = f"{round_} is not finished, so nothing of it can be removed"
         raise UserError(f"{missing[0]} is not there: {unfinished}")
     found = [

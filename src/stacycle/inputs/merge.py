@@ -80,7 +80,8 @@ def read(sets: Sequence[Mapping[str, str]], findings: Findings, duplicates: str 
     pairs = 0
     if sound := [inputs for inputs in one_by_one if inputs]:
         renamed = _make_names_unique(sound, findings)
-        tomograms = _merged_tomograms(sound, findings)
+        tables = [one.tomograms[one.tomograms.is_new].drop(columns="is_new") for one in sound]
+        tomograms = _common_columns([one.tomograms_file for one in sound], tables, findings)
         series: dict[str, Series] = {}
         for inputs, new in zip(sound, renamed, strict=True):
             series |= {new.get(name, name): one for name, one in inputs.series.items()}
@@ -176,12 +177,6 @@ def _make_names_unique(sets: list[InputSet], findings: Findings) -> list[dict[st
     return renamed
 
 
-def _merged_tomograms(sets: list[InputSet], findings: Findings) -> pd.DataFrame:
-    """One table of all tomograms, with the columns that all sets have."""
-    tables = [inputs.tomograms[inputs.tomograms.is_new].drop(columns="is_new") for inputs in sets]
-    return _common_columns([inputs.tomograms_file for inputs in sets], tables, findings)
-
-
 def _merged_particles(sets: list[InputSet], findings: Findings) -> pd.DataFrame:
     """One table of all particles, with the columns that all sets have or that mean zero where absent."""
     old = list(_OF_OLD_IMAGES - {*SCORES})
@@ -209,6 +204,7 @@ def _fault_of_names(particles: pd.Series) -> str:
 
 
 def _common_columns(files: list[str], tables: list[pd.DataFrame], findings: Findings) -> pd.DataFrame:
+    """The tables in one, with the columns that all have; `files` are theirs."""
     merged = pd.concat(tables, join="inner", ignore_index=True)
     for file, table in zip(files, tables, strict=True):
         if extra := [str(column) for column in table if column not in merged]:

@@ -36,8 +36,8 @@ def _of_engine(engine: Engine) -> Iterator[UserError]:
 def _of_round(where: str, settings: Round) -> Iterator[UserError]:
     for step in settings.steps:
         key = f"{where}.{step}"
+        chosen: Any = getattr(settings, step)
         if step in ("align", "class3d"):
-            chosen = getattr(settings, step)
             runs = list(variants(chosen.model_dump()))
             if chosen.variant not in ("auto", *runs):
                 cure = f"choose auto, {', '.join(runs)}"
@@ -45,20 +45,17 @@ def _of_round(where: str, settings: Round) -> Iterator[UserError]:
             if chosen.iteration != "auto" and chosen.iteration > chosen.iterations:
                 problem = f"{chosen.iteration} comes after the last, {chosen.iterations}"
                 yield UserError(problem, "choose an earlier one or raise iterations", f"{key}.iteration")
-        if step in ("align", "refine3d"):
-            chosen = getattr(settings, step)
-            if chosen.offset_step > chosen.offset_range:
-                wide = f"{chosen.offset_range:g} px"
-                problem = f"{chosen.offset_step:g} px leads out of the range of {wide} that is searched"
-                yield UserError(problem, "give a smaller one, or raise offset_range", f"{key}.offset_step")
-        crop = settings.extract.crop if step == "extract" else None
-        if crop and settings.box != "auto" and crop > settings.box:
-            problem = f"{crop} px is more than the box of {settings.box}"
+        if step in ("align", "refine3d") and chosen.offset_step > chosen.offset_range:
+            wide = f"{chosen.offset_range:g} px"
+            problem = f"{chosen.offset_step:g} px leads out of the range of {wide} that is searched"
+            yield UserError(problem, "give a smaller one, or raise offset_range", f"{key}.offset_step")
+        if step == "extract" and settings.box != "auto" and (chosen.crop or 0) > settings.box:
+            problem = f"{chosen.crop} px is more than the box of {settings.box}"
             yield UserError(problem, "give at most that, or null", f"{key}.crop")
         if step == "select" and settings.class3d:
             yield from _of_classes(f"{key}.classes", settings)
         if step == "cycle":
-            yield from _of_cycle(key, settings.cycle)
+            yield from _of_cycle(key, chosen)
 
 
 def _of_classes(key: str, settings: Round) -> Iterator[UserError]:

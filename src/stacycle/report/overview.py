@@ -113,8 +113,7 @@ def _particles(project: Project) -> list[str]:
     """Which step left out how many particles, and why."""
     sentences = []
     now = project.facts.get("particles") or nan
-    for round_ in project.rounds:
-        name = round_["name"]
+    for name in (round_["name"] for round_ in project.rounds):
         after = project.count(project.of("particles", f"{name}/extract"))
         if after < now:
             of = f"{now:,}; {now - after:,} are in too few tilt images"
