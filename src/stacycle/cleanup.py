@@ -1,12 +1,8 @@
 """Cleanup: remove what a finished round no longer needs, as far as the config's `cleanup` asks for it.
 
-Three kinds of files can go, none of which a rule declares: maps of superseded iterations, extracted stacks, and the
-data and weight maps of averages. Tables stay, so that the report, the decisions and their overrides still work;
-so do each run's maps of its last complete iteration, from which it can be continued, and of those that a decision
-took or would take. Each folder records first, in `removed.json`, what is
-removed from it: a missing file can be explained.
-
-Names alone do not need pandas: what reads tables is imported where it is used.
+What can go are the kinds of `files.removed`. Tables stay, so that the report, the decisions and their overrides still
+work; so do each run's maps of its last complete iteration, from which it can be continued, and of those that a
+decision took or would take. Names alone do not need pandas: what reads tables is imported where it is used.
 """
 
 from __future__ import annotations
@@ -45,26 +41,22 @@ def targets(recipe: Recipe, settings: Mapping[str, str]) -> list[str]:
 
 
 def finished(recipe: Recipe, round_: str) -> list[str]:
-    """The files after which nothing more is made of a round's stacks and maps.
-
-    Each step ends with one; the next round has extracted its own particles.
-    """
+    """The files after which nothing more is made of a round's stacks and maps: each step ends with one, and the next
+    round has extracted its own particles."""
     names = list(recipe.rounds)
     following = names[names.index(round_) + 1 :][:1]
     last = {name: f"{name}/{step.last}" for name, step in all_steps().items() if step.last}
     files = [f"{round_}/{last[step]}" for name, step in recipe if name == round_ and step in last]
     if recipe.has(round_, "cycle"):
-        files += [f"{round_}/{cycle}/{sweep}/decision.json" for cycle, sweep in recipe.sweeps(round_)]
+        files += [f"{round_}/{cycle}/{sweep}/{job_folder.DECISION}" for cycle, sweep in recipe.sweeps(round_)]
     return [f"results/{file}" for file in [*files, *(f"{name}/{last['extract']}" for name in following)]]
 
 
 def removals(recipe: Recipe, settings: Mapping[str, str], round_: str) -> list[Removal]:
     """What can go of a round, folder by folder; nothing is removed. UserError if the round is not finished."""
-    missing = [path for path in finished(recipe, round_) if not Path(path).exists()]
-    if missing:
-        raise UserError(
-            f"{missing[0]} is not there: {round_} is not finished, so nothing of it can be removed"
-        )
+    if missing := [path for path in finished(recipe, round_) if not Path(path).exists()]:
+        unfinished = f"{round_} is not finished, so nothing of it can be removed"
+        raise UserError(f"{missing[0]} is not there: {unfinished}")
     found = [
         _removal(recipe, round_, folder, kind)
         for step in all_steps().values()
@@ -87,10 +79,8 @@ def remove(removal: Removal) -> None:
         for file in removal.files:
             file.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(
-            f"{error.filename}: cannot be removed ({error.strerror}), as the config's cleanup.{key} asks",
-            "see whose it is, or set that to all",
-        ) from None
+        problem = f"cannot be removed ({error.strerror}), as the config's cleanup.{key} asks"
+        raise UserError(f"{error.filename}: {problem}", "see whose it is, or set that to all") from None
     write_json(path, record | {key: total | {"done": True}})
 
 
@@ -107,9 +97,8 @@ def removed(round_: str) -> dict[str, dict[str, int]]:
 
 def _removal(recipe: Recipe, round_: str, folder: Path, kind: Removable) -> Removal:
     aside = is_aside(folder)
-    files = present(folder, kind)
-    if kind is STACKS and not aside and round_ == list(recipe.rounds)[-1]:
-        files = []
+    stays = kind is STACKS and not aside and round_ == list(recipe.rounds)[-1]
+    files = [] if stays else present(folder, kind)
     if kind is ITERATIONS and files:
         going = _superseded(recipe, round_, folder, aside)
         files = [path for path in files if job_folder.iteration_of(path) in going]
@@ -142,7 +131,6 @@ def _candidates(folder: Path, step: str, by_config: int | str) -> set[int | str]
     if step == "align":
         by_rule = align_iteration(run)
     else:
-        by_rule = class3d_iteration(
-            run, unlike_last=relion_output.unlike_last(folder, [one.number for one in run if one.number > 1])
-        )
+        later = [one.number for one in run if one.number > 1]
+        by_rule = class3d_iteration(run, unlike_last=relion_output.unlike_last(folder, later))
     return {by_rule.choice["iteration"], choice["iteration"], by_config}

@@ -42,9 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="stacycle", description="Subtomogram averaging with RELION 5 in Snakemake."
-    )
+    about = "Subtomogram averaging with RELION 5 in Snakemake."
+    parser = argparse.ArgumentParser(prog="stacycle", description=about)
     parser.add_argument("--version", action="version", version=f"stacycle {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -54,20 +53,13 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     command = add(workflow, "the path of the Snakefile, for snakemake --snakefile")
-    command.add_argument(
-        "name",
-        metavar="NAME",
-        nargs="?",
-        default="Snakefile",
-        help="another of the workflow's files or folders, such as profiles/slurm",
-    )
+    other = "another of the workflow's files or folders, such as profiles/slurm"
+    command.add_argument("name", metavar="NAME", nargs="?", default="Snakefile", help=other)
     command = add(diagnose, "why a program failed, from its log")
-    command.add_argument(
-        "log", metavar="LOG", help="a log, a job's folder (its run.out), or - for standard input"
-    )
-    command.add_argument(
-        "--exit-code", type=int, metavar="N", help="the exit status (default: the job's, if known)"
-    )
+    given = "a log, a job's folder (its run.out), or - for standard input"
+    command.add_argument("log", metavar="LOG", help=given)
+    status = "the exit status (default: the job's, if known)"
+    command.add_argument("--exit-code", type=int, metavar="N", help=status)
     command = add(audit, "whether all results of a project belong together")
     command.add_argument("project", metavar="PROJECT", nargs="?", default=".", help="default: this folder")
     command = add(redo, "make a result anew, whatever was kept")
@@ -114,11 +106,12 @@ def audit(arguments: argparse.Namespace) -> int:
     from stacycle.jobs.kept_outputs import altered_outputs
     from stacycle.provenance import audit as provenance
 
-    with contextlib.chdir(_folder(arguments.project)):
+    if not Path(arguments.project, "results").is_dir():
+        raise UserError(f"{arguments.project}: has no folder results", "give the folder of a project")
+    with contextlib.chdir(arguments.project):
         faults = provenance.audit("results")
-        faults += [
-            fault for path, fault in altered_outputs("results") if not any(path in told for told in faults)
-        ]
+        altered = altered_outputs("results")
+        faults += [fault for path, fault in altered if not any(path in told for told in faults)]
     print("\n".join(faults) or "All results belong together; no particle was lost, or changed its half set.")
     return 1 if faults else 0
 
@@ -144,12 +137,6 @@ def adopt(arguments: argparse.Namespace) -> int:
     known = record.adopt(arguments.set)
     print(f"{arguments.set}: recorded as a state, {known['id'][:12]}.")
     return 0
-
-
-def _folder(path: str) -> str:
-    if not (Path(path) / "results").is_dir():
-        raise UserError(f"{path}: has no folder results", "give the folder of a project")
-    return path
 
 
 def last_run(lines: Sequence[str]) -> list[str]:

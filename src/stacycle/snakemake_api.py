@@ -1,7 +1,6 @@
 """All that stacycle uses of Snakemake beyond its documented interface, in one place: another version may lack it.
 
-`tests/unit/test_snakemake_api.py` tests each attribute, and says in words which one is gone. `workflow` is Snakemake's
-object of that name in a Snakefile, `rule` and `job` are those that it holds.
+`workflow` is Snakemake's object of that name in a Snakefile, `rule` and `job` are those that it holds.
 """
 
 from __future__ import annotations
@@ -186,9 +185,7 @@ def all_jobs(workflow: Any, target: str) -> list[tuple[Any, dict[str, str], Any]
             needs[job] = [one for one in dict.fromkeys(map(maker, files[job])) if one]
             waiting += needs[job]
     in_order = TopologicalSorter(needs).static_order()
-    return [
-        (workflow.get_rule(rule), dict(wildcards), files[rule, wildcards]) for rule, wildcards in in_order
-    ]
+    return [(workflow.get_rule(job[0]), dict(job[1]), files[job]) for job in in_order]
 
 
 def job_key(rule: str, wildcards: Mapping[str, str]) -> JobKey:
@@ -197,11 +194,8 @@ def job_key(rule: str, wildcards: Mapping[str, str]) -> JobKey:
 
 
 def jobs_of_run(workflow: Any, target: str) -> Iterator[tuple[Any, list[Any]]]:
-    """(job, all jobs that it depends on) of each job that a run to the target would start, each after those.
-
-    The run has the options that Snakemake was called with now. What was cut off runs again, with --rerun-incomplete or
-    without (then a run asks for it).
-    """
+    """(job, all jobs that it depends on) of each job that a run to the target would start, each after those. The run
+    has the options that Snakemake was called with now, and makes anew what was cut off."""
     # In a thread of its own, for Snakemake's event loop runs in this one.
     with ThreadPoolExecutor(1) as thread:
         dag = thread.submit(asyncio.run, _dag(workflow, target)).result()

@@ -1,8 +1,4 @@
-"""One set of tomograms and picks, read and checked in full before anything runs.
-
-RELION drops particles of unknown tomograms with a warning and notices a missing image hours later; here every
-mistake is looked for first, and all are listed at once.
-"""
+"""One set of tomograms and picks, read and checked in full before anything runs: all mistakes are listed at once."""
 
 from __future__ import annotations
 
@@ -18,10 +14,10 @@ from stacycle.checks.tomograms import check_tomograms
 from stacycle.errors import UserError, some
 from stacycle.files import safe_names, star
 from stacycle.files.image_files import file_of
-from stacycle.files.star_labels import SERIES, SIZE, TOMOGRAM
+from stacycle.files.star_labels import ANGLES, CENTRED, CORNER, SERIES, SIZE, TOMOGRAM
 from stacycle.inputs import picks
 from stacycle.inputs.findings import Findings
-from stacycle.inputs.series import OLD_STACK, Series, make_numeric, read_series, rows_where
+from stacycle.inputs.series import OLD_STACK, Series, make_numeric, read_series, refuse_gaps, rows_where
 
 _OLD_COUNT = "rlnTomoFrameCount"  # RELION 4's, with OLD_STACK
 _TEXT = {"rlnTomoName", SERIES}
@@ -52,17 +48,12 @@ def read_set(number: int, entry: Mapping[str, str], findings: Findings) -> Input
     doubts = check_tomograms(inputs.tomograms_file, inputs.tomograms)
     tomograms_are_good = len(findings.problems) == before and not any(doubt.refused for doubt in doubts)
     known = list(inputs.tomograms["rlnTomoName"]) if "rlnTomoName" in inputs.tomograms else []
-    inputs.particles = _read_table(
-        inputs.particles_file, lambda path, table: picks.check_format(path, table, known), findings
-    )
-    inputs.particles = inputs.particles.assign(
-        file=inputs.particles_file, row=np.arange(1, len(inputs.particles) + 1)
-    )
+    file = inputs.particles_file
+    table = _read_table(file, lambda path, table: picks.check_format(path, table, known), findings)
+    inputs.particles = table.assign(file=file, row=np.arange(1, len(table) + 1))
     if tomograms_are_good:
-        if not inputs.particles.empty:
-            picks.check_picks(
-                inputs.particles_file, inputs.particles, inputs.tomograms_file, inputs.tomograms, findings
-            )
+        if not table.empty:
+            picks.check_picks(file, inputs.particles, inputs.tomograms_file, inputs.tomograms, findings)
         read = {str(row.rlnTomoName): read_series(row, findings) for row in inputs.tomograms.itertuples()}
         inputs.series = {name: series for name, series in read.items() if series}
         shapes = {name: series.shape for name, series in inputs.series.items()}
@@ -76,29 +67,22 @@ def read_set(number: int, entry: Mapping[str, str], findings: Findings) -> Input
 def tilt_series_of(tomograms: str | Path) -> list[str]:
     """The tilt-series STAR files that a tomograms.star names and that are there; none if it is unreadable."""
     table = _read_table(tomograms, _check_format, Findings())
-    return [
-        path for path in table.get(SERIES, []) if not safe_names.has_braces(path) and os.path.isfile(path)
-    ]
+    named = (path for path in table.get(SERIES, []) if not safe_names.has_braces(path))
+    return [path for path in named if os.path.isfile(path)]
 
 
 def _read_table(
     path: str | Path, check_format: Callable[[str, pd.DataFrame], None], findings: Findings
 ) -> pd.DataFrame:
-    """The table of a file that names tomograms, whatever its name; empty if there was a problem.
-
-    A comment or blank line between rows does no harm: what is read here is written anew.
-    """
+    """The table of a file that names tomograms, whatever its name; empty if there was a problem. A comment or blank
+    line between rows does no harm: what is read here is written anew."""
     findings.files.add(str(path))
     oddities: list[str] = []
     try:
         tables = list(star.read(path, oddities=oddities).values())
         table = next((one for one in tables if "rlnTomoName" in one), tables[-1])
         check_format(str(path), table)
-        if table.empty:
-            raise UserError(f"{path}: its table has no row", "was it written completely?")
-        for column in _TEXT & set(table):
-            if (absent := table[column].astype(str).str.strip().isin(safe_names.ABSENT)).any():
-                raise UserError(f"{path}: has no {column} in {rows_where(absent)}", "correct or remove it")
+        refuse_gaps(str(path), table, _TEXT & set(table))
         _refuse_unwritable(str(path), table, findings)
     except UserError as error:
         findings.problems.append(error)
@@ -109,7 +93,6 @@ def _read_table(
 
 
 def _check_entry(number: int, entry: Mapping[str, str], label: str, findings: Findings) -> None:
-    """Check what the config says about a set."""
     for key in ("tomograms", "particles"):
         if safe_names.has_braces(entry[key]) or not safe_names.has_no_controls(entry[key]):
             problem = f"{entry[key]!r} has a brace or a control character"
@@ -123,31 +106,24 @@ def _check_format(path: str, table: pd.DataFrame) -> None:
     """UserError, naming the format and the cure, unless this is a list of tomograms as RELION 5 writes it."""
     if "rlnTomoName" not in table:
         if "rlnTomoYTilt" in table or "rlnMicrographPreExposure" in table:
-            raise UserError(
-                f"{path}: is a tilt series, not a list of tomograms", "give the tomograms.star that names it"
-            )
+            problem = f"{path}: is a tilt series, not a list of tomograms"
+            raise UserError(problem, "give the tomograms.star that names it")
         raise UserError(f"{path}: has no table with a column rlnTomoName", "is it the right file?")
     if SERIES not in table:
         if OLD_STACK in table or _OLD_COUNT in table:
             stack = f" ({table[OLD_STACK].iloc[0]})" if OLD_STACK in table and len(table) else ""
-            raise UserError(
-                (
-                    f"{path}: is of RELION 4 or WarpTools, without tilt series that RELION 5 could extract "
-                    f"from{stack}"
-                ),
-                "align the tilt series in RELION 5, AreTomo3 or Scipion, or convert them",
-            )
-        if picks.looks_like_picks(table):
-            raise UserError(
-                f"{path}: holds particles, not tomograms", "give the tomograms.star they were picked in"
-            )
+            kind = f"of RELION 4 or WarpTools, without tilt series that RELION 5 could extract from{stack}"
+            cure = "align the tilt series in RELION 5, AreTomo3 or Scipion, or convert them"
+            raise UserError(f"{path}: is {kind}", cure)
+        if {*CENTRED, *CORNER, *ANGLES} & set(table):
+            problem = f"{path}: holds particles, not tomograms"
+            raise UserError(problem, "give the tomograms.star they were picked in")
         raise UserError(f"{path}: has no column {SERIES}", "give the tomograms.star of a RELION 5 project")
     missing = [column for column in TOMOGRAM if column not in table]
     if set(SIZE) & set(missing):
-        raise UserError(
-            f"{path}: has no column {', '.join(missing)}: its tomograms are not reconstructed yet",
-            "give the tomograms.star of their reconstruction, or add the sizes in px of the tilt series",
-        )
+        problem = f"{path}: has no column {', '.join(missing)}: its tomograms are not reconstructed yet"
+        cure = "give the tomograms.star of their reconstruction, or add the sizes in px of the tilt series"
+        raise UserError(problem, cure)
     if missing:
         raise UserError(f"{path}: has no column {', '.join(missing)}", "add it")
 
@@ -157,13 +133,9 @@ def _refuse_unwritable(path: str, table: pd.DataFrame, findings: Findings) -> No
     for column in table.select_dtypes(exclude="number"):
         texts = table[column].astype(str)
         if (bad := texts.str.contains(safe_names.NOT_IN_STAR)).any():
-            findings.refuse(
-                (
-                    f"{path}: {column} has a quote, a leading # or a control character in {rows_where(bad)} "
-                    f"({some(texts[bad], 1)!r})"
-                ),
-                "rename it",
-            )
+            where = f"{rows_where(bad)} ({some(texts[bad], 1)!r})"
+            problem = f"{path}: {column} has a quote, a leading # or a control character in {where}"
+            findings.refuse(problem, "rename it")
 
 
 def _check_tomograms(inputs: InputSet, findings: Findings) -> None:
@@ -171,26 +143,15 @@ def _check_tomograms(inputs: InputSet, findings: Findings) -> None:
     make_numeric(table, TOMOGRAM, path, findings)
     if (twice := table.rlnTomoName.duplicated()).any():
         findings.refuse(f"{path}: {some(table.rlnTomoName[twice])} stands there twice", "remove one")
-    _check_names(path, table.rlnTomoName, safe_names.is_name, "tomogram", safe_names.NAME_RULE, findings)
+    for column, good, kind, rule in (
+        ("rlnTomoName", safe_names.is_name, "tomogram", safe_names.NAME_RULE),
+        ("rlnOpticsGroupName", safe_names.is_label, "optics group", safe_names.LABEL_RULE),
+    ):
+        if bad := [name for name in table.get(column, pd.Series()).unique() if not good(name)]:
+            problem = f"{path}: RELION cannot use {kind} {some(map(repr, bad))} as a name"
+            findings.refuse(problem, f"rename it: {rule}")
     if "rlnOpticsGroupName" in table:
-        _check_names(
-            path,
-            table.rlnOpticsGroupName,
-            safe_names.is_label,
-            "optics group",
-            safe_names.LABEL_RULE,
-            findings,
-        )
         _check_optics(path, table, findings)
-
-
-def _check_names(
-    path: str, given: pd.Series, good: Callable[[str], bool], kind: str, rule: str, findings: Findings
-) -> None:
-    if bad := [name for name in given.unique() if not good(name)]:
-        findings.refuse(
-            f"{path}: RELION cannot use {kind} {some(map(repr, bad))} as a name", f"rename it: {rule}"
-        )
 
 
 def _check_optics(path: str, table: pd.DataFrame, findings: Findings) -> None:
@@ -198,14 +159,10 @@ def _check_optics(path: str, table: pd.DataFrame, findings: Findings) -> None:
     for group, of_group in table.groupby("rlnOpticsGroupName", sort=False):
         for label in ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast"):
             if len(values := of_group[label].unique()) > 1:
-                seen = some(map("{:g}".format, values))
-                findings.refuse(
-                    (
-                        f"{path}: the tomograms of optics group {group} have {label} {seen}, of which RELION takes "
-                        "the first for all"
-                    ),
-                    "correct it, or give them groups of their own (rlnOpticsGroupName)",
-                )
+                seen = f"{label} {some(map('{:g}'.format, values))}, of which RELION takes the first for all"
+                problem = f"{path}: the tomograms of optics group {group} have {seen}"
+                cure = "correct it, or give them groups of their own (rlnOpticsGroupName)"
+                findings.refuse(problem, cure)
 
 
 def _check_stacks(inputs: InputSet, findings: Findings) -> None:
@@ -216,8 +173,6 @@ def _check_stacks(inputs: InputSet, findings: Findings) -> None:
         images = inputs.series[name].images if name in inputs.series else []
         wanted = os.path.realpath(file_of(str(stack)))
         if other := [image.file for image in images if os.path.realpath(image.file) != wanted]:
-            findings.refuse(
-                f"{inputs.tomograms_file}: {OLD_STACK} of {name} is {stack}, but its tilt series names {other[0]}",
-                "remove the column, or correct it",
-            )
+            problem = f"{OLD_STACK} of {name} is {stack}, but its tilt series names {other[0]}"
+            findings.refuse(f"{inputs.tomograms_file}: {problem}", "remove the column, or correct it")
             return

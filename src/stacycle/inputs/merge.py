@@ -1,7 +1,7 @@
 """Inputs: one or several sets of tomograms and picks, merged into one with unique names.
 
-The tutorial fuses the picks and tomograms of two gain references by hand. Here a tomogram or optics group
-whose name an earlier set has gets its set's name in front; a tomogram that two sets share stays one.
+A tomogram or optics group whose name an earlier set has gets its set's name in front; a tomogram that two sets share
+stays one.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from stacycle.checks.tomograms import check_together
 from stacycle.errors import UserError, some, together
 from stacycle.files import star
 from stacycle.files.atomic import write_text
+from stacycle.files.job_folder import OPTIMISATION_SET, PARTICLES, TOMOGRAMS
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.safe_names import is_name, is_plain_path, written_again_as
 from stacycle.files.star_labels import ANGLES, CENTRED, CORNER, PIXEL, SERIES, SIZE
@@ -62,10 +63,10 @@ class Merged:
         optimisation_set.star and, where RELION could not use a tilt series as it is, a copy of it."""
         tomograms = self.tomograms.copy()
         _copy_series(tomograms, self.series, folder)
-        star.write(folder / "tomograms.star", {"global": tomograms})
-        write_text(folder / "particles.star", self._particles)
-        state = OptimisationSet(str(folder / "particles.star"), str(folder / "tomograms.star"))
-        state.write(folder / "optimisation_set.star")
+        star.write(folder / TOMOGRAMS, {"global": tomograms})
+        write_text(folder / PARTICLES, self._particles)
+        state = OptimisationSet(str(folder / PARTICLES), str(folder / TOMOGRAMS))
+        state.write(folder / OPTIMISATION_SET)
 
 
 def read(sets: Sequence[Mapping[str, str]], findings: Findings, duplicates: str = "refuse") -> Merged | None:
@@ -79,12 +80,11 @@ def read(sets: Sequence[Mapping[str, str]], findings: Findings, duplicates: str 
     pairs = 0
     if sound := [inputs for inputs in one_by_one if inputs]:
         renamed = _make_names_unique(sound, findings)
-        tomograms = _merged_tomograms(sound, findings)
-        series = {
-            new.get(name, name): x
-            for inputs, new in zip(sound, renamed, strict=True)
-            for name, x in inputs.series.items()
-        }
+        tables = [one.tomograms[one.tomograms.is_new].drop(columns="is_new") for one in sound]
+        tomograms = _common_columns([one.tomograms_file for one in sound], tables, findings)
+        series: dict[str, Series] = {}
+        for inputs, new in zip(sound, renamed, strict=True):
+            series |= {new.get(name, name): one for name, one in inputs.series.items()}
         refuse_same_images(series, dict(zip(tomograms.rlnTomoName, tomograms[SERIES], strict=True)), findings)
         summaries = [x.summary._replace(name=name) for name, x in series.items()]
         findings.doubts += check_together(tomograms, summaries)
@@ -104,7 +104,7 @@ def read(sets: Sequence[Mapping[str, str]], findings: Findings, duplicates: str 
         "tomograms": _facts_of_tomograms(tomograms, particles, series, findings),
         "warnings": list(map(str, findings.warnings)),
     }
-    merged = Merged(tomograms, particles.drop(columns=_OF_OLD_IMAGES & set(particles)), series, facts)
+    merged = Merged(tomograms, particles.drop(columns=list(_OF_OLD_IMAGES), errors="ignore"), series, facts)
     _check_as_a_job_does(merged, findings)
     return None if findings.problems else merged
 
@@ -112,10 +112,8 @@ def read(sets: Sequence[Mapping[str, str]], findings: Findings, duplicates: str 
 def merge(
     sets: Sequence[Mapping[str, str]], out_dir: str | Path, engine: str = "", duplicates: str = "refuse"
 ) -> dict[str, Any]:
-    """Check the sets and merge them into `out_dir` (`Merged.write`); returns the facts that preflight.json has, too.
-
-    `engine` is the software's name and version, for the record. UserError with a sentence per problem.
-    """
+    """Check the sets and merge them into `out_dir` (`Merged.write`); returns the facts that preflight.json has, too,
+    with `engine`, the software's name and version. UserError with a sentence per problem."""
     out_dir, findings = Path(out_dir), Findings()
     merged = read(sets, findings, duplicates)
     findings.write_pairs()
@@ -135,7 +133,7 @@ def _check_as_a_job_does(merged: Merged, findings: Findings) -> None:
     with tempfile.TemporaryDirectory() as folder:
         try:
             merged.write(Path(folder))
-            check_state(OptimisationSet.read(Path(folder) / "optimisation_set.star"))
+            check_state(OptimisationSet.read(Path(folder) / OPTIMISATION_SET))
         except UserError as error:
             findings.refuse(error.problem.replace(f"{folder}/", "results/inputs/"), error.cure)
 
@@ -166,34 +164,23 @@ def _make_names_unique(sets: list[InputSet], findings: Findings) -> list[dict[st
         table["is_new"] = known.ne(file)  # not a tomogram that both sets have
         names = {name: f"{inputs.label}_{name}" for name in table.rlnTomoName[known.notna() & table.is_new]}
         own = set(table.rlnOpticsGroupName[table.is_new])
-        table["rlnOpticsGroupName"] = table.rlnOpticsGroupName.replace(
-            {x: f"{inputs.label}_{x}" for x in own & groups}
-        )
+        clashing = {group: f"{inputs.label}_{group}" for group in own & groups}
+        table["rlnOpticsGroupName"] = table.rlnOpticsGroupName.replace(clashing)
         for frame in (table, inputs.particles):
             frame["rlnTomoName"] = frame.rlnTomoName.replace(names)
         if taken := [name for name in table.rlnTomoName[table.is_new] if name in series_of]:
-            findings.refuse(
-                f"{inputs.tomograms_file}: {some(taken)} is a tomogram of another set, too",
-                "give this set a name of its own in the config (inputs: name)",
-            )
+            problem = f"{inputs.tomograms_file}: {some(taken)} is a tomogram of another set, too"
+            findings.refuse(problem, "give this set a name of its own in the config (inputs: name)")
         groups |= set(table.rlnOpticsGroupName)
         series_of |= dict(zip(table.rlnTomoName, file, strict=True))
         renamed.append(names)
     return renamed
 
 
-def _merged_tomograms(sets: list[InputSet], findings: Findings) -> pd.DataFrame:
-    """One table of all tomograms, with the columns that all sets have."""
-    tables = [inputs.tomograms[inputs.tomograms.is_new].drop(columns="is_new") for inputs in sets]
-    return _common_columns([inputs.tomograms_file for inputs in sets], tables, findings)
-
-
 def _merged_particles(sets: list[InputSet], findings: Findings) -> pd.DataFrame:
     """One table of all particles, with the columns that all sets have or that mean zero where absent."""
-    tables = [
-        inputs.particles.drop(columns=list((_OF_OLD_IMAGES - {*SCORES}) & set(inputs.particles)))
-        for inputs in sets
-    ]
+    old = list(_OF_OLD_IMAGES - {*SCORES})
+    tables = [inputs.particles.drop(columns=old, errors="ignore") for inputs in sets]
     shifts = [column for column in SHIFTS if any(column in table for table in tables)]
     for table in tables:
         table[[column for column in shifts if column not in table]] = 0.0
@@ -203,9 +190,8 @@ def _merged_particles(sets: list[InputSet], findings: Findings) -> pd.DataFrame:
     merged = _common_columns([inputs.particles_file for inputs in sets], tables, findings)
     if "rlnTomoParticleName" in merged and (fault := _fault_of_names(merged.rlnTomoParticleName)):
         merged = merged.drop(columns="rlnTomoParticleName")
-        findings.warn(
-            f"Particle names (rlnTomoParticleName) are not {fault}", "extraction will give new ones"
-        )
+        problem = f"Particle names (rlnTomoParticleName) are not {fault}"
+        findings.warn(problem, "extraction will give new ones")
     first = ["rlnTomoName", *CENTRED, *ANGLES]
     return merged[[*first, *(column for column in merged if column not in first)]]
 
@@ -218,6 +204,7 @@ def _fault_of_names(particles: pd.Series) -> str:
 
 
 def _common_columns(files: list[str], tables: list[pd.DataFrame], findings: Findings) -> pd.DataFrame:
+    """The tables in one, with the columns that all have; `files` are theirs."""
     merged = pd.concat(tables, join="inner", ignore_index=True)
     for file, table in zip(files, tables, strict=True):
         if extra := [str(column) for column in table if column not in merged]:
@@ -251,9 +238,8 @@ def _facts_of_set(inputs: InputSet, renamed: dict[str, str]) -> dict[str, Any]:
 def _facts_of_tomograms(
     tomograms: pd.DataFrame, particles: pd.DataFrame, series: Mapping[str, Series], findings: Findings
 ) -> list[dict[str, Any]]:
-    positions = {
-        str(name): table[CENTRED].to_numpy(float) for name, table in particles.groupby("rlnTomoName")
-    }
+    groups = particles.groupby("rlnTomoName")
+    positions = {str(name): table[CENTRED].to_numpy(float) for name, table in groups}
     facts, unseen = [], {}
     for row in tomograms.to_dict("records"):
         name = row["rlnTomoName"]

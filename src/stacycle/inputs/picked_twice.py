@@ -20,9 +20,7 @@ SCORES = (
 
 def refuse_duplicates(particles: pd.DataFrame, tomograms: pd.DataFrame, findings: Findings) -> int:
     """Two rows less than a pixel apart are one particle, which in both halves would feign resolution: a problem.
-
-    Returns how many pairs are so near that steps further on take them for one particle (`provenance.particles.NEAR`).
-    """
+    Returns how many pairs are so near that steps further on take them for one (`provenance.particles.NEAR`)."""
     pixel = tomograms[PIXEL].max()
     pairs = near_pairs(particles, of_state.NEAR * pixel)
     findings.pairs = _described(pairs, particles)
@@ -30,10 +28,9 @@ def refuse_duplicates(particles: pd.DataFrame, tomograms: pd.DataFrame, findings
         rows = particles.iloc[list(pairs.loc[pairs["distance"] < pixel, ["first", "second"]].iloc[0])]
         first = " and ".join(f"{row.file} row {row.row}" for row in rows.itertuples())
         of_all = f" (the first of {same} such pairs)" if same > 1 else ""
-        findings.refuse(
-            f"{first}{of_all} are the same particle, less than a pixel apart",
-            f"remove one of each (all pairs are in {DUPLICATES}), or set particle.duplicates: {KEEP_ONE}",
-        )
+        problem = f"{first}{of_all} are the same particle, less than a pixel apart"
+        cure = f"remove one of each (all pairs are in {DUPLICATES}), or set particle.duplicates: {KEEP_ONE}"
+        findings.refuse(problem, cure)
     return len(pairs)
 
 
@@ -45,13 +42,9 @@ def each_once(particles: pd.DataFrame, tomograms: pd.DataFrame, findings: Findin
     findings.pairs = _described(pairs, particles, stays)
     if gone := int((~stays).sum()):
         by = "first" if score(particles) is None else "better"
-        findings.warn(
-            (
-                f"{gone} of {len(particles)} particles are left out, for they lie within {distance:.3g} Å of "
-                f"another, and of each pair the {by} one is kept"
-            ),
-            f"all pairs are in {DUPLICATES}",
-        )
+        why = f"they lie within {distance:.3g} Å of another, and of each pair the {by} one is kept"
+        problem = f"{gone} of {len(particles)} particles are left out, for {why}"
+        findings.warn(problem, f"all pairs are in {DUPLICATES}")
     return particles[stays].reset_index(drop=True)
 
 
@@ -71,10 +64,8 @@ def _described(pairs: pd.DataFrame, particles: pd.DataFrame, stays: np.ndarray |
 
 
 def near_pairs(table: pd.DataFrame, distance: float) -> pd.DataFrame:
-    """All pairs of particles of one tomogram nearer than `distance` (Å), as positions (from 0) in the table.
-
-    Columns first, second (first < second) and distance (Å), by first.
-    """
+    """All pairs of particles of one tomogram nearer than `distance` (Å): columns first, second (positions in the table
+    from 0, first < second) and distance (Å), by first."""
     labels = [label for label in ("rlnTomoName", *CENTRED, *SHIFTS) if label in table]
     rows, apart = of_state.near_pairs({label: list(table[label]) for label in labels}, distance)
     pairs = pd.DataFrame({"first": rows[:, 0], "second": rows[:, 1], "distance": apart})

@@ -31,45 +31,26 @@ _MANY = 10  # picks, from which on what all have in common is no chance
 def check_format(path: str, table: pd.DataFrame, tomograms: Sequence[str]) -> None:
     """UserError, naming the format and the cure, for picks that are not in RELION 5's: `tomograms` are those known."""
     if _LIST in table:
-        raise UserError(
-            (
-                f"{path}: is a list of particle files ({_LIST}, as of RELION's import or of pytom-match-pick's "
-                "merging), not picks"
-            ),
-            f"give each of its files as a set ({some(table[_LIST], 2)}), or join them into one table",
-        )
+        made = "as of RELION's import or of pytom-match-pick's merging"
+        cure = f"give each of its files as a set ({some(table[_LIST], 2)}), or join them into one table"
+        raise UserError(f"{path}: is a list of particle files ({_LIST}, {made}), not picks", cure)
     if "rlnTomoName" not in table and _BY_MICROGRAPH in table:
         named = table[_BY_MICROGRAPH].astype(str)
-        kind = (
-            "Warp or M"
-            if named.str.contains(".tomostar", regex=False).any()
-            else "pytom-match-pick or RELION 3"
-        )
-        raise UserError(
-            f"{path}: names its tomograms by {_BY_MICROGRAPH} ({some(named.unique(), 2)}), as {kind} does",
-            f"add a column rlnTomoName with the names that the tomograms file has ({some(tomograms, 2)})",
-        )
+        of_warp = named.str.contains(".tomostar", regex=False).any()
+        kind = "Warp or M" if of_warp else "pytom-match-pick or RELION 3"
+        problem = f"names its tomograms by {_BY_MICROGRAPH} ({some(named.unique(), 2)}), as {kind} does"
+        cure = f"add a column rlnTomoName with the names that the tomograms file has ({some(tomograms, 2)})"
+        raise UserError(f"{path}: {problem}", cure)
     missing = [label for label in ("rlnTomoName", *ANGLES) if label not in table]
     if "rlnTomoName" in missing:
         raise UserError(f"{path}: has no table with a column rlnTomoName", "is it the right file?")
     if missing:
-        raise UserError(
-            f"{path}: has no column {', '.join(missing)}",
-            "picks need angles, as template matching gives them",
-        )
+        cure = "picks need angles, as template matching gives them"
+        raise UserError(f"{path}: has no column {', '.join(missing)}", cure)
     if (old := [label for label in _OLD_ORIGINS if label in table]) and not set(ORIGINS) & set(table):
-        raise UserError(
-            (
-                f"{path}: has shifts in pixels ({some(old)}), as RELION 3 and M write them, which RELION 5 does not "
-                "read"
-            ),
-            f"multiply them by their pixel size and call them {some(ORIGINS)}",
-        )
-
-
-def looks_like_picks(table: pd.DataFrame) -> bool:
-    """Whether a table has positions or angles of particles."""
-    return bool({*CENTRED, *CORNER, *ANGLES} & set(table))
+        unread = "as RELION 3 and M write them, which RELION 5 does not read"
+        cure = f"multiply them by their pixel size and call them {some(ORIGINS)}"
+        raise UserError(f"{path}: has shifts in pixels ({some(old)}), {unread}", cure)
 
 
 def check_picks(
@@ -85,13 +66,11 @@ def check_picks(
         strangers = table.rlnTomoName[unknown].drop_duplicates()
         close = difflib.get_close_matches(strangers.iloc[0], known, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]}?" if close else f"it has {some(known)}."
-        findings.refuse(
-            f"{path}: tomogram {some(strangers)} ({rows_where(unknown)}) is not in {tomograms_file}", hint
-        )
+        problem = f"{path}: tomogram {some(strangers)} ({rows_where(unknown)}) is not in {tomograms_file}"
+        findings.refuse(problem, hint)
     elif not (set(CENTRED) <= set(table) or set(CORNER) <= set(table)):
-        findings.refuse(
-            f"{path}: has no positions", f"it needs {', '.join(CENTRED)} (or {', '.join(CORNER)})"
-        )
+        cure = f"it needs {', '.join(CENTRED)} (or {', '.join(CORNER)})"
+        findings.refuse(f"{path}: has no positions", cure)
     else:
         _check_positions(path, table, tomograms_file, tomograms, findings)
 
@@ -99,16 +78,12 @@ def check_picks(
 def _check_angles(path: str, table: pd.DataFrame, findings: Findings) -> None:
     for label in (label for label in (*ANGLES, *TURNS) if label in table):
         if (bad := table[label].abs() > _LARGEST_ANGLE).any():
-            findings.refuse(
-                f"{path}: {label} is no angle in {rows_where(bad)} ({some(table[label][bad], 1)})",
-                "correct it",
-            )
+            where = f"{rows_where(bad)} ({some(table[label][bad], 1)})"
+            findings.refuse(f"{path}: {label} is no angle in {where}", "correct it")
     angles = table[ANGLES].abs().to_numpy(float)
     if len(table) >= _MANY and 0 < np.max(angles, initial=0) <= 2 * math.pi and np.ptp(angles, axis=0).all():
-        findings.warn(
-            f"{path}: all angles lie within ± 2 π, as if they were in radians, but RELION takes degrees",
-            "see whether these are",
-        )
+        fault = "all angles lie within ± 2 π, as if they were in radians, but RELION takes degrees"
+        findings.warn(f"{path}: {fault}", "see whether these are")
 
 
 def _check_half_sets(path: str, table: pd.DataFrame, findings: Findings) -> None:
@@ -119,14 +94,9 @@ def _check_half_sets(path: str, table: pd.DataFrame, findings: Findings) -> None
     if set(halves) == {1, 2}:
         table[SUBSET] = halves.astype(int)
         return
-    counts = table[SUBSET].value_counts()
-    findings.warn(
-        (
-            f"{path}: {SUBSET} is left out, for it does not tell two half sets, 1 and 2 "
-            f"({some(f'{count} in {half}' for half, count in counts.items())})"
-        ),
-        "refine3d makes new ones",
-    )
+    counts = some(f"{count} in {half}" for half, count in table[SUBSET].value_counts().items())
+    fault = f"{SUBSET} is left out, for it does not tell two half sets, 1 and 2 ({counts})"
+    findings.warn(f"{path}: {fault}", "refine3d makes new ones")
     del table[SUBSET]
 
 
@@ -140,13 +110,9 @@ def _check_positions(
     given = CENTRED if set(CENTRED) <= set(table) else CORNER
     values = table[given].to_numpy(float)
     if len(table) > 1 and values.min() >= 0 and values.max() <= 1:
-        findings.refuse(
-            (
-                f"{path}: {some(given)} are all between 0 and 1: fractions of the tomogram, as WarpTools' template "
-                "matching writes them"
-            ),
-            "multiply them by rlnTomoSizeX/Y/Z, and call them rlnCoordinateX/Y/Z",
-        )
+        fractions = "fractions of the tomogram, as WarpTools' template matching writes them"
+        cure = "multiply them by rlnTomoSizeX/Y/Z, and call them rlnCoordinateX/Y/Z"
+        findings.refuse(f"{path}: {some(given)} are all between 0 and 1: {fractions}", cure)
         return
     if given == CORNER:
         unit = pixel
@@ -154,40 +120,26 @@ def _check_positions(
             make_numeric(table, ["rlnDetectorPixelSize"], path, findings)
             unit = table[["rlnDetectorPixelSize"]].to_numpy(float)
         elif _seem_binned(values * pixel, 2 * half, of_each):
-            findings.refuse(
-                (
-                    f"{path}: all particles lie in one corner of their tomograms, as if rlnCoordinateX/Y/Z were in "
-                    "binned pixels"
-                ),
-                "add a column rlnDetectorPixelSize with the size of these pixels in Å",
-            )
+            corner = "in one corner of their tomograms, as if rlnCoordinateX/Y/Z were in binned pixels"
+            cure = "add a column rlnDetectorPixelSize with the size of these pixels in Å"
+            findings.refuse(f"{path}: all particles lie {corner}", cure)
             return
         table[CENTRED] = values * unit - half
     elif _seem_pixels(values, half, pixel):
-        findings.warn(
-            (
-                f"{path}: all particles lie close to the middle of their tomograms, as if {CENTRED[0]} and the "
-                "others were in pixels, but RELION takes Å"
-            ),
-            "see whether these are",
-        )
+        pixels = f"as if {CENTRED[0]} and the others were in pixels, but RELION takes Å"
+        fault = f"all particles lie close to the middle of their tomograms, {pixels}"
+        findings.warn(f"{path}: {fault}", "see whether these are")
     outside = (np.abs(table[CENTRED].to_numpy(float)) > half + pixel).any(axis=1)
     if outside.any():
         first = table[outside].iloc[0]
         where = ", ".join(f"{first[column]:.0f}" for column in CENTRED)
-        findings.refuse(
-            (
-                f"{path}: positions outside the tomogram in {rows_where(outside)}, the first {where} Å from the "
-                f"centre of {first.rlnTomoName}"
-            ),
-            f"check their unit and rlnTomoSizeX/Y/Z in {tomograms_file}",
-        )
+        where = f"{rows_where(outside)}, the first {where} Å from the centre of {first.rlnTomoName}"
+        cure = f"check their unit and rlnTomoSizeX/Y/Z in {tomograms_file}"
+        findings.refuse(f"{path}: positions outside the tomogram in {where}", cure)
     origins = table[[label for label in ORIGINS if label in table]].to_numpy(float)
     if (far := (np.abs(origins) > half.max(axis=1, keepdims=True)).any(axis=1)).any():
-        findings.refuse(
-            f"{path}: shifts (rlnOriginX/Y/ZAngst) larger than half the tomogram in {rows_where(far)}",
-            "correct them",
-        )
+        fault = f"shifts (rlnOriginX/Y/ZAngst) larger than half the tomogram in {rows_where(far)}"
+        findings.refuse(f"{path}: {fault}", "correct them")
 
 
 def _seem_binned(from_corner: np.ndarray, extent: np.ndarray, of_each: pd.DataFrame) -> bool:

@@ -100,27 +100,28 @@ def read_series(tomogram: Any, findings: Findings) -> Series | None:
 def _check_columns(path: str, table: pd.DataFrame) -> None:
     """UserError unless a tilt series is aligned, and in RELION 5's way."""
     if old := [label for label in _PROJECTIONS if label in table]:
-        raise UserError(
-            f"{path}: has matrices of RELION 4 ({some(old)}), which RELION 5 takes instead of angles and shifts",
-            "align the tilt series in RELION 5, AreTomo3 or Scipion, or remove these columns",
-        )
+        problem = f"has matrices of RELION 4 ({some(old)}), which RELION 5 takes instead of angles and shifts"
+        cure = "align the tilt series in RELION 5, AreTomo3 or Scipion, or remove these columns"
+        raise UserError(f"{path}: {problem}", cure)
     missing = [label for label in (*TILT, NAME) if label not in table]
+    problem = f"{path}: has no column {', '.join(missing)}"
     if "rlnTomoYTilt" in missing:
-        raise UserError(
-            f"{path}: has no column {', '.join(missing)}: the tilt series is not aligned yet",
-            "give the files of the alignment, or of the reconstruction of tomograms after it",
-        )
+        cure = "give the files of the alignment, or of the reconstruction of tomograms after it"
+        raise UserError(f"{problem}: the tilt series is not aligned yet", cure)
     if {"rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle"} & set(missing):
-        raise UserError(
-            f"{path}: has no column {', '.join(missing)}: its CTF was not estimated",
-            "give files of a later job",
-        )
+        raise UserError(f"{problem}: its CTF was not estimated", "give files of a later job")
     if missing:
-        raise UserError(f"{path}: has no column {', '.join(missing)}", "add it")
+        raise UserError(problem, "add it")
+    refuse_gaps(path, table, [NAME])
+
+
+def refuse_gaps(path: str, table: pd.DataFrame, columns: Iterable[str]) -> None:
+    """UserError for a table without a row, or without a value in one of these columns of names."""
     if table.empty:
         raise UserError(f"{path}: its table has no row", "was it written completely?")
-    if (absent := table[NAME].astype(str).str.strip().isin(safe_names.ABSENT)).any():
-        raise UserError(f"{path}: has no {NAME} in {rows_where(absent)}", "correct or remove it")
+    for column in columns:
+        if (absent := table[column].astype(str).str.strip().isin(safe_names.ABSENT)).any():
+            raise UserError(f"{path}: has no {column} in {rows_where(absent)}", "correct or remove it")
 
 
 def _right_from_elsewhere(path: str) -> str:
@@ -160,9 +161,8 @@ def _check_images(
             linked.add(file)
         number = 1 if image.number is None else image.number
         if (other := first.setdefault((real[file], number), row)) != row:
-            tell(
-                file, f"{number} stands there twice, in rows {other} and {row}", "remove one of the two rows"
-            )
+            said = f"{number} stands there twice, in rows {other} and {row}"
+            tell(file, said, "remove one of the two rows")
         if known and (header := known.header):
             if known.size < header.bytes:
                 tell(file, f"is cut short, {known.size} of {header.bytes} bytes", "copy it again")
@@ -174,14 +174,11 @@ def _check_images(
                 said = f"has {header.pixel:g} Å/px in its header, but {pixel:g} in the STAR file"
                 tell(file, said, "correct the wrong one")
     for (said, cure), listed in faults.items():
-        more = f" (and {len(listed) - 1} more)" if len(listed) > 1 else ""
-        findings.doubts.append(
-            Doubt(True, f"image {said}", path, series, f"image {listed[0]}{more} {said}", cure)
-        )
+        shown = f"{listed[0]} (and {len(listed) - 1} more)" if len(listed) > 1 else listed[0]
+        findings.doubts.append(Doubt(True, f"image {said}", path, series, f"image {shown} {said}", cure))
     unset = [name for name, known in files.items() if known and known.header and known.header.pixel in (0, 1)]
     if unset and pixel != 1:
-        said = "has no pixel size in its header"
-        cure = f"{pixel:g} Å is taken from the STAR file"
+        said, cure = "has no pixel size in its header", f"{pixel:g} Å is taken from the STAR file"
         findings.doubts.append(Doubt(False, said, path, series, f"image {unset[0]} {said}", cure))
     return frozenset(linked)
 
@@ -190,8 +187,7 @@ def linked_as(series: Series, tomogram: str, folder: Path) -> list[str]:
     """The names of a tilt series' images, by links in `folder` where RELION would not read them by their own."""
     links: dict[str, str] = {}
     for number, file in enumerate(sorted(series.linked), 1):
-        one = len(series.linked) == 1
-        link = folder / (f"{tomogram}.{STACK}" if one else f"{tomogram}/{number}.{STACK}")
+        link = folder / f"{tomogram}{f'/{number}' if len(series.linked) > 1 else ''}.{STACK}"
         link.parent.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)
         absolute = folder.is_absolute() or os.path.isabs(file)
@@ -218,10 +214,8 @@ def _sample(image: ImageName, files: Mapping[str, ImageFile | None]) -> str:
 
 
 def refuse_same_images(series: Mapping[str, Series], files: Mapping[str, str], findings: Findings) -> None:
-    """Problems for tomograms that name the same images: every particle in them would be there twice.
-
-    Half maps would then share particles, and their FSC would mean nothing. `files` tells the STAR file of each.
-    """
+    """Problems for tomograms that name the same images, whose particles would be in both half maps: their FSC would
+    mean nothing. `files` tells the STAR file of each."""
     first_with: dict[Any, str] = {}
     pairs: dict[tuple[str, str], list[str]] = {}
     for name, one in series.items():
@@ -239,13 +233,9 @@ def refuse_same_images(series: Mapping[str, Series], files: Mapping[str, str], f
         else:
             stacks = (series[one].images[0].file for one in (other, name))
             what = f"images with the same pixels, {' and '.join(stacks)}"
-        findings.refuse(
-            (
-                f"{other} and {name} have {what}, in {files[other]} and {files[name]}: every particle would be there "
-                "twice, in both half maps"
-            ),
-            "correct one, or give its tomogram once",
-        )
+        problem = f"{other} and {name} have {what}, in {files[other]} and {files[name]}"
+        twice = "every particle would be there twice, in both half maps"
+        findings.refuse(f"{problem}: {twice}", "correct one, or give its tomogram once")
     if (more := len(pairs) - _MOST_PAIRS) > 0:
         findings.refuse(f"... and {more} more pairs of tilt series have the same images")
 

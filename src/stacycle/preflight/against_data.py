@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from statistics import median
 from typing import Any
 
-from stacycle.errors import UserError
+from stacycle.errors import UserError, some
 from stacycle.inputs.findings import DUPLICATES
 from stacycle.preflight.environment import FINE, PROBLEM, WARNING, Row
 from stacycle.provenance.particles import NEAR, too_many
@@ -22,30 +22,22 @@ FINER = 0.9  # x Nyquist: less is no rounding
 
 
 def check(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str, Any]) -> Iterator[Row]:
-    """Whether there are enough tilts and particles, and whether the particle and the settings fit them.
-
-    `facts` are those of the inputs (`merge.read`).
-    """
+    """Whether there are enough tilts and particles, and whether the particle and the settings fit them; `facts` are
+    those of the inputs (`merge.read`)."""
     tomograms, count = facts["tomograms"], facts["particles"]
     fewest = max(FEWEST_TILTS, median(one["tilts"] for one in tomograms) / 2)
     yield from _check_sizes(config, recipe, facts)
     if few := [one for one in tomograms if one["tilts"] < fewest]:
-        listed = ", ".join(f"{one['name']} ({one['tilts']})" for one in few[:4])
-        more = f" and {len(few) - 4} more" if len(few) > 4 else ""
-        found = f"few tilts in {len(few)} of {len(tomograms)} tilt series: {listed}{more}"
+        names = some(f"{one['name']} ({one['tilts']})" for one in few)
+        found = f"few tilts in {len(few)} of {len(tomograms)} tilt series: {names}"
         yield Row(WARNING, "tilt series", found, "see whether they are whole, or leave them out")
     diameter = config["particle"]["diameter"]
     thin = min(tomograms, key=lambda one: min(one["size"]) * one["pixel_size"])
     if diameter > (extent := min(thin["size"]) * thin["pixel_size"]):
         found = f"particle.diameter, {diameter:g} Å, is more than {thin['name']} measures, {extent:.0f} Å"
         yield Row(WARNING, "diameter", found, "check the diameter and rlnTomoSizeX/Y/Z")
-    classes = [
-        int(K)
-        for name, step in recipe
-        if step == "class3d"
-        for _, K in variants(recipe.settings(name, step)).values()
-    ]
-    if classes:
+    sweeps = [variants(recipe.settings(*one)) for one in recipe if one[1] == "class3d"]
+    if classes := [int(K) for sweep in sweeps for _, K in sweep.values()]:
         yield _row_of_counts(count, max(classes), "class", FEWEST_PER_CLASS)
     steps = [step for _, step in recipe]
     if halves := next((step for step in steps if all_steps()[step].half_sets), ""):
@@ -55,9 +47,8 @@ def check(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str, Any]) -
                 f"{facts['near_pairs']} pairs of {count} particles lie within {NEAR:g} unbinned pixels, all in "
                 f"{DUPLICATES}: the same particle, picked twice, which {halves} refuses"
             )
-            yield Row(
-                PROBLEM, "particles", found, "set particle.duplicates: keep_one, or remove one of each pair"
-            )
+            cure = "set particle.duplicates: keep_one, or remove one of each pair"
+            yield Row(PROBLEM, "particles", found, cure)
 
 
 def _check_sizes(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str, Any]) -> Iterator[Row]:
@@ -106,34 +97,23 @@ def _check_filters(where: str, given: Mapping[str, Any], pixel: float) -> Iterat
     for key, level in keys:
         value = given.get(key)
         if isinstance(value, int | float) and value < FINER * finest:
-            found = (
-                f"{where}.{key}, {value:g} Å, is finer than images of {pixel:g} Å/px can show, {finest:.4g} Å"
-            )
+            shows = f"images of {pixel:g} Å/px can show, {finest:.4g} Å"
+            found = f"{where}.{key}, {value:g} Å, is finer than {shows}"
             yield Row(level, "config", found, "give a coarser one" + ", or auto" * (key != "autob_lowres"))
 
 
 def numbers_of(facts: Mapping[str, Any]) -> Numbers:
     """What the sizes of results follow from."""
-    seen = [
-        one["visible_tilts"]
-        for one in facts["tomograms"]
-        for _ in range(one["particles"])
-        if one["particles"]
-    ]
-    return Numbers(
-        particles=facts["particles"],
-        visible_tilts=median(seen),
-        series_pixel=facts["pixel_size"],
-        tomograms=len(facts["tomograms"]),
-        tilts=sum(one["tilts"] for one in facts["tomograms"]),
-    )
+    tomograms = facts["tomograms"]
+    seen = [one["visible_tilts"] for one in tomograms for _ in range(one["particles"])]
+    tilts = sum(one["tilts"] for one in tomograms)
+    return Numbers(facts["particles"], median(seen), facts["pixel_size"], len(tomograms), tilts)
 
 
 def _row_of_counts(count: int, parts: int, kind: str, fewest: int) -> Row:
     found = f"{count / parts:.0f} of {count} for each {kind}, if shared out evenly among {parts}"
     if count >= fewest * parts:
         return Row(FINE, "particles", found)
-    cure = f"below {fewest} each, results mean little: pick more particles" + ", or ask for fewer classes" * (
-        kind == "class"
-    )
+    cure = f"below {fewest} each, results mean little: pick more particles"
+    cure += ", or ask for fewer classes" * (kind == "class")
     return Row(PROBLEM if count < 2 * parts else WARNING, "particles", found, cure)

@@ -1,14 +1,11 @@
-"""Disk: what a run will write, step by step, against what is free.
-
-A number that is not known before the run is taken on the safe side: no selection leaves a particle out, and 3D
-refinement takes as many iterations as it seldom needs.
-"""
+"""Disk: what a run will write, step by step, against what is free; on the safe side where that is not known: no
+selection leaves a particle out, and 3D refinement takes as many iterations as it seldom needs."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +20,7 @@ LEAST = {kind.key: kind.least for kind in REMOVABLE.values()}
 
 
 def needed(recipe: Recipe, config: Mapping[str, Any], numbers: Numbers) -> list[Need]:
-    """What the steps of a run write under results/, in the order of work.
-
-    `config` is the validated config that `recipe` was made of. UserError if a box cannot be worked out.
-    """
+    """What the steps of a run write under results/, in the order of work. UserError if a box cannot be worked out."""
     steps = all_steps()
     needs = list(steps["inputs"].space(Sizes("inputs", numbers), {}))
     last = list(recipe.rounds)[-1]
@@ -42,18 +36,15 @@ def needed(recipe: Recipe, config: Mapping[str, Any], numbers: Numbers) -> list[
 
 
 def peak(needs: Sequence[Need], settings: Mapping[str, str] | None = None) -> int:
-    """The most bytes on disk at any time.
-
-    What `cleanup` frees of a round is removed once the round is finished and the next has extracted its images.
-    """
+    """The most bytes on disk at any time: what `cleanup` frees of a round is removed once the round is finished and the
+    next has extracted its images."""
     highest = current = 0
     rounds = _rounds(needs)
     for before, name in zip(["", *rounds], rounds, strict=False):
         current += sum(need.bytes for need in needs if need.step == f"{name}/extract")
         highest = max(highest, current)
-        current -= sum(
-            need.bytes for need in needs if need.round == before and frees(settings, need.freed_by)
-        )
+        of_before = [need for need in needs if need.round == before]
+        current -= sum(need.bytes for need in of_before if frees(settings, need.freed_by))
         current += sum(need.bytes for need in needs if need.round == name and need.step != f"{name}/extract")
         highest = max(highest, current)
     return highest
@@ -65,10 +56,8 @@ def frees(settings: Mapping[str, str] | None, key: str) -> bool:
 
 
 def free(folder: str | Path) -> tuple[int, float]:
-    """The free bytes and inodes for a user where `folder` is or will be; inf inodes if there is no limit of them.
-
-    A quota is not seen unless the file system reports it as its size.
-    """
+    """The free bytes and inodes for a user where `folder` is or will be; inf inodes if there is no limit of them. A
+    quota is not seen unless the file system reports it as its size."""
     folder = Path(folder).absolute()
     there = next(one for one in (folder, *folder.parents) if one.exists())
     found = os.statvfs(there)
@@ -98,21 +87,25 @@ def size(count: float) -> str:
 
 def table(needs: Sequence[Need], settings: Mapping[str, str] | None = None) -> str:
     """What each round writes, what of it `cleanup` could free later, the total and the peak, for a terminal."""
-    columns = ["files", "space", *LEAST]
     rows = {name: [need for need in needs if need.round == name] for name in _rounds(needs)}
-    lines = [
-        ["", *columns],
-        *([name, *_summed(group)] for name, group in [*rows.items(), ("together", needs)]),
-    ]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    shown = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+    lines = [[name, *_summed(group)] for name, group in [*rows.items(), ("together", needs)]]
     most, least = peak(needs, settings), peak(needs, LEAST)
-    summary = f"At most {size(most)} at a time" + (
-        f"; {size(least)} with cleanup: {{{', '.join(f'{key}: {value}' for key, value in LEAST.items())}}}"
-        if least < most
-        else ""
-    )
-    return "\n".join([*shown, f"{summary}."])
+    summary = f"At most {size(most)} at a time"
+    if least < most:
+        keys = ", ".join(f"{key}: {value}" for key, value in LEAST.items())
+        summary += f"; {size(least)} with cleanup: {{{keys}}}"
+    return f"{aligned([['', 'files', 'space', *LEAST], *lines])}\n{summary}."
+
+
+def aligned(rows: Sequence[Sequence[str]], to_the_left: Collection[int] = ()) -> str:
+    """Rows of cells as text, all columns but those `to_the_left` ending in one line."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = enumerate(zip(row, widths, strict=True))
+        shown = [cell.ljust(size) if n in to_the_left else cell.rjust(size) for n, (cell, size) in cells]
+        lines.append("  ".join(shown).rstrip())
+    return "\n".join(lines)
 
 
 def _rounds(needs: Sequence[Need]) -> list[str]:
@@ -120,6 +113,5 @@ def _rounds(needs: Sequence[Need]) -> list[str]:
 
 
 def _summed(needs: Sequence[Need]) -> list[str]:
-    """The cells of a line of the table."""
     freed = [sum(need.bytes for need in needs if need.freed_by == key) for key in LEAST]
     return [f"{sum(need.files for need in needs):,}", *map(size, [sum(need.bytes for need in needs), *freed])]

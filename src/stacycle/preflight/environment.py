@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,11 +99,9 @@ def check_software(engine: Mapping[str, Any], used: Mapping[str, set[str]], cach
 def check_gpu(
     engine: Mapping[str, Any], asked: Asked, local: bool, limit: int | None = None
 ) -> Iterator[Row]:
-    """A GPU build and GPUs, if a rule that will run asks for one; the embedded engine computes on CPUs.
-
-    `limit` is the profile's, of a run on this machine. That it has GPUs which were not found, as only NVIDIA's are
-    looked for, is worth a warning.
-    """
+    """A GPU build and GPUs, if a rule that will run asks for one; the embedded engine computes on CPUs. `limit` is the
+    profile's, of a run on this machine. GPUs that were not found, as only NVIDIA's are looked for, are worth a
+    warning."""
     possible = [name for name, step in registry.all_steps().items() if step.device != CPU and name in asked]
     rules = [rule for rule in possible if asked[rule].get("gpu")]
     names = " and ".join(rules or possible)
@@ -122,9 +121,8 @@ def check_gpu(
         said = f"{names} ask for a GPU, but nvidia-smi or CUDA_VISIBLE_DEVICES shows none"
         yield Row(PROBLEM, "GPU", said, f"run where there is one, or {ON_CPUS}")
     elif found and limit is not None and limit > len(found):
-        said = (
-            f"the profile's limit is {limit} GPUs, but nvidia-smi or CUDA_VISIBLE_DEVICES shows {len(found)}"
-        )
+        seen = f"nvidia-smi or CUDA_VISIBLE_DEVICES shows {len(found)}"
+        said = f"the profile's limit is {limit} GPUs, but {seen}"
         yield Row(PROBLEM, "GPU", said, f"set resources: gpu: {len(found)} in the profile, or leave it out")
     else:
         models = {card.model for card in gpus.cards()} if found else set()
@@ -135,28 +133,22 @@ def check_gpu(
 def check_mpi(
     engine: Mapping[str, Any], commands: Sequence[tuple[str, Command]], asked: Asked, local: bool
 ) -> Iterator[Row]:
-    """Ranks for two half sets, and a launcher that is of the MPI that RELION was built with (seen by running it).
-
-    Of `commands` (rule, command line) that with the most ranks is tried.
-    """
+    """Ranks for two half sets, and a launcher that is of the MPI that RELION was built with (seen by running it). Of
+    `commands` (rule, command line) that with the most ranks is tried."""
     on_ranks = [(rule, command) for rule, command in commands if command.launcher]
     try:
         for rule, command in on_ranks:
             mpi.with_mpi(command.argv[len(command.launcher) :], asked[rule].get("ranks", 1))
-    except UserError as error:
-        yield from_error(error, "MPI")
-        return
-    if not on_ranks or engine["kind"] == "embedded":
-        return
-    command = max((command for _, command in on_ranks), key=lambda command: command.ranks)
-    launcher, cure = command.launcher[0], "load the MPI that RELION was built with"
-    try:
+        if not on_ranks or engine["kind"] == "embedded":
+            return
+        command = max((command for _, command in on_ranks), key=lambda command: command.ranks)
         resolved = software.resolve(engine, [*command.launcher, command.program, "--version"])
     except UserError as error:
         yield from_error(error, "MPI")
         return
     if not local:
         return
+    launcher, cure = command.launcher[0], "load the MPI that RELION was built with"
     try:
         with _environment(mpi.mpi_settings(command.launcher)):  # as `job` starts it
             leaders = software.leaders(resolved)
@@ -164,10 +156,8 @@ def check_mpi(
         yield Row(PROBLEM, "MPI", str(error), cure)
         return
     if leaders > 1:
-        said = (
-            f"{launcher} starts {command.ranks} processes that do not find each other: it is of another MPI"
-        )
-        yield Row(PROBLEM, "MPI", said, cure)
+        alone = f"{command.ranks} processes that do not find each other"
+        yield Row(PROBLEM, "MPI", f"{launcher} starts {alone}: it is of another MPI", cure)
     else:
         yield Row(FINE, "MPI", f"{shutil.which(launcher)} starts {command.program} on {command.ranks} ranks")
 
@@ -197,24 +187,19 @@ def check_scratch(setting: str | None, local: bool, stacks: int) -> Iterator[Row
     if not (os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)):
         found = f"engine.scratch, {folder}, is not a folder that can be written to"
         yield Row(PROBLEM, "scratch", found, "make it, name another, or set engine.scratch to null")
+        return
+    free, size = disk.free(folder)[0], disk.size
+    if free - KEEP_FREE < stacks:
+        found = f"{folder} has {size(free)} free, for particles of {size(stacks)} and 10 GB that stay free"
+        cure = "what does not fit is read from the project's disk, more slowly"
+        yield Row(WARNING, "scratch", found, cure)
     else:
-        free, size = disk.free(folder)[0], disk.size
-        if free - KEEP_FREE < stacks:
-            found = (
-                f"{folder} has {size(free)} free, for particles of {size(stacks)} and 10 GB that stay free"
-            )
-            yield Row(
-                WARNING, "scratch", found, "what does not fit is read from the project's disk, more slowly"
-            )
-        else:
-            yield Row(FINE, "scratch", f"{folder}: {size(free)} free for particles of {size(stacks)}")
+        yield Row(FINE, "scratch", f"{folder}: {size(free)} free for particles of {size(stacks)}")
 
 
 def check_disk(needs: Sequence[Need], settings: Mapping[str, str] | None, results: str) -> Iterator[Row]:
-    """Bytes and files that the run will need under `results`, less what exists, against what is free.
-
-    The need is worked out on the safe side, so that only half of it missing is a problem.
-    """
+    """Bytes and files that the run will need under `results`, less what exists, against what is free. The need is
+    worked out on the safe side, so that only half of it missing is a problem."""
     needed, files = disk.peak(needs, settings), sum(need.files for need in needs)
     bytes_free, files_free = disk.free(results)
     if bytes_free < needed or files_free < files:  # only then, for it takes time
@@ -225,9 +210,9 @@ def check_disk(needs: Sequence[Need], settings: Mapping[str, str] | None, result
     if bytes_free >= needed and files_free >= files:
         yield Row(FINE, "disk", found)
         return
-    of_key = {need.freed_by: 0 for need in needs if need.freed_by and not disk.frees(settings, need.freed_by)}
+    of_key: Counter[str] = Counter()
     for need in needs:
-        if need.freed_by in of_key:
+        if need.freed_by and not disk.frees(settings, need.freed_by):
             of_key[need.freed_by] += need.bytes
     could = " or ".join(f"cleanup.{key} ({disk.size(count)})" for key, count in of_key.items())
     cure = f"free some space, {f'set {could} to remove what is done with, ' if could else ''}"

@@ -1,9 +1,8 @@
 """The plan before the run: the jobs of a whole run, where each goes and what it may take. Nothing is run.
 
-The jobs are found by following the rules back from the final target, what each asks for is evaluated by Snakemake
-itself, and which of them would run is what its own DAG of that target says, so that the plan cannot differ from the
-run. (The DAG of `snakemake plan` holds no other job than `plan`.) A job that would run may find that its result is
-there already, or continue where it was cut off: `resume` says so, as it will say to the job.
+What each job asks for is evaluated by Snakemake, and which would run is what its own DAG of the final target says, so
+that the plan cannot differ from the run. A job that would run may keep its result, or continue where it was cut off:
+`resume` says so, as it will say to the job.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from typing import Any
 
 from stacycle import snakemake_api
 from stacycle.errors import UserError
+from stacycle.files.job_folder import DECISION
 from stacycle.jobs import fingerprint, resume
 from stacycle.jobs import record as job_record
 from stacycle.preflight.plan_table import CONTINUES, HERE, KEPT, OPEN, RUNS, Limits, PlannedJob
@@ -24,21 +24,20 @@ from stacycle.resources import site
 from stacycle.steps.registry import command_of, half_sets
 from stacycle.steps.step import FILES, MakeCommand, folder_of
 
+Fate = tuple[str, int | str | None]  # what comes of a job (RUNS, ...), and what it continues from
 _UNUSED = ("tmpdir", "disk_mb")  # resources that Snakemake works out from files, if it is let
 
 
 def jobs(workflow: Any, recipe: Recipe, engine: Mapping[str, Any], target: str = "all") -> list[PlannedJob]:
     """All jobs of a whole run, done or not, round by round, each after what it needs.
 
-    `workflow` is Snakemake's, when all rules are known, `engine` the config's section; `target` is the name of the rule
-    `all` where the workflow is imported.
+    `workflow` is Snakemake's, when all rules are known; `target` names the rule `all` where the workflow is imported.
     """
     rounds = ["", *recipe.rounds]
     fates = _fates(workflow, target, engine)
 
     def place(job: tuple[Any, dict[str, str], Any]) -> tuple[int, bool]:
-        _, wildcards, _ = job
-        return rounds.index(wildcards.get("round", "")), "cycle" in wildcards  # a cycle comes last
+        return rounds.index(job[1].get("round", "")), "cycle" in job[1]  # a cycle comes last
 
     return [
         _job(workflow, rule, wildcards, files, fates.get(snakemake_api.job_key(rule.name, wildcards)))
@@ -47,11 +46,9 @@ def jobs(workflow: Any, recipe: Recipe, engine: Mapping[str, Any], target: str =
     ]
 
 
-def _fates(
-    workflow: Any, target: str, engine: Mapping[str, Any]
-) -> dict[snakemake_api.JobKey, tuple[str, int | str | None]]:
-    """What comes of each job that a run would start, and what it continues from."""
-    found: dict[Any, tuple[str, int | str | None]] = {}
+def _fates(workflow: Any, target: str, engine: Mapping[str, Any]) -> dict[snakemake_api.JobKey, Fate]:
+    """What comes of each job that a run would start."""
+    found: dict[Any, Fate] = {}
     for job, needed in snakemake_api.jobs_of_run(workflow, target):
         before = [found[one][0] for one in needed if one in found]
         found[job] = _fate(job, engine, before, all_new=len(before) == len(needed))
@@ -61,9 +58,7 @@ def _fates(
     }
 
 
-def _fate(
-    job: Any, engine: Mapping[str, Any], before: Sequence[str], all_new: bool
-) -> tuple[str, int | str | None]:
+def _fate(job: Any, engine: Mapping[str, Any], before: Sequence[str], all_new: bool) -> Fate:
     """What comes of a job, given what comes of those before it that are run (`all_new`: these are all).
 
     Of one that runs no program, as a decision or the inputs, what comes of its result: OPEN, if it may be what it was.
@@ -79,9 +74,7 @@ def _fate(
     return (OPEN, None) if fate == KEPT and OPEN in before else (fate, start)
 
 
-def _by_itself(
-    make_command: MakeCommand, job: Any, engine: Mapping[str, Any]
-) -> tuple[str, int | str | None]:
+def _by_itself(make_command: MakeCommand, job: Any, engine: Mapping[str, Any]) -> Fate:
     """What comes of a job that runs a program, if its inputs stay as they are."""
     folder = folder_of(job)
     if not folder.is_dir():
@@ -91,7 +84,7 @@ def _by_itself(
         record = job_record.read(folder)
         digests = fingerprint.Digests(record.get("digests"))
         prints = fingerprint.take(command, folder, engine["kind"], digests)
-        expected = [path for path in job.output if Path(path).name != "decision.json"]
+        expected = [path for path in job.output if Path(path).name != DECISION]
         found = resume.examine(command, folder, record, prints, expected)
     except UserError:  # the run will report it
         return RUNS, None
@@ -104,14 +97,8 @@ def limits(workflow: Any) -> Limits:
     return Limits(snakemake_api.scheduler(workflow), *most)
 
 
-def _job(
-    workflow: Any,
-    rule: Any,
-    wildcards: dict[str, str],
-    files: Any,
-    fate: tuple[str, int | str | None] | None,
-) -> PlannedJob:
-    """A job, as Snakemake will ask for it; `fate` is what comes of it and what it continues from; None if done."""
+def _job(workflow: Any, rule: Any, wildcards: dict[str, str], files: Any, fate: Fate | None) -> PlannedJob:
+    """A job, as Snakemake will ask for it; its `fate` is None if it is done."""
     job = PlannedJob(
         step=rule.params.get("step", ""),
         round=wildcards.get("round", ""),
@@ -126,11 +113,10 @@ def _job(
     asked = snakemake_api.resources(rule, wildcards, files, skip=_UNUSED)
     cores, memory, minutes = asked["_cores"], asked.get("mem_mb"), asked.get("runtime")
     layout = site.layout(asked, cores, halves=half_sets(job.step))
+    elsewhere = _queue(asked) or snakemake_api.scheduler(workflow)
     return replace(
         job,
-        where=HERE
-        if snakemake_api.stays_here(workflow, rule)
-        else _queue(asked) or snakemake_api.scheduler(workflow),
+        where=HERE if snakemake_api.stays_here(workflow, rule) else elsewhere,
         gpus=layout.gpus * layout.nodes,
         ranks=layout.ranks,
         threads=layout.threads,

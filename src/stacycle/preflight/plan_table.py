@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from stacycle.errors import UserError
+from stacycle.errors import UserError, some
 from stacycle.files.cache import Cache
 from stacycle.preflight import against_data, disk, preflight
 from stacycle.recipe.rounds import Recipe
@@ -61,16 +61,12 @@ class Limits:
 
 
 def space(config: Mapping[str, Any], recipe: Recipe) -> str:
-    """The disk that the run will take, as a table; or why it is not known, in a sentence.
-
-    Uses what preflight remembers of the inputs, else reads them; writes nothing.
-    """
+    """The disk that the run will take, as a table; or why it is not known, in a sentence. Uses what preflight remembers
+    of the inputs, else reads them; writes nothing."""
     rows, facts = preflight.check_data(config["inputs"], _ReadOnlyCache(preflight.MEMORY))
     if facts is None:
-        more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
-        return (
-            f"Disk: not known, as the inputs have a problem: {rows[0].found}{more}; see snakemake preflight."
-        )
+        problem = rows[0].found + (f" (and {len(rows) - 1} more)" if len(rows) > 1 else "")
+        return f"Disk: not known, as the inputs have a problem: {problem}; see snakemake preflight."
     try:
         needs = disk.needed(recipe, config, against_data.numbers_of(facts))
     except UserError as error:
@@ -107,14 +103,7 @@ def _table(jobs: Sequence[PlannedJob]) -> str:
         rounds.append(job.round)
     if short := [job for job in jobs if job.short]:
         lines.append(["", "decisions, report", *_counts(short), HERE, "", "", "", "seconds"])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(size) if column in _TO_THE_LEFT else cell.rjust(size)
-            for column, (cell, size) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
+    return disk.aligned(lines, _TO_THE_LEFT)
 
 
 def _counts(jobs: Sequence[PlannedJob]) -> tuple[str, str]:
@@ -137,10 +126,7 @@ def _counted(count: int, what: str) -> str:
 
 def _wrapped(text: str, width: int) -> str:
     """The lines of a text, those that are longer than `width` in several."""
-    return "\n".join(
-        textwrap.fill(line, width, break_on_hyphens=False) if len(line) > width else line
-        for line in text.splitlines()
-    )
+    return "\n".join(textwrap.fill(line, width, break_on_hyphens=False) for line in text.splitlines())
 
 
 def _sums(jobs: Sequence[PlannedJob]) -> Iterator[str]:
@@ -171,11 +157,11 @@ def _sums(jobs: Sequence[PlannedJob]) -> Iterator[str]:
 
 
 def _not_from_the_beginning(started: Sequence[PlannedJob]) -> Iterator[str]:
-    """The jobs that do not start from the beginning."""
     for job in started:
         if job.fate == CONTINUES:
             what = f"iteration {job.start}" if isinstance(job.start, int) else job.start
-            yield f"{_called(job)} continues from {what}."
+            called = " ".join(part for part in (job.round, job.step, job.name) if part)
+            yield f"{called} continues from {what}."
     if kept := [job for job in started if job.fate == KEPT]:
         yield f"Kept, as nothing has changed in them: {_counted(len(kept), 'job')} ({_listed(kept)})."
     if still_open := [job for job in started if job.fate == OPEN]:
@@ -185,18 +171,13 @@ def _not_from_the_beginning(started: Sequence[PlannedJob]) -> Iterator[str]:
         )
 
 
-def _called(job: PlannedJob) -> str:
-    return " ".join(part for part in (job.round, job.step, job.name) if part)
-
-
 def _listed(jobs: Sequence[PlannedJob]) -> str:
     """Names of steps, each once, the first few."""
-    called = list(dict.fromkeys(f"{job.round} {job.step}".strip() for job in jobs))
-    return ", ".join(called[:6]) + (f" and {len(called) - 6} more steps" if len(called) > 6 else "")
+    called = dict.fromkeys(f"{job.round} {job.step}".strip() for job in jobs)
+    return some(called, 6) + " steps" * (len(called) > 6)
 
 
 def _concurrent_jobs(limits: Limits) -> str:
-    """How many jobs there are at a time."""
     if limits.scheduler:
         at_once = "" if limits.jobs is None else f", at most {limits.jobs:,} at a time"
         return f"Jobs are given to {limits.scheduler}{at_once}."
@@ -209,21 +190,13 @@ def _concurrent_jobs(limits: Limits) -> str:
 
 
 def _next(limits: Limits) -> str:
-    """What to do next."""
-    general = (
-        ("all steps", "default-resources: {gpus_per_job: 2}; the queues are there too")
-        if limits.scheduler
-        else ("this machine", "cores: 16; resources: {gpu: 2}")
-    )
-    keys = [
-        general,
-        ("one step", "set-threads: {refine3d: 16}"),
-        ("", "set-resources: {refine3d: {mem_mb: 128000, runtime: 48h}}"),
-    ]
-    return "\n".join(
-        [
-            "To change where steps go, in the profile (profiles/README.md has all keys):",
-            *(f"  {whose:12}  {key}" for whose, key in keys),
-            "Done: it would not run again. Why a job would: snakemake -n.",
-        ]
-    )
+    if limits.scheduler:
+        general = "  all steps     default-resources: {gpus_per_job: 2}; the queues are there too"
+    else:
+        general = "  this machine  cores: 16; resources: {gpu: 2}"
+    return f"""\
+To change where steps go, in the profile (profiles/README.md has all keys):
+{general}
+  one step      set-threads: {{refine3d: 16}}
+                set-resources: {{refine3d: {{mem_mb: 128000, runtime: 48h}}}}
+Done: it would not run again. Why a job would: snakemake -n."""

@@ -1,8 +1,7 @@
-"""Preflight: check the data and the set-up before hours are spent on them.
+"""Preflight: all that can be known before a run of the data and the set-up, in one table.
 
 RELION drops particles of unknown tomograms with a warning, ignores flags that it does not know, and notices a
-missing image or a full disk hours later. Preflight looks for everything that can be known before, and reports it in
-one table. It remembers what it found out about the data and the programs until a file of them changes.
+missing image or a full disk hours later. What was found of data and programs is remembered until a file changes.
 """
 
 from __future__ import annotations
@@ -18,8 +17,6 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from stacycle import snakemake_api
 from stacycle.errors import UserError
 from stacycle.files import safe_names
@@ -29,6 +26,7 @@ from stacycle.preflight import against_data, disk, environment
 from stacycle.preflight.environment import FINE, PROBLEM, WARNING, Asked, Row, from_error
 from stacycle.programs.command import Command
 from stacycle.recipe.config import DEFAULT
+from stacycle.recipe.config_text import read
 from stacycle.recipe.rounds import Recipe
 from stacycle.resources import site
 from stacycle.steps.registry import half_sets
@@ -49,7 +47,6 @@ class Report:
     rows: list[Row]
 
     def of(self, level: str) -> list[Row]:
-        """The rows of one level."""
         return [row for row in self.rows if row.level == level]
 
     def __str__(self) -> str:
@@ -66,9 +63,8 @@ class Report:
             sizes = widths if row.todo else [*widths[:2], room]
             wrapped = [textwrap.wrap(cell, size) for cell, size in zip(cells, sizes, strict=False)]
             for line in zip_longest(*wrapped, fillvalue=""):
-                lines.append(
-                    "  ".join(cell.ljust(size) for cell, size in zip(line, sizes, strict=True)).rstrip()
-                )
+                filled = (cell.ljust(size) for cell, size in zip(line, sizes, strict=True))
+                lines.append("  ".join(filled).rstrip())
         if len(shown) < len(self.rows):
             lines.append(f"{len(self.rows) - len(shown)} more problems are in {TABLE}")
         return "\n".join(lines)
@@ -84,15 +80,14 @@ class Report:
 
 def asked_by(whose: Iterable[Any]) -> Asked:
     """What Snakemake's rules, or its jobs, ask for as the profile has it: step -> GPUs, MPI ranks."""
-    steps = ((getattr(one, "rule", one).params.get("step"), one) for one in whose)
-    return {step: _asked(step, one) for step, one in steps if step}
-
-
-def _asked(step: str, one: Any) -> dict[str, Any]:
-    # what depends on the wildcards is not known of a rule; as a number of GPUs it stands for one at least
-    resources = {name: snakemake_api.value(value, of_function=1) for name, value in one.resources.items()}
-    layout = site.layout(resources, cores=1, halves=half_sets(step))
-    return {"gpu": layout.gpus, "ranks": layout.ranks, "launcher": layout.launcher}
+    asked = {}
+    for one in whose:
+        if step := getattr(one, "rule", one).params.get("step"):
+            # what depends on the wildcards is not known of a rule; as a number of GPUs it stands for one at least
+            given = {name: snakemake_api.value(value, of_function=1) for name, value in one.resources.items()}
+            layout = site.layout(given, cores=1, halves=half_sets(step))
+            asked[step] = {"gpu": layout.gpus, "ranks": layout.ranks, "launcher": layout.launcher}
+    return asked
 
 
 def run(
@@ -193,23 +188,17 @@ def _row_of_series(facts: Mapping[str, Any]) -> Row:
 
 
 def _check_config(config: Mapping[str, Any], configfiles: Sequence[str | Path]) -> Iterator[Row]:
-    given = [_read(path) for path in configfiles if not Path(path).samefile(DEFAULT)]
+    given = [read(path) for path in configfiles if not Path(path).samefile(DEFAULT)]
     diameter, symmetry = config["particle"]["diameter"], config["particle"]["symmetry"]
     if configfiles and not any("diameter" in (one.get("particle") or {}) for one in given):
-        found = (
-            f"particle.diameter is the tutorial's {diameter:g} Å, a ribosome's; no config of yours says so"
-        )
+        ribosome = f"the tutorial's {diameter:g} Å, a ribosome's"
+        found = f"particle.diameter is {ribosome}; no config of yours says so"
         yield Row(WARNING, "diameter", found, "set particle.diameter to the longest extent of your particle")
     if symmetry == "I5":
         yield Row(PROBLEM, "symmetry", "RELION knows I5 by name only", "use I, I1, I2, I3 or I4")
     for key, value in _texts(config):
         if not safe_names.has_no_controls(value):
-            found = f"{key}, {value!r}, has a control character"
-            yield Row(PROBLEM, "config", found, "take it out")
-
-
-def _read(path: str | Path) -> dict[str, Any]:
-    return yaml.safe_load(Path(path).read_text()) or {}
+            yield Row(PROBLEM, "config", f"{key}, {value!r}, has a control character", "take it out")
 
 
 def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
@@ -242,14 +231,14 @@ def _check_set_up(
         rows += environment.check_gpu(engine, asked, local, limit)
         rows += environment.check_mpi(engine, commands, asked, local)
     if not local:
-        rows = [_elsewhere(row) if row.level == PROBLEM else row for row in rows]
+        here = "(here; jobs run elsewhere)"
+        rows = [
+            replace(row, level=WARNING, found=f"{row.found} {here}") if row.level == PROBLEM else row
+            for row in rows
+        ]
     stacks = max((need.bytes for need in needs if need.what == IMAGES), default=0)
     if any("--scratch_dir" in flags for flags in used.values()):
         rows += environment.check_scratch(engine["scratch"], local, stacks)
     if needs:
         rows += environment.check_disk(needs, config.get("cleanup"), RESULTS)
     return rows
-
-
-def _elsewhere(row: Row) -> Row:
-    return replace(row, level=WARNING, found=f"{row.found} (here; jobs run elsewhere)")

@@ -1,7 +1,4 @@
-"""What `auto` means for each setting: worked out from the images that a step starts from, and the resolution so far.
-
-What a rule decides from results, such as the classes to keep, is in `decisions`.
-"""
+"""What `auto` means for each setting, by the images that a step starts from and the resolution so far."""
 
 from __future__ import annotations
 
@@ -16,12 +13,6 @@ from stacycle.files import mrc, star
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.star_labels import PIXEL
 from stacycle.recipe import geometry
-
-# Settings of a refinement that follow from the extracted images: box in px, pixel in Å.
-_FROM_IMAGES = {
-    "mask_diameter": geometry.mask_diameter,
-    "highres_limit": lambda box, pixel: geometry.estep_limit(pixel),
-}
 
 
 @dataclass(frozen=True)
@@ -41,13 +32,9 @@ def read_state(path: str) -> State:
     optics = star.columns(files.particles, "optics", ["rlnOpticsGroup", *labels])
     sizes = dict.fromkeys(zip(*(map(float, optics[label]) for label in labels), strict=True))
     if len(sizes) != 1:
-        raise UserError(
-            (
-                f"{files.particles}: its optics groups differ in box or pixel size "
-                f"({', '.join(f'{box:g} px of {pixel:g} Å' for box, pixel in sizes)})"
-            ),
-            "extract all particles with the same box and binning",
-        )
+        found = ", ".join(f"{box:g} px of {pixel:g} Å" for box, pixel in sizes)
+        problem = f"{files.particles}: its optics groups differ in box or pixel size ({found})"
+        raise UserError(problem, "extract all particles with the same box and binning")
     box, pixel = next(iter(sizes))
     return State(path, files, int(box), pixel)
 
@@ -56,10 +43,8 @@ def series_pixel(tomograms: str) -> float:
     """Pixel size in Å of the unbinned tilt series. UserError if they differ by more than `mrc.SAME_PIXEL`."""
     sizes = [float(size) for size in star.columns(tomograms, "global", [PIXEL])[PIXEL]]
     if max(sizes) > (1 + mrc.SAME_PIXEL) * min(sizes):
-        raise UserError(
-            f"{tomograms}: tilt series have pixel sizes from {min(sizes):g} to {max(sizes):g} Å",
-            "rescale them to one, or average them as separate projects",
-        )
+        problem = f"{tomograms}: tilt series have pixel sizes from {min(sizes):g} to {max(sizes):g} Å"
+        raise UserError(problem, "rescale them to one, or average them as separate projects")
     return sizes[0]
 
 
@@ -74,10 +59,8 @@ def unbinned_box(setting: int | str, box: int, binning: float) -> int:
 
 
 def estimation_box(setting: int | str, half_map: str, key: str) -> int:
-    """The box in px in which images are compared; `auto` is a fast one, 10 % larger than the half map's.
-
-    UserError if it is smaller than the half map's.
-    """
+    """The box in px in which images are compared; `auto` is a fast one, 10 % larger than the half map's. UserError if
+    it is smaller than that."""
     least, _ = mrc.box_and_pixel(half_map)
     auto = geometry.estimation_box(least)
     if setting != "auto" and int(setting) < least:
@@ -96,23 +79,18 @@ def resolution(path: str) -> float:
 
 
 def reached(paths: list[str]) -> float:
-    """The resolution in Å reached so far: that of the first of the files, newest first, which has a finite one.
-
-    At low T the best class can have none (`inf`). UserError if no file has one.
-    """
+    """The resolution in Å reached so far: the first finite one of the files, newest first (at low T the best class can
+    have none, `inf`). UserError if no file has one."""
     finite = (found for path in paths if math.isfinite(found := resolution(path)))
     if (newest := next(finite, None)) is None:
-        raise UserError(
-            "auto follows from a resolution, but no step before this one has one", "set it", "lowpass"
-        )
+        problem = "auto follows from a resolution, but no step before this one has one"
+        raise UserError(problem, "set it", "lowpass")
     return newest
 
 
 def lowpass(setting: float | str, paths: list[str], pixel: float = 0) -> float:
-    """The low-pass filter in Å of a reference; `auto` is slightly coarser than the resolution `reached`.
-
-    A map of `pixel` Å carries nothing beyond its Nyquist frequency, whatever was reached at a finer pixel size.
-    """
+    """The low-pass filter in Å of a reference; `auto` is slightly coarser than the resolution `reached`, and than what
+    a map of `pixel` Å can carry."""
     if setting != "auto":
         return float(setting)
     return geometry.initial_lowpass(max(reached(paths), geometry.nyquist(pixel)))
@@ -127,8 +105,11 @@ def mask_lowpass(setting: Any, paths: list[str], pixel: float) -> float:
 
 def resolve_auto(settings: dict[str, Any], state: State, paths: list[str]) -> dict[str, Any]:
     """A refinement's settings with each `auto` worked out; `paths` are the files with a resolution, newest first."""
+    of_images = {
+        "mask_diameter": geometry.mask_diameter(state.box, state.pixel),
+        "highres_limit": geometry.estep_limit(state.pixel),
+    }
     resolved = {
-        key: _FROM_IMAGES[key](state.box, state.pixel) if value == "auto" and key in _FROM_IMAGES else value
-        for key, value in settings.items()
+        key: of_images.get(key, value) if value == "auto" else value for key, value in settings.items()
     }
     return resolved | {"lowpass": lowpass(settings["lowpass"], paths, state.pixel)}

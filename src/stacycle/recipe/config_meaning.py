@@ -36,8 +36,7 @@ def misread(value: Any, places: Places, keys: tuple = ()) -> Iterator[UserError]
         for name, inner in value.items():
             written = name if isinstance(name, str) else _key_as_written(name, places, keys)
             if not isinstance(name, str | int) or isinstance(name, bool):
-                where = places.keys.get((*keys, written), "")
-                cure = f"put it in quotes: {json.dumps(written)}{where}"
+                cure = f"put it in quotes: {json.dumps(written)}{places.keys.get((*keys, written), '')}"
                 yield UserError(f"YAML reads the name {written} as {_made(name)}", cure, key)
             yield from misread(inner, places, (*keys, written))
     elif isinstance(value, list | tuple):
@@ -69,8 +68,7 @@ def numbered(config: Any, places: Places, keys: tuple = ()) -> Iterator[UserErro
     """Names that YAML made numbers of, in a config whose keys are known to be right otherwise."""
     for name, inner in config.items() if isinstance(config, Mapping) else ():
         if isinstance(name, int):
-            where = places.keys.get((*keys, str(name)), "")
-            cure = f'put it in quotes: "{name}"{where}'
+            cure = f'put it in quotes: "{name}"{places.keys.get((*keys, str(name)), "")}'
             yield UserError(f"YAML reads the name {name} as a number", cure, dotted(keys))
         yield from numbered(inner, places, (*keys, str(name)))
 
@@ -98,10 +96,8 @@ def _made(value: Any) -> str:
 
 
 def hint(value: Any, place: Place | None, valid: Valid, schema: Schema) -> str:
-    """What YAML made of a value that does not fit, and what to write: the first of what it may mean that is `valid`.
-
-    "YAML reads 2.6e2 as text: write 260"; empty if no meaning is known.
-    """
+    """What YAML made of a value that does not fit, and the first of what it may mean that is `valid`, as it is written:
+    "YAML reads 2.6e2 as text: write 260"; empty if no meaning is known."""
     raw = place.raw if place and place.raw else value if isinstance(value, str) else ""
     read = _as_read(value, raw, place)
     for meant, written in _meanings(value, raw, valid, schema):
@@ -153,9 +149,9 @@ def _meanings(value: Any, raw: str, valid: Valid, schema: Schema) -> Iterator[tu
 
 def _item(one: Any, valid: Valid, schema: Schema) -> Any:
     """What an item of a list may mean; itself, if it is right in a list."""
-    meanings = (
-        [one, *(meant for meant, _ in _meanings(one, "", valid, schema))] if isinstance(one, str) else [one]
-    )
+    meanings = [one]
+    if isinstance(one, str):
+        meanings += [meant for meant, _ in _meanings(one, "", valid, schema)]
     if isinstance(one, float) and one.is_integer():
         meanings.append(int(one))
     return next((meant for meant in meanings if valid([meant])), one)
@@ -190,9 +186,8 @@ def _numbers(text: str, schema: Schema) -> Iterator[int | float]:
 def _choices(schema: Schema) -> list[str]:
     """The words that a schema allows."""
     parts = [schema, *schema.get("anyOf", [])]
-    return [
-        one for part in parts for one in [*part.get("enum", []), part.get("const")] if isinstance(one, str)
-    ]
+    words = [word for part in parts for word in [*part.get("enum", []), part.get("const")]]
+    return [word for word in words if isinstance(word, str)]
 
 
 def _shown(value: Any) -> str:

@@ -109,9 +109,7 @@ def _misfit(config: Any, keys: Keys, places: Places) -> UserError:
     meaning = f" ({node['description'].rstrip('.')})" if "description" in node else ""
     problem = f"{shown(value)} is not {expected(node)}{meaning}"
     cure = _missing_colon(value, node) or hint(value, places.values.get(keys), fits, node)
-    if not cure:
-        return UserError(f"{problem}{place}", key=dotted(keys))
-    return UserError(problem, f"{cure}{place}", dotted(keys))
+    return UserError(problem if cure else f"{problem}{place}", cure and f"{cure}{place}", dotted(keys))
 
 
 def _missing_colon(value: Any, node: Schema) -> str:

@@ -1,7 +1,5 @@
-"""The config's keys as a JSON schema with their sentences, for messages and for the table in config/README.md.
-
-`make keys` writes that table anew: `python -m stacycle.recipe.config_schema config/README.md`.
-"""
+"""The config's keys as a JSON schema with their sentences, for messages and for the table in config/README.md, which
+`make keys` writes anew."""
 
 from __future__ import annotations
 

@@ -16,7 +16,6 @@ import yaml
 from stacycle.errors import UserError, together
 
 _WIDEST = 100  # characters of a line that are shown
-_BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 # PyYAML's words -> what is wrong, and what to do. {context} is the line of what was opened before, {0} what is named.
 _FAULTS = {
     r"found character '\\t'": "there is a tab; indent with blanks",
@@ -30,8 +29,7 @@ _FAULTS = {
         "the bracket opened in line {context} is not closed with {0}, or a comma is missing; close it, or put the comma"
     ),
     r"expected <block end>": "this is not indented as what it belongs to; let the keys of a block begin in one column",
-    r"unexpected end of stream": "the quote opened in line {context} is not closed; close it",
-    r"found unexpected document": "the quote opened in line {context} is not closed; close it",
+    r"unexpected end of stream|found unexpected document": "the quote opened in line {context} is not closed; close it",
     r"found undefined alias '?(.*?)'?$": "*{0} stands for nothing; put text that begins with * in quotes",
     r"could not determine a constructor for the tag": "a word begins with !; put it in quotes",
     r"found unknown escape character '?(.*?)'?$": "\\{0} means nothing within double quotes; write it in single quotes",
@@ -56,17 +54,14 @@ def _text(path: str | Path) -> str:
         data = Path(path).read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})", "check the path") from None
-    for mark, name in _BYTE_ORDER_MARKS.items():
-        if data.startswith(mark):
-            raise UserError(f"{path}: is text in {name}", "save it as UTF-8")
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # byte order marks
+        raise UserError(f"{path}: is text in UTF-16", "save it as UTF-8")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        before = data[: error.start].decode("utf-8", errors="replace")
-        column = len(before) - before.rfind("\n")
+        place = _end_of(data[: error.start].decode("utf-8", errors="replace"))
         said = f"byte 0x{data[error.start]:02x} is no character; save the file as UTF-8"
-        line = before.count("\n") + 1
-        raise _at(path, "UTF-8", data.decode("latin-1"), line, column, said) from None
+        raise _at(path, "UTF-8", data.decode("latin-1"), *place, said) from None
 
 
 @cache  # Snakemake reads a config once, and we do
@@ -91,9 +86,7 @@ def _fault(path: str | Path, text: str, error: yaml.YAMLError) -> UserError:
     if "unexpected end of stream" in problem or "unexpected document" in problem:
         mark = context or mark  # where the quote opens
     if mark is None:
-        position = getattr(error, "position", 0)
-        before = text[:position]
-        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        line, column = _end_of(text[: getattr(error, "position", 0)])
     else:
         line, column = mark.line + 1, mark.column + 1
     said = problem
@@ -102,6 +95,11 @@ def _fault(path: str | Path, text: str, error: yaml.YAMLError) -> UserError:
             said = words.format(*found.groups(""), context=context.line + 1 if context else line)
             break
     return _at(path, "valid YAML", text, line, column, said)
+
+
+def _end_of(text: str) -> tuple[int, int]:
+    """The line and the column, from 1, that come after a text."""
+    return text.count("\n") + 1, len(text) - text.rfind("\n")
 
 
 def _at(path: str | Path, what: str, text: str, line: int, column: int, said: str) -> UserError:
@@ -117,9 +115,6 @@ def _at(path: str | Path, what: str, text: str, line: int, column: int, said: st
     return UserError(f"{sentence}\n  {shown[start : start + _WIDEST]}\n  {caret}")
 
 
-# ---------------------------------------------------------------- where what stands
-
-
 @dataclass(frozen=True)
 class Place:
     """Where a value stands, and as what: `raw` is its text, without its quotes if it is `quoted`."""
@@ -131,14 +126,14 @@ class Place:
     plain: bool = False  # a word or number without quotes
 
     def __str__(self) -> str:
-        return f" ({_near(self.path)}, line {self.line})"
+        whole, here = self.path.resolve(), Path.cwd()
+        path = whole.relative_to(here) if whole.is_relative_to(here) else self.path
+        return f" ({path}, line {self.line})"
 
 
 class Places:
     """The places of keys and values in config files, by the keys that lead there; the last file that has one counts.
-
-    UserError for a key that stands twice in one block: YAML would silently take the last.
-    """
+    UserError for a key that stands twice in one block: YAML would silently take the last."""
 
     def __init__(self, paths: Sequence[str | Path] = ()) -> None:
         self.values: dict[tuple, Place] = {}
@@ -158,8 +153,7 @@ class Places:
 
     def where(self, *keys: Any) -> str:
         """The place of a value, to be put at the end of a sentence; empty if no file has it."""
-        found = self.values.get(keys) or self.keys.get(keys)
-        return str(found or "")
+        return str(self.values.get(keys) or self.keys.get(keys) or "")
 
     def _walk(self, path: Path, node: yaml.Node | None, keys: tuple) -> None:
         if node is None:
@@ -167,9 +161,8 @@ class Places:
         style = getattr(node, "style", None)
         scalar = isinstance(node, yaml.ScalarNode)
         raw = str(node.value) if scalar else ""
-        self.values[keys] = Place(
-            path, node.start_mark.line + 1, raw, style in ("'", '"'), scalar and style is None
-        )
+        line, quoted = node.start_mark.line + 1, style in ("'", '"')
+        self.values[keys] = Place(path, line, raw, quoted, plain=scalar and style is None)
         if isinstance(node, yaml.SequenceNode):
             for number, item in enumerate(node.value):
                 self._walk(path, item, (*keys, number))
@@ -179,8 +172,8 @@ class Places:
                 name = str(key.value)
                 here = (*keys, name)
                 if name in seen:
-                    cure = "keep one of the two"
-                    self._twice.append(UserError(f"{path}: {dotted(here)} stands there twice", cure))
+                    problem = f"{path}: {dotted(here)} stands there twice"
+                    self._twice.append(UserError(problem, "keep one of the two"))
                 seen.add(name)
                 self.keys[here] = Place(path, key.start_mark.line + 1, name, plain=key.style is None)
                 self._walk(path, value, here)
@@ -191,19 +184,9 @@ def dotted(keys: Iterable[str | int]) -> str:
     return ".".join(str(key + 1) if isinstance(key, int) else str(key) for key in keys) or "config"
 
 
-def _near(path: Path) -> str:
-    """A path from the working folder, if it lies below it."""
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
-
-
 def give_types(config: Any, given: Any) -> Any:
-    """The config with the values that came by --config as YAML reads them: Snakemake makes text of all within { }.
-
-    `given` is what Snakemake made of the command line.
-    """
+    """The config with the values that came by --config (`given`) as YAML reads them: Snakemake makes text of all within
+    { }."""
     if isinstance(given, Mapping):
         for key, inner in given.items():
             config[key] = give_types(config[key], inner)

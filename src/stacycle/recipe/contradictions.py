@@ -20,18 +20,14 @@ def contradictions(config: Config) -> Iterator[UserError]:
 
 
 def _of_engine(engine: Engine) -> Iterator[UserError]:
-    """Keys of the section `engine` that exclude each other."""
     if engine.kind == "embedded":
         for key in ("bin", "modules", "container"):
             if getattr(engine, key) is not None:
                 cure = "set engine.kind to relion, or leave it out"
                 yield UserError("the embedded engine needs none", cure, f"engine.{key}")
     if engine.modules is not None and engine.container is not None:
-        yield UserError(
-            "the one replaces the other",
-            "leave one out. A module that Apptainer needs is loaded before Snakemake is started",
-            "engine.modules, engine.container",
-        )
+        cure = "leave one out. A module that Apptainer needs is loaded before Snakemake is started"
+        yield UserError("the one replaces the other", cure, "engine.modules, engine.container")
     if engine.container_args and engine.container is None:
         cure = "name the image there, or leave them out"
         yield UserError("belong to engine.container", cure, "engine.container_args")
@@ -40,35 +36,26 @@ def _of_engine(engine: Engine) -> Iterator[UserError]:
 def _of_round(where: str, settings: Round) -> Iterator[UserError]:
     for step in settings.steps:
         key = f"{where}.{step}"
+        chosen: Any = getattr(settings, step)
         if step in ("align", "class3d"):
-            chosen = getattr(settings, step)
             runs = list(variants(chosen.model_dump()))
             if chosen.variant not in ("auto", *runs):
                 cure = f"choose auto, {', '.join(runs)}"
                 yield UserError(f"there is no run {chosen.variant}", cure, f"{key}.variant")
             if chosen.iteration != "auto" and chosen.iteration > chosen.iterations:
-                yield UserError(
-                    f"{chosen.iteration} comes after the last, {chosen.iterations}",
-                    "choose an earlier one or raise iterations",
-                    f"{key}.iteration",
-                )
-        if step in ("align", "refine3d"):
-            chosen = getattr(settings, step)
-            if chosen.offset_step > chosen.offset_range:
-                yield UserError(
-                    f"{chosen.offset_step:g} px leads out of the range of {chosen.offset_range:g} px that is searched",
-                    "give a smaller one, or raise offset_range",
-                    f"{key}.offset_step",
-                )
-        if step == "extract" and settings.extract.crop and settings.box != "auto":
-            crop = settings.extract.crop
-            if crop > settings.box:
-                problem = f"{crop} px is more than the box of {settings.box}"
-                yield UserError(problem, "give at most that, or null", f"{key}.crop")
+                problem = f"{chosen.iteration} comes after the last, {chosen.iterations}"
+                yield UserError(problem, "choose an earlier one or raise iterations", f"{key}.iteration")
+        if step in ("align", "refine3d") and chosen.offset_step > chosen.offset_range:
+            wide = f"{chosen.offset_range:g} px"
+            problem = f"{chosen.offset_step:g} px leads out of the range of {wide} that is searched"
+            yield UserError(problem, "give a smaller one, or raise offset_range", f"{key}.offset_step")
+        if step == "extract" and settings.box != "auto" and (chosen.crop or 0) > settings.box:
+            problem = f"{chosen.crop} px is more than the box of {settings.box}"
+            yield UserError(problem, "give at most that, or null", f"{key}.crop")
         if step == "select" and settings.class3d:
             yield from _of_classes(f"{key}.classes", settings)
         if step == "cycle":
-            yield from _of_cycle(key, settings.cycle)
+            yield from _of_cycle(key, chosen)
 
 
 def _of_classes(key: str, settings: Round) -> Iterator[UserError]:
@@ -112,11 +99,9 @@ def without_step(name: str, given: Mapping[str, Any], default: Mapping[str, Any]
     """Settings of steps that a round has not; those of the `default` config's round do not count."""
     for step in STEPS:
         if step in given and step not in given["steps"] and given[step] != default.get(step):
-            yield UserError(
-                f"has no effect, as {step} is not among the round's steps",
-                f"add it to rounds.{name}.steps, or leave the settings out",
-                f"rounds.{name}.{step}",
-            )
+            problem = f"has no effect, as {step} is not among the round's steps"
+            cure = f"add it to rounds.{name}.steps, or leave the settings out"
+            yield UserError(problem, cure, f"rounds.{name}.{step}")
 
 
 def without_effect(name: str, settings: Round, diameter: float) -> Iterator[UserError]:
@@ -136,8 +121,5 @@ def without_effect(name: str, settings: Round, diameter: float) -> Iterator[User
     for step in ("align", "class3d", "refine3d"):
         wide: Any = getattr(settings, step).mask_diameter if step in steps else "auto"
         if wide != "auto" and wide < diameter:
-            yield UserError(
-                f"{wide:g} Å cuts into a particle of {diameter:g} Å (particle.diameter)",
-                "give more, or auto",
-                f"{where}.{step}.mask_diameter",
-            )
+            problem = f"{wide:g} Å cuts into a particle of {diameter:g} Å (particle.diameter)"
+            yield UserError(problem, "give more, or auto", f"{where}.{step}.mask_diameter")

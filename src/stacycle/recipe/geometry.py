@@ -27,11 +27,8 @@ def box(diameter_A: float, pixel_A: float) -> int:
     for size in range(at_most - at_most % 4, SMALLEST_BOX - 1, -4):
         if _has_only_factors(size, (2, 3, 5, 7)):
             return size
-    raise UserError(
-        f"{diameter_A:g} Å is only {diameter_A / pixel_A:.1f} px of {pixel_A:g} Å, too few to align",
-        "check the diameter or lower the round's binning",
-        "particle.diameter",
-    )
+    problem = f"{diameter_A:g} Å is only {diameter_A / pixel_A:.1f} px of {pixel_A:g} Å, too few to align"
+    raise UserError(problem, "check the diameter or lower the round's binning", "particle.diameter")
 
 
 def bin1_box(box_px: int, binning: float) -> int:
@@ -58,20 +55,16 @@ def nyquist(pixel_A: float) -> float:
 
 
 def estep_limit(pixel_A: float) -> float:
-    """Resolution limit in Å of the expectation step: Nyquist, rounded down to a whole Å. 7.64 -> 15.
-
-    Below 10 Å a whole Å would be too coarse a step, so Nyquist is rounded down to 0.1 Å there: 1.91 -> 3.8.
-    """
+    """Resolution limit in Å of the expectation step: Nyquist, rounded down to a whole Å (7.64 -> 15); below 10 Å, where
+    that is too coarse a step, to 0.1 Å (1.91 -> 3.8)."""
     limit = nyquist(pixel_A)
     step = 1 if limit >= 10 else 0.1
     return round(step * math.floor(limit / step + _ROUNDING), 1)
 
 
 def initial_lowpass(resolution_A: float) -> int:
-    """Low-pass filter in Å of a reference that reached this resolution: 10 % more, up to a multiple of 5 Å.
-
-    Slightly coarser than what was reached, against overfitting. 21.08 -> 25, 22 -> 25, 24.448 -> 30.
-    """
+    """Low-pass filter in Å of a reference that reached this resolution: 10 % more, against overfitting, up to a
+    multiple of 5 Å. 21.08 -> 25, 22 -> 25, 24.448 -> 30."""
     return _next_multiple_of_5(1.1 * resolution_A)
 
 
@@ -100,9 +93,8 @@ def number(value: float) -> str:
 
 def _next_multiple_of_5(length_A: float) -> int:
     if not math.isfinite(length_A) or length_A <= 0:
-        raise UserError(
-            f"no low-pass filter follows from a resolution of {length_A:g} Å", "set lowpass in the config"
-        )
+        problem = f"no low-pass filter follows from a resolution of {length_A:g} Å"
+        raise UserError(problem, "set lowpass in the config")
     return 5 * math.ceil(length_A / 5 - _ROUNDING)
 
 

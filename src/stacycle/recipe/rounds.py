@@ -1,9 +1,8 @@
 """The recipe: rounds as data, and which file feeds which step.
 
-A round is a binning and an ordered list of steps. A step starts from what the steps before it left, in all rounds:
-the *state* (`optimisation_set.star` with its particles), the newest reference map, mask, pair of half maps, and the
-files that hold a resolution. A round's cycle has sweeps inside; each starts from the result of the one before it. This
-module works out names only and reads nothing: the DAG is static.
+A step starts from what the steps before it left, in all rounds: the *state* (`optimisation_set.star` with its
+particles), the newest map, mask and half maps, and the files that hold a resolution. In a round's cycle each sweep
+starts from the result of the one before it. Only names are worked out, and nothing is read: the DAG is static.
 """
 
 from __future__ import annotations
@@ -15,8 +14,11 @@ from typing import Any
 
 from stacycle.errors import UserError
 from stacycle.files.job_folder import (
+    DECISION,
+    HALF_MAPS,
     MERGED,
     OPTIMISATION_SET,
+    PARTICLES,
     POSTPROCESS,
     STATE_FILE,
 )
@@ -24,8 +26,6 @@ from stacycle.recipe.step_settings import FLOW
 
 INPUTS = "results/inputs"
 SWEEPS = ("ctfrefine", "polish")  # of a cycle, in their order
-
-
 # What a step may need: in words, and the step that makes it.
 _MAKER = {"reference": ("a reference map", "reconstruct"), "half_maps": ("half maps", "refine3d")}
 # Steps that decide: what follows depends on the content of their state.
@@ -47,10 +47,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The rounds of a config, in order.
-
-    `rounds` maps a round's name to its settings as in `config/config.yaml`; a round set to null is left out.
-    """
+    """The rounds of a config, in order, by name, with their settings as in `config/config.yaml`."""
 
     rounds: dict[str, dict[str, Any]]
 
@@ -82,11 +79,8 @@ class Recipe:
         ]
 
     def rungs(self) -> list[dict[str, Any]]:
-        """The rungs of the ladder of resolutions, in the order of work: plain data, for the report.
-
-        Each has `round`, `binning` of its map, `label`, `cycle` (0 outside), `postprocess`, `state`, and `decision`
-        (None where nothing was decided).
-        """
+        """The rungs of the ladder of resolutions, in the order of work, each with `round`, `binning` of its map,
+        `label`, `cycle` (0 outside), `postprocess`, `state` and `decision` (None where nothing was decided)."""
         return [rung for round_, step in self for rung in self._rungs(round_, step)]
 
     def notes(self) -> list[str]:
@@ -101,10 +95,8 @@ class Recipe:
 
     def state(self, round_: str, step: str) -> list[str]:
         """The optimisation set that the step starts from, and the files that tell whether it is still the same."""
-        return self._newest("state", round_, step) or [
-            f"{INPUTS}/optimisation_set.star",
-            f"{INPUTS}/particles.star",
-        ]
+        inputs = [f"{INPUTS}/{OPTIMISATION_SET}", f"{INPUTS}/{PARTICLES}"]
+        return self._newest("state", round_, step) or inputs
 
     def reference(self, round_: str, step: str) -> str:
         """The newest reference map before the step."""
@@ -120,22 +112,15 @@ class Recipe:
 
     def resolution(self, round_: str, step: str) -> list[str]:
         """All files before the step that tell a resolution, newest first: the newest may tell none (`inf`)."""
-        return [
-            file for before in self._before(round_, step) for file in self._offered("resolution", *before)
-        ]
+        before = self._before(round_, step)
+        return [file for earlier in before for file in self._offered("resolution", *earlier)]
 
     def decided(self, round_: str, step: str, cycle: str = "", sweep: str = "") -> list[str]:
         """The state files of all decisions before the step, or before a sweep (or, if "", the start) of a cycle."""
-        steps = list(self)
-        before = [
-            folder
-            for earlier_round, earlier in steps[: steps.index((round_, step))]
-            for folder in self._decision_folders(earlier_round, earlier)
-        ]
+        earlier = reversed(list(self._before(round_, step)))
+        before = [folder for one in earlier for folder in self._decision_folders(*one)]
         inside = [self._sweep_folder(round_, *one) for one in self._sweeps_before(round_, cycle, sweep)]
         return [f"{folder}/{STATE_FILE}" for folder in before + inside]
-
-    # ------------------------------------------------------------ inside a cycle
 
     def cycles(self, round_: str) -> list[str]:
         """The names of a round's cycles: `cycle1`, `cycle2`, ..."""
@@ -149,71 +134,66 @@ class Recipe:
     def cycle_state(self, round_: str, cycle: str) -> list[str]:
         """What a cycle starts from, as `state`."""
         earlier = self._sweeps_before(round_, cycle)
-        if not earlier:
-            return self.state(round_, "cycle")
-        return [f"{self._sweep_folder(round_, *earlier[-1])}/{name}" for name in FLOW["cycle"].state]
+        return self._state_of_sweep(round_, *earlier[-1]) if earlier else self.state(round_, "cycle")
 
     def cycle_resolution(self, round_: str, cycle: str) -> list[str]:
         """The files before a cycle that tell a resolution, as `resolution`."""
-        inside = [
-            f"{self._sweep_folder(round_, *one)}/{STATE_FILE}" for one in self._sweeps_before(round_, cycle)
-        ]
-        return inside[::-1] + self.resolution(round_, "cycle")
+        inside = reversed(self._sweeps_before(round_, cycle))
+        files = [f"{self._sweep_folder(round_, *one)}/{STATE_FILE}" for one in inside]
+        return files + self.resolution(round_, "cycle")
 
     def start(self, round_: str, cycle: str, sweep: str) -> Start:
         """What a sweep's variants start from and are compared with: the winner of the sweep before it in the same
         cycle, or the cycle's own reference."""
         earlier = [one for one in self._sweeps_before(round_, cycle, sweep) if one[0] == cycle]
         if earlier:
-            folder = self._sweep_folder(round_, *earlier[-1])
-            state = [f"{folder}/{name}" for name in FLOW["cycle"].state]
-            maps, postprocess = folder, f"{folder}/postprocess.star"
+            state, maps = self._state_of_sweep(round_, *earlier[-1]), self._sweep_folder(round_, *earlier[-1])
+            postprocess = f"{maps}/{POSTPROCESS}"
         else:
             state, folder = self.cycle_state(round_, cycle), f"results/{round_}/{cycle}"
             maps, postprocess = f"{folder}/reference", f"{folder}/postprocess/{POSTPROCESS}"
-        halves = [f"{maps}/half{number}.mrc" for number in (1, 2)]
-        return Start(state, halves, f"{maps}/{MERGED}", postprocess)
+        return Start(state, [f"{maps}/{half}" for half in HALF_MAPS], f"{maps}/{MERGED}", postprocess)
 
     def _sweeps_before(self, round_: str, cycle: str, sweep: str = "") -> list[tuple[str, str]]:
         """The sweeps of the round before a sweep, or before the start of a cycle."""
         if not cycle:
             return []
-        position = self.cycles(round_).index(cycle), SWEEPS.index(sweep) if sweep else -1
-        return [
-            one
-            for one in self.sweeps(round_)
-            if (self.cycles(round_).index(one[0]), SWEEPS.index(one[1])) < position
-        ]
+        order = ["", *SWEEPS]
+        place = {name: number for number, name in enumerate(self.cycles(round_))}
+        position = place[cycle], order.index(sweep)
+        return [one for one in self.sweeps(round_) if (place[one[0]], order.index(one[1])) < position]
 
     def _sweep_folder(self, round_: str, cycle: str, sweep: str) -> str:
         return f"results/{round_}/{cycle}/{sweep}"
 
+    def _state_of_sweep(self, round_: str, cycle: str, sweep: str) -> list[str]:
+        return [f"{self._sweep_folder(round_, cycle, sweep)}/{name}" for name in FLOW["cycle"].state]
+
     def _rungs(self, round_: str, step: str) -> Iterator[dict[str, Any]]:
+        rung = {"round": round_, "binning": 1, "label": "", "cycle": 0}
         if step == "postprocess":
-            binning, star = self.rounds[round_]["binning"], f"{self._folder(round_, step)}/postprocess.star"
             refined = next(one for one in self._before(round_, step) if self._offered("half_maps", *one))
-            state = self._offered("state", *refined)[0]
-            yield _rung(round_, binning, "Refine3D, post-processed", 0, star, state)
-        if step != "cycle":
-            return
-        for number, cycle in enumerate(self.cycles(round_), 1):
-            star = f"results/{round_}/{cycle}/postprocess/{POSTPROCESS}"
-            yield _rung(round_, 1, "Reconstruct bin1", number, star, self.cycle_state(round_, cycle)[0])
+            star, state = f"{self._folder(round_, step)}/{POSTPROCESS}", self._offered("state", *refined)[0]
+            rung |= {"binning": self.rounds[round_]["binning"], "label": "Refine3D, post-processed"}
+            yield rung | {"postprocess": star, "state": state, "decision": None}
+        for number, cycle in enumerate(self.cycles(round_) if step == "cycle" else (), 1):
+            star, state = (
+                f"results/{round_}/{cycle}/postprocess/{POSTPROCESS}",
+                self.cycle_state(round_, cycle)[0],
+            )
+            rung |= {"label": "Reconstruct bin1", "cycle": number}
+            yield rung | {"postprocess": star, "state": state, "decision": None}
             for sweep, label in zip(SWEEPS, ("CTF refinement", "Polishing"), strict=True):
                 if (cycle, sweep) in self.sweeps(round_):
+                    files = {"postprocess": POSTPROCESS, "state": OPTIMISATION_SET, "decision": DECISION}
                     folder = self._sweep_folder(round_, cycle, sweep)
-                    star, state = f"{folder}/{POSTPROCESS}", f"{folder}/{OPTIMISATION_SET}"
-                    yield _rung(round_, 1, label, number, star, state, f"{folder}/decision.json")
-
-    # ------------------------------------------------------------ which step left what
+                    yield rung | {"label": label} | {key: f"{folder}/{name}" for key, name in files.items()}
 
     def _folder(self, round_: str, step: str) -> str:
         """Where a step leaves its files; a cycle, those of its last sweep."""
-        return (
-            self._sweep_folder(round_, *self.sweeps(round_)[-1])
-            if step == "cycle"
-            else f"results/{round_}/{step}"
-        )
+        if step == "cycle":
+            return self._sweep_folder(round_, *self.sweeps(round_)[-1])
+        return f"results/{round_}/{step}"
 
     def _decision_folders(self, round_: str, step: str) -> list[str]:
         if step == "cycle":
@@ -237,66 +217,30 @@ class Recipe:
         found = self._newest(kind, round_, step)
         if not found:
             words, maker = _MAKER[kind]
-            raise UserError(
-                f"rounds.{round_}.steps: {step} needs {what or words}, but no step before it makes one",
-                f"put {maker} before {step}",
-            )
+            problem = f"{step} needs {what or words}, but no step before it makes one"
+            raise UserError(problem, f"put {maker} before {step}", f"rounds.{round_}.steps")
         return found
 
-    # ------------------------------------------------------------ what cannot work
-
     def _check(self, round_: str, step: str) -> None:
-        steps = self.rounds[round_]["steps"]
+        key, steps = f"rounds.{round_}.steps", self.rounds[round_]["steps"]
+        before = steps[: steps.index(step)]
         if steps.count(step) > 1:
-            raise UserError(
-                f"rounds.{round_}.steps: {step} stands there twice", "list each step once per round"
-            )
-        if step not in ("extract", "select") and "extract" not in steps[: steps.index(step)]:
-            raise UserError(
-                f"rounds.{round_}.steps: {step} comes before extract", "a round begins with extract"
-            )
+            raise UserError(f"{step} stands there twice", "list each step once per round", key)
+        if step not in ("extract", "select") and "extract" not in before:
+            raise UserError(f"{step} comes before extract", "a round begins with extract", key)
         for kind in FLOW[step].needs:
             self._needed(kind, round_, step)
-        if step == "select" and "class3d" not in steps[: steps.index(step)]:
-            raise UserError(
-                f"rounds.{round_}.steps: select needs class3d before it, whose classes it chooses from"
-            )
+        if step == "select" and "class3d" not in before:
+            raise UserError("select needs class3d before it, whose classes it chooses from", key=key)
         if step == "class3d" and not self.has(round_, "select"):
-            raise UserError(
-                f"rounds.{round_}.steps: class3d without select", "its classes would be used by nothing"
-            )
+            raise UserError("class3d without select", "its classes would be used by nothing", key)
         if step == "cycle":
-            self._check_cycle(round_)
-
-    def _check_cycle(self, round_: str) -> None:
-        self._needed("half_maps", round_, "cycle", "half sets")
-        if self.rounds[round_]["steps"][-1] != "cycle":
-            raise UserError(f"rounds.{round_}.steps: cycle makes bin1 maps, so it comes last in a round")
-        if not self.sweeps(round_):
-            raise UserError(
-                f"rounds.{round_}.cycle: neither ctfrefine nor polish has a variant",
-                f"name one, or take cycle out of rounds.{round_}.steps",
-            )
-
-
-def _rung(
-    round_: str,
-    binning: int,
-    label: str,
-    cycle: int,
-    postprocess: str,
-    state: str,
-    decision: str | None = None,
-) -> dict[str, Any]:
-    return {
-        "round": round_,
-        "binning": binning,
-        "label": label,
-        "cycle": cycle,
-        "postprocess": postprocess,
-        "state": state,
-        "decision": decision,
-    }
+            self._needed("half_maps", round_, step, "half sets")
+            if steps[-1] != step:
+                raise UserError("cycle makes bin1 maps, so it comes last in a round", key=key)
+            if not self.sweeps(round_):
+                problem = "neither ctfrefine nor polish has a variant"
+                raise UserError(problem, f"name one, or take cycle out of {key}", f"rounds.{round_}.cycle")
 
 
 def variant(tau: float, classes: int | None = None) -> str:
@@ -305,10 +249,8 @@ def variant(tau: float, classes: int | None = None) -> str:
 
 
 def variants(settings: Mapping[str, Any]) -> dict[str, list[float]]:
-    """Folder name -> [T, number of classes] of a class3d or align sweep, in the order of the config.
-
-    `T` and `classes` are each one number or a list; without `classes` the sweep is an alignment, K = 1.
-    """
+    """Folder name -> [T, number of classes] of a class3d or align sweep, in the order of the config: `T` and `classes`
+    are each one number or a list; without `classes` the sweep is an alignment, K = 1."""
     taus, counts = _listed(settings["T"]), _listed(settings.get("classes"))
     return {variant(T, K): [T, K or 1] for T in taus for K in counts}
 

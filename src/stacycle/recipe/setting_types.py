@@ -58,10 +58,8 @@ Variants = Annotated[dict[VariantName, X | None], AfterValidator(_without_nulls)
 
 
 class Section(BaseModel):
-    """A block of the config. It refuses unknown keys, and values of another kind even if they could be converted.
-
-    The text under a key is its meaning, in messages and in config/README.md.
-    """
+    """A block of the config. It refuses unknown keys, and values of another kind even if they could be converted; the
+    text under a key is its meaning, in messages and in config/README.md."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 

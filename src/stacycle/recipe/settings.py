@@ -6,15 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from stacycle.recipe.setting_types import (
-    Count,
-    Different,
-    Module,
-    Positive,
-    RoundName,
-    Section,
-    Text,
-)
+from stacycle.recipe.setting_types import Count, Different, Module, Positive, RoundName, Section, Text
 from stacycle.recipe.step_settings import Round
 
 

@@ -1,7 +1,6 @@
 """The steps of a round as types: what each needs, what it leaves, and its settings with their meanings.
 
-A class is a block of the config; the text under a key is its meaning in messages and in config/README.md. The defaults
-are those for rounds of one's own; config/config.yaml, which spells out the tutorial, repeats them.
+The defaults are those for rounds of one's own; config/config.yaml, which spells out the tutorial, repeats them.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from stacycle.files.job_folder import OPTIMISATION_SET, STATE_FILE
+from stacycle.files.job_folder import FINAL_DATA, MERGED, OPTIMISATION_SET, PARTICLES, POSTPROCESS, STATE_FILE
 from stacycle.recipe.setting_types import (
     Auto,
     Box,
@@ -45,7 +44,7 @@ class Flow:
     needs: tuple[str, ...] = ()
 
 
-_TABLES = (OPTIMISATION_SET, "particles.star")
+_TABLES = (OPTIMISATION_SET, PARTICLES)
 _HALF_MAPS = ("run_half1_class001_unfil.mrc", "run_half2_class001_unfil.mrc")
 _CHOICE = Flow((*_TABLES, STATE_FILE), reference=("reference.mrc",), resolution=(STATE_FILE,), decides=True)
 
@@ -64,7 +63,7 @@ class Extract(Section):
 
 
 class Reconstruct(Section):
-    flow: ClassVar = Flow(reference=("merged.mrc",))
+    flow: ClassVar = Flow(reference=(MERGED,))
 
     snr: NotNegative = 0
     """Signal-to-noise ratio of a Wiener filter; 0 lets RELION choose."""
@@ -151,7 +150,7 @@ class Mask(Section):
 
 class Refine3D(Refinement):
     flow: ClassVar = Flow(
-        ("run_optimisation_set.star", "run_data.star"),
+        ("run_optimisation_set.star", FINAL_DATA),
         reference=("run_class001.mrc",),
         half_maps=_HALF_MAPS,
         needs=("reference",),
@@ -176,7 +175,7 @@ class Refine3D(Refinement):
 
 
 class Postprocess(Section):
-    flow: ClassVar = Flow(resolution=("postprocess.star",), needs=("half_maps",))
+    flow: ClassVar = Flow(resolution=(POSTPROCESS,), needs=("half_maps",))
 
     bfactor: Auto | Number = -200
     """B-factor in Å²; negative sharpens; auto estimates it (works well from about 6 Å on)."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from itertools import cycle, product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,10 +29,8 @@ _RESOLUTION_TICKS = (1.5, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 
 def iterations_figure(
     runs: Mapping[str, Sequence[Iteration]], path: Target, chosen: Mapping[str, int] | None = None
 ) -> None:
-    """Resolution, changing classes and accuracy of rotations by iteration: one line per run, named in the legend.
-
-    What no run has numbers for is left out. `chosen` circles one iteration of a run.
-    """
+    """Resolution, changing classes and accuracy of rotations by iteration, as far as a run has numbers: one line per
+    run, named in the legend. `chosen` circles one iteration of a run."""
     shown = [name for name in _PANELS if any(np.nansum(_values(run, name)) > 0 for run in runs.values())]
     columns = max(1, len(shown))
     with drawn(path, 3.6 * columns, 2.9) as figure:
@@ -65,10 +64,8 @@ def fsc_figure(result: PostProcess, path: Target) -> None:
 
 
 def sweep_figure(results: Mapping[str, PostProcess], kept: str, path: Target) -> None:
-    """The corrected FSC of each variant of a sweep, by name; the state `before` dashed, the one `kept` thick.
-
-    All are of one box and mask. The axis ends where no variant has signal any more.
-    """
+    """The corrected FSC of each variant of a sweep, of one box and mask, by name; the state `before` dashed, the one
+    `kept` thick. The axis ends where no variant has signal any more."""
     styles = _variant_styles([name for name in results if name not in (BEFORE, kept)])
     styles[BEFORE] = {"color": INK, "linestyle": "--"}
     styles[kept] = styles.get(kept, {"color": BLUE}) | {"linewidth": 3, "zorder": 3}
@@ -88,10 +85,8 @@ def sweep_figure(results: Mapping[str, PostProcess], kept: str, path: Target) ->
 
 
 def resolution_figure(table: pd.DataFrame, path: Target) -> None:
-    """The resolution by step from top to bottom, a row for each of `resolution.to_table`.
-
-    Grey is beyond Nyquist of the row's map; a hollow point was rolled back.
-    """
+    """The resolution by step from top to bottom, a row for each of `resolution.to_table`. Grey is beyond Nyquist of the
+    row's map; a hollow point was rolled back."""
     at = np.arange(len(table))
     resolution, nyquist = table["resolution"].to_numpy(float), table["nyquist"].to_numpy(float)
     resolution = np.where(np.isfinite(resolution), resolution, np.nan)
@@ -169,11 +164,8 @@ def _write_resolutions(axes: Axes, resolution: NDArray) -> None:
     for row in np.flatnonzero(~np.isnan(resolution)).tolist():
         value, neighbours = resolution[row], np.delete(resolution[max(0, row - 1) : row + 2], min(row, 1))
         left = (neighbours < 0.9 * value).any() and not (neighbours > 1.1 * value).any()
-        place: dict[str, Any] = {
-            "xytext": (-8 if left else 8, 0),
-            "textcoords": "offset points",
-            "ha": "right" if left else "left",
-        }
+        offset, side = (-8, "right") if left else (8, "left")
+        place: dict[str, Any] = {"xytext": (offset, 0), "textcoords": "offset points", "ha": side}
         axes.annotate(f"{value:.2f}", (value, row), va="center", weight="bold", bbox=box, **place)
 
 
@@ -189,19 +181,13 @@ def _fsc_axes(axes: Axes, result: PostProcess, end: float) -> None:
 
 def _variant_styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """A colour and dash for each curve: six colours, then the same ones dash-dotted and dotted."""
-    colours, dashes = (ORANGE, GREEN, RED, PINK, SKY, GREY), ("-", "-.", ":")
+    looks = cycle(product(("-", "-.", ":"), (ORANGE, GREEN, RED, PINK, SKY, GREY)))
     return {
-        name: {
-            "color": colours[i % len(colours)],
-            "linestyle": dashes[i // len(colours) % len(dashes)],
-            "linewidth": 1.3,
-        }
-        for i, name in enumerate(names)
+        name: {"color": colour, "linestyle": dash, "linewidth": 1.3}
+        for name, (dash, colour) in zip(names, looks, strict=False)
     }
 
 
-def _legend(
-    figure: Figure, place: Literal["outside lower center", "outside upper right"], columns: int
-) -> None:
+def _legend(figure: Figure, place: Any, columns: int) -> None:
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc=place, ncols=columns)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from stacycle.files import mrc
 from stacycle.report.drawing import BLUE, GREY, INK, ORANGE, SKY, Target, drawn
@@ -44,45 +45,40 @@ def class_montage(classes: pd.DataFrame, path: Target, columns: int = 6) -> None
 
 def slices_figure(density: str | Path, path: Target) -> None:
     """The three central slices of a map."""
-    images, pixel_size = central_slices(density)
     with drawn(path, 8.4, 3.1) as figure:
-        for axes, name, image in zip(figure.subplots(1, 3), DIRECTIONS, images, strict=True):
-            _image(axes, image, **_grey(images))
-            axes.set_title(name)
-        _scale_bar(figure.axes[0], len(images[0]), pixel_size)
+        _three_slices(figure, density)
 
 
 def mask_figure(density: str | Path, mask: str | Path, path: Target, threshold: float | None = None) -> None:
     """The three central slices of a map, with the outline of its mask at 0.5, and where its soft edge ends."""
-    images, pixel_size = central_slices(density)
-    weights, _ = central_slices(mask)
     with drawn(path, 8.4, 3.3) as figure:
-        for axes, name, image, weight in zip(figure.subplots(1, 3), DIRECTIONS, images, weights, strict=True):
-            _image(axes, image, **_grey(images))
+        _three_slices(figure, density)
+        for axes, weight in zip(figure.axes, central_slices(mask)[0], strict=True):
             if weight.max() > 0.5:
                 axes.contour(weight, [0.5], colors=[ORANGE], linewidths=1.8)
             if weight.max() > 0.01:
                 axes.contour(weight, [0.01], colors=[SKY], linewidths=1, linestyles="dashed")
-            axes.set_title(name)
-        _scale_bar(figure.axes[0], len(images[0]), pixel_size)
         at = f" · threshold {threshold:.4g}" if threshold is not None else ""
         figure.supxlabel(f"orange: mask 0.5 · blue: end of the soft edge{at}", fontsize=9)
 
 
 def central_slices(path: str | Path) -> tuple[list[np.ndarray], float]:
-    """XY, XZ and YZ through the centre of a map as float32, and the pixel size in Å.
-
-    The rest of the map is not read (bin1 maps are large). UserError if it is damaged.
-    """
+    """XY, XZ and YZ through the centre of a map as float32, and the pixel size in Å; the rest of the map is not read
+    (bin1 maps are large). UserError if it is damaged."""
     volume = mrc.voxels(path)
     z, y, x = (n // 2 for n in volume.shape)
     slices = (volume[z], volume[:, y], volume[:, :, x])
     return [np.array(image, np.float32) for image in slices], mrc.header(path).pixel
 
 
-def _grey(images: list[np.ndarray]) -> dict[str, float]:
+def _three_slices(figure: Figure, density: str | Path) -> None:
+    """The central slices of a map side by side, with a scale bar in the first."""
+    images, pixel_size = central_slices(density)
     low, high = np.percentile(images, [0.5, 99.9])
-    return {"vmin": low, "vmax": high}
+    for axes, name, image in zip(figure.subplots(1, 3), DIRECTIONS, images, strict=True):
+        _image(axes, image, vmin=low, vmax=high)
+        axes.set_title(name)
+    _scale_bar(figure.axes[0], len(images[0]), pixel_size)
 
 
 def _class(three: np.ndarray, slices: list[np.ndarray], row: pd.Series, grey: dict[str, float]) -> None:

@@ -44,14 +44,11 @@ def headline(project: Project, rows: Sequence[MapResolution]) -> list[tuple[str,
 def summary(project: Project, rows: Sequence[MapResolution]) -> dict[str, list[str]]:
     """What was reached, kept and rolled back, where particles went, and what to do next: sentences by heading."""
     swept = [(before, row) for before, row in zip([None, *rows], rows, strict=False) if row.kept]
+    back = [row for _, row in swept if row.rolled_back]
     found = {
         "Reached": [reached(rows)] if rows else [],
         "Kept": [_kept(before, row) for before, row in swept if not row.rolled_back],
-        "Rolled back": [
-            f"{row.where}: the state before stays, {row.resolution:.2f} Å."
-            for _, row in swept
-            if row.rolled_back
-        ],
+        "Rolled back": [f"{row.where}: the state before stays, {row.resolution:.2f} Å." for row in back],
         "Particles": _particles(project),
         "What next": [what_next(project, rows)] if rows else [],
     }
@@ -116,13 +113,11 @@ def _particles(project: Project) -> list[str]:
     """Which step left out how many particles, and why."""
     sentences = []
     now = project.facts.get("particles") or nan
-    for round_ in project.rounds:
-        name = round_["name"]
+    for name in (round_["name"] for round_ in project.rounds):
         after = project.count(project.of("particles", f"{name}/extract"))
         if after < now:
-            sentences.append(
-                f"{name}, extraction: {after:,} of {now:,}; {now - after:,} are in too few tilt images."
-            )
+            of = f"{now:,}; {now - after:,} are in too few tilt images"
+            sentences.append(f"{name}, extraction: {after:,} of {of}.")
         now = now if isnan(after) else after
         decision = project.decision_of(f"{name}/select")
         if decision and "particles" in decision.numbers:

@@ -17,20 +17,16 @@ _SHOWN = ["round", "step", "resolution", "nyquist", "at_nyquist", "kept", "parti
 
 
 def write_report(path: str | Path, project: Project, rows: Sequence[MapResolution]) -> None:
-    """Write the page, with the `rows` of `resolution.resolutions`.
-
-    A part whose file is missing or damaged is left out, and the page says which.
-    """
-    table = resolution.to_table(rows)
-    rounds = sections.rounds(project)
+    """Write the page, with the `rows` of `resolution.resolutions`. A part whose file is missing or damaged is left out,
+    and the page says which."""
+    table, rounds = resolution.to_table(rows), sections.rounds(project)
+    of_rows = table[_SHOWN].rename(columns={"particles": "particles out"})
     page = _template().render(
         style=files(__package__).joinpath("report.css").read_text(),
         cards=overview.headline(project, rows),
         summary=overview.summary(project, rows),
         warnings=overview.warnings(project, rows),
-        resolution=tables.shown(table[_SHOWN].rename(columns={"particles": "particles out"}))
-        if rows
-        else None,
+        resolution=tables.shown(of_rows) if rows else None,
         resolution_picture=pictures.of_resolutions(table) if len(rows) > 1 else None,
         rounds=rounds,
         unreadable=list(dict.fromkeys(project.unreadable)),
@@ -39,8 +35,8 @@ def write_report(path: str | Path, project: Project, rows: Sequence[MapResolutio
 
 
 def _template() -> Template:
-    loader = PackageLoader("stacycle.report", ".")
     environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.loader = PackageLoader("stacycle.report", ".")
     return environment.get_template("page.html.j2")

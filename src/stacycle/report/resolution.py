@@ -98,7 +98,9 @@ def resolutions(project: Project) -> list[MapResolution]:
 
 def to_table(rows: Sequence[MapResolution]) -> pd.DataFrame:
     """The rows as `results/ladder.tsv` has them: the notes as one sentence, and `kept` in words."""
-    return pd.DataFrame([_record(row) for row in rows], columns=_COLUMNS)
+    kept = [ROLLED_BACK if row.rolled_back else row.kept for row in rows]
+    notes = ["; ".join(note.text for note in row.notes) for row in rows]
+    return pd.DataFrame([vars(row) for row in rows], columns=_COLUMNS).assign(kept=kept, note=notes)
 
 
 def write_table(path: str | Path, rows: Sequence[MapResolution]) -> None:
@@ -106,19 +108,13 @@ def write_table(path: str | Path, rows: Sequence[MapResolution]) -> None:
     to_table(rows).to_csv(path, sep="\t", index=False, float_format="%.6g")
 
 
-def _record(row: MapResolution) -> dict[str, Any]:
-    kept = ROLLED_BACK if row.rolled_back else row.kept
-    return vars(row) | {"kept": kept, "note": "; ".join(note.text for note in row.notes)}
-
-
 def _notes(row: MapResolution, before: MapResolution | None, project: Project) -> tuple[Note, ...]:
     """Nyquist, and a resolution coarser than before."""
     notes = []
     if before and row.resolution > 1.0001 * before.resolution:
         if row.at_nyquist:
-            notes.append(
-                Note(f"the step before had {before.resolution:.2f} Å, which this binning cannot show")
-            )
+            said = f"the step before had {before.resolution:.2f} Å, which this binning cannot show"
+            notes.append(Note(said))
         else:
             notes.append(Note(_coarser(row, before), warns=True))
     if row.at_nyquist:

@@ -15,8 +15,6 @@ from stacycle.report.tables import Table
 from stacycle.steps.registry import all_steps
 from stacycle.steps.step import Step
 
-_LONG = 12  # rows: a longer table of candidates is closed at first
-
 
 @dataclass(frozen=True)
 class Candidates:
@@ -57,35 +55,24 @@ class Section:
     blocks: list[Block]
 
 
-@dataclass(frozen=True)
-class Round:
-    """A round with those of its steps that have something to show."""
-
-    name: str
-    binning: float
-    sections: list[Section]
-
-
-def rounds(project: Project) -> list[Round]:
-    """The rounds that have something to show."""
-    found = [Round(one["name"], one["binning"], _sections(project, one)) for one in project.rounds]
-    return [round_ for round_ in found if round_.sections]
+def rounds(project: Project) -> list[dict[str, Any]]:
+    """The rounds that have something to show, each with the `sections` of its steps."""
+    found = [round_ | {"sections": _sections(project, round_)} for round_ in project.rounds]
+    return [round_ for round_ in found if round_["sections"]]
 
 
 def _sections(project: Project, round_: dict[str, Any]) -> list[Section]:
     """A round's steps, then its cycles one by one."""
     name = round_["name"]
     of_round = [step for step in project.steps_with_resolution if step["round"] == name]
+    steps = [all_steps()[step] for step in round_["steps"] if step != "cycle"]
     sections = [
-        Section(
-            f"{name}-{step}", all_steps()[step].title, _step(project, f"{name}/{step}", all_steps()[step])
-        )
-        for step in round_["steps"]
-        if step != "cycle"
+        Section(f"{name}-{step.name}", step.title, _step(project, f"{name}/{step.name}", step))
+        for step in steps
     ]
     for number in sorted({step["cycle"] for step in of_round} - {0}):
-        steps = [step for step in of_round if step["cycle"] == number]
-        sections.append(Section(f"{name}-cycle{number}", f"Cycle {number}", _cycle(project, steps)))
+        inside = [step for step in of_round if step["cycle"] == number]
+        sections.append(Section(f"{name}-cycle{number}", f"Cycle {number}", _cycle(project, inside)))
     return [section for section in sections if section.blocks]
 
 
@@ -93,7 +80,7 @@ def _step(project: Project, folder: str, step: Step) -> list[Block]:
     """The pictures of a step, then its decision."""
     shown = [picture for name in step.pictures if (picture := getattr(pictures, name)(project, folder))]
     decision = project.decision_of(folder)
-    verdict = _verdict(decision, longest=step.candidates_shown) if decision else None
+    verdict = _verdict(decision, step.candidates_shown) if decision else None
     return [Block(shown, verdict)] if shown or verdict else []
 
 
@@ -103,11 +90,8 @@ def _cycle(project: Project, steps: list[dict[str, Any]]) -> list[Block]:
     for before, step in zip([None, *steps], steps, strict=False):
         if result := project.fsc(step["postprocess"]):
             blocks.append(_step_of_cycle(project, before, step, result))
-    last = pictures.slices(
-        project,
-        _existing(result.map) if result else None,
-        "Central slices of the map that the cycle ends with",
-    )
+    density = _existing(result.map) if result else None
+    last = pictures.slices(project, density, "Central slices of the map that the cycle ends with")
     return [*blocks, Block([last])] if last else blocks
 
 
@@ -119,10 +103,11 @@ def _step_of_cycle(
     if not step["decision"]:
         files = _existing(result.map), _existing(result.mask)
         picture = pictures.outline(project, *files, decision, "The mask around the bin1 reference")
-        verdict = _verdict(decision, longest=0) if decision else None
+        verdict = _verdict(decision, 0) if decision else None
     elif decision:
         picture = pictures.sweep(project, before, step, decision)
-        verdict = _verdict(decision, _outcome(decision), longest=100)
+        variant = decision.choice.get("variant")
+        verdict = _verdict(decision, 100, "Rolled back" if variant == BEFORE else f"Kept: {variant}")
     return Block([picture] if picture else [], verdict, step["label"], result.resolution)
 
 
@@ -131,21 +116,12 @@ def _existing(path: str) -> str | None:
     return path if Path(path).is_file() else None
 
 
-def _outcome(decision: Decision) -> str:
-    variant = decision.choice.get("variant")
-    return "Rolled back" if variant == BEFORE else f"Kept: {variant}"
-
-
-def _verdict(decision: Decision, outcome: str = "", longest: int = _LONG) -> Verdict:
+def _verdict(decision: Decision, longest: int, outcome: str = "") -> Verdict:
     """The reason, and the candidates, closed if there are more than `longest`; `outcome` is a sweep's."""
-    return Verdict(
-        title=outcome or decision.question,
-        by=decision.by,
-        reason=decision.reason,
-        rolled_back=decision.choice.get("variant") == BEFORE,
-        candidates=[
-            Candidates(part.question, tables.shown(part.candidates), len(part.candidates) <= longest)
-            for part in decision.parts or [decision]
-            if len(part.candidates)
-        ],
-    )
+    candidates = [
+        Candidates(part.question, tables.shown(part.candidates), len(part.candidates) <= longest)
+        for part in decision.parts or [decision]
+        if len(part.candidates)
+    ]
+    rolled_back = decision.choice.get("variant") == BEFORE
+    return Verdict(outcome or decision.question, decision.by, decision.reason, rolled_back, candidates)

@@ -45,8 +45,8 @@ class Row:
     """The cells of a row; `failed` says why it has no numbers, `chosen` marks it."""
 
     cells: list[str]
-    chosen: bool = False
-    failed: str = ""
+    chosen: bool
+    failed: str
 
 
 @dataclass(frozen=True)
@@ -63,20 +63,14 @@ def shown(table: pd.DataFrame) -> Table:
     first, *names = [name for name in filled if name not in _HIDDEN]
     mark = next((name for name in ("chosen", "kept") if name in names), "")
     names = [first, *sorted(names, key=lambda name: name != mark or table[name].dtype != bool)]
-    columns = [
-        Column(
-            _HEADINGS.get(name, name.replace("_", " ")), any(isinstance(value, str) for value in table[name])
-        )
-        for name in names
-    ]
-    rows = [
-        Row(
-            cells=[cell(name, record[name]) for name in names],
-            chosen=bool(mark) and record[mark] is True,
-            failed=str(record.get("failed") or ""),
-        )
-        for record in table.to_dict("records")
-    ]
+    columns, rows = [], []
+    for name in names:
+        words = any(isinstance(value, str) for value in table[name])
+        columns.append(Column(_HEADINGS.get(name, name.replace("_", " ")), words))
+    for record in table.to_dict("records"):
+        cells = [cell(name, record[name]) for name in names]
+        chosen = bool(mark) and record[mark] is True
+        rows.append(Row(cells, chosen, failed=str(record.get("failed") or "")))
     return Table(columns, rows)
 
 

@@ -1,15 +1,13 @@
 """The GPUs of this machine, and how a job acquires some, so that two jobs never compute on the same GPU.
 
-No scheduler assigns the GPUs of a workstation, so a job locks its own: one lock file (flock) per GPU, which all
-projects and users of the machine share. The program inherits the locks. A GPU therefore stays locked as long as the
-program lives, even if the process that started it is killed, and is free at once when the program ends. Under a
-scheduler a job uses the GPUs that the scheduler assigned.
+No scheduler assigns the GPUs of a workstation, so a job locks its own: one lock file (flock) per GPU, which all users
+of the machine share and the program inherits: the GPU is free at once when the program ends, and not before, even if
+the process that started it is killed.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import random
 import re
@@ -20,10 +18,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from stacycle.errors import UserError
-from stacycle.resources.lock import Lock
+from stacycle.resources.lock import Lock, holder_of
 
 POOL = "STACYCLE_GPUS"  # environment variable: the ids that the jobs of a local run share; not set otherwise
 # Environment variables that name a program's GPUs, NVIDIA's and AMD's; AMD's libraries read the first as well.
@@ -58,25 +55,19 @@ def cards() -> list[Card]:
     texts = [path.read_text() for path in sorted(DRIVER.glob("*/information"))]
     if not texts:  # as under Windows (WSL)
         try:
-            listed = subprocess.run(
-                ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False
-            )
+            listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30)
         except (OSError, subprocess.TimeoutExpired):
             return []
-        return [
-            Card(*match)
-            for match in re.findall(r"^GPU \d+: (.*) \(UUID: (.*)\)", listed.stdout, re.MULTILINE)
-        ]
+        found = re.findall(r"^GPU \d+: (.*) \(UUID: (.*)\)", listed.stdout, re.MULTILINE)
+        return [Card(*match) for match in found]
     values = [dict(re.findall(r"^(.+?):\s*(.*?)\s*$", text, re.MULTILINE)) for text in texts]
     return [Card(one.get("Model", "GPU"), one.get("GPU UUID", "")) for one in values]
 
 
 def found() -> list[str]:
-    """The ids of the GPUs that a program would see: numbers as in `nvidia-smi`, or names as the user gave them.
-
-    They are those of CUDA_VISIBLE_DEVICES or the like, up to the first word that names no GPU (CUDA reads it so too);
-    without such a variable, all of this machine.
-    """
+    """The ids of the GPUs that a program would see: those of CUDA_VISIBLE_DEVICES or the like (numbers as in
+    `nvidia-smi`, or names), up to the first word that names no GPU, as CUDA reads it; without such a variable, all of
+    this machine."""
     listed = os.environ.get(_variable())
     if listed is None:
         return [str(n) for n in range(len(cards()))]
@@ -86,7 +77,6 @@ def found() -> list[str]:
 
 
 def _variable() -> str:
-    """The environment variable that names a program's GPUs on this machine."""
     return next((name for name in VISIBLE if name in os.environ), VISIBLE[0])
 
 
@@ -104,9 +94,8 @@ def per_rank(gpus: int, ranks: int) -> str | None:
     if not gpus:
         return None
     computing = max(1, ranks - 1)
-    return ":".join(
-        ",".join(map(str, range(rank, gpus, computing))) or str(rank % gpus) for rank in range(computing)
-    )
+    of_each = (range(rank, gpus, computing) or [rank % gpus] for rank in range(computing))
+    return ":".join(",".join(map(str, ids)) for ids in of_each)
 
 
 @contextmanager
@@ -126,17 +115,13 @@ def acquire(
     ids = [one for one in os.environ[POOL].split(",") if one] if local else found()
     if len(ids) < count:
         whose = "the scheduler assigned" if assigned else "this machine has"
-        raise UserError(
-            f"the step needs {count} GPU{'s' * (count > 1)}, but {whose} {len(ids)}",
-            "correct the number of GPUs in the profile",
-        )
+        problem = f"the step needs {count} GPU{'s' * (count > 1)}, but {whose} {len(ids)}"
+        raise UserError(problem, "correct the number of GPUs in the profile")
     if assigned:
         yield GpuLease(ids)
         return
     locked = _lock_all(count, ids, say, check)
-    locks = [Lock(fd, {}) for fd in locked.values()]
-    for lock in locks:
-        lock.note(runner=os.getpid(), project=os.getcwd(), since=time.strftime("%Y-%m-%d %H:%M:%S"))
+    locks = [Lock(fd, project=os.getcwd()) for fd in locked.values()]
     # locks are named by the numbers of nvidia-smi, so the program must count its GPUs in the same order
     order = os.environ.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     try:
@@ -192,9 +177,7 @@ def _lock_files(ids: list[str]) -> dict[str, Path]:
 
 def _lock(path: Path) -> int | None:
     """Lock a file, which is made if need be with its folder: its descriptor; None if another job has locked it.
-
-    UserError for anything but a plain file in its place: any user of the machine may have put it there.
-    """
+    UserError for anything but a plain file in its place: any user of the machine may have put it there."""
     while True:
         umask = os.umask(0)  # all users lock the same files
         try:
@@ -231,12 +214,11 @@ def _open(path: Path) -> int:
 
 def _holder(gpu: str, path: Path) -> str:
     """Who has locked a GPU, as its lock file says."""
-    holder: dict[str, Any] = {}
-    with suppress(OSError, ValueError):  # its writer may not be done
-        holder = dict(json.loads(path.read_bytes()))
-    pid = holder.get("program") or holder.get("runner")
+    note = b""
+    with suppress(OSError):
+        note = path.read_bytes()
+    pid, holder = holder_of(note)
     if pid is None:
         return f"GPU {gpu} is in use"
-    return (
-        f"GPU {gpu} is in use by process {pid!r} of {holder.get('project')!r} since {holder.get('since')!r}"
-    )
+    project, since = holder.get("project"), holder.get("since")
+    return f"GPU {gpu} is in use by process {pid!r} of {project!r} since {since!r}"

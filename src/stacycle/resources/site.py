@@ -1,8 +1,7 @@
 """The site: what a profile gives the steps, and how a job divides its GPUs and cores among MPI ranks.
 
 A profile describes its site in Snakemake's `default-resources`, which reach the compute nodes too: the numbers of
-`NUMBERS`, and, for any resource X of the executor, `gpu_job_X`, which steps on GPUs use instead of X.
-`profiles/README.md` explains each.
+`NUMBERS`, and, for any resource X, `gpu_job_X`, which steps on GPUs use instead. `profiles/README.md` explains each.
 """
 
 from __future__ import annotations
@@ -41,16 +40,12 @@ class Site:
         for name, least in NUMBERS.items():
             value = self.defaults.get(name)
             if value is not None and not (isinstance(value, int) and value >= least):
-                raise UserError(
-                    f"default-resources: {name} in the profile is {value!r}",
-                    f"it must be a whole number from {least} on",
-                )
+                problem = f"default-resources: {name} in the profile is {value!r}"
+                raise UserError(problem, f"it must be a whole number from {least} on")
 
     def gpus(self, device: str, concurrent_jobs: int = 1) -> int:
-        """The GPUs that a job of a step on this device asks for, if `concurrent_jobs` such jobs become ready at once.
-
-        0 on CPUs, and at a site without GPUs.
-        """
+        """The GPUs that a job of a step on this device asks for, if `concurrent_jobs` such jobs become ready at once: 0
+        on CPUs, and at a site without GPUs."""
         if device == CPU:
             return 0
         given, of_gres = self._number("gpus_per_job", None), gpus({"gres": self.defaults.get("gpu_job_gres")})
@@ -77,10 +72,8 @@ class Site:
         }
 
     def cores(self, cores: int, gpus: int = 0, concurrent_jobs: int = 1) -> int:
-        """The cores of a job, by default `cores`, if `concurrent_jobs` such jobs become ready at once.
-
-        On this machine these jobs share all cores. A job on GPUs has a fixed number of cores for each GPU.
-        """
+        """The cores of a job, by default `cores`; on this machine `concurrent_jobs` such jobs share all. A job on GPUs
+        has a fixed number of cores for each GPU."""
         if gpus:
             each = self._number("cores_per_gpu", CORES_PER_GPU)
             if self.pool and self.all_cores:

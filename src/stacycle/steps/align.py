@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from stacycle.files.job_folder import DECISION
 from stacycle.files.removed import ITERATIONS
-from stacycle.programs import refine
+from stacycle.programs import mpi, refine
 from stacycle.recipe import geometry
 from stacycle.resources.site import GPU
 from stacycle.steps import class3d, sizes
@@ -16,8 +17,9 @@ from stacycle.steps.step import FILES, Reader, Settings, Step, layout_of
 
 def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
     """Align a state to one reference, with the T of one variant."""
-    argv = refine.align(gpu=layout_of(job).gpu, **class3d.arguments(job, engine, reader))
-    return class3d.with_ranks(argv, job)
+    layout = layout_of(job)
+    argv = refine.align(**class3d.arguments(job, engine, reader), threads=layout.threads, gpu=layout.gpu)
+    return mpi.with_mpi(argv, layout.ranks, layout.launcher)
 
 
 def space(size: Sizes, settings: Settings) -> Iterator[Need]:
@@ -32,7 +34,7 @@ STEP = Step(
     class3d.dry_run,
     space,
     device=GPU,
-    last="decision.json",
+    last=DECISION,
     removable={ITERATIONS: ("align/*",)},
     pictures=("sweep_by_iteration",),
 )

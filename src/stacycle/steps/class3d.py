@@ -1,17 +1,16 @@
-"""3D classification without alignment, one run per T and number of classes; then the best iteration and variant.
-
-Alignment to one reference (`align`) is a classification with one class, and uses most of this.
-"""
+"""3D classification without alignment, one run per T and number of classes; then the best iteration and variant."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+from stacycle.files.job_folder import DECISION
 from stacycle.files.removed import ITERATIONS
 from stacycle.programs import mpi, refine
 from stacycle.programs.scratch import scratch_folder
 from stacycle.recipe import auto
+from stacycle.recipe.auto import State
 from stacycle.recipe.rounds import variants
 from stacycle.steps import sizes
 from stacycle.steps.dry_run import DryRun
@@ -21,31 +20,28 @@ from stacycle.steps.step import FILES, Reader, Settings, Step, filled, folder_of
 
 def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
     """Classify a state, with the T and number of classes of one variant."""
-    return with_ranks(refine.class3d(**arguments(job, engine, reader)), job)
+    layout = layout_of(job)
+    argv = refine.class3d(**arguments(job, engine, reader), threads=layout.threads)
+    return mpi.with_mpi(argv, layout.ranks, layout.launcher)
 
 
 def arguments(job: Any, engine: Settings, reader: Reader) -> dict[str, Any]:
     """What alignment and classification are given alike."""
     params, state = job.params, reader.state(job.input.state[0])
     tau, classes = params.variant
+    return {"state": state.path, "T": tau, "classes": classes, **of_refinement(job, engine, state)}
+
+
+def of_refinement(job: Any, engine: Settings, state: State) -> dict[str, Any]:
+    """What alignment, classification and refinement of a state are given alike."""
     return {
-        "state": state.path,
         "reference": str(job.input.reference),
         "out": f"{folder_of(job)}/run",
-        "T": tau,
-        "classes": classes,
-        "symmetry": params.symmetry,
-        "threads": layout_of(job).threads,
+        "symmetry": job.params.symmetry,
         "pool": engine["pool"],
         "scratch": scratch_folder(engine["scratch"]),
-        **auto.resolve_auto(params.settings, state, job.input.resolution),
+        **auto.resolve_auto(job.params.settings, state, job.input.resolution),
     }
-
-
-def with_ranks(argv: list[str], job: Any) -> list[str]:
-    """The command on as many MPI ranks as the job has."""
-    layout = layout_of(job)
-    return mpi.with_mpi(argv, layout.ranks, layout.launcher)
 
 
 def dry_run(step: Step, run: DryRun) -> Iterator[tuple[str, list[str]]]:
@@ -70,7 +66,7 @@ STEP = Step(
     command,
     dry_run,
     space,
-    last="decision.json",
+    last=DECISION,
     removable={ITERATIONS: ("class3d/*",)},
     pictures=("sweep_by_iteration",),
 )

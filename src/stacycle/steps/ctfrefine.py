@@ -8,7 +8,7 @@ from typing import Any
 from stacycle.programs import refine_ctf
 from stacycle.steps import sizes
 from stacycle.steps.sizes import Files, Need, Sizes
-from stacycle.steps.step import FILES, Reader, Settings, Step, folder_of, listed
+from stacycle.steps.step import FILES, Reader, Settings, Step, folder_of, mask_of
 
 
 def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
@@ -22,7 +22,7 @@ def arguments(job: Any, reader: Reader) -> dict[str, Any]:
     return {
         "state": files.state[0],
         "half_maps": files.half_maps,
-        "mask": listed(files.mask)[0],
+        "mask": mask_of(job),
         "postprocess": files.postprocess,
         "out": str(folder_of(job)),
         "box": reader.estimation_box(params.box, files.half_maps[0], f"{params.key}.estimation_box"),

@@ -77,10 +77,7 @@ class DryRun:
         launcher = ask.get("launcher", "mpirun")
         mpi = {} if launcher == "mpirun" else {"mpi": launcher, "tasks": ranks}
         resources = {"gpu": ask.get("gpu", 0), "ranks": ranks, **mpi}
+        output = _Named(mask="out/mask")
         return SimpleNamespace(
-            input=files,
-            output=_Named(mask="out/mask"),
-            params=_Named(**params),
-            threads=1,
-            resources=resources,
+            input=files, output=output, params=_Named(**params), threads=1, resources=resources
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from stacycle.files.job_folder import PARTICLES
 from stacycle.files.removed import STACKS
 from stacycle.programs import subtomo
 from stacycle.recipe import auto
@@ -43,5 +44,5 @@ def space(size: Sizes, settings: Settings) -> Iterator[Need]:
 
 
 STEP = Step(
-    "extract", "Extraction", command, dry_run, space, last="particles.star", removable={STACKS: ("extract*",)}
+    "extract", "Extraction", command, dry_run, space, last=PARTICLES, removable={STACKS: ("extract*",)}
 )

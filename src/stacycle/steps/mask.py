@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from stacycle.files import mrc
+from stacycle.files.job_folder import DECISION
 from stacycle.programs import mask_create
 from stacycle.recipe import auto
 from stacycle.steps import sizes
@@ -20,18 +21,11 @@ def decide(job: Any) -> tuple[Decision, dict[str, Any]]:
     """The threshold of a job's map, and the settings with the low-pass filter that it holds for."""
     from stacycle.decisions import mask_threshold
 
-    params, settings = job.params, dict(job.params.settings)
-    pixel = mrc.header(job.input.map).pixel
-    settings["lowpass"] = auto.mask_lowpass(settings["lowpass"], job.input.resolution, pixel)
-    decision = mask_threshold(
-        mrc.voxels(job.input.map),
-        pixel,
-        settings["lowpass"],
-        params.diameter,
-        settings["threshold"],
-        key=f"{params.key}.threshold",
-    )
-    return decision, settings | decision.choice
+    settings, density, pixel = job.params.settings, mrc.voxels(job.input.map), mrc.header(job.input.map).pixel
+    lowpass = auto.mask_lowpass(settings["lowpass"], job.input.resolution, pixel)
+    diameter, key = job.params.diameter, f"{job.params.key}.threshold"
+    decision = mask_threshold(density, pixel, lowpass, diameter, settings["threshold"], key=key)
+    return decision, settings | {"lowpass": lowpass} | decision.choice
 
 
 def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
@@ -54,7 +48,7 @@ STEP = Step(
     "Mask",
     command,
     space=space,
-    last="decision.json",
+    last=DECISION,
     pictures=("mask",),
     candidates_shown=0,
     in_cycle=("cycle_mask",),

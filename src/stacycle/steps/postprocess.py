@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from stacycle.files.job_folder import POSTPROCESS
 from stacycle.programs import postprocess
 from stacycle.steps import sizes
 from stacycle.steps.dry_run import DryRun
 from stacycle.steps.sizes import Files, Need, Sizes
-from stacycle.steps.step import FILES, Reader, Settings, Step, folder_of, listed
+from stacycle.steps.step import FILES, Reader, Settings, Step, folder_of, mask_of
 
 
 def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
@@ -18,7 +19,7 @@ def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
     bfactor = settings.pop("bfactor")
     return postprocess.argv(
         half_map=job.input.half_maps[0],
-        mask=next(iter(listed(job.input.mask)), None),
+        mask=mask_of(job),
         out=f"{folder_of(job)}/postprocess",
         bfactor=None if bfactor == "auto" else bfactor,
         **settings,
@@ -45,13 +46,7 @@ STEP = Step(
     command,
     dry_run,
     space,
-    last="postprocess.star",
-    pictures=(
-        "fsc",
-        "postprocessed_map",
-    ),
-    in_cycle=(
-        "cycle_postprocess",
-        "variant_postprocess",
-    ),
+    last=POSTPROCESS,
+    pictures=("fsc", "postprocessed_map"),
+    in_cycle=("cycle_postprocess", "variant_postprocess"),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from stacycle.files.job_folder import MERGED
 from stacycle.files.removed import PARTS
 from stacycle.programs import reconstruct_particle
 from stacycle.recipe import auto
@@ -45,10 +46,7 @@ STEP = Step(
     "Average",
     command,
     space=space,
-    last="merged.mrc",
+    last=MERGED,
     removable={PARTS: ("reconstruct*",)},
-    in_cycle=(
-        "cycle_reference",
-        "variant_reconstruct",
-    ),
+    in_cycle=("cycle_reference", "variant_reconstruct"),
 )

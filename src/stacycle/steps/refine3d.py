@@ -5,34 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from stacycle.files.job_folder import FINAL_DATA
 from stacycle.files.removed import ITERATIONS
 from stacycle.programs import mpi, refine
-from stacycle.programs.scratch import scratch_folder
-from stacycle.recipe import auto, geometry
+from stacycle.recipe import geometry
 from stacycle.resources.site import GPU
-from stacycle.steps import sizes
+from stacycle.steps import class3d, sizes
 from stacycle.steps.sizes import Need, Sizes
-from stacycle.steps.step import FILES, Reader, Settings, Step, folder_of, layout_of, listed
+from stacycle.steps.step import FILES, Reader, Settings, Step, layout_of, mask_of
 
 MOST_ITERATIONS = 15  # it ends by itself, seldom later than this
 
 
 def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
     """Refine two halves of a state, with the mask if there is one."""
-    params, state, layout = job.params, reader.state(job.input.state[0]), layout_of(job, half_sets=True)
+    state, layout = reader.state(job.input.state[0]), layout_of(job, half_sets=True)
     argv = refine.refine3d(
         particles=state.files.particles,
         tomograms=state.files.tomograms,
         trajectories=state.files.trajectories,
-        reference=str(job.input.reference),
-        mask=next(iter(listed(job.input.mask)), None),
-        out=f"{folder_of(job)}/run",
-        symmetry=params.symmetry,
+        mask=mask_of(job),
         threads=layout.threads,
         gpu=layout.gpu,
-        pool=engine["pool"],
-        scratch=scratch_folder(engine["scratch"]),
-        **auto.resolve_auto(params.settings, state, job.input.resolution),
+        **class3d.of_refinement(job, engine, state),
     )
     return mpi.with_mpi(argv, layout.ranks, layout.launcher)
 
@@ -52,7 +47,7 @@ STEP = Step(
     space=space,
     device=GPU,
     half_sets=True,
-    last="run_data.star",
+    last=FINAL_DATA,
     removable={ITERATIONS: ("refine3d*",)},
     pictures=("refinement_by_iteration",),
 )

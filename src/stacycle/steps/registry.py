@@ -17,9 +17,8 @@ from stacycle.steps.step import MakeCommand, Step
 @cache
 def all_steps() -> Mapping[str, Step]:
     """The steps by name."""
-    modules = (
-        import_module(f"{steps.__name__}.{found.name}") for found in pkgutil.iter_modules(steps.__path__)
-    )
+    found = pkgutil.iter_modules(steps.__path__)
+    modules = (import_module(f"{steps.__name__}.{one.name}") for one in found)
     return {module.STEP.name: module.STEP for module in modules if hasattr(module, "STEP")}
 
 
@@ -43,10 +42,8 @@ def command_of(job: Any) -> MakeCommand | None:
 def command_lines(
     recipe: Recipe, config: Mapping[str, Any], asked: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[tuple[str, list[str]]]:
-    """(rule, command line) of all that a recipe can run, before there are files.
-
-    `asked` has what the profile makes of a rule's jobs; one that is not there has one rank, on CPUs.
-    """
+    """(rule, command line) of all that a recipe can run, before there are files. `asked` has what the profile makes of
+    a rule's jobs; one that is not there has one rank, on CPUs."""
     moved = False
     for round_, name in recipe:
         step = all_steps()[name]

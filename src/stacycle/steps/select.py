@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from stacycle.files.job_folder import DECISION
 from stacycle.steps import sizes
 from stacycle.steps.sizes import Need, Sizes
 from stacycle.steps.step import Settings, Step
@@ -15,12 +16,5 @@ def space(size: Sizes, settings: Settings) -> Iterator[Need]:
 
 
 STEP = Step(
-    "select",
-    "Subset selection",
-    space=space,
-    last="decision.json",
-    pictures=(
-        "class_montage",
-        "class_sizes",
-    ),
+    "select", "Subset selection", space=space, last=DECISION, pictures=("class_montage", "class_sizes")
 )

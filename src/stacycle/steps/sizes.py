@@ -1,7 +1,6 @@
 """Sizes on disk of what steps write, and which of it can be removed later.
 
-Those of images and maps follow from boxes and counts. Those of tables and plots are what RELION 5.0.1 writes per
-particle, tilt image or direction, measured; they matter little beside the images.
+Those of tables and plots are what RELION 5.0.1 writes per particle, tilt image or direction, measured.
 """
 
 from __future__ import annotations
@@ -87,10 +86,8 @@ def plots(count: int = 1) -> Files:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the sizes of a step (`bin4/extract`) follow from; its particles' images have `image` px.
-
-    `half_sets`: the particles are in two half sets; `last_round`: nothing is extracted after it.
-    """
+    """What the sizes of a step (`bin4/extract`) follow from; its particles' images have `image` px. `half_sets`: they
+    are in two half sets; `last_round`: nothing is extracted after it."""
 
     step: str
     numbers: Numbers

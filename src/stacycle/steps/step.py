@@ -85,6 +85,7 @@ def layout_of(job: Any, half_sets: bool = False) -> Layout:
     return site.layout(job.resources, job.threads, half_sets)
 
 
-def listed(files: Any) -> list[str]:
-    """An input that is one file or several, as a list."""
-    return [files] if isinstance(files, str) else list(files)
+def mask_of(job: Any) -> str | None:
+    """The mask that a job is given; None if it is given none."""
+    mask = job.input.mask
+    return mask if isinstance(mask, str) else next(iter(mask), None)
