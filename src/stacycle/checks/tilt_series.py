@@ -12,17 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stacycle.checks.doubts import (
-    Doubt,
-    Mask,
-    Numbers,
-    Table,
-    listed,
-    numbers,
-    rows,
-    shown,
-    shown_median,
-)
+from stacycle.checks.doubts import Doubt, Mask, Numbers, Table, listed, numbers, rows, shown, shown_median
 from stacycle.checks.outliers import (
     FAR,
     FEW,

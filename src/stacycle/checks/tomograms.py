@@ -7,17 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stacycle.checks.doubts import (
-    Doubt,
-    Mask,
-    Numbers,
-    Table,
-    listed,
-    numbers,
-    rows,
-    shown,
-    shown_median,
-)
+from stacycle.checks.doubts import Doubt, Mask, Numbers, Table, listed, numbers, rows, shown, shown_median
 from stacycle.checks.outliers import circular_median, middle, wrapped
 from stacycle.checks.ranges import CORRECT, LIKELY, POSSIBLE, out_of_range
 from stacycle.checks.tilt_series import AXIS, DEFOCUS_U, EXPOSURE, TILT_ANGLE

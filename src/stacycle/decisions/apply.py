@@ -35,13 +35,7 @@ class Chosen:
 
 
 def choose_alignment(
-    folder: str | Path,
-    sweep: Sweep,
-    iteration: Choice,
-    variant: str,
-    key: str,
-    *,
-    sampling: float,
+    folder: str | Path, sweep: Sweep, iteration: Choice, variant: str, key: str, *, sampling: float
 ) -> Chosen:
     """The iteration of each K = 1 run under `folder`, then the run; `key` names the config's section.
 

@@ -40,10 +40,7 @@ class Candidate:
 
 
 def cycle_variant(
-    before: Candidate,
-    variants: Sequence[Candidate],
-    choice: str = "auto",
-    key: str = "cycle.variant",
+    before: Candidate, variants: Sequence[Candidate], choice: str = "auto", key: str = "cycle.variant"
 ) -> Decision:
     """The variant of the best corrected FSC, if it beats the state before it; else that state (a roll-back).
 

@@ -123,12 +123,7 @@ def _by_config(run: list[Iteration], wanted: int, key: str, judged_by: str) -> D
 
 
 def _decision(
-    run: list[Iteration],
-    chosen: Iteration,
-    reason: str,
-    warnings: list[str],
-    judged_by: str,
-    by: By = "rule",
+    run: list[Iteration], chosen: Iteration, reason: str, warnings: list[str], judged_by: str, by: By = "rule"
 ) -> Decision:
     columns = ["number", judged_by, "accuracy_rotations", "accuracy_translations", "pmax"]
     table = pd.DataFrame([asdict(it) for it in run])[columns].rename(columns={"number": "iteration"})

@@ -15,14 +15,7 @@ from stacycle.programs.task import Task
 
 
 def argv(
-    *,
-    state: str,
-    out: str,
-    box: int,
-    binning: float,
-    symmetry: str,
-    snr: float = 0,
-    threads: int,
+    *, state: str, out: str, box: int, binning: float, symmetry: str, snr: float = 0, threads: int
 ) -> list[str]:
     """Reconstruct the average of the particles at the poses that they have, into the folder `out`."""
     return shared.line(

@@ -31,12 +31,7 @@ _OVERSAMPLING = 1  # the GUI's samplings and offset steps are those of the overs
 
 
 def align(
-    *,
-    sampling: float,
-    local_range: float | None,
-    offset_range: float,
-    offset_step: float,
-    **common: Any,
+    *, sampling: float, local_range: float | None, offset_range: float, offset_step: float, **common: Any
 ) -> list[str]:
     """Class3D with alignment: searches within `local_range` degrees of the pose so far; None: everywhere."""
     return _class3d(
