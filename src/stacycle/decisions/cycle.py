@@ -87,10 +87,8 @@ def _comparable(before: Candidate, variants: Sequence[Candidate]) -> dict[str, P
         own = fsc.fsc["frequency"].to_numpy()
         if len(own) != len(shells) or not np.allclose(own[1:], shells[1:], rtol=1e-3):
             raise UserError(
-                (
-                    f"{name}: its FSC has {len(own)} shells to {fsc.nyquist:.4g} Å, that of the state before it "
-                    f"{len(shells)} to {before.fsc.nyquist:.4g} Å"
-                ),
+                f"{name}: its FSC has {len(own)} shells to {fsc.nyquist:.4g} Å, that of the state before it "
+                f"{len(shells)} to {before.fsc.nyquist:.4g} Å",
                 "use the same box and pixel size for all",
             )
     return finished

@@ -71,10 +71,8 @@ def mask_threshold(
         reason = f"The config asks for threshold {chosen:.4g} ({key})."
         if chosen >= highest:
             raise UserError(
-                (
-                    f"{key}: {chosen:.4g} is above the highest density of the low-passed map ({highest:.4g}), so the "
-                    "mask would be empty"
-                ),
+                f"{key}: {chosen:.4g} is above the highest density of the low-passed map ({highest:.4g}), so the "
+                "mask would be empty",
                 f"try {automatic:.4g}",
             )
         options["config"] = chosen

@@ -143,23 +143,23 @@ def check_sections(path: str | Path) -> None:
         )
 
 
+def check_mask(mask: str, map: str) -> None:
+    """UserError if a mask has another box or pixel size than the map, or values that no mask has."""
+    check_same(mask, map, "make the mask from a map of that box and pixel size")
+    check_mask_values(mask)
+
+
 def check_mask_values(mask: str | Path) -> None:
     """UserError unless a mask's values lie within 0..1 and it lets something through, but not everything."""
     values = voxels(mask)
     low, high = float(values.min()), float(values.max())
     if not (low >= -1e-3 and high <= 1 + 1e-3):
-        raise UserError(
-            f"{mask}: its values run from {low:g} to {high:g}, but a mask's lie within 0..1", "make it again"
-        )
+        fault = f"its values run from {low:g} to {high:g}, but a mask's lie within 0..1"
+        raise UserError(f"{mask}: {fault}", "make it again")
     if high < 0.5:
         raise UserError(f"{mask}: the mask is empty, its largest value is {high:g}", "lower the threshold")
     if low > 0.5:
         raise UserError(f"{mask}: the mask is full, its smallest value is {low:g}", "raise the threshold")
-
-
-def check_mask(mask: str, map: str) -> None:
-    """UserError if a mask has another box or pixel size than the map."""
-    check_same(mask, map, "make the mask from a map of that box and pixel size")
 
 
 def check_same(path: str, other: str, cure: str) -> None:
@@ -171,16 +171,14 @@ def check_size(path: str, box: int, pixel: float, whose: str, cure: str) -> None
     """UserError if a map has not this box (px) and pixel size (Å): those that `whose` ("the particles have")."""
     found_box, found_pixel = box_and_pixel(path)
     if found_box != box or not math.isclose(found_pixel, pixel, rel_tol=SAME_PIXEL):
-        raise UserError(
-            f"{path}: {found_box} px of {found_pixel:.4g} Å, but {whose} {box} px of {pixel:.4g} Å", cure
-        )
+        found = f"{found_box} px of {found_pixel:.4g} Å"
+        raise UserError(f"{path}: {found}, but {whose} {box} px of {pixel:.4g} Å", cure)
 
 
 def box_and_pixel(path: str | Path) -> tuple[int, float]:
     """Box in px and pixel size in Å of a map; UserError if it is not one, is cut short or is no cube."""
     found = header(path)
     if not found.nx == found.ny == found.sections:
-        raise UserError(
-            f"{path}: is {found.nx} x {found.ny} x {found.sections} px, but a map is a cube", "check the path"
-        )
+        size = f"{found.nx} x {found.ny} x {found.sections} px"
+        raise UserError(f"{path}: is {size}, but a map is a cube", "check the path")
     return found.nx, found.pixel

@@ -86,9 +86,8 @@ def assignments(folder: str | Path, iteration: int) -> pd.DataFrame:
     """Each particle's `particle` (name), `class`, `pmax` and `loglik`, in the order of the data file."""
     path = Path(folder) / job_folder.iteration(iteration, "data.star")
     table = star.read(path, {"particles": ["rlnClassNumber"]})["particles"]
-    names = next(
-        (table[label] for label in ("rlnTomoParticleName", "rlnImageName") if label in table), table.index
-    )
+    labels = [label for label in ("rlnTomoParticleName", "rlnImageName") if label in table]
+    names = table[labels[0]] if labels else table.index
     return pd.DataFrame(
         {
             "particle": np.asarray(names).astype(str),
@@ -106,12 +105,7 @@ def moved(folder: str | Path, iteration: int, since: int = 2) -> float:
     particles with a large T stay where chance put them: each is a good part of its own class average.
     """
     paths = [Path(folder) / job_folder.iteration(number, "data.star") for number in (since, iteration)]
-    if not all(path.exists() for path in paths):
-        return nan
-    first, last = (
-        assignments(folder, number).set_index("particle")["class"] for number in (since, iteration)
-    )
-    return float((first.reindex(last.index) != last).mean())
+    return unlike_last(folder, [since, iteration])[since] if all(path.exists() for path in paths) else nan
 
 
 def unlike_last(folder: str | Path, numbers: Sequence[int]) -> dict[int, float]:

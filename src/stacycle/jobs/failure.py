@@ -30,11 +30,8 @@ def tolerate_failure(
             path.parent.mkdir(parents=True, exist_ok=True)
             path.unlink(missing_ok=True)  # it may be a hard link
             path.touch()
-        LOGGER.warning(
-            "FAILED: %s The sweep goes on without this variant (`stacycle redo %s` tries it again).",
-            error,
-            expected_outputs[0],
-        )
+        again = f"`stacycle redo {expected_outputs[0]}` tries it again"
+        LOGGER.warning("FAILED: %s The sweep goes on without this variant (%s).", error, again)
 
 
 def raise_if_upstream_failed(inputs: Sequence[str | Path]) -> None:

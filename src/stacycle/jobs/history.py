@@ -10,8 +10,8 @@ import shutil
 from pathlib import Path
 
 from stacycle.files.earlier_results import ASIDE, FAILED, PREVIOUS
+from stacycle.files.job_folder import JOB_FILE
 from stacycle.jobs import record as job_record
-from stacycle.jobs.record import JOB_FILE
 from stacycle.resources.lock import LOCK_FILE
 
 MOST = 5  # earlier results of a job that are kept
@@ -66,10 +66,7 @@ def copy_aside(folder: Path) -> Path:
 
 
 def take_back(folder: Path, entry: Path) -> None:
-    """Move earlier results back into a job's folder, from which all has been moved aside.
-
-    If it is cut off, `mend` goes on with it.
-    """
+    """Move earlier results back into a job's folder, which is empty by then. If it is cut off, `mend` goes on."""
     job_record.write(folder, job_record.read(entry) | {_TAKING: entry.name})
     mend(folder)
 

@@ -22,6 +22,7 @@ from stacycle import __version__
 from stacycle.diagnosis import explain
 from stacycle.errors import Interrupted, ProgramFailed, UserError, some
 from stacycle.files.earlier_results import PREVIOUS
+from stacycle.files.job_folder import PROGRAM_OUTPUT, STATE_FILE
 from stacycle.jobs import fingerprint, history, kept_outputs, process, record, resume
 from stacycle.jobs.fingerprint import Digests, Fingerprint
 from stacycle.jobs.log import LOGGER, TERMINAL_ONLY
@@ -32,11 +33,9 @@ from stacycle.programs.command import Command
 from stacycle.provenance import audit as provenance
 from stacycle.provenance import origin
 from stacycle.provenance import record as state_record
-from stacycle.recipe.rounds import STATE_FILE
 from stacycle.resources.gpus import GpuLease, acquire
 from stacycle.resources.lock import Lock, locked
 
-OUTPUT_FILE = "run.out"  # all that the program said; Snakemake deletes a job's log when it starts it again
 RETRIES = {
     "continue": "It is tried once more, from where it stood.",
     "combine_via_disc": "It is tried once more, without --dont_combine_weights_via_disc.",
@@ -144,11 +143,9 @@ class _Job:
         LOGGER.info("%s: kept; `stacycle redo %s` makes it anew.", found.why, self.folder)
         before = self.record["fingerprint"]
         if fingerprint.other_version(before, {"version": version}):
+            versions = f"it was made by version {before['version']}, and {version} is here now"
             LOGGER.warning(
-                "WARNING: it was made by version %s, and %s is here now; set engine.new_version to redo to have such "
-                "results made anew.",
-                before["version"],
-                version,
+                "WARNING: %s; set engine.new_version to redo to have such results made anew.", versions
             )
         self.record["digests"] = digests.known
         self._write()
@@ -225,7 +222,7 @@ class _Job:
         """
         lines: list[str] = []
         environment = mpi.mpi_settings(self.command.launcher) | gpus.environment
-        path = self.folder / OUTPUT_FILE
+        path = self.folder / PROGRAM_OUTPUT
         with open(path, "ab") as output, open(path, "rb") as seen:
             output.write(f"# {run['started']} $ {shlex.join(executed)}\n".encode())
             output.flush()

@@ -22,7 +22,6 @@ import yaml
 
 from stacycle import snakemake_api
 from stacycle.errors import UserError
-from stacycle.files import safe_names
 from stacycle.files.cache import Cache
 from stacycle.inputs.findings import Findings
 from stacycle.preflight import against_data, disk, environment
@@ -203,7 +202,7 @@ def _check_config(config: Mapping[str, Any], configfiles: Sequence[str | Path]) 
     if symmetry == "I5":
         yield Row(PROBLEM, "symmetry", "RELION knows I5 by name only", "use I, I1, I2, I3 or I4")
     for key, value in _texts(config):
-        if not safe_names.has_no_controls(value):
+        if not value.isprintable():
             found = f"{key}, {value!r}, has a control character"
             yield Row(PROBLEM, "config", found, "take it out")
 

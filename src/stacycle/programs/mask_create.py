@@ -26,9 +26,7 @@ def _check_map(task: Task) -> None:
 
 def _check_mask(task: Task) -> None:
     """The mask, which must fit its map."""
-    mask = task.get("--o")
-    mrc.check_mask(mask, task.get("--i"))
-    mrc.check_mask_values(mask)
+    mrc.check_mask(task.get("--o"), task.get("--i"))
 
 
 PROGRAM = Program(

@@ -20,11 +20,8 @@ def scratch_folder(setting: str | None) -> str | None:
     if not folder or "$" in folder or (folder != setting and folder.rstrip("/") in _SYSTEM_TEMPORARY):
         return None
     if not is_shell_safe(folder):
-        raise UserError(
-            (
-                f"engine.scratch: RELION would remove more than the folder {folder!r}, whose name it gives to a "
-                "shell unquoted"
-            ),
-            "use a folder without blanks and signs in its name",
+        fault = (
+            f"RELION would remove more than the folder {folder!r}, whose name it gives to a shell unquoted"
         )
+        raise UserError(f"engine.scratch: {fault}", "use a folder without blanks and signs in its name")
     return folder

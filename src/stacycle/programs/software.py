@@ -62,10 +62,9 @@ def resolve(engine: Mapping[str, Any], argv: Sequence[str]) -> list[str]:
         command = _inside(engine, [*launcher, path, *rest])
         first = [*launcher, path][0]
     if shutil.which(first, path=_path(engine)) is None:
-        raise UserError(
-            f"{first} was not found {_place({'modules': engine.get('modules')})}, but {program} runs with it",
-            "load the MPI that RELION was built with",
-        )
+        where = _place({"modules": engine.get("modules")})
+        fault = f"{first} was not found {where}, but {program} runs with it"
+        raise UserError(fault, "load the MPI that RELION was built with")
     return command
 
 
@@ -202,10 +201,8 @@ def _loaded(modules: tuple[str, ...]) -> tuple[str, str]:
     """The PATH with these modules loaded, and what was said meanwhile. UserError if they cannot be loaded."""
     before, *found = _say(_inside({"modules": modules}, ["/bin/sh", "-c", _PATH])).split("\f")
     if not found:
-        raise UserError(
-            f"engine.modules: {' '.join(modules)} cannot be loaded ({_gist(before)})",
-            "see what `module avail` lists",
-        )
+        fault = f"engine.modules: {' '.join(modules)} cannot be loaded ({_gist(before)})"
+        raise UserError(fault, "see what `module avail` lists")
     return found[0], before + found[1]
 
 
@@ -242,13 +239,7 @@ def _say(argv: Sequence[str]) -> str:
     """What a program says within two minutes, or why it does not run."""
     try:
         run = subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=120,
-            check=False,
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=120
         )
         return run.stdout + run.stderr
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -47,12 +47,8 @@ def check_outputs(command: Command, expected_outputs: Sequence[str | Path], line
     """
     try:
         _check_lines(command, lines)
-        missing = [
-            str(path)
-            for path in expected_outputs
-            if not Path(path).is_file() or Path(path).stat().st_size == 0
-        ]
-        if missing:
+        paths = map(Path, expected_outputs)
+        if missing := [str(path) for path in paths if not path.is_file() or path.stat().st_size == 0]:
             last = f" Its last words were: {' | '.join(lines[-3:])}" if lines else " It said nothing."
             raise UserError(f"it did not write {', '.join(missing)}.{last}")
         task = Task(command, lines)

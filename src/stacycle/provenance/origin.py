@@ -73,10 +73,8 @@ def _same_state(named: str, state: Record, maps: Sequence[str]) -> None:
         of_map = _record_of_map(path)
         if kind := difference(state, of_map):
             raise UserError(
-                (
-                    f"{path} does not belong to {named}: it was made with {describe(of_map, kind, state)}, not "
-                    f"{describe(state, kind, of_map)}"
-                ),
+                f"{path} does not belong to {named}: it was made with {describe(of_map, kind, state)}, not "
+                f"{describe(state, kind, of_map)}",
                 "reconstruct and post-process that state, and give these files",
             )
 
@@ -87,10 +85,8 @@ def _record_of_map(path: str) -> Record:
     record = record_of(folder)
     if record is None or name not in record["maps"]:
         raise UserError(
-            (
-                f"{path}: no {STATE_FILE} beside it tells which particles and tomograms it was made of; if it is the "
-                f"workflow's, {cure(path)}"
-            ),
+            f"{path}: no {STATE_FILE} beside it tells which particles and tomograms it was made of; if it is the "
+            f"workflow's, {cure(path)}",
             "else give one that the workflow made",
         )
     if digest(path) != record["maps"][name]:

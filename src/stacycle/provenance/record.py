@@ -117,10 +117,8 @@ def _must_be_as_before(record: Record, before: Record, kinds: Sequence[str], who
     for kind in {*kinds, "trajectories"} if lost else kinds:
         if (record[kind] and record[kind][1]) != (before[kind] and before[kind][1]):
             raise ProgramFailed(
-                (
-                    f"{who} went on with {describe(record, kind, before)}, but was given "
-                    f"{describe(before, kind, record)}"
-                ),
+                f"{who} went on with {describe(record, kind, before)}, but was given "
+                f"{describe(before, kind, record)}",
                 "do not use what it made, and run it again",
             )
 
