@@ -40,6 +40,7 @@ def check_half_maps(first: str, second: str, mask: str | None) -> None:
         raise UserError(f"{second}: is the same map as {first}", "take the halves of one refinement")
     if mask:
         mrc.check_mask(mask, first)
+        mrc.check_mask_values(mask)
 
 
 def check_unbinned(path: str, files: StateFiles) -> None:

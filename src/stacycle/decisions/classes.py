@@ -78,10 +78,8 @@ def with_quality(classes: pd.DataFrame) -> pd.DataFrame:
     quality = members.astype(float)
     if "likeness" in table:
         quality *= table["likeness"].clip(0, 1)
-    accuracies = [
-        _against_best(table[name], members) for name in ("accuracy_rotations", "accuracy_translations")
-    ]
-    quality *= pd.concat(accuracies, axis=1).min(axis=1)
+    rotations, shifts = table["accuracy_rotations"], table["accuracy_translations"]
+    quality *= np.minimum(_against_best(rotations, members), _against_best(shifts, members))
     quality *= (2 * _against_best(table["resolution"].replace(np.inf, np.nan), members)).clip(upper=1)
     table["quality"] = quality
     return table

@@ -41,7 +41,8 @@ class Decision:
         """For a log: question, table, reason, warnings."""
         lines = [str(part) + "\n" for part in self.parts]
         if len(self.candidates):
-            lines.append(_text_table(self.candidates))
+            shown = self.candidates.drop(columns="map", errors="ignore")
+            lines.append(shown.map(_plain).to_string(index=False))
         chosen = ", ".join(f"{key} {_plain(value)}" for key, value in self.choice.items())
         lines.append(f"{self.question}: {chosen} (by {self.by}). {self.reason}")
         said = {warning for part in self.parts for warning in part.warnings}
@@ -123,11 +124,6 @@ def _from_json(read: dict[str, Any]) -> Decision:
 def _numbers(row: dict[str, Any]) -> dict[str, Any]:
     special = {None: math.nan, "inf": math.inf, "-inf": -math.inf}
     return {key: special.get(x, x) if isinstance(x, str | None) else x for key, x in row.items()}
-
-
-def _text_table(table: pd.DataFrame) -> str:
-    shown = table.drop(columns=[name for name in table if name == "map"])
-    return shown.map(_plain).to_string(index=False)
 
 
 def _plain(value: Any) -> str:

@@ -15,10 +15,8 @@ LARGER = 1.2  # x the diameter: soft edges and noise add up to a sixth
 SMALLER = 0.55  # x the diameter: an average's weak ends drown in noise
 COARSE = 12  # the box's width over the low-pass filter: a sixth of a particle that fills half of the box
 _LEVEL = 0.5  # of the particle's level above the solvent is its edge, however blurred
-_SHELLS = (
-    0.3,
-    0.9,
-)  # x the box's radius: solvent is looked for between them; farther out a reconstruction is tapered
+# x the box's radius: solvent is looked for between them; farther out a reconstruction is tapered
+_SHELLS = (0.3, 0.9)
 _WITHIN = 0.95  # x the box's radius is looked at
 _ONE_PIECE = 0.5  # of what is above the threshold: less is noise
 _OF_RADII = 99  # percent: a voxel that sticks out does not count

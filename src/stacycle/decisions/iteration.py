@@ -48,10 +48,8 @@ def align_iteration(
     starts = range(max(1, len(candidates) - 1))  # the last alone holds nothing
     first = int(np.argmax([frequency[i : i + HELD].min() for i in starts]))
     chosen, last = candidates[first], candidates[-1]
-    reason = (
-        f"Iteration {chosen.number} is the first at {chosen.resolution:.2f} Å, the finest resolution "
-        "that was held."
-    )
+    finest = f"{chosen.resolution:.2f} Å, the finest resolution that was held"
+    reason = f"Iteration {chosen.number} is the first at {finest}."
     warnings = []
     if len(candidates) > HELD and (first == len(candidates) - 2 or frequency[-1] > frequency[first]):
         warnings.append("The resolution was still improving when the run ended: more iterations may help.")

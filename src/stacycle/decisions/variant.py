@@ -74,10 +74,8 @@ def class3d_variant(
     elif table["separation"].max() >= SEPARATES:
         best = table.iloc[int(np.argmax(table["separation"]))]
         chosen = best["variant"]
-        reason = (
-            f"{chosen} separates best: {best['rejected']} particles are in classes unlike the "
-            f"consensus (separation {best['separation']:.2f})."
-        )
+        unlike = f"{best['rejected']} particles are in classes unlike the consensus"
+        reason = f"{chosen} separates best: {unlike} (separation {best['separation']:.2f})."
     else:
         chosen = _nearest_to_tutorial(table)
         reason = f"No variant separates good classes from bad; {chosen} has the T nearest to the tutorial's."

@@ -143,12 +143,6 @@ def check_sections(path: str | Path) -> None:
         )
 
 
-def check_mask(mask: str, map: str) -> None:
-    """UserError if a mask has another box or pixel size than the map, or values that no mask has."""
-    check_same(mask, map, "make the mask from a map of that box and pixel size")
-    check_mask_values(mask)
-
-
 def check_mask_values(mask: str | Path) -> None:
     """UserError unless a mask's values lie within 0..1 and it lets something through, but not everything."""
     values = voxels(mask)
@@ -160,6 +154,11 @@ def check_mask_values(mask: str | Path) -> None:
         raise UserError(f"{mask}: the mask is empty, its largest value is {high:g}", "lower the threshold")
     if low > 0.5:
         raise UserError(f"{mask}: the mask is full, its smallest value is {low:g}", "raise the threshold")
+
+
+def check_mask(mask: str, map: str) -> None:
+    """UserError if a mask has another box or pixel size than the map."""
+    check_same(mask, map, "make the mask from a map of that box and pixel size")
 
 
 def check_same(path: str, other: str, cure: str) -> None:

@@ -26,7 +26,9 @@ def _check_map(task: Task) -> None:
 
 def _check_mask(task: Task) -> None:
     """The mask, which must fit its map."""
-    mrc.check_mask(task.get("--o"), task.get("--i"))
+    mask = task.get("--o")
+    mrc.check_mask(mask, task.get("--i"))
+    mrc.check_mask_values(mask)
 
 
 PROGRAM = Program(

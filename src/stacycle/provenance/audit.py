@@ -8,10 +8,10 @@ from pathlib import Path
 
 from stacycle.errors import UserError
 from stacycle.files.earlier_results import is_aside
+from stacycle.files.job_folder import STATE_FILE
 from stacycle.files.optimisation_set import KINDS
 from stacycle.provenance import particles
 from stacycle.provenance.identity import Record, cure, difference, digest, identity_now, record_of
-from stacycle.recipe.rounds import STATE_FILE
 
 
 def audit(results: str | Path) -> list[str]:
