@@ -24,7 +24,7 @@ def choose_classes(
 ) -> Decision:
     """Keep the classes whose `quality` is not far below that of the best.
 
-    `classes` is `relion_output.classes`, better `decisions.with_agreement` of it. UserError if no class passes, or if
+    `classes` is `relion_output.classes`, better `agreement.with_agreement` of it. UserError if no class passes, or if
     the config names a class that does not exist.
     """
     table = with_quality(classes)

@@ -13,12 +13,12 @@ from stacycle.steps.sizes import Need, Sizes
 from stacycle.steps.step import FILES, Reader, Settings, Step
 
 if TYPE_CHECKING:
-    from stacycle.decisions import Decision
+    from stacycle.decisions.decision import Decision
 
 
 def decide(job: Any) -> tuple[Decision, dict[str, Any]]:
     """The threshold of a job's map, and the settings with the low-pass filter that it holds for."""
-    from stacycle.decisions import mask_threshold
+    from stacycle.decisions.mask import mask_threshold
 
     params, settings = job.params, dict(job.params.settings)
     pixel = mrc.header(job.input.map).pixel
