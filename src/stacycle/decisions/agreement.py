@@ -39,11 +39,10 @@ def with_agreement(
 def likeness(density: np.ndarray, consensus: np.ndarray, ssnr: np.ndarray, T: float) -> float:
     """Amplitude x correlation of a class map (n, n, n) with the consensus, the damping by T taken back.
 
-    `ssnr` (n // 2 + 1 shells) is RELION's, which has T as a factor; the map was multiplied by ssnr / (1 +
-    ssnr). Without that, its amplitude on the consensus is the share of particles that the consensus shows,
-    whatever T and however many they are. Each shell counts by how much of the consensus the class's particles
-    could show there (the square of e / (1 + e), e the SSNR that the consensus would have in the class at T =
-    1).
+    `ssnr` (n // 2 + 1 shells) is RELION's, which has T as a factor; the map was multiplied by ssnr / (1 + ssnr).
+    Without that, its amplitude on the consensus is the share of particles that the consensus shows, whatever T and
+    however many they are. Each shell counts by how much of the consensus the class's particles could show there (the
+    square of e / (1 + e), e the SSNR that the consensus would have in the class at T = 1).
     """
     cross, of_class, of_consensus = _spectra(density, consensus)
     shells = slice(1, len(of_class))

@@ -73,9 +73,7 @@ def choose_classification(
     lowpass: float,
 ) -> Chosen:
     """The iteration of each run under `folder`, then the run that separates best.
-
-    The classes are compared with the `consensus` map that they started from, within `diameter` and to `lowpass` (Å).
-    """
+    The classes are compared with the `consensus` map that they started from, within `diameter` and to `lowpass` (Å)."""
     folder = Path(folder)
     first, tables = {}, {}
     for name in sweep:
@@ -107,9 +105,7 @@ def write_selected(
     resolution: float = nan,
 ) -> dict[str, int]:
     """Write the state of selected particles; of those that now lie at one position, only the first.
-
-    `tomograms` is the state that they were selected from. Returns how many particles were dropped, by reason.
-    """
+    `tomograms` is the state that they were selected from. Returns how many particles were dropped, by reason."""
     rows = particles["particles"]
     once = without_duplicates(particles)
     dropped = {

@@ -22,10 +22,9 @@ By = Literal["rule", "config"]
 class Decision:
     """One decision.
 
-    `choice` names what was chosen (`{"iteration": 20}`); `by` says whether the rule or the config chose;
-    `reason` is one sentence for a biologist; `candidates` has one row per candidate; `numbers` are what later
-    steps need to know of the chosen one (a resolution in Å, a number of particles); `parts` are decisions
-    that this one rests on.
+    `choice` names what was chosen (`{"iteration": 20}`); `by` says whether the rule or the config chose; `reason` is
+    one sentence for a biologist; `candidates` has one row per candidate; `numbers` are what later steps need to know of
+    the chosen one (a resolution in Å, a number of particles); `parts` are decisions that this one rests on.
     """
 
     question: str

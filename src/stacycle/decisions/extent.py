@@ -67,9 +67,7 @@ def extent(density: np.ndarray, pixel_size: float) -> float:
 
 def _solvent(smooth: np.ndarray, radius: np.ndarray, thickness: float) -> tuple[float, float]:
     """Level and noise of the solvent: the median of the lowest shell, and the spread below it.
-
-    In a box that is too small the particle fills so much that its own level is the most frequent one.
-    """
+    In a box that is too small the particle fills so much that its own level is the most frequent one."""
     shells = [
         smooth[(radius >= start) & (radius < start + thickness)]
         for start in np.arange(_SHELLS[0], _SHELLS[1] - thickness + 1e-6, thickness / 2)

@@ -29,9 +29,8 @@ def align_iteration(
 ) -> Decision:
     """The first iteration of the finest resolution that was held for three iterations (or to the end, for two).
 
-    Iterations 0 and 1 count only if there is nothing else: the one has no resolution, that of the other comes
-    from cross-correlation with the starting map. UserError if the run left no complete iteration or lacks
-    `choice`.
+    Iterations 0 and 1 count only if there is nothing else: the one has no resolution, that of the other comes from
+    cross-correlation with the starting map. UserError if the run left no complete iteration or lacks `choice`.
     """
     run = _complete(run, key)
     if choice != "auto":

@@ -113,9 +113,7 @@ def voxels(path: str | Path) -> np.ndarray:
 
 def check_values(path: str | Path, empty: bool = False) -> None:
     """UserError if voxels of a map are nan, infinite or absurdly large, or all the same.
-
-    A map may be `empty`, with all voxels 0, if it is of a class that lost all its particles.
-    """
+    A map may be `empty`, with all voxels 0, if it is of a class that lost all its particles."""
     import numpy as np
 
     values = voxels(path)
@@ -129,9 +127,7 @@ def check_values(path: str | Path, empty: bool = False) -> None:
 
 def check_sections(path: str | Path) -> None:
     """UserError if an image of a stack has nan or infinite pixels, or only equal ones, in its middle row.
-
-    Extracted images are filtered in Fourier space, which spreads a nan over the whole image.
-    """
+    Extracted images are filtered in Fourier space, which spreads a nan over the whole image."""
     import numpy as np
 
     images = voxels(path)

@@ -1,8 +1,7 @@
 """The numbers in the output of `relion_refine` and `relion_postprocess`.
 
-RELION writes numbers that are not numbers: a resolution of `inf` (no shell reaches SSNR 1), a completeness of
-`-nan`, changes of `9.999999e+06` or `999` (not measured yet). They come back as `inf` and `nan`; nothing else
-is hidden.
+RELION writes numbers that are not numbers: a resolution of `inf` (no shell reaches SSNR 1), a completeness of `-nan`,
+changes of `9.999999e+06` or `999` (not measured yet). They come back as `inf` and `nan`; nothing else is hidden.
 """
 
 from __future__ import annotations
@@ -44,9 +43,7 @@ class Iteration:
 
 def iterations(folder: str | Path, maps: bool = True) -> list[Iteration]:
     """The complete iterations of a run, in order; of auto-refine with the numbers of both halves averaged.
-
-    Complete means optimiser, data, model(s) and, if `maps`, every class map: an interrupted run lacks some.
-    """
+    Complete means optimiser, data, model(s) and, if `maps`, every class map: an interrupted run lacks some."""
     numbers = sorted(
         map(job_folder.iteration_of, Path(folder).glob(job_folder.every_iteration("optimiser.star")))
     )

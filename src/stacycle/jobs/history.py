@@ -35,9 +35,7 @@ def left_over(folder: Path) -> list[Path]:
 
 def move_aside(folder: Path, suffix: str, spare: Path | None = None) -> Path:
     """Move what lies in a job folder to a folder beside it; `previous` ones are numbered, a `failed` one is replaced.
-
-    The record goes last, so that `mend` knows a move that was cut off. The oldest of too many go, but not `spare`.
-    """
+    The record goes last, so that `mend` knows a move that was cut off. The oldest of too many go, but not `spare`."""
     if suffix == FAILED:
         aside = folder.with_name(f"{folder.name}.{FAILED}")
         shutil.rmtree(aside, ignore_errors=True)

@@ -160,9 +160,7 @@ class _Job:
 
     def _start(self, found: Resumption, retry: str | None) -> str | None:
         """Run the program once. Returns how it is to be tried again, if it failed in a way that this may cure.
-
-        ProgramFailed if it failed otherwise, or for the second time; Interrupted if this process was asked to end.
-        """
+        ProgramFailed if it failed otherwise, or for the second time; Interrupted if this process was asked to end."""
         for path in found.remove:
             path.unlink(missing_ok=True)
         if found.start is not None:
@@ -217,9 +215,7 @@ class _Job:
 
     def _watch(self, executed: list[str], run: dict[str, Any], gpus: GpuLease) -> tuple[int, list[str]]:
         """Run a command to its end; its output goes to `run.out`, clean lines to the log, milestones to the terminal.
-
-        Returns the exit status and the clean lines.
-        """
+        Returns the exit status and the clean lines."""
         lines: list[str] = []
         environment = mpi.mpi_settings(self.command.launcher) | gpus.environment
         path = self.folder / PROGRAM_OUTPUT

@@ -69,9 +69,7 @@ def is_there(
     folder: Path, record: dict[str, Any], expected_outputs: Sequence[str | Path], at: Path | None = None
 ) -> bool:
     """Whether all of the expected outputs are linked, and what they name is there as well.
-
-    The job's folder is `folder`; its files lie in `at`, if that is another one.
-    """
+    The job's folder is `folder`; its files lie in `at`, if that is another one."""
     at = at or folder
     made = record.get("outputs", {})
     links = {name: at / LINKS / name for name in made}
@@ -85,9 +83,7 @@ def is_there(
 
 def altered(folder: Path, record: dict[str, Any], at: Path | None = None) -> list[str]:
     """The files that are not what the program made, though they are there: as they were edited in place.
-
-    They are read whatever their time says, which whoever edits a file can set. Paths are those in `folder`.
-    """
+    They are read whatever their time says, which whoever edits a file can set. Paths are those in `folder`."""
     at = at or folder
     linked = {name: (at / LINKS / name, known["digest"]) for name, known in record.get("outputs", {}).items()}
     beside = {name: (at / name, digest) for name, digest in record.get("beside", {}).items()}

@@ -46,9 +46,7 @@ def note_command(words: Sequence[str], folder: str, project: str | Path = ".") -
 
 def run(paths: Sequence[str], options: Sequence[str] = ()) -> int:
     """Make the results at these paths anew; `options` are more of Snakemake's. Returns Snakemake's exit status.
-
-    UserError for a path that is no result, a job that still runs, and if it is not known how to call Snakemake.
-    """
+    UserError for a path that is no result, a job that still runs, and if it is not known how to call Snakemake."""
     project, targets = _targets(paths)
     call = _call(project, options)
     for target, folder in targets.items():
@@ -99,9 +97,7 @@ def _made_by(path: Path, results: Path) -> tuple[Path, Path | None]:
 
 def _call(project: Path, options: Sequence[str]) -> list[str]:
     """The words that call Snakemake as the last run did, without what only that run was asked for.
-
-    UserError if no run has noted them, and there are no `options` either.
-    """
+    UserError if no run has noted them, and there are no `options` either."""
     words = read_json(project / COMMAND).get("words")
     if words is None and not options:
         raise UserError(

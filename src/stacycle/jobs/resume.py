@@ -44,9 +44,7 @@ def examine(
     versions: bool = False,
 ) -> Resumption:
     """What to do, given the record that an earlier run left in `folder` (empty if none), and the current fingerprint.
-
-    A result of another version of the programs is another one if `versions` count.
-    """
+    A result of another version of the programs is another one if `versions` count."""
     argv = command.argv
     aside = PREVIOUS if record.get("ended_well") else FAILED
     if not history.left_over(folder):

@@ -47,9 +47,7 @@ def argv(
 
 def _check_tilts(task: Task) -> None:
     """Tomograms, tilts and particles as they were, and each tilt's defocus (Å) one that a refinement can find.
-
-    That is none if it became 0, or lies far outside of the search.
-    """
+    That is none if it became 0, or lies far outside of the search."""
     check_tilts_refined(task.files, task.made)
     limits = (abs(float(task.command.get(flag) or _SEARCH)) for flag in ("--d0", "--d1"))
     farthest = max(_FARTHEST * max(limits), _SEARCH)

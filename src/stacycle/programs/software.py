@@ -75,9 +75,7 @@ def all_names() -> list[str]:
 
 def check(engine: Mapping[str, Any], programs: Sequence[str] = ()) -> str:
     """Name and version of the software, once it is known to be all there and recent enough; else UserError.
-
-    Finding `relion_refine` proves nothing: Debian's and Ubuntu's RELION 3.1.3 has it too.
-    """
+    Finding `relion_refine` proves nothing: Debian's and Ubuntu's RELION 3.1.3 has it too."""
     if engine["kind"] == "embedded":
         return f"embedded engine {__version__}"
     programs = programs or all_names()
@@ -97,9 +95,7 @@ def check(engine: Mapping[str, Any], programs: Sequence[str] = ()) -> str:
 
 def version(engine: Mapping[str, Any]) -> str:
     """The version of the programs that run: `5.0.1-commit-73f0a3`, or `embedded engine 0.2.0`; "" if it is not known.
-
-    Whether all programs are there and recent enough, `check` says.
-    """
+    Whether all programs are there and recent enough, `check` says."""
     if engine["kind"] == "embedded":
         return f"embedded engine {__version__}"
     try:
@@ -117,9 +113,7 @@ def version_and_commit(text: str) -> dict[str, str | None]:
 
 def files(engine: Mapping[str, Any], programs: Sequence[str]) -> list[str]:
     """The files that a change of the software would change: programs, image, or the embedded engine's modules.
-
-    UserError if `engine.modules` cannot be loaded.
-    """
+    UserError if `engine.modules` cannot be loaded."""
     if engine["kind"] == "embedded":
         spec = find_spec("staengine")
         folders = spec.submodule_search_locations if spec else None
@@ -148,9 +142,7 @@ def accelerator(engine: Mapping[str, Any], program: str = _REFINE) -> str:
 
 def leaders(argv: Sequence[str]) -> int:
     """How many of an MPI program's processes take themselves for the first: 1, or all if the MPI is another one's.
-
-    0 if the program does not say. UserError with the launcher's words if it does not start them.
-    """
+    0 if the program does not say. UserError with the launcher's words if it does not start them."""
     said = _say(argv)
     if not re.search(r"version:?\s*\d", said):
         raise UserError(f"{shlex.join(argv)} did not run ({_gist(said)})")

@@ -42,9 +42,7 @@ def check_inputs(command: Command) -> None:
 
 def check_outputs(command: Command, expected_outputs: Sequence[str | Path], lines: Sequence[str]) -> None:
     """ProgramFailed if the program, which ended with exit status 0, did not make what it should have made.
-
-    `expected_outputs` are the files that must be there; `lines` are those of the program's output.
-    """
+    `expected_outputs` are the files that must be there; `lines` are those of the program's output."""
     try:
         _check_lines(command, lines)
         paths = map(Path, expected_outputs)

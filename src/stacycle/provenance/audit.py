@@ -26,9 +26,7 @@ def audit(results: str | Path) -> list[str]:
 
 def altered(folder: Path) -> list[str]:
     """The files of the state in a folder, and its maps, that are not what was recorded; none if nothing was.
-
-    UserError for a record that is damaged, or a file that is missing.
-    """
+    UserError for a record that is damaged, or a file that is missing."""
     if (record := record_of(folder)) is None:
         return []
     now = identity_now(record)

@@ -41,9 +41,7 @@ def check_maps(optimisation_set: str, halves: Sequence[str], fsc: str) -> Path:
 
 def start_of(command: Command) -> tuple[Path, Record] | None:
     """The folder and record of the state that a command starts from; None if it takes none.
-
-    UserError if it is none that was recorded.
-    """
+    UserError if it is none that was recorded."""
     files = command.state()
     if not (files.particles and files.tomograms):
         return None

@@ -113,9 +113,7 @@ def in_both_halves(particles: Columns, distance: float) -> int:
 
 def near_pairs(particles: Columns, distance: float) -> tuple[np.ndarray, np.ndarray]:
     """All pairs of particles of one tomogram at most `distance` (Å) apart.
-
-    Returns their rows from 0 (n, 2), the earlier first, by the later; and the distances (n) in Å.
-    """
+    Returns their rows from 0 (n, 2), the earlier first, by the later; and the distances (n) in Å."""
     import numpy as np
     from scipy.spatial import cKDTree
 

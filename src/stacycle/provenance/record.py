@@ -21,9 +21,7 @@ _KEPT_BY_DECISIONS = ("tomograms", "trajectories")
 
 def of_program(command: Command, folder: str | Path) -> list[str]:
     """Write the `state.json` of what a program has made in `folder`; returns warnings, a sentence each.
-
-    ProgramFailed if it lost particles without a reason, changed half sets, or changed what it must not.
-    """
+    ProgramFailed if it lost particles without a reason, changed half sets, or changed what it must not."""
     folder, program = Path(folder), command.record
     record = _describe(command, folder)
     if record is None:
