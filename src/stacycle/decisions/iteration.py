@@ -53,9 +53,8 @@ def align_iteration(
     if len(candidates) > HELD and (first == len(candidates) - 2 or frequency[-1] > frequency[first]):
         warnings.append("The resolution was still improving when the run ended: more iterations may help.")
     if frequency[-1] < frequency[first]:
-        warnings.append(
-            f"The resolution got worse after iteration {chosen.number}: {last.resolution:.2f} Å at the end."
-        )
+        worse = f"{last.resolution:.2f} Å at the end"
+        warnings.append(f"The resolution got worse after iteration {chosen.number}: {worse}.")
     return _decision(run, chosen, reason, warnings, "resolution")
 
 

@@ -44,9 +44,8 @@ class Iteration:
 def iterations(folder: str | Path, maps: bool = True) -> list[Iteration]:
     """The complete iterations of a run, in order; of auto-refine with the numbers of both halves averaged.
     Complete means optimiser, data, model(s) and, if `maps`, every class map: an interrupted run lacks some."""
-    numbers = sorted(
-        map(job_folder.iteration_of, Path(folder).glob(job_folder.every_iteration("optimiser.star")))
-    )
+    found = Path(folder).glob(job_folder.every_iteration("optimiser.star"))
+    numbers = sorted(map(job_folder.iteration_of, found))
     return [_iteration(Path(folder), number) for number in numbers if _complete(Path(folder), number, maps)]
 
 
@@ -172,9 +171,8 @@ _CURVES = {
 
 def fsc(path: str | Path) -> PostProcess:
     """Read a `postprocess.star`; `fsc` has `frequency` (1/Å), `resolution` (Å) and the curves of the file."""
-    tables = star.read(
-        path, {"general": ["rlnFinalResolution"], "fsc": ["rlnResolution", "rlnAngstromResolution"]}
-    )
+    columns = ["rlnResolution", "rlnAngstromResolution"]
+    tables = star.read(path, {"general": ["rlnFinalResolution"], "fsc": columns})
     general, table = tables["general"], tables["fsc"]
     curves = pd.DataFrame({"frequency": table["rlnResolution"], "resolution": table["rlnAngstromResolution"]})
     for name, label in _CURVES.items():

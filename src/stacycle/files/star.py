@@ -204,9 +204,8 @@ def _parse(lines: Sequence[str], odd: list[str]) -> Table:
         return _parse_simple(lines[begin:])
     first = next((i for i in range(begin + 1, len(lines)) if _kind(lines[i]) == "row"), len(lines))
     labels = [line.split()[0][1:] for line in lines[begin + 1 : first] if _kind(line) == "label"]
-    last = next(
-        (i for i in range(len(lines) - 1, first - 1, -1) if _kind(lines[i]) in ("row", "label")), first - 1
-    )
+    ends = (i for i in range(len(lines) - 1, first - 1, -1) if _kind(lines[i]) in ("row", "label"))
+    last = next(ends, first - 1)
     found, breaks = Table(labels), dict[str, list[int]]()
     for line in lines[first : last + 1]:
         try:

@@ -38,9 +38,8 @@ def raise_if_upstream_failed(inputs: Sequence[str | Path]) -> None:
     """ProgramFailed, with the cause, if one of the inputs is what a failed variant left (see `tolerate_failure`)."""
     for path in map(Path, inputs):
         if path.exists() and path.stat().st_size == 0:
-            raise ProgramFailed(
-                cause_of_failure(path.parent) or f"{path} is empty; delete it and run Snakemake again."
-            )
+            unknown = f"{path} is empty; delete it and run Snakemake again."
+            raise ProgramFailed(cause_of_failure(path.parent) or unknown)
 
 
 def cause_of_failure(folder: str | Path) -> str:

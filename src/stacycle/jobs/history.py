@@ -1,7 +1,4 @@
-"""Earlier results of a job: moved aside, numbered, the newest few kept, and taken back when asked for again.
-
-Their folders are named as `files.earlier_results` says.
-"""
+"""Earlier results of a job: moved aside, numbered, the newest few kept, and taken back; see `files.earlier_results`."""
 
 from __future__ import annotations
 

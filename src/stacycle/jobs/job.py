@@ -127,10 +127,8 @@ class _Job:
             found = self._examine(current)
 
     def _examine(self, current: Fingerprint) -> Resumption:
-        versions = self.engine.get("new_version") == "redo"
-        return resume.examine(
-            self.command, self.folder, self.record, current, self.expected_outputs, versions
-        )
+        before, versions = self.record, self.engine.get("new_version") == "redo"
+        return resume.examine(self.command, self.folder, before, current, self.expected_outputs, versions)
 
     def _keep(self, found: Resumption, digests: Digests, version: str) -> Resumption:
         """Put back what is kept, and say so. If it is not the state that was recorded, it is to be made anew."""
@@ -143,10 +141,8 @@ class _Job:
         LOGGER.info("%s: kept; `stacycle redo %s` makes it anew.", found.why, self.folder)
         before = self.record["fingerprint"]
         if fingerprint.other_version(before, {"version": version}):
-            versions = f"it was made by version {before['version']}, and {version} is here now"
-            LOGGER.warning(
-                "WARNING: %s; set engine.new_version to redo to have such results made anew.", versions
-            )
+            why = f"it was made by version {before['version']}, and {version} is here now"
+            LOGGER.warning("WARNING: %s; set engine.new_version to redo to have such results made anew.", why)
         self.record["digests"] = digests.known
         self._write()
         return found
@@ -180,9 +176,8 @@ class _Job:
                 diagnosis = explain.explain(self.command.program, status, lines)
                 if diagnosis.retry and not retry:
                     run["cause"] = diagnosis.cause
-                    LOGGER.warning(
-                        "%s failed: %s %s", self.command.program, diagnosis, RETRIES[diagnosis.retry]
-                    )
+                    again = RETRIES[diagnosis.retry]
+                    LOGGER.warning("%s failed: %s %s", self.command.program, diagnosis, again)
                     return diagnosis.retry
                 how = f"was ended by signal {-status}" if status < 0 else f"failed with exit status {status}"
                 # what came from outside says nothing of a variant's settings

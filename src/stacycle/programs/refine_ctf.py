@@ -57,10 +57,8 @@ def _check_tilts(task: Task) -> None:
             values = zip(map(float, before[label]), map(float, tilts[label]), strict=True)
             for row, (old, new) in enumerate(values, 1):
                 if (new == 0 != old) or abs(new - old) > farthest:
-                    fault = (
-                        f"{label} is {new:g} Å in row {row}, and was {old:g}, which no refinement makes of it"
-                    )
-                    raise UserError(f"{path}: {fault}", "run it again")
+                    fault = f"{label} is {new:g} Å in row {row}, and was {old:g}"
+                    raise UserError(f"{path}: {fault}, which no refinement makes of it", "run it again")
 
 
 PROGRAM = replace(

@@ -49,9 +49,8 @@ def _last_iterations(folder: Path) -> set[int]:
     output = folder / PROGRAM_OUTPUT
     text = output.read_text(errors="replace") if output.exists() else ""
     parts = re.split(r"^ Auto-refine: Iteration= (\d+)", text, flags=re.MULTILINE)[1:]
-    return {
-        int(n) for n, text in zip(parts[::2], parts[1::2], strict=True) if "entering last iteration" in text
-    }
+    said = zip(parts[::2], parts[1::2], strict=True)
+    return {int(number) for number, text in said if "entering last iteration" in text}
 
 
 def iterations(root: str) -> dict[int, list[Path]]:

@@ -18,8 +18,9 @@ def scratch_folder(setting: str | None) -> str | None:
     if not folder or "$" in folder or (folder != setting and folder.rstrip("/") in _SYSTEM_TEMPORARY):
         return None
     if not is_shell_safe(folder):
-        fault = (
-            f"RELION would remove more than the folder {folder!r}, whose name it gives to a shell unquoted"
+        fault = f"engine.scratch: RELION would remove more than the folder {folder!r}"
+        raise UserError(
+            f"{fault}, whose name it gives to a shell unquoted",
+            "use a folder without blanks and signs in its name",
         )
-        raise UserError(f"engine.scratch: {fault}", "use a folder without blanks and signs in its name")
     return folder

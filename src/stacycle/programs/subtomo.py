@@ -64,9 +64,8 @@ def _check_extracted(task: Task) -> None:
     box, pixel = made.box_and_pixel
     asked_box = int(task.command.get("--crop") or task.command.get("--b") or box)
     if box != asked_box or not same_pixel(pixel, task.asked_pixel):
-        raise UserError(
-            f"{particles}: says {box} px of {pixel:g} Å, but {asked_box} px of {task.asked_pixel:g} Å were asked for"
-        )
+        asked = f"{asked_box} px of {task.asked_pixel:g} Å were asked for"
+        raise UserError(f"{particles}: says {box} px of {pixel:g} Å, but {asked}")
     labels = ("rlnTomoVisibleFrames", "rlnTomoName", "rlnImageName")
     rows = zip(*(made.particles[label] for label in labels), strict=True)
     largest = {name: image for _, name, image in sorted(rows, key=lambda row: row[0].count("1"))}

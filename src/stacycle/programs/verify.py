@@ -1,8 +1,7 @@
 """What goes into a program and what came out of it, looked at: RELION's exit status is not enough.
 
-`check_inputs` refuses what RELION accepts in silence, or notices only after hours; `check_outputs` refuses results that
-are not what was asked for, whatever the exit status. What is looked at stands in each program's record.
-`docs/faults.md` lists the faults, one by one.
+`check_inputs` refuses what RELION accepts in silence, or notices only after hours; `check_outputs` results that are not
+what was asked for. What is looked at stands in each program's record; `docs/faults.md` lists the faults, one by one.
 """
 
 from __future__ import annotations
