@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from stacycle.decisions import apply, write_decision
+from stacycle.decisions import apply
+from stacycle.decisions.decision import write_decision
 from stacycle.jobs.log import task
 from stacycle.recipe.auto import lowpass
 

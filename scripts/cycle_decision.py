@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from stacycle.decisions import apply_cycle, write_decision
+from stacycle.decisions import apply_cycle
+from stacycle.decisions.decision import write_decision
 from stacycle.jobs.log import task
 from stacycle.recipe.rounds import Start
 

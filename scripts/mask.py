@@ -1,6 +1,6 @@
 """Create a mask: find the threshold in the map, then let mask_create filter, cut, extend and soften."""
 
-from stacycle.decisions import write_decision
+from stacycle.decisions.decision import write_decision
 from stacycle.jobs import job
 from stacycle.jobs.log import task
 from stacycle.steps import mask

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from stacycle.decisions import apply, choose_classes, write_decision
+from stacycle.decisions import apply
+from stacycle.decisions.classes import choose_classes
+from stacycle.decisions.decision import write_decision
 from stacycle.files import star
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.jobs.log import task

@@ -123,7 +123,8 @@ def _superseded(recipe: Recipe, round_: str, folder: Path, aside: bool) -> set[i
 
 def _candidates(folder: Path, step: str, by_config: int | str) -> set[int | str]:
     """The iterations of a run that the decision took, that its rule takes, and that the config asks for."""
-    from stacycle.decisions import align_iteration, class3d_iteration, read_decision
+    from stacycle.decisions.decision import read_decision
+    from stacycle.decisions.iteration import align_iteration, class3d_iteration
     from stacycle.files import relion_output
 
     choice = read_decision(folder.parent / job_folder.DECISION).choice

@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from stacycle import cleanup
-from stacycle.decisions import Decision, class3d_iteration, write_decision
+from stacycle.decisions.decision import Decision, write_decision
+from stacycle.decisions.iteration import class3d_iteration
 from stacycle.errors import UserError
 from stacycle.files import job_folder, relion_output, removed
 from stacycle.files.removed import REMOVABLE

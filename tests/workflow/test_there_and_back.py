@@ -32,7 +32,7 @@ from snakemake.io import is_flagged
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
 
 from stacycle.errors import UserError
-from stacycle.files import content
+from stacycle.files import content, job_folder
 from stacycle.jobs import job, kept_outputs
 from stacycle.provenance import audit
 from stacycle.recipe import config, config_schema
@@ -167,7 +167,7 @@ class Here:
         """A program, done by the stand-in."""
         at = next(n for n, word in enumerate(executed) if word.startswith("relion_"))
         self.programs += 1
-        (a_job.folder / job.OUTPUT_FILE).touch()
+        (a_job.folder / job_folder.PROGRAM_OUTPUT).touch()
         flags = fake_relion.options(executed[at + 1 :])
         fake_relion.WORK[executed[at]](flags | {"fake maps": str(self.folder / "maps")})
         return 0, []

@@ -1,7 +1,4 @@
-"""Doubts about the numbers of tilt series and tomograms, and their sentences.
-
-Each kind of fault has one sentence, however many tilt series have it.
-"""
+"""Doubts about the numbers of tilt series and tomograms; each kind has one sentence, however many have it."""
 
 from __future__ import annotations
 

@@ -20,9 +20,8 @@ def check_tilt_images(files: StateFiles) -> None:
             found = headers[image]
             sizes.add((found.nx, found.ny))
             if number is not None and not 1 <= number <= found.sections:
-                raise UserError(
-                    f"{file}: there is no {name}, for {image} has {found.sections} tilts", "correct it"
-                )
+                fault = f"there is no {name}, for {image} has {found.sections} tilts"
+                raise UserError(f"{file}: {fault}", "correct it")
         if len(sizes) > 1:
             found_sizes = " and ".join(f"{x} x {y}" for x, y in sorted(sizes))
             raise UserError(f"{file}: its tilt images differ in size, {found_sizes} px", "make them alike")
@@ -33,21 +32,14 @@ def check_stacks(files: StateFiles) -> None:
     path, table = files.particles_file, files.particles
     box, _ = files.box_and_pixel
     if "rlnImageName" not in table:
-        raise UserError(
-            f"{path}: table data_particles has no column rlnImageName", "extract the particles first"
-        )
+        fault = "table data_particles has no column rlnImageName"
+        raise UserError(f"{path}: {fault}", "extract the particles first")
     visible = table.get("rlnTomoVisibleFrames") or [""] * len(table["rlnImageName"])
     for image, tilts in zip(table["rlnImageName"], visible, strict=True):
         found = mrc.header(image)
         if (found.nx, found.ny) != (box, box):
-            raise UserError(
-                f"{image}: has images of {found.nx} x {found.ny} px, but {path} says {box}", "extract again"
-            )
+            fault = f"has images of {found.nx} x {found.ny} px, but {path} says {box}"
+            raise UserError(f"{image}: {fault}", "extract again")
         if tilts and found.sections != tilts.count("1"):
-            raise UserError(
-                (
-                    f"{image}: has {found.sections} images, but {path} says {tilts.count('1')} tilts show the "
-                    "particle"
-                ),
-                "extract again",
-            )
+            seen = f"{tilts.count('1')} tilts show the particle"
+            raise UserError(f"{image}: has {found.sections} images, but {path} says {seen}", "extract again")

@@ -21,9 +21,8 @@ def check_map(path: str) -> None:
 def check_reference(files: StateFiles, reference: str | None, mask: str | None) -> None:
     """Reference and mask of a refinement, against the particles' images."""
     for path in filter(None, (reference, mask)):
-        mrc.check_size(
-            path, *files.box_and_pixel, f"the particles in {files.particles_file} have", "make it again"
-        )
+        whose = f"the particles in {files.particles_file} have"
+        mrc.check_size(path, *files.box_and_pixel, whose, "make it again")
     if reference:
         mrc.check_values(reference)
     if mask:
@@ -48,13 +47,8 @@ def check_unbinned(path: str, files: StateFiles) -> None:
     """A map that tilt series are compared with, which must have their pixel size."""
     pixel = mrc.box_and_pixel(path)[1]
     if not same_pixel(pixel, files.series_pixel):
-        raise UserError(
-            (
-                f"{path}: has {pixel:g} Å/px, but the tilt series that are compared with it have "
-                f"{files.series_pixel:g} Å"
-            ),
-            "reconstruct it unbinned",
-        )
+        others = f"the tilt series that are compared with it have {files.series_pixel:g} Å"
+        raise UserError(f"{path}: has {pixel:g} Å/px, but {others}", "reconstruct it unbinned")
 
 
 def check_fsc(path: str, reference: str) -> None:
@@ -62,9 +56,8 @@ def check_fsc(path: str, reference: str) -> None:
     shells = read_shells(path)
     box, pixel = mrc.box_and_pixel(reference)
     if len(shells) != box // 2 + 1 or not same_pixel(shells[1], box * pixel):
-        raise UserError(
-            f"{path}: its FSC is not of the box and pixel size of {reference}", "postprocess that one"
-        )
+        fault = f"its FSC is not of the box and pixel size of {reference}"
+        raise UserError(f"{path}: {fault}", "postprocess that one")
 
 
 def read_shells(path: str) -> list[float]:

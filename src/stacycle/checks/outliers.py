@@ -44,9 +44,7 @@ def wrapped(angles: Any) -> Any:
 
 def repeated(values: Numbers, digits: int) -> Mask:
     """Rows whose value three rows or more have, or all those of pairs if more than a quarter of the rows are in pairs.
-
-    One angle that was taken twice, as some schemes do at the start, is none.
-    """
+    One angle that was taken twice, as some schemes do at the start, is none."""
     _, group, count = np.unique(np.round(values, digits), return_inverse=True, return_counts=True)
     of_each = count[group.ravel()]
     return of_each > 1 if (of_each > 1).mean() > 0.25 else of_each > 2

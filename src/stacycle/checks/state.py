@@ -10,9 +10,9 @@ from collections import Counter
 
 from stacycle.checks.images import check_tilt_images
 from stacycle.checks.ranges import check_possible
-from stacycle.checks.tables import StateFiles, check_numbers, check_once, same_pixel, shift_values
+from stacycle.checks.tables import StateFiles, check_numbers, check_once, same_pixel
 from stacycle.errors import UserError, some
-from stacycle.files import star
+from stacycle.files import star, trajectories
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.star_labels import (
     ANGLES,
@@ -58,21 +58,15 @@ def check_particles(files: StateFiles) -> None:
     for label in ("rlnTomoParticleName", "rlnImageName"):
         check_once(path, table, label)
     if unknown := set(table["rlnTomoName"]) - set(files.series):
-        raise UserError(
-            (
-                f"{path}: has particles of tomogram {some(sorted(unknown), 3)}, which {files.tomograms_file} does "
-                "not have"
-            ),
-            "use the tomograms that the particles were picked in",
-        )
+        fault = f"tomogram {some(sorted(unknown), 3)}, which {files.tomograms_file} does not have"
+        cure = "use the tomograms that the particles were picked in"
+        raise UserError(f"{path}: has particles of {fault}", cure)
     for name, visible in set(zip(table["rlnTomoName"], table.get("rlnTomoVisibleFrames", []), strict=False)):
         _, tilts = files.series[name]
         if visible.count(",") + 1 != len(tilts["rlnTomoYTilt"]):
             raise UserError(
-                (
-                    f"{path}: tells of {visible.count(',') + 1} tilts of {name} which show a particle or not, but "
-                    f"{files.tomograms_file} has {len(tilts['rlnTomoYTilt'])}"
-                ),
+                f"{path}: tells of {visible.count(',') + 1} tilts of {name} which show a particle or not, but "
+                f"{files.tomograms_file} has {len(tilts['rlnTomoYTilt'])}",
                 "extract again",
             )
 
@@ -87,28 +81,20 @@ def check_optics(files: StateFiles) -> None:
     groups = files.particles.get("rlnOpticsGroup", [""])
     if strange := set(groups) - set(table.get("rlnOpticsGroup", [])):
         raise UserError(
-            (
-                f"{path}: has particles of optics group {some(sorted(strange), 3) or 'none'}, which data_optics does "
-                "not have"
-            ),
+            f"{path}: has particles of optics group {some(sorted(strange), 3) or 'none'}, which data_optics does "
+            "not have",
             "extract again",
         )
     for size in table.get(PIXEL, []):
         if not same_pixel(float(size), files.series_pixel):
-            raise UserError(
-                (
-                    f"{path}: was made from tilt series of {float(size):g} Å, but those of {files.tomograms_file} "
-                    f"have {files.series_pixel:g} Å"
-                ),
-                "use the tomograms that it was made from",
-            )
+            now = f"those of {files.tomograms_file} have {files.series_pixel:g} Å"
+            fault = f"was made from tilt series of {float(size):g} Å, but {now}"
+            raise UserError(f"{path}: {fault}", "use the tomograms that it was made from")
     for sizes in zip(*(table.get(label, []) for label in labels), strict=False):
         image, series, binning = map(float, sizes)
         if not same_pixel(image, series * binning):
-            raise UserError(
-                f"{path}: says {image:g} Å for images of {series:g} Å binned {binning:g} times",
-                "extract again",
-            )
+            fault = f"says {image:g} Å for images of {series:g} Å binned {binning:g} times"
+            raise UserError(f"{path}: {fault}", "extract again")
 
 
 def check_trajectories(files: StateFiles) -> None:
@@ -121,17 +107,13 @@ def check_trajectories(files: StateFiles) -> None:
         raise UserError(f"{path}: has shifts that are no finite numbers", "run the polishing again")
     for name, tomogram in zip(table.get("rlnTomoParticleName", []), table["rlnTomoName"], strict=False):
         if name not in shifts:
-            raise UserError(
-                f"{path}: has no trajectory of particle {name} in {files.particles_file}",
-                "use those of one polishing",
-            )
-        values = shift_values(shifts[name])
+            fault = f"has no trajectory of particle {name} in {files.particles_file}"
+            raise UserError(f"{path}: {fault}", "use those of one polishing")
+        values = trajectories.shifts(shifts[name])
         wanted = len(files.series[tomogram][1]["rlnTomoYTilt"])
         if len(values) != 3 * wanted:
-            raise UserError(
-                f"{path}: the trajectory of {name} has {len(values) / 3:g} tilts, but {tomogram} has {wanted}",
-                "run the polishing again",
-            )
+            fault = f"the trajectory of {name} has {len(values) / 3:g} tilts, but {tomogram} has {wanted}"
+            raise UserError(f"{path}: {fault}", "run the polishing again")
 
 
 def check_half_sets_if_any(files: StateFiles) -> None:
@@ -144,10 +126,8 @@ def check_half_sets(files: StateFiles) -> None:
     path, halves = files.particles_file, Counter(files.particles.get(SUBSET, []))
     if {half.partition(".")[0] for half in halves} != {"1", "2"}:  # also where it was written as 1.000000
         found = ", ".join(f"{count} in {half}" for half, count in sorted(halves.items())) or "no such column"
-        raise UserError(
-            f"{path}: its particles are not in two half sets, 1 and 2 of rlnRandomSubset ({found})",
-            "take the particles of a refine3d",
-        )
+        fault = f"its particles are not in two half sets, 1 and 2 of rlnRandomSubset ({found})"
+        raise UserError(f"{path}: {fault}", "take the particles of a refine3d")
 
 
 def check_tomograms(files: StateFiles) -> None:

@@ -11,9 +11,8 @@ from functools import cached_property
 from stacycle.errors import UserError
 from stacycle.files import mrc, star
 from stacycle.files.optimisation_set import OptimisationSet
+from stacycle.files.star import Columns
 from stacycle.files.star_labels import PIXEL, SERIES, SIZE, TILT
-
-Columns = dict[str, list[str]]
 
 _ABOVE_0 = {"rlnVoltage", PIXEL, "rlnImagePixelSize", *SIZE}
 
@@ -66,16 +65,13 @@ class StateFiles:
         """Box (px) and pixel size (Å) of the particles' images. UserError if optics groups have none, or several."""
         labels = ["rlnImageSize", "rlnImagePixelSize"]
         if not set(labels) <= set(self.optics):
-            raise UserError(
-                f"{self.particles_file}: table data_optics tells no box and pixel size",
-                "extract the particles first",
-            )
+            fault = "table data_optics tells no box and pixel size"
+            raise UserError(f"{self.particles_file}: {fault}", "extract the particles first")
         check_numbers(self.particles_file, self.optics, labels)
         boxes, pixels = (set(map(float, self.optics[label])) for label in labels)
         if len(boxes) > 1 or len(pixels) > 1:
-            raise UserError(
-                f"{self.particles_file}: its optics groups differ in box or pixel size", "extract all alike"
-            )
+            fault = "its optics groups differ in box or pixel size"
+            raise UserError(f"{self.particles_file}: {fault}", "extract all alike")
         return int(boxes.pop()), pixels.pop()
 
 
@@ -93,10 +89,8 @@ def check_numbers(path: str, table: Columns, labels: Iterable[str]) -> None:
         least, kind = (0.0, "a number above 0") if label in _ABOVE_0 else (-math.inf, "a finite number")
         values = enumerate(table.get(label, []), 1)
         if bad := next(((row, value) for row, value in values if not _is_number(value, least)), None):
-            raise UserError(
-                f"{path}: {label} is {bad[1] or 'empty'} in row {bad[0]}, not {kind}",
-                "correct it or make it again",
-            )
+            fault = f"{label} is {bad[1] or 'empty'} in row {bad[0]}, not {kind}"
+            raise UserError(f"{path}: {fault}", "correct it or make it again")
 
 
 def check_once(path: str, table: Columns, label: str) -> None:
@@ -110,11 +104,6 @@ def check_once(path: str, table: Columns, label: str) -> None:
 def is_zero(values: Iterable[str]) -> bool:
     """Whether all of these are numbers, and 0."""
     return all(_is_number(value) and float(value) == 0 for value in values)
-
-
-def shift_values(trajectory: str) -> list[str]:
-    """The values of a particle's trajectory, given its STAR block: x, y, z (Å) of each tilt, one after the other."""
-    return trajectory.rpartition("_rln")[2].partition("\n")[2].partition("#")[0].split()
 
 
 def same_pixel(size: float, other: float) -> bool:

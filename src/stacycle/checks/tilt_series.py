@@ -12,17 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stacycle.checks.doubts import (
-    Doubt,
-    Mask,
-    Numbers,
-    Table,
-    listed,
-    numbers,
-    rows,
-    shown,
-    shown_median,
-)
+from stacycle.checks.doubts import Doubt, Mask, Numbers, Table, listed, numbers, rows, shown, shown_median
 from stacycle.checks.outliers import (
     FAR,
     FEW,
@@ -107,9 +97,8 @@ def _angles(series: _Series) -> Iterable[Doubt]:
             yield from _nominal_angles(series, tilts, nominal)
     if (axis := series.get(AXIS)) is not None and len(axis) >= FEW:
         yield from _tilt_axis(series, axis)
-    if (across := series.get("rlnTomoXTilt")) is not None and (
-        far := far_from_median(across, least=10.0)
-    ).any():
+    across = series.get("rlnTomoXTilt")
+    if across is not None and (far := far_from_median(across, least=10.0)).any():
         yield series.far("rlnTomoXTilt", across, far, _CORRECT_TILTS, middle(across), "°")
 
 
@@ -128,9 +117,8 @@ def _tilt_angles(series: _Series, tilts: Numbers) -> Iterable[Doubt]:
             yield series.far(TILT_ANGLE, tilts, lonely, _CORRECT_TILTS, middle(tilts), "°")
         if (again := repeated(tilts, digits=2)).any():
             fault = f"{TILT_ANGLE} of {series.name} is the same in {rows(again)} ({listed(tilts[again])}°)"
-            yield series.doubt(
-                "repeated angle", fault, "look whether these are different tilts, with angles of their own"
-            )
+            cure = "look whether these are different tilts, with angles of their own"
+            yield series.doubt("repeated angle", fault, cure)
 
 
 def _lonely(tilts: Numbers) -> Mask:
@@ -216,16 +204,11 @@ def _defocus(series: _Series) -> Iterable[Doubt]:
     """Defocus in Å: its unit, tilts far from the others, astigmatism; and the phase shift's unit."""
     both = [series.get(label) for label in _DEFOCUS]
     phases = series.get("rlnPhaseShift")
-    units = [
-        strange
-        for label, values in zip(_DEFOCUS, both, strict=True)
-        if values is not None and (strange := _unit_of_defocus(series, label, values, phases))
-    ]
+    known = [(label, values) for label, values in zip(_DEFOCUS, both, strict=True) if values is not None]
+    units = list(filter(None, (_unit_of_defocus(series, *one, phases) for one in known)))
     yield from units[:1]
     seen: Mask = np.zeros(0, bool)  # tilts that the first of the two columns is doubted in
-    for label, values in zip(_DEFOCUS, both, strict=True):
-        if values is None or units:
-            continue
+    for label, values in known if not units else []:
         far = far_from_median(values, least=max(5000.0, 0.4 * middle(values)))
         if far.any() and not (len(seen) and (seen | ~far).all()):
             cure = "estimate the CTF of these tilts again, or remove their rows"
@@ -321,8 +304,7 @@ def _agreement(tilts: Numbers, exposure: Numbers) -> float:
     away = tilts - tilts[int(np.argmin(exposure))]
     same_side = np.sign(away)[:, None] * np.sign(away)[None, :] > 0
     distance = np.abs(away)
-    concordant = np.sign(distance[:, None] - distance[None, :]) * np.sign(
-        exposure[:, None] - exposure[None, :]
-    )
+    farther, later = (np.sign(each[:, None] - each[None, :]) for each in (distance, exposure))
+    concordant = farther * later
     pairs = same_side & (concordant != 0)
     return float(concordant[pairs].mean()) if pairs.any() else 1.0

@@ -7,17 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stacycle.checks.doubts import (
-    Doubt,
-    Mask,
-    Numbers,
-    Table,
-    listed,
-    numbers,
-    rows,
-    shown,
-    shown_median,
-)
+from stacycle.checks.doubts import Doubt, Mask, Numbers, Table, listed, numbers, rows, shown, shown_median
 from stacycle.checks.outliers import circular_median, middle, wrapped
 from stacycle.checks.ranges import CORRECT, LIKELY, POSSIBLE, out_of_range
 from stacycle.checks.tilt_series import AXIS, DEFOCUS_U, EXPOSURE, TILT_ANGLE
@@ -61,9 +51,8 @@ def _sizes(file: str, table: Table, shapes: Mapping[str, tuple[int, int]]) -> It
     sizes = [numbers(table, label) for label in SIZE]
     for label, values in zip(SIZE, sizes, strict=True):
         if values is not None and (bad := values != np.round(values)).any():
-            fault = (
-                f"{label} is {some(map('{:g}'.format, values[bad]))} in {rows(bad)}, not a whole number of px"
-            )
+            fractions = some(map("{:g}".format, values[bad]))
+            fault = f"{label} is {fractions} in {rows(bad)}, not a whole number of px"
             yield Doubt(True, f"fraction {label} {file}", file, "", fault, CORRECT)
     if (x := sizes[0]) is None or (y := sizes[1]) is None or "rlnTomoName" not in table:
         return
@@ -92,9 +81,8 @@ class Summary(NamedTuple):
 
 def summarise(name: str, table: Table, shape: tuple[int, int] = (0, 0)) -> Summary:
     """What the other series are compared with."""
-    axis, defocus, exposure, tilts = (
-        numbers(table, label) for label in (AXIS, DEFOCUS_U, EXPOSURE, TILT_ANGLE)
-    )
+    labels = (AXIS, DEFOCUS_U, EXPOSURE, TILT_ANGLE)
+    axis, defocus, exposure, tilts = (numbers(table, label) for label in labels)
     return Summary(
         name,
         np.nan if axis is None else circular_median(axis),
@@ -129,10 +117,8 @@ def _mixed(tomograms: Table) -> Iterable[Doubt]:
             continue
         usual = kinds[np.argmax(counts)]
         others = [name for name, value in zip(names, values, strict=True) if value != usual]
-        fault = (
-            f"{label} is {shown(usual)} in {counts.max()} tomograms, but {listed(values[values != usual])} in "
-            f"{some(others)}"
-        )
+        unusual = f"{listed(values[values != usual])} in {some(others)}"
+        fault = f"{label} is {shown(usual)} in {counts.max()} tomograms, but {unusual}"
         yield Doubt(False, f"mixed {label}", "", "", fault, cure)
 
 
@@ -151,23 +137,13 @@ def _axes(series: Sequence[Summary]) -> Iterable[Doubt]:
     if len(known) < 2:
         return
     axes = np.array([one.axis for one in known])
-    usual = circular_median(axes)
-    if len(known) == 2:
-        usual = float(axes[0])
+    usual = circular_median(axes) if len(known) > 2 else float(axes[0])
     turned = np.abs(wrapped(axes - usual))
     opposite = turned > 165
-    for which, how, cure in (
-        (
-            opposite,
-            ", turned by 180 degrees",
-            "align all with one direction of the axis, or maps are mirrored",
-        ),
-        (
-            (turned > 10) & ~opposite,
-            "",
-            "look whether they are aligned rightly, or are of another microscope",
-        ),
-    ):
+    align = "align all with one direction of the axis, or maps are mirrored"
+    look = "look whether they are aligned rightly, or are of another microscope"
+    kinds = [(opposite, ", turned by 180 degrees", align), ((turned > 10) & ~opposite, "", look)]
+    for which, how, cure in kinds:
         if which.any():
             fault = f"the tilt axis (rlnTomoZRot) of {{}} is far from the others'{how}"
             yield _unlike(fault, known, which, lambda one: one.axis, usual, "°", cure)

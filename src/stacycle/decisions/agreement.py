@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stacycle.decisions.mask import distance, low_pass
+from stacycle.decisions.mask import distance, frequencies, low_pass
 from stacycle.errors import UserError
 from stacycle.files import mrc, relion_output
 
@@ -28,9 +28,8 @@ def with_agreement(
     for path in classes["map"]:
         density, _ = _read(path)
         if density.shape != reference.shape:
-            raise UserError(
-                f"{path}: has a box of {len(density)} px, the consensus {consensus} one of {len(reference)}"
-            )
+            boxes = f"a box of {len(density)} px, the consensus {consensus} one of {len(reference)}"
+            raise UserError(f"{path}: has {boxes}")
         correlations.append(_pearson(low_pass(density, pixel_size, lowpass)[inside], filtered))
         strengths.append(likeness(density, reference, *relion_output.ssnr(path)))
     strongest = max([*strengths, 1e-12])
@@ -40,11 +39,10 @@ def with_agreement(
 def likeness(density: np.ndarray, consensus: np.ndarray, ssnr: np.ndarray, T: float) -> float:
     """Amplitude x correlation of a class map (n, n, n) with the consensus, the damping by T taken back.
 
-    `ssnr` (n // 2 + 1 shells) is RELION's, which has T as a factor; the map was multiplied by ssnr / (1 +
-    ssnr). Without that, its amplitude on the consensus is the share of particles that the consensus shows,
-    whatever T and however many they are. Each shell counts by how much of the consensus the class's particles
-    could show there (the square of e / (1 + e), e the SSNR that the consensus would have in the class at T =
-    1).
+    `ssnr` (n // 2 + 1 shells) is RELION's, which has T as a factor; the map was multiplied by ssnr / (1 + ssnr).
+    Without that, its amplitude on the consensus is the share of particles that the consensus shows, whatever T and
+    however many they are. Each shell counts by how much of the consensus the class's particles could show there (the
+    square of e / (1 + e), e the SSNR that the consensus would have in the class at T = 1).
     """
     cross, of_class, of_consensus = _spectra(density, consensus)
     shells = slice(1, len(of_class))
@@ -65,18 +63,14 @@ def _spectra(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.n
     from scipy import fft  # slow to import: most decisions need no map
 
     n = len(a)
-    axis, half = fft.fftfreq(n) * n, fft.rfftfreq(n) * n
-    index = (
-        np.rint(np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + half**2)).astype(int).ravel()
-    )
+    index = np.rint(frequencies(n)).astype(int).ravel()
     A, B = (fft.rfftn(np.asarray(x, np.float32)) for x in (a, b))
-    mates = np.full(len(half), 2.0, np.float32)  # what the half transform leaves out ..
+    mates = np.full(n // 2 + 1, 2.0, np.float32)  # what the half transform leaves out ..
     mates[0] = 1
     if n % 2 == 0:
         mates[-1] = 1  # .. but for the two planes that are their own
     products = ((A * B.conj()).real, np.abs(A) ** 2, np.abs(B) ** 2)
-    sums = (np.bincount(index, (mates * x).ravel())[: n // 2 + 1] for x in products)
-    cross, of_a, of_b = sums
+    cross, of_a, of_b = (np.bincount(index, (mates * x).ravel())[: n // 2 + 1] for x in products)
     return cross, of_a, of_b
 
 

@@ -35,13 +35,7 @@ class Chosen:
 
 
 def choose_alignment(
-    folder: str | Path,
-    sweep: Sweep,
-    iteration: Choice,
-    variant: str,
-    key: str,
-    *,
-    sampling: float,
+    folder: str | Path, sweep: Sweep, iteration: Choice, variant: str, key: str, *, sampling: float
 ) -> Chosen:
     """The iteration of each K = 1 run under `folder`, then the run; `key` names the config's section.
 
@@ -49,22 +43,13 @@ def choose_alignment(
     better than the sampling come out worse, as in golden/ (7.5 degrees: from 3.4 to 7.4).
     """
     folder = Path(folder)
-    first = {
-        name: align_iteration(
-            relion_output.iterations(folder / name, maps=False), iteration, f"{key}.iteration"
-        )
-        for name in sweep
-    }
+    runs = {name: relion_output.iterations(folder / name, maps=False) for name in sweep}
+    first = {name: align_iteration(run, iteration, f"{key}.iteration") for name, run in runs.items()}
     tables = {name: _with_maps(relion_output.classes(folder / name, _number(first[name]))) for name in sweep}
-    candidates = [
-        Alignment(
-            name,
-            T,
-            relion_output.resolution_at_unit_T(folder / name, _number(first[name])),
-            tables[name]["accuracy_rotations"].iloc[0],
-        )
-        for name, (T, _) in sweep.items()
-    ]
+    candidates = []
+    for name, (T, _) in sweep.items():
+        resolution = relion_output.resolution_at_unit_T(folder / name, _number(first[name]))
+        candidates.append(Alignment(name, T, resolution, tables[name]["accuracy_rotations"].iloc[0]))
     second = align_variant(candidates, variant, f"{key}.variant")
     chosen = _chosen(folder, "Alignment", first, second, tables)
     accuracy = chosen.classes["accuracy_rotations"].iloc[0]
@@ -88,9 +73,7 @@ def choose_classification(
     lowpass: float,
 ) -> Chosen:
     """The iteration of each run under `folder`, then the run that separates best.
-
-    The classes are compared with the `consensus` map that they started from, within `diameter` and to `lowpass` (Å).
-    """
+    The classes are compared with the `consensus` map that they started from, within `diameter` and to `lowpass` (Å)."""
     folder = Path(folder)
     first, tables = {}, {}
     for name in sweep:
@@ -122,9 +105,7 @@ def write_selected(
     resolution: float = nan,
 ) -> dict[str, int]:
     """Write the state of selected particles; of those that now lie at one position, only the first.
-
-    `tomograms` is the state that they were selected from. Returns how many particles were dropped, by reason.
-    """
+    `tomograms` is the state that they were selected from. Returns how many particles were dropped, by reason."""
     rows = particles["particles"]
     once = without_duplicates(particles)
     dropped = {
@@ -146,9 +127,8 @@ def without_duplicates(particles: star.Tables) -> star.Tables:
 
 def write_chosen(chosen: Chosen, folder: str | Path, reference: str | Path | None = None) -> None:
     """Write the particles, state and `reference` map of the chosen iteration under their stable names in `folder`."""
-    data, state = (
-        job_folder.iteration(chosen.iteration, name) for name in ("data.star", job_folder.OPTIMISATION_SET)
-    )
+    data = job_folder.iteration(chosen.iteration, "data.star")
+    state = job_folder.iteration(chosen.iteration, job_folder.OPTIMISATION_SET)
     _write_state(
         star.read(chosen.folder / data),
         OptimisationSet.read(chosen.folder / state),
@@ -176,8 +156,8 @@ def _write_state(
     state.write(path.with_name(job_folder.OPTIMISATION_SET))
     maps = []
     if reference is not None:
-        shutil.copyfile(reference, path.with_name("reference.mrc"))
-        maps = ["reference.mrc"]
+        maps = [job_folder.REFERENCE]
+        shutil.copyfile(reference, path.with_name(job_folder.REFERENCE))
     record.of_decision(folder, start, maps, resolution, dropped)
 
 

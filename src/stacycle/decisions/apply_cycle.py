@@ -33,9 +33,7 @@ def choose_variant(
     folder: str | Path, before: Start, variants: Mapping[str, Mapping[str, Any]], choice: str, key: str
 ) -> Decision:
     """Compare the variants in `folder` (name -> settings) with each other and the state before them.
-
-    UserError if none has finished; then what they left is removed, so that Snakemake runs them again next time.
-    """
+    UserError if none has finished; then what they left is removed, so that Snakemake runs them again next time."""
     folder = Path(folder)
     state = OptimisationSet.read(before.state[0])
     candidates = [_candidate(folder / name, settings, state) for name, settings in variants.items()]
@@ -55,9 +53,7 @@ def _remove_failed(variants: Iterable[Path]) -> None:
 
 def write_chosen(decision: Decision, folder: str | Path, before: Start) -> None:
     """Write the state, half maps, merged map and FSC of the chosen variant under their stable names in `folder`.
-
-    UserError if they were not made of one state.
-    """
+    UserError if they were not made of one state."""
     folder, name = Path(folder), decision.choice["variant"]
     if name == BEFORE:
         state, maps, fsc = before.state[0], [*before.half_maps, before.map], before.postprocess

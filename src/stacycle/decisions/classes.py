@@ -24,7 +24,7 @@ def choose_classes(
 ) -> Decision:
     """Keep the classes whose `quality` is not far below that of the best.
 
-    `classes` is `relion_output.classes`, better `decisions.with_agreement` of it. UserError if no class passes, or if
+    `classes` is `relion_output.classes`, better `agreement.with_agreement` of it. UserError if no class passes, or if
     the config names a class that does not exist.
     """
     table = with_quality(classes)
@@ -78,10 +78,8 @@ def with_quality(classes: pd.DataFrame) -> pd.DataFrame:
     quality = members.astype(float)
     if "likeness" in table:
         quality *= table["likeness"].clip(0, 1)
-    accuracies = [
-        _against_best(table[name], members) for name in ("accuracy_rotations", "accuracy_translations")
-    ]
-    quality *= pd.concat(accuracies, axis=1).min(axis=1)
+    rotations, shifts = table["accuracy_rotations"], table["accuracy_translations"]
+    quality *= np.minimum(_against_best(rotations, members), _against_best(shifts, members))
     quality *= (2 * _against_best(table["resolution"].replace(np.inf, np.nan), members)).clip(upper=1)
     table["quality"] = quality
     return table

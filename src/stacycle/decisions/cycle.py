@@ -8,7 +8,6 @@ from math import inf, nan
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from stacycle.decisions.decision import By, Decision, check_override
 from stacycle.errors import UserError
@@ -40,10 +39,7 @@ class Candidate:
 
 
 def cycle_variant(
-    before: Candidate,
-    variants: Sequence[Candidate],
-    choice: str = "auto",
-    key: str = "cycle.variant",
+    before: Candidate, variants: Sequence[Candidate], choice: str = "auto", key: str = "cycle.variant"
 ) -> Decision:
     """The variant of the best corrected FSC, if it beats the state before it; else that state (a roll-back).
 
@@ -74,7 +70,7 @@ def cycle_variant(
 
 def area(fsc: PostProcess, shells: int) -> float:
     """Integral of the corrected FSC over the shells 1 .. `shells`, in shells: 1 each if it were perfect."""
-    return float(_corrected(fsc)[1 : shells + 1].sum())
+    return float(np.nan_to_num(fsc.fsc["corrected"].to_numpy(float))[1 : shells + 1].sum())
 
 
 def _comparable(before: Candidate, variants: Sequence[Candidate]) -> dict[str, PostProcess]:
@@ -89,13 +85,9 @@ def _comparable(before: Candidate, variants: Sequence[Candidate]) -> dict[str, P
     for name, fsc in finished.items():
         own = fsc.fsc["frequency"].to_numpy()
         if len(own) != len(shells) or not np.allclose(own[1:], shells[1:], rtol=1e-3):
-            raise UserError(
-                (
-                    f"{name}: its FSC has {len(own)} shells to {fsc.nyquist:.4g} Å, that of the state before it "
-                    f"{len(shells)} to {before.fsc.nyquist:.4g} Å"
-                ),
-                "use the same box and pixel size for all",
-            )
+            other = f"that of the state before it {len(shells)} to {before.fsc.nyquist:.4g} Å"
+            fault = f"{name}: its FSC has {len(own)} shells to {fsc.nyquist:.4g} Å, {other}"
+            raise UserError(fault, "use the same box and pixel size for all")
     return finished
 
 
@@ -140,10 +132,8 @@ def _rule(table: pd.DataFrame) -> tuple[str, str]:
     )
     if new["shell"] >= old["shell"] - EQUAL and new["gain"] > needed:
         return new["variant"], f"{new['variant']} is the best and beats the state before it: {numbers}."
-    return (
-        BEFORE,
-        f"Rolled back: no variant beats the state before it; {new['variant']}, the best, went {numbers}.",
-    )
+    reason = f"Rolled back: no variant beats the state before it; {new['variant']}, the best, went {numbers}."
+    return BEFORE, reason
 
 
 def _warnings(variants: Sequence[Candidate], kept: str) -> list[str]:
@@ -173,10 +163,5 @@ def _implausible(candidate: Candidate) -> list[str]:
 
 def _shell(fsc: PostProcess) -> int:
     """Number of the shell at the resolution; 0 if there is no resolution."""
-    return (
-        int(np.argmin(np.abs(fsc.fsc["resolution"].to_numpy() - fsc.resolution))) if fsc.resolution > 0 else 0
-    )
-
-
-def _corrected(fsc: PostProcess) -> NDArray:
-    return np.nan_to_num(fsc.fsc["corrected"].to_numpy(float))
+    away = np.abs(fsc.fsc["resolution"].to_numpy() - fsc.resolution)
+    return int(np.argmin(away)) if fsc.resolution > 0 else 0

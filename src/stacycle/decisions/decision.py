@@ -22,10 +22,9 @@ By = Literal["rule", "config"]
 class Decision:
     """One decision.
 
-    `choice` names what was chosen (`{"iteration": 20}`); `by` says whether the rule or the config chose;
-    `reason` is one sentence for a biologist; `candidates` has one row per candidate; `numbers` are what later
-    steps need to know of the chosen one (a resolution in Å, a number of particles); `parts` are decisions
-    that this one rests on.
+    `choice` names what was chosen (`{"iteration": 20}`); `by` says whether the rule or the config chose; `reason` is
+    one sentence for a biologist; `candidates` has one row per candidate; `numbers` are what later steps need to know of
+    the chosen one (a resolution in Å, a number of particles); `parts` are decisions that this one rests on.
     """
 
     question: str
@@ -41,7 +40,8 @@ class Decision:
         """For a log: question, table, reason, warnings."""
         lines = [str(part) + "\n" for part in self.parts]
         if len(self.candidates):
-            lines.append(_text_table(self.candidates))
+            shown = self.candidates.drop(columns="map", errors="ignore")
+            lines.append(shown.map(_plain).to_string(index=False))
         chosen = ", ".join(f"{key} {_plain(value)}" for key, value in self.choice.items())
         lines.append(f"{self.question}: {chosen} (by {self.by}). {self.reason}")
         said = {warning for part in self.parts for warning in part.warnings}
@@ -123,11 +123,6 @@ def _from_json(read: dict[str, Any]) -> Decision:
 def _numbers(row: dict[str, Any]) -> dict[str, Any]:
     special = {None: math.nan, "inf": math.inf, "-inf": -math.inf}
     return {key: special.get(x, x) if isinstance(x, str | None) else x for key, x in row.items()}
-
-
-def _text_table(table: pd.DataFrame) -> str:
-    shown = table.drop(columns=[name for name in table if name == "map"])
-    return shown.map(_plain).to_string(index=False)
 
 
 def _plain(value: Any) -> str:

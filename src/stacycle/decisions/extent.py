@@ -15,10 +15,8 @@ LARGER = 1.2  # x the diameter: soft edges and noise add up to a sixth
 SMALLER = 0.55  # x the diameter: an average's weak ends drown in noise
 COARSE = 12  # the box's width over the low-pass filter: a sixth of a particle that fills half of the box
 _LEVEL = 0.5  # of the particle's level above the solvent is its edge, however blurred
-_SHELLS = (
-    0.3,
-    0.9,
-)  # x the box's radius: solvent is looked for between them; farther out a reconstruction is tapered
+# x the box's radius: solvent is looked for between them; farther out a reconstruction is tapered
+_SHELLS = (0.3, 0.9)
 _WITHIN = 0.95  # x the box's radius is looked at
 _ONE_PIECE = 0.5  # of what is above the threshold: less is noise
 _OF_RADII = 99  # percent: a voxel that sticks out does not count
@@ -69,9 +67,7 @@ def extent(density: np.ndarray, pixel_size: float) -> float:
 
 def _solvent(smooth: np.ndarray, radius: np.ndarray, thickness: float) -> tuple[float, float]:
     """Level and noise of the solvent: the median of the lowest shell, and the spread below it.
-
-    In a box that is too small the particle fills so much that its own level is the most frequent one.
-    """
+    In a box that is too small the particle fills so much that its own level is the most frequent one."""
     shells = [
         smooth[(radius >= start) & (radius < start + thickness)]
         for start in np.arange(_SHELLS[0], _SHELLS[1] - thickness + 1e-6, thickness / 2)

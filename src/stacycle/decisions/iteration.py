@@ -29,9 +29,8 @@ def align_iteration(
 ) -> Decision:
     """The first iteration of the finest resolution that was held for three iterations (or to the end, for two).
 
-    Iterations 0 and 1 count only if there is nothing else: the one has no resolution, that of the other comes
-    from cross-correlation with the starting map. UserError if the run left no complete iteration or lacks
-    `choice`.
+    Iterations 0 and 1 count only if there is nothing else: the one has no resolution, that of the other comes from
+    cross-correlation with the starting map. UserError if the run left no complete iteration or lacks `choice`.
     """
     run = _complete(run, key)
     if choice != "auto":
@@ -48,17 +47,14 @@ def align_iteration(
     starts = range(max(1, len(candidates) - 1))  # the last alone holds nothing
     first = int(np.argmax([frequency[i : i + HELD].min() for i in starts]))
     chosen, last = candidates[first], candidates[-1]
-    reason = (
-        f"Iteration {chosen.number} is the first at {chosen.resolution:.2f} Å, the finest resolution "
-        "that was held."
-    )
+    finest = f"{chosen.resolution:.2f} Å, the finest resolution that was held"
+    reason = f"Iteration {chosen.number} is the first at {finest}."
     warnings = []
     if len(candidates) > HELD and (first == len(candidates) - 2 or frequency[-1] > frequency[first]):
         warnings.append("The resolution was still improving when the run ended: more iterations may help.")
     if frequency[-1] < frequency[first]:
-        warnings.append(
-            f"The resolution got worse after iteration {chosen.number}: {last.resolution:.2f} Å at the end."
-        )
+        worse = f"{last.resolution:.2f} Å at the end"
+        warnings.append(f"The resolution got worse after iteration {chosen.number}: {worse}.")
     return _decision(run, chosen, reason, warnings, "resolution")
 
 
@@ -123,12 +119,7 @@ def _by_config(run: list[Iteration], wanted: int, key: str, judged_by: str) -> D
 
 
 def _decision(
-    run: list[Iteration],
-    chosen: Iteration,
-    reason: str,
-    warnings: list[str],
-    judged_by: str,
-    by: By = "rule",
+    run: list[Iteration], chosen: Iteration, reason: str, warnings: list[str], judged_by: str, by: By = "rule"
 ) -> Decision:
     columns = ["number", judged_by, "accuracy_rotations", "accuracy_translations", "pmax"]
     table = pd.DataFrame([asdict(it) for it in run])[columns].rename(columns={"number": "iteration"})

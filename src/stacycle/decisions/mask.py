@@ -46,10 +46,8 @@ def mask_threshold(
     values = smooth[inside]
     highest = float(values.max())
     if not np.isfinite(values).all() or highest <= 0 or np.ptp(values) == 0:
-        raise UserError(
-            f"{key}: the map has no positive density inside {diameter:.0f} Å, so no mask can be made",
-            "is it empty, or is its contrast inverted?",
-        )
+        fault = f"the map has no positive density inside {diameter:.0f} Å, so no mask can be made"
+        raise UserError(f"{key}: {fault}", "is it empty, or is its contrast inverted?")
     solvent, noise = _solvent(values)
     split = otsu_level(values)
     level = float(values[values > split].mean())
@@ -70,13 +68,8 @@ def mask_threshold(
         chosen = float(threshold)
         reason = f"The config asks for threshold {chosen:.4g} ({key})."
         if chosen >= highest:
-            raise UserError(
-                (
-                    f"{key}: {chosen:.4g} is above the highest density of the low-passed map ({highest:.4g}), so the "
-                    "mask would be empty"
-                ),
-                f"try {automatic:.4g}",
-            )
+            fault = f"{chosen:.4g} is above the highest density of the low-passed map ({highest:.4g})"
+            raise UserError(f"{key}: {fault}, so the mask would be empty", f"try {automatic:.4g}")
         options["config"] = chosen
     extents = [_extent(smooth, inside, value, pixel_size) for value in options.values()]
     table = pd.DataFrame({"candidate": list(options), "threshold": list(options.values())})
@@ -115,19 +108,21 @@ def _low_passed(density: np.ndarray, pixel_size: float, resolution: float, m: in
     if m < n:
         kept = np.r_[: m // 2, n - m // 2 : n]
         transform = transform[np.ix_(kept, kept, np.arange(m // 2 + 1))]
-    axis = fft.fftfreq(m) * m
-    shell = np.sqrt(
-        axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + fft.rfftfreq(m)[None, None] ** 2 * m * m
-    )
-    edge = np.clip((shell - (n * pixel_size / resolution - 1)) / 2, 0, 1)
+    edge = np.clip((frequencies(m) - (n * pixel_size / resolution - 1)) / 2, 0, 1)
     weight = 0.5 + 0.5 * np.cos(np.pi * edge)
     return fft.irfftn(transform * weight, s=(m,) * 3) * (m / n) ** 3
+
+
+def frequencies(n: int) -> np.ndarray:
+    """Spatial frequency, in shells, of every coefficient of a real transform (n, n, n // 2 + 1)."""
+    axis = np.fft.fftfreq(n) * n
+    return np.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + (np.fft.rfftfreq(n) * n) ** 2)
 
 
 def distance(n: int) -> np.ndarray:
     """Distance (px) of every voxel from the centre n // 2."""
     axis = np.arange(n) - n // 2
-    return np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis[None, None] ** 2)
+    return np.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2)
 
 
 def _solvent(values: np.ndarray) -> tuple[float, float]:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from stacycle.errors import UserError
 from stacycle.files import star, trajectories
 from stacycle.files.optimisation_set import OptimisationSet
-from stacycle.files.star_labels import CENTRED, ORIGINS, SERIES, SHIFT, TURNS
+from stacycle.files.star_labels import CENTRED, PARTICLE_NAME, SERIES, SHIFT
+from stacycle.provenance import particles
 
 FAR = 6.0  # robust standard deviations from its neighbours: such a tilt is counted
 STEPS = {"defocus": 50.0, "shift": 0.5}  # Å; the smallest deviation that is taken for one
@@ -61,7 +62,8 @@ def _scale(pairs: list[tuple[pd.DataFrame, pd.DataFrame]]) -> dict[str, float]:
 
 
 def _alignment(pairs: list[tuple[pd.DataFrame, pd.DataFrame]]) -> dict[str, float]:
-    moved = [_about_mean(_moved(pair, SHIFT)) for pair in pairs]
+    shifts = [_moved(pair, SHIFT) for pair in pairs]
+    moved = [shift - shift.mean(axis=0) for shift in shifts]
     sizes = np.linalg.norm(np.concatenate(moved), axis=1)
     return {
         "shift_rms": _rms(sizes),
@@ -92,22 +94,10 @@ def _particle_move(before: str, after: str) -> float:
 
 
 def _positions(path: str) -> pd.DataFrame:
-    """Tomogram and refined position (Å) of each particle, by its name: coordinate - A_subtomogram · origin."""
-    table = star.read(path, {"particles": ["rlnTomoName", "rlnTomoParticleName", *CENTRED]})["particles"]
-    position = table[CENTRED].to_numpy(float)
-    if set(ORIGINS) <= set(table):
-        origin = table[ORIGINS].to_numpy(
-            float, copy=True
-        )  # SciPy's rotations want arrays that can be written
-        if set(TURNS) <= set(table):
-            from scipy.spatial.transform import Rotation  # seldom needed, and slow to import
-
-            turn = Rotation.from_euler("ZYZ", table[TURNS].to_numpy(float, copy=True), degrees=True)
-            origin = turn.inv().apply(origin)
-        position = position - origin
-    return pd.DataFrame(position, columns=CENTRED, index=table["rlnTomoParticleName"]).assign(
-        rlnTomoName=table["rlnTomoName"].to_numpy()
-    )
+    """Tomogram and refined position (Å) of each particle, by its name."""
+    table = star.columns(path, "particles", ["rlnTomoName", PARTICLE_NAME, *CENTRED])
+    found = pd.DataFrame(particles.positions(table), columns=CENTRED, index=table[PARTICLE_NAME])
+    return found.assign(rlnTomoName=table["rlnTomoName"])
 
 
 def _largest_motion(path: str) -> float:
@@ -116,9 +106,8 @@ def _largest_motion(path: str) -> float:
         shifts = np.array([value for values in trajectories.read(path).values() for value in values], float)
         return float(np.linalg.norm(shifts.reshape(-1, 3), axis=1).max(initial=0.0))
     except ValueError as error:
-        raise UserError(
-            f"{path}: cannot be read as trajectories ({error})", "run the polishing again"
-        ) from None
+        fault = f"{path}: cannot be read as trajectories ({error})"
+        raise UserError(fault, "run the polishing again") from None
 
 
 def _series(before: str, after: str) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
@@ -138,9 +127,8 @@ def _series(before: str, after: str) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
 
 def _tomograms(path: str) -> dict[str, str]:
     """The STAR file of each tilt series, by its name."""
-    columns = ["rlnTomoName", SERIES]
-    table = star.read(path, {"global": columns})["global"]
-    return dict(zip(*(table[column] for column in columns), strict=True))
+    table = star.columns(path, "global", ["rlnTomoName", SERIES])
+    return dict(zip(table["rlnTomoName"], table[SERIES], strict=True))
 
 
 def _tilts(path: str, name: str) -> pd.DataFrame:
@@ -150,10 +138,6 @@ def _tilts(path: str, name: str) -> pd.DataFrame:
 
 def _moved(pair: tuple[pd.DataFrame, pd.DataFrame], columns: list[str]) -> NDArray:
     return pair[1][columns].to_numpy(float) - pair[0][columns].to_numpy(float)
-
-
-def _about_mean(values: NDArray) -> NDArray:
-    return values - values.mean(axis=0)
 
 
 def _rms(values: NDArray) -> float:

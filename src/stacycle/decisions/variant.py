@@ -21,9 +21,7 @@ LOCKED = 0.15  # of the particles: fewer than this changing class since the rand
 @dataclass(frozen=True)
 class Variant:
     """One run of a sweep: its folder's name, T, and classes (`with_agreement`) at its chosen iteration.
-
-    `moved` is the fraction of particles that have changed class since the random start (`relion_output.moved`).
-    """
+    `moved` is the fraction of particles that have changed class since the random start (`relion_output.moved`)."""
 
     name: str
     T: float
@@ -34,9 +32,7 @@ class Variant:
 @dataclass(frozen=True)
 class Alignment:
     """One run of a K=1 sweep: its folder's name, T, and what was reached at its chosen iteration.
-
-    `resolution` (Å) is that of SSNR / T = 1 (`relion_output.resolution_at_unit_T`).
-    """
+    `resolution` (Å) is that of SSNR / T = 1 (`relion_output.resolution_at_unit_T`)."""
 
     name: str
     T: float
@@ -74,10 +70,8 @@ def class3d_variant(
     elif table["separation"].max() >= SEPARATES:
         best = table.iloc[int(np.argmax(table["separation"]))]
         chosen = best["variant"]
-        reason = (
-            f"{chosen} separates best: {best['rejected']} particles are in classes unlike the "
-            f"consensus (separation {best['separation']:.2f})."
-        )
+        unlike = f"{best['rejected']} particles are in classes unlike the consensus"
+        reason = f"{chosen} separates best: {unlike} (separation {best['separation']:.2f})."
     else:
         chosen = _nearest_to_tutorial(table)
         reason = f"No variant separates good classes from bad; {chosen} has the T nearest to the tutorial's."

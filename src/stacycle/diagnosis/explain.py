@@ -44,10 +44,8 @@ SOURCE = re.compile(r"^in: (?:\S*/)?(?P<file>[^/\s]+), line (?P<line>\d+)")
 PHASES = tuple(
     (re.compile(sign), phase)
     for sign, phase in (
-        (
-            r"RELION MPI setup|Running (?:CPU|GPU) instructions|\+ Initialising|Reading in|^== Reading",
-            "read its inputs",
-        ),
+        (r"RELION MPI setup|Running (?:CPU|GPU) instructions|\+ Initialising", "read its inputs"),
+        (r"Reading in|^== Reading", "read its inputs"),
         (r"command-line parsing", "read its command line"),
         (r"Copying particles to scratch", "copied the particles to the scratch disk"),
         (r"Estimating initial noise", "estimated the noise of the particles"),
@@ -130,9 +128,8 @@ def first_sentence(lines: Sequence[str]) -> Sentence | None:
     for number, line in enumerate(lines):
         said = line.strip()
         if said == "ERROR:":
-            first = next(
-                (after for after in range(number + 1, len(lines)) if lines[after].strip()), len(lines)
-            )
+            filled = (after for after in range(number + 1, len(lines)) if lines[after].strip())
+            first = next(filled, len(lines))
             end = _end(lines, first)
             if first < end and lines[first].strip() != "ERROR:":
                 return Sentence(_one_sentence(lines[first:end]), max(0, number - 1), end)

@@ -45,8 +45,6 @@ _FEWER_RANKS = (
     "(memory grows with its cube)."
 )
 _CONTINUE = "Nothing is lost but this iteration or tomogram: start the run again and it continues."
-
-
 _AGAIN_FROM_BEFORE = (
     "Start the run again: it continues from its last whole iteration. If the same comes back, delete that "
     "iteration's files (run_it..) in the job's folder, so that it goes on from the one before."
@@ -908,7 +906,8 @@ FAULTS = (
         "Run the postprocessing before this step again, with a mask, and use its postprocess.star.",
     ),
     Fault(
-        r"fourierShellCorrelation ERROR: MultidimArrays have different shapes",
+        r"fourierShellCorrelation ERROR: MultidimArrays have different shapes"
+        r"|(?:half reconstructions|reference maps) (?:are not of the same size|have different sizes)",
         "The two half maps do not have the same box.",
         "Take both from the same reconstruction or refinement.",
     ),
@@ -918,7 +917,8 @@ FAULTS = (
         "Make the mask from a map with the same box and pixel size (the mask step of that round).",
     ),
     Fault(
-        r"Values in the solvent mask should be between zero and one",
+        r"Values in the solvent mask should be between zero and one|mask values not in range"
+        r"|[Ss]olvent mask should (?:contain values|be) between|values outside the range \[0,1\]",
         "The mask has values outside 0 to 1, so it is no mask: perhaps a map was given.",
         "Make it with the mask step (relion_mask_create).",
     ),
@@ -1067,17 +1067,6 @@ FAULTS = (
         "Make the mask from a map with the same box and pixel size.",
     ),
     Fault(
-        r"mask values not in range|[Ss]olvent mask should (?:contain values|be) between"
-        r"|values outside the range \[0,1\]",
-        "The mask has values outside 0 to 1, so it is no mask: perhaps a map was given.",
-        "Make it with the mask step (relion_mask_create).",
-    ),
-    Fault(
-        r"(?:half reconstructions|reference maps) (?:are not of the same size|have different sizes)",
-        "The two half maps do not have the same box.",
-        "Take both from the same reconstruction or refinement.",
-    ),
-    Fault(
         r"[Ii]ncompatible image sizes|different shapes \("
         r"|reference image is not the same as the experimental|unequal image dimensions"
         r"|incorrect (?:reconstruct_)?image size",
@@ -1091,12 +1080,6 @@ FAULTS = (
         "Postprocessing finds the second half map by its name, and this name has neither 'half1' nor "
         "'half2' in it.",
         "Rename the maps to ..half1.. and ..half2...",
-    ),
-    Fault(
-        r"getHalfSet was called without having halfsets",
-        "The particles do not belong to half sets (no rlnRandomSubset), which CTF refinement and polishing "
-        "need.",
-        "Use the particles of a Refine3D, which splits them.",
     ),
     Fault(
         r"half sets has no segments|random subset values are zero and others are not"
@@ -1139,8 +1122,7 @@ FAULTS = (
     Fault(
         r"normalised probability greater than 1",
         "The probabilities of a particle's orientations do not add up{where}: the reference, the mask or the "
-        "particle's "
-        "images hold nan (no number), or numbers beyond all measure.",
+        "particle's images hold nan (no number), or numbers beyond all measure.",
         "Look at the reference and the mask (`relion_image_handler --stats`), then at the last iteration's map and the "
         "particles' stacks; make anew what holds nan.",
         RELION + "693",

@@ -14,9 +14,7 @@ from stacycle.files.atomic import write_text
 
 class Cache:
     """Results in a JSON file, each with the size and time of the files that it was read from.
-
-    A cache that cannot be read or written costs time, nothing else.
-    """
+    A cache that cannot be read or written costs time, nothing else."""
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)

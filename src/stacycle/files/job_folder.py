@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 # What stacycle notes of a job.
-PROGRAM_OUTPUT = "run.out"  # all that the program wrote to the terminal
-RECORD = "job.json"  # what was run, when, of which inputs, and how it ended
+PROGRAM_OUTPUT = "run.out"  # all that the program said; Snakemake deletes a job's log when it starts it again
+JOB_FILE = "job.json"  # what was run, when, of which inputs, and how it ended
 DECISION = "decision.json"
 STATE_FILE = "state.json"  # what a state is made of, by content
 REMOVED = "removed.json"  # what the clean-up removed
@@ -20,6 +20,7 @@ TOMOGRAMS = "tomograms.star"
 MERGED = "merged.mrc"
 HALF_MAPS = ("half1.mrc", "half2.mrc")
 POSTPROCESS = "postprocess.star"
+REFERENCE = "reference.mrc"
 
 # A run of relion_refine: run_data.star and such, and the same of each iteration.
 FINAL_DATA = "run_data.star"

@@ -113,9 +113,7 @@ def voxels(path: str | Path) -> np.ndarray:
 
 def check_values(path: str | Path, empty: bool = False) -> None:
     """UserError if voxels of a map are nan, infinite or absurdly large, or all the same.
-
-    A map may be `empty`, with all voxels 0, if it is of a class that lost all its particles.
-    """
+    A map may be `empty`, with all voxels 0, if it is of a class that lost all its particles."""
     import numpy as np
 
     values = voxels(path)
@@ -129,9 +127,7 @@ def check_values(path: str | Path, empty: bool = False) -> None:
 
 def check_sections(path: str | Path) -> None:
     """UserError if an image of a stack has nan or infinite pixels, or only equal ones, in its middle row.
-
-    Extracted images are filtered in Fourier space, which spreads a nan over the whole image.
-    """
+    Extracted images are filtered in Fourier space, which spreads a nan over the whole image."""
     import numpy as np
 
     images = voxels(path)
@@ -148,9 +144,8 @@ def check_mask_values(mask: str | Path) -> None:
     values = voxels(mask)
     low, high = float(values.min()), float(values.max())
     if not (low >= -1e-3 and high <= 1 + 1e-3):
-        raise UserError(
-            f"{mask}: its values run from {low:g} to {high:g}, but a mask's lie within 0..1", "make it again"
-        )
+        fault = f"its values run from {low:g} to {high:g}, but a mask's lie within 0..1"
+        raise UserError(f"{mask}: {fault}", "make it again")
     if high < 0.5:
         raise UserError(f"{mask}: the mask is empty, its largest value is {high:g}", "lower the threshold")
     if low > 0.5:
@@ -171,16 +166,14 @@ def check_size(path: str, box: int, pixel: float, whose: str, cure: str) -> None
     """UserError if a map has not this box (px) and pixel size (Å): those that `whose` ("the particles have")."""
     found_box, found_pixel = box_and_pixel(path)
     if found_box != box or not math.isclose(found_pixel, pixel, rel_tol=SAME_PIXEL):
-        raise UserError(
-            f"{path}: {found_box} px of {found_pixel:.4g} Å, but {whose} {box} px of {pixel:.4g} Å", cure
-        )
+        found = f"{found_box} px of {found_pixel:.4g} Å"
+        raise UserError(f"{path}: {found}, but {whose} {box} px of {pixel:.4g} Å", cure)
 
 
 def box_and_pixel(path: str | Path) -> tuple[int, float]:
     """Box in px and pixel size in Å of a map; UserError if it is not one, is cut short or is no cube."""
     found = header(path)
     if not found.nx == found.ny == found.sections:
-        raise UserError(
-            f"{path}: is {found.nx} x {found.ny} x {found.sections} px, but a map is a cube", "check the path"
-        )
+        size = f"{found.nx} x {found.ny} x {found.sections} px"
+        raise UserError(f"{path}: is {size}, but a map is a cube", "check the path")
     return found.nx, found.pixel

@@ -28,9 +28,7 @@ class OptimisationSet:
     def read(cls, path: str | Path) -> OptimisationSet:
         """The files that an `optimisation_set.star` names. UserError if it is damaged, or names too few."""
         row = star.columns(path, "", [_LABELS["particles"], _LABELS["tomograms"]])
-        particles, tomograms, trajectories = (
-            next(iter(row.get(label, [])), "") for label in _LABELS.values()
-        )
+        particles, tomograms, trajectories = ((row.get(label) or [""])[0] for label in _LABELS.values())
         if not particles or not tomograms:
             raise UserError(f"{path}: names no particles or no tomograms", "was it written completely?")
         return cls(particles, tomograms, trajectories or None)

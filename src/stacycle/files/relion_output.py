@@ -1,8 +1,7 @@
 """The numbers in the output of `relion_refine` and `relion_postprocess`.
 
-RELION writes numbers that are not numbers: a resolution of `inf` (no shell reaches SSNR 1), a completeness of
-`-nan`, changes of `9.999999e+06` or `999` (not measured yet). They come back as `inf` and `nan`; nothing else
-is hidden.
+RELION writes numbers that are not numbers: a resolution of `inf` (no shell reaches SSNR 1), a completeness of `-nan`,
+changes of `9.999999e+06` or `999` (not measured yet). They come back as `inf` and `nan`; nothing else is hidden.
 """
 
 from __future__ import annotations
@@ -44,12 +43,9 @@ class Iteration:
 
 def iterations(folder: str | Path, maps: bool = True) -> list[Iteration]:
     """The complete iterations of a run, in order; of auto-refine with the numbers of both halves averaged.
-
-    Complete means optimiser, data, model(s) and, if `maps`, every class map: an interrupted run lacks some.
-    """
-    numbers = sorted(
-        map(job_folder.iteration_of, Path(folder).glob(job_folder.every_iteration("optimiser.star")))
-    )
+    Complete means optimiser, data, model(s) and, if `maps`, every class map: an interrupted run lacks some."""
+    found = Path(folder).glob(job_folder.every_iteration("optimiser.star"))
+    numbers = sorted(map(job_folder.iteration_of, found))
     return [_iteration(Path(folder), number) for number in numbers if _complete(Path(folder), number, maps)]
 
 
@@ -86,9 +82,8 @@ def assignments(folder: str | Path, iteration: int) -> pd.DataFrame:
     """Each particle's `particle` (name), `class`, `pmax` and `loglik`, in the order of the data file."""
     path = Path(folder) / job_folder.iteration(iteration, "data.star")
     table = star.read(path, {"particles": ["rlnClassNumber"]})["particles"]
-    names = next(
-        (table[label] for label in ("rlnTomoParticleName", "rlnImageName") if label in table), table.index
-    )
+    labels = [label for label in ("rlnTomoParticleName", "rlnImageName") if label in table]
+    names = table[labels[0]] if labels else table.index
     return pd.DataFrame(
         {
             "particle": np.asarray(names).astype(str),
@@ -106,12 +101,7 @@ def moved(folder: str | Path, iteration: int, since: int = 2) -> float:
     particles with a large T stay where chance put them: each is a good part of its own class average.
     """
     paths = [Path(folder) / job_folder.iteration(number, "data.star") for number in (since, iteration)]
-    if not all(path.exists() for path in paths):
-        return nan
-    first, last = (
-        assignments(folder, number).set_index("particle")["class"] for number in (since, iteration)
-    )
-    return float((first.reindex(last.index) != last).mean())
+    return unlike_last(folder, [since, iteration])[since] if all(path.exists() for path in paths) else nan
 
 
 def unlike_last(folder: str | Path, numbers: Sequence[int]) -> dict[int, float]:
@@ -181,9 +171,8 @@ _CURVES = {
 
 def fsc(path: str | Path) -> PostProcess:
     """Read a `postprocess.star`; `fsc` has `frequency` (1/Å), `resolution` (Å) and the curves of the file."""
-    tables = star.read(
-        path, {"general": ["rlnFinalResolution"], "fsc": ["rlnResolution", "rlnAngstromResolution"]}
-    )
+    columns = ["rlnResolution", "rlnAngstromResolution"]
+    tables = star.read(path, {"general": ["rlnFinalResolution"], "fsc": columns})
     general, table = tables["general"], tables["fsc"]
     curves = pd.DataFrame({"frequency": table["rlnResolution"], "resolution": table["rlnAngstromResolution"]})
     for name, label in _CURVES.items():

@@ -34,7 +34,7 @@ def is_name(text: str) -> bool:
 
 def is_label(text: str) -> bool:
     """Whether this stays one word in a STAR file: for optics groups, which no file is named after."""
-    return has_no_controls(text) and re.search(r"""[\s"'#;$`\\]|^[-_]|^$""", text) is None
+    return text.isprintable() and re.search(r"""[\s"'#;$`\\]|^[-_]|^$""", text) is None
 
 
 def is_plain_path(path: str) -> bool:
@@ -45,7 +45,7 @@ def is_plain_path(path: str) -> bool:
 
 def is_image(path: str) -> bool:
     """Whether RELION opens the file of this name, and does not take it for a format, number or size."""
-    return has_no_controls(path) and re.search(r"[:#%@]", path) is None
+    return path.isprintable() and re.search(r"[:#%@]", path) is None
 
 
 def is_shell_safe(path: str) -> bool:
@@ -56,11 +56,6 @@ def is_shell_safe(path: str) -> bool:
 def has_braces(text: str) -> bool:
     """Whether Snakemake would take it for a pattern with wildcards."""
     return "{" in text or "}" in text
-
-
-def has_no_controls(text: str) -> bool:
-    """Whether it is without line breaks, tabs and other control characters."""
-    return text.isprintable()
 
 
 def written_again_as(path: str) -> str:

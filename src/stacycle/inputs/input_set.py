@@ -94,7 +94,7 @@ def _read_table(
 
 def _check_entry(number: int, entry: Mapping[str, str], label: str, findings: Findings) -> None:
     for key in ("tomograms", "particles"):
-        if safe_names.has_braces(entry[key]) or not safe_names.has_no_controls(entry[key]):
+        if safe_names.has_braces(entry[key]) or not entry[key].isprintable():
             problem = f"{entry[key]!r} has a brace or a control character"
             findings.refuse(problem, "rename the file or folder", f"inputs.{number}.{key}")
     if not safe_names.is_name(label):

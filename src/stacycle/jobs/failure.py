@@ -30,20 +30,16 @@ def tolerate_failure(
             path.parent.mkdir(parents=True, exist_ok=True)
             path.unlink(missing_ok=True)  # it may be a hard link
             path.touch()
-        LOGGER.warning(
-            "FAILED: %s The sweep goes on without this variant (`stacycle redo %s` tries it again).",
-            error,
-            expected_outputs[0],
-        )
+        again = f"`stacycle redo {expected_outputs[0]}` tries it again"
+        LOGGER.warning("FAILED: %s The sweep goes on without this variant (%s).", error, again)
 
 
 def raise_if_upstream_failed(inputs: Sequence[str | Path]) -> None:
     """ProgramFailed, with the cause, if one of the inputs is what a failed variant left (see `tolerate_failure`)."""
     for path in map(Path, inputs):
         if path.exists() and path.stat().st_size == 0:
-            raise ProgramFailed(
-                cause_of_failure(path.parent) or f"{path} is empty; delete it and run Snakemake again."
-            )
+            unknown = f"{path} is empty; delete it and run Snakemake again."
+            raise ProgramFailed(cause_of_failure(path.parent) or unknown)
 
 
 def cause_of_failure(folder: str | Path) -> str:

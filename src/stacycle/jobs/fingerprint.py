@@ -18,12 +18,11 @@ from typing import Any
 
 from stacycle.files import content, star
 from stacycle.files.image_files import file_of
+from stacycle.files.job_folder import JOB_FILE
 from stacycle.files.optimisation_set import KINDS
 from stacycle.files.star_labels import SERIES
 from stacycle.jobs import record
 from stacycle.programs.command import Command
-
-LARGE = 1 << 20  # bytes; digests of larger files are remembered
 
 Fingerprint = dict[str, Any]
 Known = dict[str, list]  # path -> size, mtime in ns, digest
@@ -110,7 +109,7 @@ def _state_file(role: str, path: str, command: Command, digests: Digests) -> lis
             images = {file_of(name) for one in series for name in star.column(one, "rlnMicrographName")}
             found.append(_digest(map(_identity, sorted(images))))
     elif role == "particles" and program.reads_particle_images:
-        found.append(_digest(_stacks({_file(name) for name in star.column(path, "rlnImageName")})))
+        found.append(_digest(_stacks({file_of(name) for name in star.column(path, "rlnImageName")})))
     return found
 
 
@@ -130,7 +129,7 @@ def _stacks(paths: set[str]) -> Iterator[str]:
 def _extraction(folder: Path) -> str:
     """The fingerprint in the job.json of the folder or the nearest one above it; empty if there is none."""
     for parent in (folder, *folder.parents):
-        if (parent / record.JOB_FILE).is_file():
+        if (parent / JOB_FILE).is_file():
             fingerprint = record.read(parent).get("fingerprint")
             text = json.dumps(fingerprint, sort_keys=True)
             return f"{folder} {_digest([text])}" if fingerprint else ""
@@ -143,11 +142,6 @@ def _identity(path: str) -> str:
     except OSError:
         return f"{path} missing"
     return f"{path} {stat.st_size} {stat.st_mtime_ns}"
-
-
-def _file(image: str) -> str:
-    """The file of an image such as `3@stack.mrcs`."""
-    return image.rpartition("@")[2]
 
 
 def _digest(texts: Iterable[str]) -> str:

@@ -1,7 +1,4 @@
-"""Earlier results of a job: moved aside, numbered, the newest few kept, and taken back when asked for again.
-
-Their folders are named as `files.earlier_results` says.
-"""
+"""Earlier results of a job: moved aside, numbered, the newest few kept, and taken back; see `files.earlier_results`."""
 
 from __future__ import annotations
 
@@ -10,8 +7,8 @@ import shutil
 from pathlib import Path
 
 from stacycle.files.earlier_results import ASIDE, FAILED, PREVIOUS
+from stacycle.files.job_folder import JOB_FILE
 from stacycle.jobs import record as job_record
-from stacycle.jobs.record import JOB_FILE
 from stacycle.resources.lock import LOCK_FILE
 
 MOST = 5  # earlier results of a job that are kept
@@ -35,9 +32,7 @@ def left_over(folder: Path) -> list[Path]:
 
 def move_aside(folder: Path, suffix: str, spare: Path | None = None) -> Path:
     """Move what lies in a job folder to a folder beside it; `previous` ones are numbered, a `failed` one is replaced.
-
-    The record goes last, so that `mend` knows a move that was cut off. The oldest of too many go, but not `spare`.
-    """
+    The record goes last, so that `mend` knows a move that was cut off. The oldest of too many go, but not `spare`."""
     if suffix == FAILED:
         aside = folder.with_name(f"{folder.name}.{FAILED}")
         shutil.rmtree(aside, ignore_errors=True)
@@ -66,10 +61,7 @@ def copy_aside(folder: Path) -> Path:
 
 
 def take_back(folder: Path, entry: Path) -> None:
-    """Move earlier results back into a job's folder, from which all has been moved aside.
-
-    If it is cut off, `mend` completes it.
-    """
+    """Move earlier results back into a job's folder, which is empty by then. If it is cut off, `mend` completes it."""
     job_record.write(folder, job_record.read(entry) | {_TAKING: entry.name})
     mend(folder)
 

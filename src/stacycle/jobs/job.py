@@ -22,6 +22,7 @@ from stacycle import __version__
 from stacycle.diagnosis import explain
 from stacycle.errors import Interrupted, ProgramFailed, UserError, some
 from stacycle.files.earlier_results import PREVIOUS
+from stacycle.files.job_folder import PROGRAM_OUTPUT, STATE_FILE
 from stacycle.jobs import fingerprint, history, kept_outputs, process, record, resume
 from stacycle.jobs.fingerprint import Digests, Fingerprint
 from stacycle.jobs.log import LOGGER, TERMINAL_ONLY
@@ -32,11 +33,9 @@ from stacycle.programs.command import Command
 from stacycle.provenance import audit as provenance
 from stacycle.provenance import origin
 from stacycle.provenance import record as state_record
-from stacycle.recipe.rounds import STATE_FILE
 from stacycle.resources.gpus import GpuLease, acquire
 from stacycle.resources.lock import Lock, locked
 
-OUTPUT_FILE = "run.out"  # all that the program wrote; Snakemake deletes a job's log when it starts it again
 RETRIES = {
     "continue": "It is tried once more, from where it stood.",
     "combine_via_disc": "It is tried once more, without --dont_combine_weights_via_disc.",
@@ -128,10 +127,8 @@ class _Job:
             found = self._examine(current)
 
     def _examine(self, current: Fingerprint) -> Resumption:
-        versions = self.engine.get("new_version") == "redo"
-        return resume.examine(
-            self.command, self.folder, self.record, current, self.expected_outputs, versions
-        )
+        before, versions = self.record, self.engine.get("new_version") == "redo"
+        return resume.examine(self.command, self.folder, before, current, self.expected_outputs, versions)
 
     def _keep(self, found: Resumption, digests: Digests, version: str) -> Resumption:
         """Put back what is kept, and say so. If it is not the state that was recorded, it is to be made anew."""
@@ -144,12 +141,8 @@ class _Job:
         LOGGER.info("%s: kept; `stacycle redo %s` makes it anew.", found.why, self.folder)
         before = self.record["fingerprint"]
         if fingerprint.other_version(before, {"version": version}):
-            LOGGER.warning(
-                "WARNING: it was made by version %s, and %s is here now; set engine.new_version to redo to have such "
-                "results made anew.",
-                before["version"],
-                version,
-            )
+            why = f"it was made by version {before['version']}, and {version} is here now"
+            LOGGER.warning("WARNING: %s; set engine.new_version to redo to have such results made anew.", why)
         self.record["digests"] = digests.known
         self._write()
         return found
@@ -163,9 +156,7 @@ class _Job:
 
     def _start(self, found: Resumption, retry: str | None) -> str | None:
         """Run the program once. Returns how it is to be tried again, if it failed in a way that this may cure.
-
-        ProgramFailed if it failed otherwise, or for the second time; Interrupted if this process was asked to end.
-        """
+        ProgramFailed if it failed otherwise, or for the second time; Interrupted if this process was asked to end."""
         for path in found.remove:
             path.unlink(missing_ok=True)
         if found.start is not None:
@@ -185,9 +176,8 @@ class _Job:
                 diagnosis = explain.explain(self.command.program, status, lines)
                 if diagnosis.retry and not retry:
                     run["cause"] = diagnosis.cause
-                    LOGGER.warning(
-                        "%s failed: %s %s", self.command.program, diagnosis, RETRIES[diagnosis.retry]
-                    )
+                    again = RETRIES[diagnosis.retry]
+                    LOGGER.warning("%s failed: %s %s", self.command.program, diagnosis, again)
                     return diagnosis.retry
                 how = f"was ended by signal {-status}" if status < 0 else f"failed with exit status {status}"
                 # what came from outside says nothing of a variant's settings
@@ -220,12 +210,10 @@ class _Job:
 
     def _watch(self, executed: list[str], run: dict[str, Any], gpus: GpuLease) -> tuple[int, list[str]]:
         """Run a command to its end; its output goes to `run.out`, clean lines to the log, milestones to the terminal.
-
-        Returns the exit status and the clean lines.
-        """
+        Returns the exit status and the clean lines."""
         lines: list[str] = []
         environment = mpi.mpi_settings(self.command.launcher) | gpus.environment
-        path = self.folder / OUTPUT_FILE
+        path = self.folder / PROGRAM_OUTPUT
         with open(path, "ab") as output, open(path, "rb") as seen:
             output.write(f"# {run['started']} $ {shlex.join(executed)}\n".encode())
             output.flush()

@@ -10,11 +10,12 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from stacycle.files import content, star
+from stacycle.files.image_files import file_of
 from stacycle.files.star_labels import SERIES
 from stacycle.jobs import record as job_record
 from stacycle.programs.program import Program
@@ -44,8 +45,9 @@ def remember(folder: Path, expected_outputs: Sequence[str | Path], program: Prog
     """
     shutil.rmtree(folder / LINKS, ignore_errors=True)
     made: dict[str, dict[str, Any]] = {}
-    has_iterations = _has_iterations(expected_outputs, program)
-    tables = _matching(folder, program.iteration_tables) if has_iterations else []
+    pattern, asked_for = program.iteration_tables, [Path(path).name for path in expected_outputs]
+    has_iterations = pattern is not None and any(map(pattern.fullmatch, asked_for))
+    tables = _matching(folder, pattern) if has_iterations else []
     for path in dict.fromkeys([*map(Path, expected_outputs), *tables]):
         name = os.path.relpath(path, folder)
         link = folder / LINKS / name
@@ -67,9 +69,7 @@ def is_there(
     folder: Path, record: dict[str, Any], expected_outputs: Sequence[str | Path], at: Path | None = None
 ) -> bool:
     """Whether all of the expected outputs are linked, and what they name is there as well.
-
-    The job's folder is `folder`; its files lie in `at`, if that is another one.
-    """
+    The job's folder is `folder`; its files lie in `at`, if that is another one."""
     at = at or folder
     made = record.get("outputs", {})
     links = {name: at / LINKS / name for name in made}
@@ -83,27 +83,21 @@ def is_there(
 
 def altered(folder: Path, record: dict[str, Any], at: Path | None = None) -> list[str]:
     """The files that are not what the program made, though they are there: as they were edited in place.
-
-    They are read whatever their time says, which whoever edits a file can set. Paths are those in `folder`.
-    """
+    They are read whatever their time says, which whoever edits a file can set. Paths are those in `folder`."""
     at = at or folder
-    found = [
-        name
-        for name, known in record.get("outputs", {}).items()
-        if (link := at / LINKS / name).is_file() and not _is_as_recorded(link, known)
+    linked = {name: (at / LINKS / name, known["digest"]) for name, known in record.get("outputs", {}).items()}
+    beside = {name: (at / name, digest) for name, digest in record.get("beside", {}).items()}
+    return [
+        str(folder / name)
+        for name, (path, digest) in [*linked.items(), *beside.items()]
+        if path.is_file() and content.digest(path) != digest
     ]
-    found += [
-        name
-        for name, digest in record.get("beside", {}).items()
-        if (at / name).is_file() and content.digest(at / name) != digest
-    ]
-    return [str(folder / name) for name in found]
 
 
 def replaced(folder: Path, record: dict[str, Any]) -> list[str]:
     """As `altered`, for the files by their own names: what lies there may be another file than the linked one."""
     made = {name: known for name, known in record.get("outputs", {}).items() if (folder / name).is_file()}
-    names = [name for name, known in made.items() if not _is_as_recorded(folder / name, known)]
+    names = [name for name, known in made.items() if content.digest(folder / name) != known["digest"]]
     return sorted({*altered(folder, record), *(str(folder / name) for name in names)})
 
 
@@ -130,43 +124,32 @@ def put_back(folder: Path, record: dict[str, Any], as_new: bool = False) -> None
                 os.utime(path)
 
 
-def _has_iterations(expected_outputs: Sequence[str | Path], program: Program) -> bool:
-    """Whether a program's run ends with an iteration."""
-    pattern = program.iteration_tables
-    return any(pattern.fullmatch(Path(path).name) for path in expected_outputs) if pattern else False
-
-
 def _matching(folder: Path, pattern: re.Pattern[str] | None) -> list[Path]:
     """The files of a folder whose name is of a pattern, in order."""
     return sorted(path for path in folder.iterdir() if pattern and pattern.fullmatch(path.name))
 
 
-def _is_as_recorded(path: Path, known: dict[str, Any]) -> bool:
-    return content.digest(path) == known["digest"]
-
-
-def _named(folder: Path, tables: Iterator[Path] | Sequence[Path] | Any) -> set[str]:
+def _named(folder: Path, tables: Collection[Path]) -> set[str]:
     """The files in the job's folder, by their names there, that its STAR files name: maps, tilt series, tables."""
     return {name for label in NAMED for name in _inside(folder, tables, label)}
 
 
-def _sizes(folder: Path, tables: Any, at: Path | None = None) -> str | None:
+def _sizes(folder: Path, tables: Collection[Path], at: Path | None = None) -> str | None:
     """Digest of the names and sizes of the stacks that the tables name in the job's folder; None if there are none."""
-    total, any_there = hashlib.sha256(), False
-    for name in sorted(_inside(folder, tables, IMAGE)):
-        any_there = True
+    total, names = hashlib.sha256(), sorted(_inside(folder, tables, IMAGE))
+    for name in names:
         try:
             size = os.stat((at or folder) / name).st_size
         except OSError:
             size = -1
         total.update(f"{name} {size}\n".encode())
-    return total.hexdigest() if any_there else None
+    return total.hexdigest() if names else None
 
 
-def _inside(folder: Path, tables: Any, label: str) -> set[str]:
+def _inside(folder: Path, tables: Collection[Path], label: str) -> set[str]:
     within = os.path.normpath(folder) + os.sep
     paths = {
-        os.path.normpath(value.rpartition("@")[2])
+        os.path.normpath(file_of(value))
         for table in tables
         if table.suffix == ".star"
         for value in star.column(table, label)

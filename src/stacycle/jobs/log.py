@@ -32,9 +32,7 @@ class _Named(logging.Formatter):
 @contextmanager
 def task(log: str, name: str) -> Iterator[logging.Logger]:
     """One script's work, logged to the file `log` and, as `name`, to the terminal.
-
-    A UserError becomes one sentence and exit status 1, no traceback.
-    """
+    A UserError becomes one sentence and exit status 1, no traceback."""
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     file, terminal = logging.FileHandler(log, encoding="utf-8"), logging.StreamHandler(sys.stderr)
     file.addFilter(lambda record: not hasattr(record, "terminal_only"))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 # RELION redraws its bars ("  3/  8 sec ....~~(,_,">o]", tail "yum!") with carriage returns.
 _PROGRESS_BAR = re.compile(r"^\s*[\d.?]+\s*/\s*[\d.?]+ (sec|min|hrs?)\b.*~~\(")
+_AUTO_REFINE = re.compile(r"\s*Auto-refine: (Refinement has converged|Angular step|\+ Final resolution)(.*)")
 # Not that --angpix was left out: the pixel size of the header is what is meant.
 _WARNING = re.compile(r"\s*(WARNING|!)(?!.*--angpix)")
 
@@ -28,9 +29,7 @@ def milestone(line: str) -> str | None:
         return f"resolution {float(match[1]):.1f} Å"
     if match := re.match(r"\s*\+ Tomogram (\d+) / (\d+)", line):
         return f"tomogram {match[1]} of {match[2]}"
-    if match := re.match(
-        r"\s*Auto-refine: (Refinement has converged|Angular step|\+ Final resolution)(.*)", line
-    ):
+    if match := _AUTO_REFINE.match(line):
         return (match[1] + match[2]).strip("+ .").lower()
     if match := re.match(r"\s*\+ FINAL RESOLUTION:\s+(\S+)", line):
         return f"final resolution {match[1]} Å"

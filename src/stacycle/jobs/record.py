@@ -12,8 +12,8 @@ from typing import Any
 
 from stacycle.files.atomic import read_json, write_json
 from stacycle.files.earlier_results import is_aside
+from stacycle.files.job_folder import JOB_FILE
 
-JOB_FILE = "job.json"
 Record = dict[str, Any]
 
 

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from stacycle import snakemake_api
 from stacycle.errors import UserError
 from stacycle.files.atomic import read_json, write_json
 from stacycle.files.earlier_results import is_aside
+from stacycle.files.job_folder import DECISION
 from stacycle.jobs import record as job_record
 from stacycle.jobs.resume import REDO
 from stacycle.resources.lock import locked
@@ -28,50 +30,35 @@ RESULTS = "results"
 COMMAND = f"{RESULTS}/.snakemake_command.json"  # how the last run of the workflow was called
 SNAKEFILE = workflow_file("Snakefile")
 # Of a folder without a program, the file that the rule which made all the others is known by.
-DECIDED = ("decision.json", "preflight.json")
+DECIDED = (DECISION, "preflight.json")
 MONTAGE = "classes.png"  # made by a rule of its own, in a decision's folder
 # What a command line asked for once, and a redo does not.
 ONCE = {
-    *(
-        "targets",
-        "forcerun",
-        "force",
-        "forceall",
-        "until",
-        "omit_from",
-        "batch",
-        "prioritize",
-        "dryrun",
-        "touch",
-    ),
-    *("cleanup_metadata", "directory"),
+    *("targets", "forcerun", "force", "forceall", "until", "omit_from", "batch", "prioritize", "dryrun"),
+    *("touch", "cleanup_metadata", "directory"),
 }
 
 
 def note_command(words: Sequence[str], folder: str, project: str | Path = ".") -> None:
     """Note that the workflow was called by these words in this folder; `project` is where its results are."""
-    path = Path(project, COMMAND)
-    write_json(path, {"words": list(words), "folder": folder})
+    write_json(Path(project, COMMAND), {"words": list(words), "folder": folder})
 
 
 def run(paths: Sequence[str], options: Sequence[str] = ()) -> int:
     """Make the results at these paths anew; `options` are more of Snakemake's. Returns Snakemake's exit status.
-
-    UserError for a path that is no result, a job that still runs, and if it is not known how to call Snakemake.
-    """
+    UserError for a path that is no result, a job that still runs, and if it is not known how to call Snakemake."""
     project, targets = _targets(paths)
     call = _call(project, options)
     for target, folder in targets.items():
-        _mark(project, folder)
+        if folder is not None:
+            _mark(folder)
         print(f"{target} is made anew.", flush=True)
     names = list(targets)
     subprocess.run([*call, "--cleanup-metadata", *names], cwd=_cwd(project), capture_output=True, check=False)
     for path in (project / name for name in names):
         if path.exists():
             os.utime(path, (1, 1))  # older than all that it is made of
-    return subprocess.run(
-        [*call, "--forcerun", *names, "--", *names], cwd=_cwd(project), check=False
-    ).returncode
+    return subprocess.run([*call, "--forcerun", *names, "--", *names], cwd=_cwd(project)).returncode
 
 
 def _targets(paths: Sequence[str]) -> tuple[Path, dict[str, Path | None]]:
@@ -83,9 +70,8 @@ def _targets(paths: Sequence[str]) -> tuple[Path, dict[str, Path | None]]:
         if inside is None or inside == path:
             raise UserError(f"{given}: is not in a folder results", "give a file, or a job's folder, in one")
         if is_aside(path.relative_to(inside)):
-            raise UserError(
-                f"{given}: is an earlier result", "give that of the present, without .previous or .failed"
-            )
+            cure = "give that of the present, without .previous or .failed"
+            raise UserError(f"{given}: is an earlier result", cure)
         projects.add(inside.parent)
         target, folder = _made_by(path, inside)
         targets[str(target.relative_to(inside.parent))] = folder
@@ -111,9 +97,7 @@ def _made_by(path: Path, results: Path) -> tuple[Path, Path | None]:
 
 def _call(project: Path, options: Sequence[str]) -> list[str]:
     """The words that call Snakemake as the last run did, without what only that run was asked for.
-
-    UserError if no run has noted them, and there are no `options` either.
-    """
+    UserError if no run has noted them, and there are no `options` either."""
     words = read_json(project / COMMAND).get("words")
     if words is None and not options:
         raise UserError(
@@ -137,7 +121,7 @@ def _kept(words: Sequence[str]) -> Iterator[str]:
     for word in words:
         if word == "--":
             return
-        if word.startswith("-") and len(word) > 1 and not _is_number(word):
+        if word.startswith("-") and len(word) > 1 and not word[1:].replace(".", "", 1).isdigit():
             name, has_value, _ = word.partition("=")
             action = _action(options, name)
             keeps = action is None or action.dest not in ONCE
@@ -164,22 +148,12 @@ def _values(action: argparse.Action, word: str, options: dict[str, Any]) -> floa
     """How many words after an option can be its values."""
     if not word.startswith("--") and word not in options:
         return 0  # -j8
-    if action.nargs is None:
-        return 1
-    return (
-        {"?": 1, "*": float("inf"), "+": float("inf")}.get(str(action.nargs), 0)
-        if not isinstance(action.nargs, int)
-        else action.nargs
-    )
+    if isinstance(action.nargs, int):
+        return action.nargs
+    return {None: 1, "?": 1, "*": inf, "+": inf}.get(action.nargs, 0)
 
 
-def _is_number(word: str) -> bool:
-    return word[1:].replace(".", "", 1).isdigit()
-
-
-def _mark(project: Path, folder: Path | None) -> None:
+def _mark(folder: Path) -> None:
     """Mark a job's record, so that its result is not kept. UserError if its program still runs."""
-    if folder is None:
-        return
     with locked(folder, "stacycle redo"):
         job_record.write(folder, job_record.read(folder) | {REDO: True})

@@ -44,9 +44,7 @@ def examine(
     versions: bool = False,
 ) -> Resumption:
     """What to do, given the record that an earlier run left in `folder` (empty if none), and the current fingerprint.
-
-    A result of another version of the programs is another one if `versions` count.
-    """
+    A result of another version of the programs is another one if `versions` count."""
     argv = command.argv
     aside = PREVIOUS if record.get("ended_well") else FAILED
     if not history.left_over(folder):
@@ -70,7 +68,8 @@ def examine(
     if earlier is not None:
         return Resumption("fresh", argv, f"{iterations} has changed", aside=aside, earlier=earlier)
     if record.get("ended_well") and not grown and kept_outputs.is_there(folder, record, expected_outputs):
-        return Resumption("keep", argv, f"nothing has changed since this finished on {_date(record)}")
+        finished = str(_last_run(record).get("ended", "an unknown date"))[:16].replace("T", " ")
+        return Resumption("keep", argv, f"nothing has changed since this finished on {finished}")
     if not record.get("ended_well") and _last_run(record).get("exit_status") == 0:
         return Resumption("fresh", argv, "what was made here was not right", aside=aside)
     if go_on := command.record.go_on:
@@ -88,7 +87,7 @@ def _earlier(
         record = job_record.read(entry)
         if (
             record.get("ended_well")
-            and not record.keys() & {REDO}
+            and REDO not in record
             and not fingerprint.changes(record.get("fingerprint", {}), current, versions)
             and kept_outputs.is_there(folder, record, expected_outputs, entry)
             and not kept_outputs.altered(folder, record, entry)
@@ -105,7 +104,3 @@ def _has_grown(flag: str, before: Fingerprint, current: Fingerprint) -> bool:
 
 def _last_run(record: dict[str, Any]) -> dict[str, Any]:
     return record["runs"][-1] if record.get("runs") else {}
-
-
-def _date(record: dict[str, Any]) -> str:
-    return str(_last_run(record).get("ended", "an unknown date"))[:16].replace("T", " ")

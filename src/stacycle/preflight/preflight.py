@@ -19,7 +19,6 @@ from typing import Any
 
 from stacycle import snakemake_api
 from stacycle.errors import UserError
-from stacycle.files import safe_names
 from stacycle.files.cache import Cache
 from stacycle.inputs.findings import Findings
 from stacycle.preflight import against_data, disk, environment
@@ -197,7 +196,7 @@ def _check_config(config: Mapping[str, Any], configfiles: Sequence[str | Path]) 
     if symmetry == "I5":
         yield Row(PROBLEM, "symmetry", "RELION knows I5 by name only", "use I, I1, I2, I3 or I4")
     for key, value in _texts(config):
-        if not safe_names.has_no_controls(value):
+        if not value.isprintable():
             yield Row(PROBLEM, "config", f"{key}, {value!r}, has a control character", "take it out")
 
 

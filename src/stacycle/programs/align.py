@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from stacycle.checks.images import check_tilt_images
 from stacycle.checks.outcome import check_motion, check_tilts_refined
 from stacycle.checks.state import check_half_sets, check_tables
 from stacycle.programs import shared
-from stacycle.programs.program import CompletionMarker, Program
+from stacycle.programs.program import CompletionMarker
 from stacycle.programs.task import Task
 
 
@@ -45,18 +46,14 @@ def _check_tilts(task: Task) -> None:
         check_motion(task.made)
 
 
-PROGRAM = Program(
-    "relion_tomo_align",
-    state_flags=shared.TOMO_STATE,
+PROGRAM = replace(
+    shared.TOMOGRAPHY,
+    name="relion_tomo_align",
     state_checks=(check_tables, check_tilt_images, check_half_sets),
     input_checks=(shared.check_references,),
     output_checks=(_check_tilts,),
-    optimisation_set=shared.optimisation_set,
     moves_particles=True,
-    ignored_flags=shared.TOMO_IGNORED,
     completion_marker=CompletionMarker(
         "temp/*_projections.star", {"temp/*_positions.star": "", "temp/*_motion.star": "--motion"}
     ),
-    continue_flag=shared.UNFINISHED,
-    go_on=shared.go_on_unfinished,
 )

@@ -74,9 +74,7 @@ class Command:
 
     def state(self) -> OptimisationSet:
         """What it works on, by flags of their own or by the optimisation set; "" or None for what neither names.
-
-        UserError if the set cannot be read.
-        """
+        UserError if the set cannot be read."""
         if (flags := self.record.state_flags) is None:
             return OptimisationSet("", "")
         named = self.optimisation_set

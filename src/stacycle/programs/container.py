@@ -43,9 +43,8 @@ def command(
         )
     image = image_file(engine)
     if not image.exists():
-        raise UserError(
-            f"engine.container: there is no {image}", "correct the path, or make the image (`apptainer pull`)"
-        )
+        cure = "correct the path, or make the image (`apptainer pull`)"
+        raise UserError(f"engine.container: there is no {image}", cure)
     binds = [f"--bind={folder}" for folder in _outermost([os.getcwd(), *folders])]
     nvidia = ["--nv"] * ("--gpu" in argv)
     more = engine.get("container_args") or []

@@ -11,9 +11,7 @@ from stacycle.programs.command import Command
 
 def with_mpi(argv: list[str], ranks: int, launcher: str = "mpirun") -> list[str]:
     """The command on several MPI ranks: the launcher (with its own options) and the program's `_mpi` build.
-
-    UserError for fewer ranks than the program needs.
-    """
+    UserError for fewer ranks than the program needs."""
     command = Command.of(argv)
     if check := command.record.check_ranks:
         check(command.flags, ranks)

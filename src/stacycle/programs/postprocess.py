@@ -24,9 +24,7 @@ def argv(
     skip_fsc_weighting: bool = False,
 ) -> list[str]:
     """Resolution and sharpening from the first half map (RELION finds the second by its name).
-
-    `bfactor` (Å², negative sharpens) of None is estimated from resolutions finer than `autob_lowres` Å.
-    """
+    `bfactor` (Å², negative sharpens) of None is estimated from resolutions finer than `autob_lowres` Å."""
     return shared.line(
         ["relion_postprocess"],
         ["--mask", mask],

@@ -40,9 +40,7 @@ class CompletionMarker(NamedTuple):
 @dataclass(frozen=True)
 class Continuation:
     """How a run that was cut off continues: `argv`, once the files in `remove` are deleted.
-
-    `start` is the iteration or thing that it continues from; None if it begins anew, `why` if that needs a reason.
-    """
+    `start` is the iteration or thing that it continues from; None if it begins anew, `why` if that needs a reason."""
 
     argv: list[str]
     start: int | str | None = None

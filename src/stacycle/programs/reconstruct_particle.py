@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from stacycle.checks.images import check_tilt_images
 from stacycle.checks.state import check_half_sets_if_any, check_tables
 from stacycle.files import mrc
+from stacycle.files.job_folder import HALF_MAPS, MERGED
 from stacycle.files.star_labels import SUBSET
 from stacycle.programs import shared
 from stacycle.programs.command import Command
-from stacycle.programs.program import CompletionMarker, Continuation, Program
+from stacycle.programs.program import CompletionMarker, Continuation
 from stacycle.programs.task import Task
 
 
 def argv(
-    *,
-    state: str,
-    out: str,
-    box: int,
-    binning: float,
-    symmetry: str,
-    snr: float = 0,
-    threads: int,
+    *, state: str, out: str, box: int, binning: float, symmetry: str, snr: float = 0, threads: int
 ) -> list[str]:
     """Reconstruct the average of the particles at the poses that they have, into the folder `out`."""
     return shared.line(
@@ -35,7 +30,7 @@ def argv(
 
 def _check_average(task: Task) -> None:
     """The average, and half maps if the particles have half sets: box and pixel size as asked."""
-    names = ["merged.mrc", *(["half1.mrc", "half2.mrc"] if SUBSET in task.files.particles else [])]
+    names = [MERGED, *(HALF_MAPS if SUBSET in task.files.particles else [])]
     box = int(task.command.get("--crop") or task.command.get("--b") or 0)
     for name in names:
         path = str(task.folder / name)
@@ -51,17 +46,17 @@ def _go_on(command: Command, folder: Path, engine: str) -> Continuation:
     return Continuation(command.argv, remove=list(folder.glob("temp/*.mrc")), why=why)
 
 
-PROGRAM = Program(
-    "relion_tomo_reconstruct_particle",
-    state_flags=shared.TOMO_STATE,
+PROGRAM = replace(
+    shared.TOMOGRAPHY,
+    name="relion_tomo_reconstruct_particle",
+    optimisation_set=None,
     state_checks=(check_tables, check_tilt_images, check_half_sets_if_any),
     output_checks=(_check_average,),
-    maps=("half[12].mrc", "merged.mrc"),
-    ignored_flags=shared.TOMO_IGNORED | {"--j_in", "--j_out"},
+    maps=("half[12].mrc", MERGED),
+    ignored_flags=shared.TOMOGRAPHY.ignored_flags | {"--j_in", "--j_out"},
     completion_marker=CompletionMarker(
         "temp/*_data_half1.mrc",
         {"temp/*_ctf_half1.mrc": "", "temp/*_data_half0.mrc": "", "temp/*_ctf_half0.mrc": ""},
     ),
-    continue_flag=shared.UNFINISHED,
     go_on=_go_on,
 )

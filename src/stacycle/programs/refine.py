@@ -18,6 +18,7 @@ from stacycle.checks.state import POSE, check_half_sets_if_any, check_tables
 from stacycle.checks.tables import StateFiles, check_numbers, filled
 from stacycle.errors import UserError
 from stacycle.files import mrc, star
+from stacycle.files.job_folder import OPTIMISATION_SET
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.star_labels import CENTRED
 from stacycle.programs import refine_iterations, shared
@@ -31,12 +32,7 @@ _OVERSAMPLING = 1  # the GUI's samplings and offset steps are those of the overs
 
 
 def align(
-    *,
-    sampling: float,
-    local_range: float | None,
-    offset_range: float,
-    offset_step: float,
-    **common: Any,
+    *, sampling: float, local_range: float | None, offset_range: float, offset_step: float, **common: Any
 ) -> list[str]:
     """Class3D with alignment: searches within `local_range` degrees of the pose so far; None: everywhere."""
     return _class3d(
@@ -160,16 +156,11 @@ def _offsets(range_px: float, step_px: float) -> list:
     return ["--offset_range", range_px, "--offset_step", step_px * 2**_OVERSAMPLING]
 
 
-# ------------------------------------------------------------ checks
-
-
 def _check_ranks(flags: Mapping[str, list[str]], ranks: int) -> None:
     """UserError for fewer than the three ranks that split halves need."""
     if "--split_random_halves" in flags and ranks < FEWEST_WITH_HALVES:
-        raise UserError(
-            f"refine3d needs at least {FEWEST_WITH_HALVES} MPI ranks but was given {ranks}",
-            "raise ranks in the profile",
-        )
+        fault = f"refine3d needs at least {FEWEST_WITH_HALVES} MPI ranks but was given {ranks}"
+        raise UserError(fault, "raise ranks in the profile")
 
 
 def _check_number_of_particles(task: Task) -> None:
@@ -179,9 +170,8 @@ def _check_number_of_particles(task: Task) -> None:
     number, fewest = len(table["rlnTomoName"]), 4 if split else int(task.command.get("--K") or 1)
     if number < fewest:
         what = "two half sets" if split else f"{fewest} classes"
-        raise UserError(
-            f"{path}: {number} particles are too few for {what}", "take more particles, or fewer classes"
-        )
+        fault = f"{path}: {number} particles are too few for {what}"
+        raise UserError(fault, "take more particles, or fewer classes")
     if split:
         check_half_sets_if_any(task.files)
 
@@ -203,12 +193,10 @@ def _check_refined(task: Task) -> None:
     classes = int(task.command.get("--K") or 1)
     found = filled(f"{final}model.star", "model_classes", ["rlnReferenceImage"])
     if len(found["rlnReferenceImage"]) != classes:
-        raise UserError(
-            f"{final}model.star has {len(found['rlnReferenceImage'])} classes instead of {classes}",
-            "run it again",
-        )
+        number = len(found["rlnReferenceImage"])
+        raise UserError(f"{final}model.star has {number} classes instead of {classes}", "run it again")
     star.columns(f"{final}optimiser.star", "optimiser_general")
-    OptimisationSet.read(f"{final}optimisation_set.star")
+    OptimisationSet.read(final + OPTIMISATION_SET)
     for path in [*(f"{final}class{k:03d}.mrc" for k in range(1, classes + 1)), *halves]:
         mrc.check_size(path, *files.box_and_pixel, "the particles have", "run it again")
         mrc.check_values(path, empty=classes > 1)
@@ -217,10 +205,10 @@ def _check_refined(task: Task) -> None:
 def _optimisation_set(command: Command, folder: Path) -> Path:
     """The optimisation set of the end; of a classification, that of its last iteration."""
     run = Path(command.get("--o") or "").name
-    final = folder / f"{run}_optimisation_set.star"
+    final = folder / f"{run}_{OPTIMISATION_SET}"
     if "--auto_refine" in command.flags or final.exists():
         return final
-    return max(folder.glob(f"{run}_it[0-9][0-9][0-9]_optimisation_set.star"), default=final)
+    return max(folder.glob(f"{run}_it[0-9][0-9][0-9]_{OPTIMISATION_SET}"), default=final)
 
 
 PROGRAM = Program(
@@ -241,14 +229,8 @@ PROGRAM = Program(
     iteration_maps=re.compile(r"run_it\d{3,}_class\d{3}\.mrc"),
     ignored_flags=frozenset(
         {
-            *("--gpu", "--pool", "--cpu", "--free_gpu_memory", "--continue"),
-            *(
-                "--scratch_dir",
-                "--keep_free_scratch",
-                "--reuse_scratch",
-                "--keep_scratch",
-                "--preread_images",
-            ),
+            *("--gpu", "--pool", "--cpu", "--free_gpu_memory", "--continue", "--preread_images"),
+            *("--scratch_dir", "--keep_free_scratch", "--reuse_scratch", "--keep_scratch"),
             *("--dont_combine_weights_via_disc", "--no_parallel_disc_io"),
         }
     ),

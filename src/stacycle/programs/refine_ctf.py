@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from stacycle.checks.images import check_tilt_images
@@ -9,7 +10,7 @@ from stacycle.checks.outcome import check_tilts_refined
 from stacycle.checks.state import check_half_sets, check_tables
 from stacycle.errors import UserError
 from stacycle.programs import shared
-from stacycle.programs.program import CompletionMarker, Program
+from stacycle.programs.program import CompletionMarker
 from stacycle.programs.task import Task
 
 SCALES: dict[str | None, list | bool] = {  # how the contrast scale is refined
@@ -46,9 +47,7 @@ def argv(
 
 def _check_tilts(task: Task) -> None:
     """Tomograms, tilts and particles as they were, and each tilt's defocus (Å) one that a refinement can find.
-
-    That is none if it became 0, or lies far outside of the search.
-    """
+    That is none if it became 0, or lies far outside of the search."""
     check_tilts_refined(task.files, task.made)
     limits = (abs(float(task.command.get(flag) or _SEARCH)) for flag in ("--d0", "--d1"))
     farthest = max(_FARTHEST * max(limits), _SEARCH)
@@ -58,26 +57,17 @@ def _check_tilts(task: Task) -> None:
             values = zip(map(float, before[label]), map(float, tilts[label]), strict=True)
             for row, (old, new) in enumerate(values, 1):
                 if (new == 0 != old) or abs(new - old) > farthest:
-                    raise UserError(
-                        (
-                            f"{path}: {label} is {new:g} Å in row {row}, and was {old:g}, which no refinement makes "
-                            "of it"
-                        ),
-                        "run it again",
-                    )
+                    fault = f"{label} is {new:g} Å in row {row}, and was {old:g}"
+                    raise UserError(f"{path}: {fault}, which no refinement makes of it", "run it again")
 
 
-PROGRAM = Program(
-    "relion_tomo_refine_ctf",
-    state_flags=shared.TOMO_STATE,
+PROGRAM = replace(
+    shared.TOMOGRAPHY,
+    name="relion_tomo_refine_ctf",
     state_checks=(check_tables, check_tilt_images, check_half_sets),
     input_checks=(shared.check_references,),
     output_checks=(_check_tilts,),
-    optimisation_set=shared.optimisation_set,
     must_not_change=("particles", "trajectories"),
-    ignored_flags=shared.TOMO_IGNORED,
     # with a defocus but no scale, RELION finds the scale with the defocus as it was before
     completion_marker=CompletionMarker("temp/defocus/*.star", {"temp/scale/*.star": "--do_scale"}),
-    continue_flag=shared.UNFINISHED,
-    go_on=shared.go_on_unfinished,
 )

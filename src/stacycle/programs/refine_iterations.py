@@ -12,6 +12,7 @@ from pathlib import Path
 
 from stacycle.checks.complete import is_complete_map, is_complete_star
 from stacycle.files import star
+from stacycle.files.job_folder import PROGRAM_OUTPUT
 from stacycle.programs.command import Command
 from stacycle.programs.program import Continuation
 
@@ -45,12 +46,11 @@ def go_on(command: Command, folder: Path, engine: str) -> Continuation:
 
 def _last_iterations(folder: Path) -> set[int]:
     """The iterations that an auto-refinement began as its last, having converged."""
-    output = folder / "run.out"
+    output = folder / PROGRAM_OUTPUT
     text = output.read_text(errors="replace") if output.exists() else ""
     parts = re.split(r"^ Auto-refine: Iteration= (\d+)", text, flags=re.MULTILINE)[1:]
-    return {
-        int(n) for n, text in zip(parts[::2], parts[1::2], strict=True) if "entering last iteration" in text
-    }
+    said = zip(parts[::2], parts[1::2], strict=True)
+    return {int(number) for number, text in said if "entering last iteration" in text}
 
 
 def iterations(root: str) -> dict[int, list[Path]]:
@@ -68,10 +68,8 @@ def is_complete(root: str, iteration: int, particles: int) -> bool:
     optimiser = f"{_prefix(root, iteration)}_optimiser.star"
     if not is_complete_star(optimiser, "optimiser_general"):
         return False
-    data, sampling = (
-        "".join(star.column(optimiser, label))
-        for label in ("rlnExperimentalDataStarFile", "rlnOrientSamplingStarFile")
-    )
+    data = "".join(star.column(optimiser, "rlnExperimentalDataStarFile"))
+    sampling = "".join(star.column(optimiser, "rlnOrientSamplingStarFile"))
     models = star.column(optimiser, "rlnModelStarFile") + star.column(optimiser, "rlnModelStarFile2")
     return (
         bool(models)

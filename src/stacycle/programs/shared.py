@@ -12,18 +12,14 @@ from typing import Any
 
 from stacycle.checks import maps
 from stacycle.checks.complete import is_complete
+from stacycle.files.job_folder import OPTIMISATION_SET
 from stacycle.programs.command import Command
-from stacycle.programs.program import Continuation, StateFlags
+from stacycle.programs.program import Continuation, Program, StateFlags
 from stacycle.programs.task import Task
 from stacycle.recipe import auto
 from stacycle.recipe.geometry import number
 
-TOMO_STATE = StateFlags("--i", "--p", "--t", "--mot")
-UNFINISHED = "--only_do_unfinished"
-TOMO_IGNORED = frozenset({"--theme", UNFINISHED})
-
-
-# ------------------------------------------------------------ argument lists
+_UNFINISHED = "--only_do_unfinished"
 
 
 def line(*parts: list | bool) -> list[str]:
@@ -45,9 +41,6 @@ def compared_with(
     return ["--i", state, *references, "--theme", "classic", "--o", folder_name(out), "--b", box]
 
 
-# ------------------------------------------------------------ checks
-
-
 def check_half_maps(task: Task) -> None:
     """Both half maps, and the mask that fits them."""
     maps.check_half_maps(*task.half_maps, task.command.get("--mask"))
@@ -63,17 +56,9 @@ def check_references(task: Task) -> None:
         auto.estimation_box(int(box), first, "--b")
 
 
-# ------------------------------------------------------------ what comes out, and continuing
-
-
-def optimisation_set(_: Command, folder: Path) -> Path:
-    """The optimisation set that a tomography program writes into its folder."""
-    return folder / "optimisation_set.star"
-
-
 def go_on_unfinished(command: Command, folder: Path, engine: str) -> Continuation:
     """Continue with the tomograms that are not done; what a cut-off run left of others is removed."""
-    argv = [*command.argv, UNFINISHED]
+    argv = [*command.argv, _UNFINISHED]
     return Continuation(argv, start="unfinished tomograms", remove=cut_off(command, folder))
 
 
@@ -82,9 +67,10 @@ def cut_off(command: Command, folder: Path) -> list[Path]:
     marker = command.record.completion_marker
     assert marker is not None
     beside = [other for other, flag in marker.beside.items() if not flag or flag in command.flags]
+    before, after = Path(marker.file).name.split("*")
     found = set()
     for path in folder.glob(marker.file):
-        name = _tomogram(path, folder / marker.file)
+        name = path.name.removeprefix(before).removesuffix(after)
         files = [path, *(folder / other.replace("*", name) for other in beside)]
         if not all(map(is_complete, files)):
             found |= {path for path in files if path.exists()}
@@ -93,7 +79,12 @@ def cut_off(command: Command, folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def _tomogram(path: Path, pattern: Path) -> str:
-    """What the one * of a pattern's last part stands for in a path."""
-    before, after = pattern.name.split("*")
-    return path.name.removeprefix(before).removesuffix(after)
+# What the tomography programs have in common: a state in, a state out, and how they go on.
+TOMOGRAPHY = Program(
+    "",
+    state_flags=StateFlags("--i", "--p", "--t", "--mot"),
+    optimisation_set=lambda _, folder: folder / OPTIMISATION_SET,
+    ignored_flags=frozenset({"--theme", _UNFINISHED}),
+    continue_flag=_UNFINISHED,
+    go_on=go_on_unfinished,
+)

@@ -62,10 +62,9 @@ def resolve(engine: Mapping[str, Any], argv: Sequence[str]) -> list[str]:
         command = _inside(engine, [*launcher, path, *rest])
         first = [*launcher, path][0]
     if shutil.which(first, path=_path(engine)) is None:
-        raise UserError(
-            f"{first} was not found {_place({'modules': engine.get('modules')})}, but {program} runs with it",
-            "load the MPI that RELION was built with",
-        )
+        where = _place({"modules": engine.get("modules")})
+        fault = f"{first} was not found {where}, but {program} runs with it"
+        raise UserError(fault, "load the MPI that RELION was built with")
     return command
 
 
@@ -76,9 +75,7 @@ def all_names() -> list[str]:
 
 def check(engine: Mapping[str, Any], programs: Sequence[str] = ()) -> str:
     """Name and version of the software, once it is known to be all there and recent enough; else UserError.
-
-    Finding `relion_refine` proves nothing: Debian's and Ubuntu's RELION 3.1.3 has it too.
-    """
+    Finding `relion_refine` proves nothing: Debian's and Ubuntu's RELION 3.1.3 has it too."""
     if engine["kind"] == "embedded":
         return f"embedded engine {__version__}"
     programs = programs or all_names()
@@ -98,9 +95,7 @@ def check(engine: Mapping[str, Any], programs: Sequence[str] = ()) -> str:
 
 def version(engine: Mapping[str, Any]) -> str:
     """The version of the programs that run: `5.0.1-commit-73f0a3`, or `embedded engine 0.2.0`; "" if it is not known.
-
-    Whether all programs are there and recent enough, `check` says.
-    """
+    Whether all programs are there and recent enough, `check` says."""
     if engine["kind"] == "embedded":
         return f"embedded engine {__version__}"
     try:
@@ -118,9 +113,7 @@ def version_and_commit(text: str) -> dict[str, str | None]:
 
 def files(engine: Mapping[str, Any], programs: Sequence[str]) -> list[str]:
     """The files that a change of the software would change: programs, image, or the embedded engine's modules.
-
-    UserError if `engine.modules` cannot be loaded.
-    """
+    UserError if `engine.modules` cannot be loaded."""
     if engine["kind"] == "embedded":
         spec = find_spec("staengine")
         folders = spec.submodule_search_locations if spec else None
@@ -149,9 +142,7 @@ def accelerator(engine: Mapping[str, Any], program: str = _REFINE) -> str:
 
 def leaders(argv: Sequence[str]) -> int:
     """How many of an MPI program's processes take themselves for the first: 1, or all if the MPI is another one's.
-
-    0 if the program does not say. UserError with the launcher's words if it does not start them.
-    """
+    0 if the program does not say. UserError with the launcher's words if it does not start them."""
     said = _say(argv)
     if not re.search(r"version:?\s*\d", said):
         raise UserError(f"{shlex.join(argv)} did not run ({_gist(said)})")
@@ -202,10 +193,8 @@ def _loaded(modules: tuple[str, ...]) -> tuple[str, str]:
     """The PATH with these modules loaded, and what was said meanwhile. UserError if they cannot be loaded."""
     before, *found = _say(_inside({"modules": modules}, ["/bin/sh", "-c", _PATH])).split("\f")
     if not found:
-        raise UserError(
-            f"engine.modules: {' '.join(modules)} cannot be loaded ({_gist(before)})",
-            "see what `module avail` lists",
-        )
+        fault = f"engine.modules: {' '.join(modules)} cannot be loaded ({_gist(before)})"
+        raise UserError(fault, "see what `module avail` lists")
     return found[0], before + found[1]
 
 
@@ -242,13 +231,7 @@ def _say(argv: Sequence[str]) -> str:
     """What a program says within two minutes, or why it does not run."""
     try:
         run = subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=120,
-            check=False,
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=120
         )
         return run.stdout + run.stderr
     except (OSError, subprocess.TimeoutExpired) as error:

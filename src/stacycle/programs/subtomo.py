@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from stacycle.checks.images import check_stacks, check_tilt_images
 from stacycle.checks.outcome import check_counts
@@ -10,8 +11,9 @@ from stacycle.checks.state import check_particles, check_tables
 from stacycle.checks.tables import StateFiles, same_pixel
 from stacycle.errors import UserError
 from stacycle.files import mrc
+from stacycle.files.job_folder import PARTICLES
 from stacycle.programs import shared
-from stacycle.programs.program import CompletionMarker, Program
+from stacycle.programs.program import CompletionMarker
 from stacycle.programs.task import Task
 
 _DROPPED = re.compile(r"!(\d+|One) particles? (?:were|was) removed because")
@@ -48,27 +50,22 @@ def argv(
 def _check_extracted(task: Task) -> None:
     """Particles in = out + dropped, each with its stack of the box asked for."""
     files = task.files
-    particles = str(task.folder / "particles.star")
+    particles = str(task.folder / PARTICLES)
     made = StateFiles(particles, files.tomograms_file, files.trajectories_file)
     number = next((found[1] for line in task.lines if (found := _DROPPED.search(line))), "0")
     dropped = 1 if number == "One" else int(number)
     if dropped == len(files.particles["rlnTomoName"]):
-        raise UserError(
-            (
-                f"all {dropped} particles of {files.particles_file} are too close to the edge of all tilt images for "
-                f"a box of {task.get('--b')} px"
-            ),
-            "take a smaller one",
-        )
+        where = f"the edge of all tilt images for a box of {task.get('--b')} px"
+        fault = f"all {dropped} particles of {files.particles_file} are too close to {where}"
+        raise UserError(fault, "take a smaller one")
     check_counts(files, made, dropped)
     check_particles(made)
     check_stacks(made)
     box, pixel = made.box_and_pixel
     asked_box = int(task.command.get("--crop") or task.command.get("--b") or box)
     if box != asked_box or not same_pixel(pixel, task.asked_pixel):
-        raise UserError(
-            f"{particles}: says {box} px of {pixel:g} Å, but {asked_box} px of {task.asked_pixel:g} Å were asked for"
-        )
+        asked = f"{asked_box} px of {task.asked_pixel:g} Å were asked for"
+        raise UserError(f"{particles}: says {box} px of {pixel:g} Å, but {asked}")
     labels = ("rlnTomoVisibleFrames", "rlnTomoName", "rlnImageName")
     rows = zip(*(made.particles[label] for label in labels), strict=True)
     largest = {name: image for _, name, image in sorted(rows, key=lambda row: row[0].count("1"))}
@@ -76,16 +73,12 @@ def _check_extracted(task: Task) -> None:
         mrc.check_sections(stack)
 
 
-PROGRAM = Program(
-    "relion_tomo_subtomo",
-    state_flags=shared.TOMO_STATE,
+PROGRAM = replace(
+    shared.TOMOGRAPHY,
+    name="relion_tomo_subtomo",
     state_checks=(check_tables, check_tilt_images),
     output_checks=(_check_extracted,),
-    optimisation_set=shared.optimisation_set,
     must_not_change=("tomograms",),
     may_drop="seen in too few tilt images",
-    ignored_flags=shared.TOMO_IGNORED,
     completion_marker=CompletionMarker("Subtomograms/*/*.mrcs"),
-    continue_flag=shared.UNFINISHED,
-    go_on=shared.go_on_unfinished,
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from stacycle.checks.tables import StateFiles
 from stacycle.errors import UserError
+from stacycle.files.job_folder import OPTIMISATION_SET
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.programs.command import Command
 
@@ -31,7 +32,7 @@ class Task:
     @cached_property
     def made(self) -> StateFiles:
         """The state that came out, of the optimisation set in the folder of --o."""
-        return StateFiles.of(OptimisationSet.read(self.folder / "optimisation_set.star"))
+        return StateFiles.of(OptimisationSet.read(self.folder / OPTIMISATION_SET))
 
     @property
     def folder(self) -> Path:

@@ -1,8 +1,7 @@
 """Checks of what goes into a program and of what came out: RELION's exit status is not enough.
 
-`check_inputs` refuses what RELION accepts in silence, or notices only after hours; `check_outputs` refuses results that
-are not what was asked for, whatever the exit status. Each program's record names its checks.
-`docs/faults.md` lists the faults, one by one.
+`check_inputs` refuses what RELION accepts in silence, or notices only after hours; `check_outputs` results that are not
+what was asked for. Each program's record names its checks; `docs/faults.md` lists the faults, one by one.
 """
 
 from __future__ import annotations
@@ -42,17 +41,11 @@ def check_inputs(command: Command) -> None:
 
 def check_outputs(command: Command, expected_outputs: Sequence[str | Path], lines: Sequence[str]) -> None:
     """ProgramFailed if the program, which ended with exit status 0, did not make what it should have made.
-
-    `expected_outputs` are the files that must be there; `lines` are those of the program's output.
-    """
+    `expected_outputs` are the files that must be there; `lines` are those of the program's output."""
     try:
         _check_lines(command, lines)
-        missing = [
-            str(path)
-            for path in expected_outputs
-            if not Path(path).is_file() or Path(path).stat().st_size == 0
-        ]
-        if missing:
+        paths = map(Path, expected_outputs)
+        if missing := [str(path) for path in paths if not path.is_file() or path.stat().st_size == 0]:
             last = f" Its last words were: {' | '.join(lines[-3:])}" if lines else " It said nothing."
             raise UserError(f"it did not write {', '.join(missing)}.{last}")
         task = Task(command, lines)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from stacycle.errors import UserError
 from stacycle.files.earlier_results import is_aside
+from stacycle.files.job_folder import STATE_FILE
 from stacycle.files.optimisation_set import KINDS
 from stacycle.provenance import particles
 from stacycle.provenance.identity import Record, cure, difference, digest, identity_now, record_of
-from stacycle.recipe.rounds import STATE_FILE
 
 
 def audit(results: str | Path) -> list[str]:
@@ -26,9 +26,7 @@ def audit(results: str | Path) -> list[str]:
 
 def altered(folder: Path) -> list[str]:
     """The files of the state in a folder, and its maps, that are not what was recorded; none if nothing was.
-
-    UserError for a record that is damaged, or a file that is missing.
-    """
+    UserError for a record that is damaged, or a file that is missing."""
     if (record := record_of(folder)) is None:
         return []
     now = identity_now(record)

@@ -24,9 +24,9 @@ from typing import Any
 
 from stacycle.errors import UserError
 from stacycle.files import content, star
+from stacycle.files.job_folder import STATE_FILE
 from stacycle.files.optimisation_set import KINDS, OptimisationSet
 from stacycle.files.star_labels import SERIES
-from stacycle.recipe.rounds import STATE_FILE
 
 Record = dict[str, Any]  # what a state.json holds
 
@@ -76,7 +76,7 @@ def record_of(folder: str | Path) -> Record | None:
         return None
     except (ValueError, AttributeError):
         pass
-    raise UserError(f"{path}: is damaged", f"{cure(path)}")
+    raise UserError(f"{path}: is damaged", cure(path))
 
 
 def difference(one: Record, other: Record) -> str | None:

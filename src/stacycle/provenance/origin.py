@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stacycle.errors import UserError
+from stacycle.files.job_folder import STATE_FILE
 from stacycle.files.optimisation_set import KINDS, OptimisationSet
 from stacycle.programs.command import Command
 from stacycle.provenance.identity import (
@@ -18,9 +19,6 @@ from stacycle.provenance.identity import (
     identity,
     record_of,
 )
-from stacycle.recipe.rounds import STATE_FILE
-
-_HALVES = ("half1", "half2")
 
 
 def check(command: Command) -> None:
@@ -43,9 +41,7 @@ def check_maps(optimisation_set: str, halves: Sequence[str], fsc: str) -> Path:
 
 def start_of(command: Command) -> tuple[Path, Record] | None:
     """The folder and record of the state that a command starts from; None if it takes none.
-
-    UserError if it is none that was recorded.
-    """
+    UserError if it is none that was recorded."""
     files = command.state()
     if not (files.particles and files.tomograms):
         return None
@@ -58,27 +54,21 @@ def _check_references(named: str, state: Record, halves: Sequence[str], fsc: str
         record = _record_of_map(fsc)
         compared = (record.get("half_maps") or record["maps"]).values()
         if not all(digest(path) in compared for path in halves):
-            raise UserError(
-                f"{fsc} is not the FSC of {halves[0]} and {halves[1]}, though of the same state",
-                "post-process these half maps, and give that postprocess.star",
-            )
+            fault = f"{fsc} is not the FSC of {halves[0]} and {halves[1]}, though of the same state"
+            raise UserError(fault, "post-process these half maps, and give that postprocess.star")
 
 
 def _same_state(named: str, state: Record, maps: Sequence[str]) -> None:
     """UserError unless the maps, half 1 and half 2 first, were made of this state, which `named` is."""
-    for path, half in zip(maps, _HALVES, strict=False):
+    for path, half in zip(maps, ("half1", "half2"), strict=False):
         if half not in Path(path).name:
             raise UserError(f"{path} was given as the map of {half}, which its name denies", "give that one")
     for path in maps:
         of_map = _record_of_map(path)
         if kind := difference(state, of_map):
-            raise UserError(
-                (
-                    f"{path} does not belong to {named}: it was made with {describe(of_map, kind, state)}, not "
-                    f"{describe(state, kind, of_map)}"
-                ),
-                "reconstruct and post-process that state, and give these files",
-            )
+            made_with = f"{describe(of_map, kind, state)}, not {describe(state, kind, of_map)}"
+            fault = f"{path} does not belong to {named}: it was made with {made_with}"
+            raise UserError(fault, "reconstruct and post-process that state, and give these files")
 
 
 def _record_of_map(path: str) -> Record:
@@ -86,13 +76,9 @@ def _record_of_map(path: str) -> Record:
     folder, name = Path(path).parent, Path(path).name
     record = record_of(folder)
     if record is None or name not in record["maps"]:
-        raise UserError(
-            (
-                f"{path}: no {STATE_FILE} beside it tells which particles and tomograms it was made of; if it is the "
-                f"workflow's, {cure(path)}"
-            ),
-            "else give one that the workflow made",
-        )
+        fault = f"no {STATE_FILE} beside it tells which particles and tomograms it was made of"
+        again = f"if it is the workflow's, {cure(path)}"
+        raise UserError(f"{path}: {fault}; {again}", "else give one that the workflow made")
     if digest(path) != record["maps"][name]:
         raise UserError(changed(path))
     return record

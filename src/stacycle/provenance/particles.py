@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 from stacycle.errors import ProgramFailed
 from stacycle.files import star
+from stacycle.files.star import Columns
 from stacycle.files.star_labels import CENTRED, ORIGINS, PARTICLE_NAME, PIXEL, SUBSET, TURNS
 from stacycle.provenance.identity import Record
 
 if TYPE_CHECKING:  # a job that keeps its result does not wait for them
     import numpy as np
-
-Columns = dict[str, list[str]]
 
 # Two particles nearer than this are one that was picked twice: in pixels of the unbinned tilt series, a pixel at bin 4.
 NEAR = 4.0
@@ -93,9 +92,8 @@ def faults(old: Columns, new: Columns, before: str, after: str, dropped: int) ->
 def _places(particles: Columns) -> list[str]:
     """What particles without names are known by before and after an extraction: tomogram and coordinates."""
     at = (map(float, particles[label]) for label in CENTRED)
-    return [
-        f"{name} {x:.1f} {y:.1f} {z:.1f}" for name, x, y, z in zip(particles["rlnTomoName"], *at, strict=True)
-    ]
+    rows = zip(particles["rlnTomoName"], *at, strict=True)
+    return [f"{name} {x:.1f} {y:.1f} {z:.1f}" for name, x, y, z in rows]
 
 
 def picked_twice(particles: Columns, distance: float) -> list[int]:
@@ -115,9 +113,7 @@ def in_both_halves(particles: Columns, distance: float) -> int:
 
 def near_pairs(particles: Columns, distance: float) -> tuple[np.ndarray, np.ndarray]:
     """All pairs of particles of one tomogram at most `distance` (Å) apart.
-
-    Returns their rows from 0 (n, 2), the earlier first, by the later; and the distances (n) in Å.
-    """
+    Returns their rows from 0 (n, 2), the earlier first, by the later; and the distances (n) in Å."""
     import numpy as np
     from scipy.spatial import cKDTree
 

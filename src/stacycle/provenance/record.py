@@ -10,20 +10,18 @@ from pathlib import Path
 
 from stacycle.errors import ProgramFailed, UserError
 from stacycle.files.atomic import write_json
+from stacycle.files.job_folder import OPTIMISATION_SET, STATE_FILE
 from stacycle.files.optimisation_set import KINDS, OptimisationSet
 from stacycle.programs.command import Command
 from stacycle.provenance import origin, particles
 from stacycle.provenance.identity import Record, cure, describe, digest, identity, record_of
-from stacycle.recipe.rounds import STATE_FILE
 
 _KEPT_BY_DECISIONS = ("tomograms", "trajectories")
 
 
 def of_program(command: Command, folder: str | Path) -> list[str]:
     """Write the `state.json` of what a program has made in `folder`; returns warnings, a sentence each.
-
-    ProgramFailed if it lost particles without a reason, changed half sets, or changed what it must not.
-    """
+    ProgramFailed if it lost particles without a reason, changed half sets, or changed what it must not."""
     folder, program = Path(folder), command.record
     record = _describe(command, folder)
     if record is None:
@@ -54,12 +52,12 @@ def of_decision(
     if so, nothing after it is done again. UserError as `of_program`.
     """
     folder = Path(folder)
-    files = OptimisationSet.read(folder / "optimisation_set.star")
+    files = OptimisationSet.read(folder / OPTIMISATION_SET)
     record = identity(files) | {"parent": None, "maps": {name: digest(folder / name) for name in maps}}
     if start is not None:
         before = record_of(start)
         if before is None:
-            raise UserError(f"{start}: no {STATE_FILE} tells what it was made of", f"{cure(start)}")
+            raise UserError(f"{start}: no {STATE_FILE} tells what it was made of", cure(start))
         record["parent"] = {"id": before["id"], "path": str(start)}
         _must_be_as_before(record, before, _KEPT_BY_DECISIONS, str(folder))
         particles.add_counts(record, before["particles"][0], dropped or {}, moved=False)
@@ -79,7 +77,7 @@ def start_folder(folder: str | Path) -> Path:
     """The folder of the state that a run in `folder` started from. UserError if no record says so."""
     record = record_of(folder)
     if record is None or record["parent"] is None:
-        raise UserError(f"{folder}: no {STATE_FILE} tells what the run started from", f"{cure(folder)}")
+        raise UserError(f"{folder}: no {STATE_FILE} tells what the run started from", cure(folder))
     return Path(record["parent"]["path"])
 
 
@@ -116,13 +114,9 @@ def _must_be_as_before(record: Record, before: Record, kinds: Sequence[str], who
     lost = before["trajectories"] and not record["trajectories"]
     for kind in {*kinds, "trajectories"} if lost else kinds:
         if (record[kind] and record[kind][1]) != (before[kind] and before[kind][1]):
-            raise ProgramFailed(
-                (
-                    f"{who} went on with {describe(record, kind, before)}, but was given "
-                    f"{describe(before, kind, record)}"
-                ),
-                "do not use what it made, and run it again",
-            )
+            made_of, given = describe(record, kind, before), describe(before, kind, record)
+            fault = f"{who} went on with {made_of}, but was given {given}"
+            raise ProgramFailed(fault, "do not use what it made, and run it again")
 
 
 @contextmanager

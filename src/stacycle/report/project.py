@@ -10,7 +10,7 @@ from math import nan
 from pathlib import Path
 from typing import Any
 
-from stacycle.decisions import Decision, read_decision
+from stacycle.decisions.decision import Decision, read_decision
 from stacycle.errors import UserError
 from stacycle.files import job_folder, relion_output, star
 

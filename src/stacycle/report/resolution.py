@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from stacycle.decisions import BEFORE, read_decision
-from stacycle.decisions.cycle import area
+from stacycle.decisions.cycle import BEFORE, area
+from stacycle.decisions.decision import read_decision
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.report.project import Project
 

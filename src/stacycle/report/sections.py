@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stacycle.decisions import BEFORE, Decision
+from stacycle.decisions.cycle import BEFORE
+from stacycle.decisions.decision import Decision
 from stacycle.files.relion_output import PostProcess
 from stacycle.report import pictures, tables
 from stacycle.report.pictures import Picture

@@ -14,12 +14,12 @@ from stacycle.steps.sizes import Need, Sizes
 from stacycle.steps.step import FILES, Reader, Settings, Step
 
 if TYPE_CHECKING:
-    from stacycle.decisions import Decision
+    from stacycle.decisions.decision import Decision
 
 
 def decide(job: Any) -> tuple[Decision, dict[str, Any]]:
     """The threshold of a job's map, and the settings with the low-pass filter that it holds for."""
-    from stacycle.decisions import mask_threshold
+    from stacycle.decisions.mask import mask_threshold
 
     settings, density, pixel = job.params.settings, mrc.voxels(job.input.map), mrc.header(job.input.map).pixel
     lowpass = auto.mask_lowpass(settings["lowpass"], job.input.resolution, pixel)

@@ -11,7 +11,8 @@ import mrcfile
 import numpy as np
 import pytest
 
-from stacycle.decisions import Decision, apply_cycle
+from stacycle.decisions import apply_cycle
+from stacycle.decisions.decision import Decision
 from stacycle.errors import UserError
 from stacycle.files import mrc, star
 from stacycle.files.optimisation_set import OptimisationSet

@@ -10,24 +10,12 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
-from stacycle.decisions import (
-    Alignment,
-    Decision,
-    Variant,
-    align_iteration,
-    align_variant,
-    choose_classes,
-    class3d_iteration,
-    class3d_variant,
-    combine,
-    mask_threshold,
-    read_decision,
-    separation,
-    with_agreement,
-    write_decision,
-)
-from stacycle.decisions.agreement import likeness
-from stacycle.decisions.mask import low_pass
+from stacycle.decisions.agreement import likeness, with_agreement
+from stacycle.decisions.classes import choose_classes
+from stacycle.decisions.decision import Decision, combine, read_decision, write_decision
+from stacycle.decisions.iteration import align_iteration, class3d_iteration
+from stacycle.decisions.mask import low_pass, mask_threshold
+from stacycle.decisions.variant import Alignment, Variant, align_variant, class3d_variant, separation
 from stacycle.errors import UserError
 from stacycle.files.relion_output import Iteration
 from stacycle.recipe.limits import FEWEST_PER_CLASS

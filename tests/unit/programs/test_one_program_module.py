@@ -22,12 +22,14 @@ from stacycle.provenance import record
 GOLDEN = Path(__file__).parents[2] / "golden" / "data"
 NAME = "relion_tomo_flip"
 MODULE = """
+from dataclasses import replace
+
 from stacycle.checks.outcome import check_counts
 from stacycle.checks.state import check_tables
 from stacycle.errors import UserError
 from stacycle.files import star
 from stacycle.programs import shared
-from stacycle.programs.program import CompletionMarker, Program
+from stacycle.programs.program import CompletionMarker
 
 
 def argv(*, state, out, axis, threads):
@@ -44,18 +46,15 @@ def check_flipped(task):
     check_counts(task.files, task.made)
 
 
-PROGRAM = Program(
-    "relion_tomo_flip",
-    state_flags=shared.TOMO_STATE,
+PROGRAM = replace(
+    shared.TOMOGRAPHY,
+    name="relion_tomo_flip",
     state_checks=(check_tables,),
     input_checks=(check_axis,),
     output_checks=(check_flipped,),
-    optimisation_set=shared.optimisation_set,
     must_not_change=("tomograms",),
     maps=("flipped.mrc",),
     completion_marker=CompletionMarker("temp/*.star"),
-    continue_flag=shared.UNFINISHED,
-    go_on=shared.go_on_unfinished,
 )
 """
 EXECUTABLE = """#!PYTHON

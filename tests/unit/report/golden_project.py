@@ -4,22 +4,13 @@ import json
 import shutil
 from pathlib import Path
 
-from stacycle.decisions import (
-    BEFORE,
-    Alignment,
-    Candidate,
-    Variant,
-    align_iteration,
-    align_variant,
-    choose_classes,
-    class3d_iteration,
-    class3d_variant,
-    combine,
-    cycle_variant,
-    mask_threshold,
-    with_agreement,
-    write_decision,
-)
+from stacycle.decisions.agreement import with_agreement
+from stacycle.decisions.classes import choose_classes
+from stacycle.decisions.cycle import BEFORE, Candidate, cycle_variant
+from stacycle.decisions.decision import combine, write_decision
+from stacycle.decisions.iteration import align_iteration, class3d_iteration
+from stacycle.decisions.mask import mask_threshold
+from stacycle.decisions.variant import Alignment, Variant, align_variant, class3d_variant
 from stacycle.files import mrc, relion_output
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.report import map_figures

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from stacycle import cleanup, steps
-from stacycle.decisions import Decision, write_decision
+from stacycle.decisions.decision import Decision, write_decision
 from stacycle.files import removed
 from stacycle.preflight import disk, environment, plan
 from stacycle.preflight.plan_table import CONTINUES, RUNS
