@@ -141,7 +141,7 @@ def settings(step, *left_out):
 
 def sweep(step):
     """Params function: the variants of a step's sweep over T and K in a round, folder name -> [T, K]."""
-    return lambda wc: variants(recipe.settings(wc.round, step))
+    return lambda wc: variants(recipe.rounds[wc.round][step])
 
 
 def diameter_if_auto_box(wc):
