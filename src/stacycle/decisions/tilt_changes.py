@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -73,7 +75,7 @@ def _alignment(pairs: list[tuple[pd.DataFrame, pd.DataFrame]]) -> dict[str, floa
     }
 
 
-def _outliers(change: NDArray, kind: str) -> int:
+def _outliers(change: NDArray[Any], kind: str) -> int:
     """Tilts (rows, in the order of their angles) whose change is far from the median of their neighbours'."""
     change = change.reshape(len(change), -1)
     far = np.empty(len(change))
@@ -136,9 +138,9 @@ def _tilts(path: str, name: str) -> pd.DataFrame:
     return star.read(path, {name: columns})[name].set_index("rlnMicrographName")
 
 
-def _moved(pair: tuple[pd.DataFrame, pd.DataFrame], columns: list[str]) -> NDArray:
+def _moved(pair: tuple[pd.DataFrame, pd.DataFrame], columns: list[str]) -> NDArray[Any]:
     return pair[1][columns].to_numpy(float) - pair[0][columns].to_numpy(float)
 
 
-def _rms(values: NDArray) -> float:
+def _rms(values: NDArray[Any]) -> float:
     return float(np.sqrt(np.mean(values**2)))

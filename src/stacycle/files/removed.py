@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stacycle.files import job_folder
 from stacycle.files.atomic import read_json
@@ -64,7 +65,7 @@ def present(folder: Path, kind: Removable) -> list[Path]:
     return sorted(path for path in found if not path.is_symlink())
 
 
-def noted(folder: Path) -> dict[str, dict]:
+def noted(folder: Path) -> dict[str, dict[str, Any]]:
     """What was removed from a folder, by kind: numbers of `files` and `bytes`, and whether it is `done`."""
     return read_json(folder / job_folder.REMOVED)
 

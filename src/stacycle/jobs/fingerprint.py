@@ -25,7 +25,7 @@ from stacycle.jobs import record
 from stacycle.programs.command import Command
 
 Fingerprint = dict[str, Any]
-Known = dict[str, list]  # path -> size, mtime in ns, digest
+Known = dict[str, list[Any]]  # path -> size, mtime in ns, digest
 
 
 class Digests:

@@ -25,7 +25,7 @@ ORPHANS_GRACE = 3.0  # s for the ranks of an mpirun that was killed to end; Open
 @contextmanager
 def start(
     argv: Sequence[str], output: IO[bytes], environment: Mapping[str, str], locks: Sequence[Lock]
-) -> Iterator[subprocess.Popen]:
+) -> Iterator[subprocess.Popen[bytes]]:
     """Start a program, which writes to `output`. When the block ends, the program and all that it started has ended.
 
     It ends if this process is killed, and it holds the locks as long as it lives. `environment` is added to this
@@ -55,7 +55,7 @@ def start(
         _adopt_orphans(False)
 
 
-def follow(output: IO[bytes], process: subprocess.Popen, stop: list[int]) -> Iterator[str]:
+def follow(output: IO[bytes], process: subprocess.Popen[bytes], stop: list[int]) -> Iterator[str]:
     """The lines that a process writes into a file, until it has ended. It is ended if a stop is asked for."""
     rest, deadline, ended = b"", math.inf, False
     while not ended:

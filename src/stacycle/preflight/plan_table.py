@@ -63,7 +63,8 @@ class Limits:
 def space(config: Mapping[str, Any], recipe: Recipe) -> str:
     """The disk that the run will take, as a table; or why it is not known, in a sentence. Uses what preflight remembers
     of the inputs, else reads them; writes nothing."""
-    rows, facts = preflight.check_data(config["inputs"], _ReadOnlyCache(preflight.MEMORY))
+    cache, duplicates = _ReadOnlyCache(preflight.MEMORY), config["particle"]["duplicates"]
+    rows, facts = preflight.check_data(config["inputs"], cache, duplicates)
     if facts is None:
         problem = rows[0].found + (f" (and {len(rows) - 1} more)" if len(rows) > 1 else "")
         return f"Disk: not known, as the inputs have a problem: {problem}; see snakemake preflight."

@@ -149,7 +149,7 @@ def show(report: Report) -> None:
 
 
 def check_data(
-    sets: Sequence[Mapping[str, str]], cache: Cache, duplicates: str = "refuse"
+    sets: Sequence[Mapping[str, str]], cache: Cache, duplicates: str
 ) -> tuple[list[Row], dict[str, Any] | None]:
     """Every set in full, and all together; the facts about them, or None if there is a problem."""
     question = [*(dict(one) for one in sets), duplicates]

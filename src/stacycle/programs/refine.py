@@ -49,7 +49,7 @@ def class3d(**common: Any) -> list[str]:
 
 
 def _class3d(
-    *sampling: list | bool,
+    *sampling: shared.Part,
     state: str,
     reference: str,
     mask: str | None = None,
@@ -138,21 +138,21 @@ def refine3d(
     )
 
 
-def _reference(reference: str, absolute_greyscale: bool, lowpass: float) -> list:
+def _reference(reference: str, absolute_greyscale: bool, lowpass: float) -> list[Any]:
     cc = [] if absolute_greyscale else ["--firstiter_cc"]
     return ["--ref", reference, *cc, "--trust_ref_size", "--ini_high", lowpass]
 
 
-def _computing(scratch: str | None, pool: int) -> list:
+def _computing(scratch: str | None, pool: int) -> list[Any]:
     scratch_dir = ["--scratch_dir", scratch] if scratch else []
     return ["--dont_combine_weights_via_disc", *scratch_dir, "--pool", pool, "--pad", 2]
 
 
-def _ctf(intact_first_peak: bool) -> list:
+def _ctf(intact_first_peak: bool) -> list[Any]:
     return ["--ctf", "--ctf_intact_first_peak"] if intact_first_peak else ["--ctf"]
 
 
-def _offsets(range_px: float, step_px: float) -> list:
+def _offsets(range_px: float, step_px: float) -> list[Any]:
     return ["--offset_range", range_px, "--offset_step", step_px * 2**_OVERSAMPLING]
 
 

@@ -13,7 +13,7 @@ from stacycle.programs import shared
 from stacycle.programs.program import CompletionMarker
 from stacycle.programs.task import Task
 
-SCALES: dict[str | None, list | bool] = {  # how the contrast scale is refined
+SCALES: dict[str | None, shared.Part] = {  # how the contrast scale is refined
     "tilt": ["--do_scale", "--per_frame_scale"],
     "tomogram": ["--do_scale", "--per_tomogram_scale"],
     None: False,

@@ -19,10 +19,11 @@ from stacycle.programs.task import Task
 from stacycle.recipe import auto
 from stacycle.recipe.geometry import number
 
+Part = list[Any] | bool  # of a command line: words, or False
 _UNFINISHED = "--only_do_unfinished"
 
 
-def line(*parts: list | bool) -> list[str]:
+def line(*parts: Part) -> list[str]:
     """Join the parts; one that is false, or a flag whose value is None, is left out."""
     kept = [part for part in parts if isinstance(part, list) and part and part[-1] is not None]
     return [number(item) if isinstance(item, float) else str(item) for part in kept for item in part]

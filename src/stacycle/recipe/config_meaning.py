@@ -18,7 +18,7 @@ import yaml
 
 from stacycle.errors import UserError
 from stacycle.recipe.config_schema import Schema
-from stacycle.recipe.config_text import Place, Places, dotted
+from stacycle.recipe.config_text import Keys, Place, Places, dotted
 
 Valid = Callable[[Any], bool]
 _UNITS = r"(å|a|å²|angstroms?|ångströms?|nm|px|pix|pixels?|°|deg|degrees?|e/å²|e/å\^2)"
@@ -29,7 +29,7 @@ _WORDS = dict.fromkeys(("y", "yes", "true", "on"), True) | dict.fromkeys(("n", "
 _NOTHING = ("none", "null", "nil", "~", "")
 
 
-def misread(value: Any, places: Places, keys: tuple = ()) -> Iterator[UserError]:
+def misread(value: Any, places: Places, keys: Keys = ()) -> Iterator[UserError]:
     """What passes for something else than was written: numbers in eights and sixties, dates, names that are no text."""
     key, place = dotted(keys), places.values.get(keys)
     if isinstance(value, Mapping):
@@ -64,7 +64,7 @@ def _misread(value: Any, place: Place | None) -> tuple[str, str] | None:
     return None
 
 
-def numbered(config: Any, places: Places, keys: tuple = ()) -> Iterator[UserError]:
+def numbered(config: Any, places: Places, keys: Keys = ()) -> Iterator[UserError]:
     """Names that YAML made numbers of, in a config whose keys are known to be right otherwise."""
     for name, inner in config.items() if isinstance(config, Mapping) else ():
         if isinstance(name, int):
@@ -73,11 +73,11 @@ def numbered(config: Any, places: Places, keys: tuple = ()) -> Iterator[UserErro
         yield from numbered(inner, places, (*keys, str(name)))
 
 
-def _key_as_written(name: Any, places: Places, keys: tuple) -> str:
+def _key_as_written(name: Any, places: Places, keys: Keys) -> str:
     """A key that YAML made something else of, as it stands in a file."""
     for here, place in places.keys.items():
         if here[:-1] == keys and place.plain and _same(name, place.raw):
-            return here[-1]
+            return str(here[-1])
     return _made(name)
 
 

@@ -13,10 +13,9 @@ from pydantic import ValidationError
 from stacycle.errors import UserError
 from stacycle.recipe.config_meaning import hint
 from stacycle.recipe.config_schema import Schema, expected, schema, shown
-from stacycle.recipe.config_text import Places, dotted
+from stacycle.recipe.config_text import Keys, Places, dotted
 from stacycle.recipe.settings import Config
 
-Keys = tuple[str | int, ...]
 RENAMED = {"keep": ("cleanup", "choose")}  # since 0.1: an old key, and the new ones
 
 

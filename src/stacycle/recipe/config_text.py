@@ -15,6 +15,7 @@ import yaml
 
 from stacycle.errors import UserError, together
 
+Keys = tuple[str | int, ...]  # from a config's top to a value
 _WIDEST = 100  # characters of a line that are shown
 # PyYAML's words -> what is wrong, and what to do. {context} is the line of what was opened before, {0} what is named.
 _FAULTS = {
@@ -136,8 +137,8 @@ class Places:
     UserError for a key that stands twice in one block: YAML would silently take the last."""
 
     def __init__(self, paths: Sequence[str | Path] = ()) -> None:
-        self.values: dict[tuple, Place] = {}
-        self.keys: dict[tuple, Place] = {}
+        self.values: dict[Keys, Place] = {}
+        self.keys: dict[Keys, Place] = {}
         self._twice: list[UserError] = []
         for path in map(Path, paths):
             text = _text(path)
@@ -155,7 +156,7 @@ class Places:
         """The place of a value, to be put at the end of a sentence; empty if no file has it."""
         return str(self.values.get(keys) or self.keys.get(keys) or "")
 
-    def _walk(self, path: Path, node: yaml.Node | None, keys: tuple) -> None:
+    def _walk(self, path: Path, node: yaml.Node | None, keys: Keys) -> None:
         if node is None:
             return
         style = getattr(node, "style", None)

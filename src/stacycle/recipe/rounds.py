@@ -255,5 +255,5 @@ def variants(settings: Mapping[str, Any]) -> dict[str, list[float]]:
     return {variant(T, K): [T, K or 1] for T in taus for K in counts}
 
 
-def _listed(value: Any) -> list:
+def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]

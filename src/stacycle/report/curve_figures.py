@@ -152,13 +152,13 @@ def _iterations_panel(
     axes.set_ylim((high + space, low - space) if name == "resolution" else (0, high + space))
 
 
-def _values(run: Sequence[Iteration], name: str) -> NDArray:
+def _values(run: Sequence[Iteration], name: str) -> NDArray[Any]:
     values = np.array([getattr(it, name) for it in run], float)
     values[~np.isfinite(values)] = np.nan
     return values * 100 if name == "changed_classes" else values
 
 
-def _write_resolutions(axes: Axes, resolution: NDArray) -> None:
+def _write_resolutions(axes: Axes, resolution: NDArray[Any]) -> None:
     """The number beside each point, on the side where the line does not run."""
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6}
     for row in np.flatnonzero(~np.isnan(resolution)).tolist():

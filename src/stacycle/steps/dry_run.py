@@ -16,7 +16,7 @@ from stacycle.steps.step import Reader, Settings, Step
 BOX = 64  # px
 
 
-class _Named(list):
+class _Named(list[Any]):
     """Values in order that have names too, as the parts of Snakemake's jobs."""
 
     def __init__(self, **named: Any) -> None:

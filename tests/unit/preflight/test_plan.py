@@ -159,7 +159,7 @@ def test_looking_at_the_inputs_writes_nothing(project: dict) -> None:
 def test_what_preflight_remembers_of_the_inputs_is_not_read_again(
     project: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    preflight.check_data(project["inputs"], Cache(preflight.MEMORY))
+    preflight.check_data(project["inputs"], Cache(preflight.MEMORY), "refuse")
     expected = space(project)
     monkeypatch.setattr("stacycle.inputs.merge.read", lambda *_: pytest.fail("they were read again"))
     assert space(project) == expected
@@ -171,6 +171,15 @@ def test_inputs_that_cannot_be_read_are_one_sentence(project: dict) -> None:
     assert "\n" not in text
     assert "set1/particles.star" in text
     assert "snakemake preflight" in text
+
+
+def test_inputs_with_picks_twice_are_known_if_one_of_each_is_kept(project: dict) -> None:
+    particles = Path("set1/particles.star")
+    lines = particles.read_text().rstrip().splitlines()
+    particles.write_text("\n".join([*lines, lines[-1], ""]))
+    assert "snakemake preflight" in space(project)
+    project["particle"]["duplicates"] = "keep_one"
+    assert "together" in space(project)
 
 
 def test_a_box_that_cannot_be_worked_out_is_one_sentence(project: dict) -> None:
@@ -231,7 +240,7 @@ def test_500_tomograms_and_50_000_particles_that_preflight_has_seen_take_less_th
 ) -> None:
     monkeypatch.chdir(tmp_path)
     one = write_set("set1", names=[f"{i:03}" for i in range(500)], particles=100, tilts=41, image=(4, 4))
-    preflight.check_data([one], Cache(preflight.MEMORY))
+    preflight.check_data([one], Cache(preflight.MEMORY), "refuse")
     project = Project(tmp_path, {"inputs": [one]})
     project.cold = True  # of a warm start nothing is counted here
     start = seconds(project, "--dry-run", "--", "results/inputs/particles.star")

@@ -331,7 +331,7 @@ def test_a_filter_rounded_as_relion_rounds_it_is_not_questioned():
 
 def disk_pixel(config):
     """The pixel size (Å) of the config's tilt series."""
-    _, facts = preflight.check_data(config["inputs"], preflight.Cache(preflight.MEMORY))
+    _, facts = preflight.check_data(config["inputs"], preflight.Cache(preflight.MEMORY), "refuse")
     return facts["pixel_size"]
 
 
@@ -567,7 +567,7 @@ def test_what_the_run_has_written_already_is_not_needed_again(monkeypatch):
 
 
 def needs_of(config):
-    _, facts = preflight.check_data(config["inputs"], preflight.Cache(preflight.MEMORY))
+    _, facts = preflight.check_data(config["inputs"], preflight.Cache(preflight.MEMORY), "refuse")
     return disk.needed(Recipe.from_config(config), config, against_data.numbers_of(facts))
 
 
