@@ -79,19 +79,13 @@ def _solvent(smooth: np.ndarray, radius: np.ndarray, thickness: float) -> tuple[
 
 def wrong_diameter(diameter: float, found: float, box: float) -> str:
     """A warning if an average's extent (Å; nan: unknown) in a box (Å) does not fit the config's diameter; or ""."""
-    if found > LARGER * diameter:
+    if not (found > LARGER * diameter or found < SMALLER * diameter):
+        return ""
+    size, unless = f"{10 * round(found / 10)} Å only", "parts of it are too weak to be seen yet"
+    if found > diameter:
         least = "at least " if found > 0.5 * box else ""
-        return (
-            f"particle.diameter is {diameter:g} Å but the average extends to {least}{_rounded(found)} Å: give the "
-            "longest extent of the particle, unless that is a membrane or a neighbour; the box follows from it."
-        )
-    if found < SMALLER * diameter:
-        return (
-            f"particle.diameter is {diameter:g} Å but the average extends to {_rounded(found)} Å only: give the "
-            "longest extent of the particle, unless parts of it are too weak to be seen yet; the box follows from it."
-        )
-    return ""
-
-
-def _rounded(length: float) -> int:
-    return 10 * round(length / 10)
+        size, unless = f"{least}{10 * round(found / 10)} Å", "that is a membrane or a neighbour"
+    return (
+        f"particle.diameter is {diameter:g} Å but the average extends to {size}: give the longest extent of the "
+        f"particle, unless {unless}; the box follows from it."
+    )

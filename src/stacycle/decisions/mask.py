@@ -186,7 +186,6 @@ def _warnings(extent: Extent, key: str) -> list[str]:
         )
     if extent.in_one_piece < 1 - DUST:
         warnings.append(
-            f"Only {extent.in_one_piece:.0%} of the density above the threshold is in one piece: look at "
-            "the mask."
+            f"Only {extent.in_one_piece:.0%} of the density above the threshold is in one piece: look at the mask."
         )
     return warnings

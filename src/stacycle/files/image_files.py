@@ -135,16 +135,12 @@ def look(path: str) -> ImageFile | None:
             start, size = file.read(mrc.HEADER_BYTES), os.fstat(file.fileno()).st_size
     except (OSError, ValueError):
         return None
-    content = _content(start)
+    content = next((name for begins, name in _BEGINNINGS if re.match(begins, start, re.DOTALL)), "MRC")
     header = mrc.parse(start) if content == "MRC" else None
     fault = _fault_of_content(content) or _fault_of_mode(mrc.unread_mode(start)) if header is None else None
     if header and size >= header.bytes:
         fault = _fault_of_numbers(path, start, header)
     return ImageFile(header, size, content, fault)
-
-
-def _content(start: bytes) -> str:
-    return next((name for begins, name in _BEGINNINGS if re.match(begins, start, re.DOTALL)), "MRC")
 
 
 def _fault_of_content(content: str) -> Fault | None:

@@ -50,8 +50,9 @@ def run(paths: Sequence[str], options: Sequence[str] = ()) -> int:
     project, targets = _targets(paths)
     call = _call(project, options)
     for target, folder in targets.items():
-        if folder is not None:
-            _mark(folder)
+        if folder is not None:  # marked so that the job does not keep what is there
+            with locked(folder, "stacycle redo"):
+                job_record.write(folder, job_record.read(folder) | {REDO: True})
         print(f"{target} is made anew.", flush=True)
     names = list(targets)
     subprocess.run([*call, "--cleanup-metadata", *names], cwd=_cwd(project), capture_output=True, check=False)
@@ -151,9 +152,3 @@ def _values(action: argparse.Action, word: str, options: dict[str, Any]) -> floa
     if isinstance(action.nargs, int):
         return action.nargs
     return {None: 1, "?": 1, "*": inf, "+": inf}.get(action.nargs, 0)
-
-
-def _mark(folder: Path) -> None:
-    """Mark a job's record, so that its result is not kept. UserError if its program still runs."""
-    with locked(folder, "stacycle redo"):
-        job_record.write(folder, job_record.read(folder) | {REDO: True})

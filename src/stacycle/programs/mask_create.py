@@ -19,11 +19,6 @@ def argv(
     )
 
 
-def _check_map(task: Task) -> None:
-    """The map that the mask is made of."""
-    check_map(task.get("--i"))
-
-
 def _check_mask(task: Task) -> None:
     """The mask, which must fit its map."""
     mask = task.get("--o")
@@ -33,7 +28,7 @@ def _check_mask(task: Task) -> None:
 
 PROGRAM = Program(
     "relion_mask_create",
-    input_checks=(_check_map,),
+    input_checks=(lambda task: check_map(task.get("--i")),),
     output_checks=(_check_mask,),
     maps=("",),
     made_of_map=True,
