@@ -103,6 +103,7 @@ def test_a_launcher_that_is_not_there_is_named(install):
 
 
 def test_the_embedded_engine_needs_no_relion_and_runs_its_programs(monkeypatch):
+    warm.python()  # its start needs a PATH
     monkeypatch.setenv("PATH", "")
     assert software.check(EMBEDDED).startswith("embedded engine ")
     for program in software.all_names():
