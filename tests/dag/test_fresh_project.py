@@ -76,6 +76,7 @@ def test_the_tutorial_config_plans_every_job_of_its_three_rounds(tutorial: Proje
     assert set(tutorial.jobs()) == ALL_JOBS
 
 
+@pytest.mark.slow
 def test_planning_the_tutorial_takes_less_than_eight_seconds_of_computing(
     tutorial: Project, record_property: Callable
 ) -> None:
@@ -84,6 +85,7 @@ def test_planning_the_tutorial_takes_less_than_eight_seconds_of_computing(
     assert seconds < 8
 
 
+@pytest.mark.slow
 def test_planning_six_rounds_of_twenty_variants_takes_less_than_thirty_seconds(
     tutorial: Project, record_property: Callable
 ) -> None:

@@ -10,6 +10,8 @@ import pytest
 import yaml
 from conftest import ROOT, TINY, Project, overlay
 
+pytestmark = pytest.mark.slow
+
 TUTORIAL = {"inputs": TINY["inputs"], "particle": {"diameter": 350}}
 SWEPT = {
     "cleanup": {"iterations": "needed"},

@@ -31,6 +31,8 @@ from stacycle.provenance import audit, origin
 from stacycle.provenance import record as state_record
 from stacycle.resources import gpus
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path(__file__).parents[2] / "golden" / "data"
 EMBEDDED = {"kind": "embedded"}
 # A program that notes each time that it is run, and does what the test says.
