@@ -1,0 +1,1 @@
+"""The formats of picks: one module each, found by its `FORMAT`."""
