@@ -153,7 +153,7 @@ def write_stack(
 ) -> None:
     """The images of a series, or those with the indices `which`, as an MRC stack; dark ones are 0 everywhere."""
     which = np.arange(len(series.tilt)) if which is None else which
-    images = np.stack([_image(series, int(index)) for index in which])
+    images = np.stack([image_of(series, int(index)) for index in which])
     write_mrc(path, images, series.pixel if pixel is None else pixel)
 
 
@@ -164,7 +164,7 @@ def write_mrc(path: Path, data: NDArray[np.float32], pixel: float) -> None:
         file.voxel_size = pixel
 
 
-def _image(series: Series, index: int) -> NDArray[np.float32]:
+def image_of(series: Series, index: int) -> NDArray[np.float32]:
     shape = series.image[::-1]
     noise = np.random.default_rng([index, *series.name.encode()]).normal(size=shape).astype(np.float32)
     return np.zeros(shape, np.float32) if series.dark[index] else noise

@@ -48,7 +48,8 @@ class Volume:
     """The tomogram that a program made of a tilt series, in which picks may have been made.
 
     `shape`: voxels along RELION's x, y and z; `voxel` in Å. `axes`: RELION's axes in the order in which the file has
-    them, "xyz" or "xzy"; `reversed`: those that run backwards in the file, such as "z".
+    them, "xyz" or "xzy"; `reversed`: those that run backwards in the file, such as "z". `cropped`: Å per voxel along
+    x, y, z where they are not the same, because binning made the sizes even; see `voxels`.
     """
 
     path: Path
@@ -56,6 +57,12 @@ class Volume:
     voxel: float
     axes: str = "xyz"
     reversed: str = ""
+    cropped: tuple[float, float, float] | None = None
+
+    @property
+    def voxels(self) -> tuple[float, float, float]:
+        """Å per voxel along RELION's x, y and z."""
+        return self.cropped or (self.voxel, self.voxel, self.voxel)
 
     @property
     def mirrored(self) -> bool:

@@ -1,0 +1,58 @@
+"""Which way defocus changes across an image (rlnTomoHand), from what AreTomo3 says of it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stacycle.inputs.sources.aretomo_tables import Session
+
+_TURNS = (2, 0, 5)  # the version since which AreTomo3 turns the axis by 180° rather than keep a dfHand of -1
+_ONLY_CTF = 3  # -Cmd: dfHand is then written as 1 whatever was found
+USUAL = -1
+_TEST = "set hand, or hand: auto to test both signs"
+
+
+def hand_of(
+    asked: int | None, of_rows: NDArray[np.floating], axis: float, session: Session
+) -> tuple[int, str, tuple[str, str] | None]:
+    """RELION's hand, where it is from, and what to warn of (what, cure), if anything.
+
+    `of_rows` is dfHand in each row of _CTF.txt, 0 if it is not there; `axis` is ROT in degrees. dfHand is minus
+    RELION's hand of the axis that it was found with (GScaleSpect2D.cu stretches the wrong way round). Since 2.0.5
+    AreTomo3 turns the axis by 180° if it found -1, unless -TiltAxis forbids it; the hand of the turned axis is RELION's
+    -1, but _CTF.txt keeps the -1 found before (CAreTomoMain.cpp:324-367). Never +1 without a reason that is told.
+    """
+    if asked is not None:
+        return asked, "of the config", None
+    said = int(of_rows[0])
+    if session.number("Cmd") == _ONLY_CTF and said:
+        doubt = f"AreTomo3 with -Cmd {_ONLY_CTF} writes dfHand 1 always: hand {USUAL} is assumed"
+        return USUAL, "assumed", (doubt, _TEST)
+    if not said:
+        return (
+            USUAL,
+            "assumed",
+            (f"_CTF.txt has no dfHand: hand {USUAL} is assumed, as most data have", _TEST),
+        )
+    wanted, mode = session.number("TiltAxis"), session.number("TiltAxis", 1)
+    turned = wanted is not None and wanted != 0 and abs((axis - wanted + 180) % 360 - 180) > 90
+    may_turn = bool(session.version) and session.version >= _TURNS and (mode is None or mode >= 0)
+    if turned:
+        doubt = f"ROT {axis:.1f}° is turned by 180° against -TiltAxis {wanted:g}"
+        cure = "if the map is a mirror image, the other axis was right"
+        explained = (may_turn and said == -1) or session.number("Cmd") == 4
+        return USUAL, f"AreTomo3 turned the axis (dfHand {said} before)", None if explained else (doubt, cure)
+    if said == 1:
+        return -1, "minus dfHand 1 of _CTF.txt", None
+    if may_turn and not wanted:
+        return USUAL, "AreTomo3 turned the axis (dfHand -1 before)", None
+    if session.path is None:
+        doubt = f"dfHand is -1, and no AreTomo3_Session.json says whether the axis was turned: hand {USUAL} is assumed"
+        return USUAL, "assumed", (doubt, _TEST)
+    doubt = "dfHand is -1, so hand +1 is taken: the tilt axis given to AreTomo3 is probably off by 180°"
+    return (
+        1,
+        "minus dfHand -1 of _CTF.txt",
+        (doubt, "the map is then a mirror image; test hand: auto, and look at it"),
+    )
