@@ -154,8 +154,9 @@ def _write_order(folder: Path, series: Series, run: Run, given: NDArray[np.integ
     elif run.order == "csv":
         path = folder / f"{series.name}_Imod" / f"{series.name}_order_list.csv"
         path.parent.mkdir()
-        rows = [f"{number:4d},{series.stage[i]:8.2f}" for number, i in enumerate(by_time, 1)]
-        path.write_text("\n".join(["ImageNumber, TiltAngle", *rows]) + "\n")
+        title = ["ImageNumber, TiltAngle"] if run.program == 3 else []
+        rows = [f"{number:4d},{series.stage[i] + run.alpha:.2f}" for number, i in enumerate(by_time, 1)]
+        path.write_text("\n".join([*title, *rows]) + "\n")
     elif run.order == "mdoc":
         lines = ["PixelSpacing = 1.35", "[T = SerialEM: Tilt axis angle = 84.9, binning = 1]", ""]
         for section, i in enumerate(given):

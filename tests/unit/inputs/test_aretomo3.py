@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import mrcfile
 import numpy as np
 import pytest
 from foreign import truth
@@ -59,6 +60,7 @@ RUNS = {
     "AreTomo3, early": Run(session={}, early=True),
     "AreTomo3, no dfHand": Run(session={}, df_hand=None),
     "AreTomo3, list of the order": Run(session={}, order="csv"),
+    "AreTomo3, list with the offset": Run(session={}, order="csv", alpha=-1.2),
     "AreTomo2": Run(program=2, ctf_rows="kept", df_hand=None, order="mdoc"),
     "AreTomo2, as acquired": Run(program=2, ctf_rows="kept", df_hand=None, order="mdoc", shuffled=True),
     "AreTomo2, list of the order": Run(program=2, ctf_rows="kept", df_hand=None, order="csv"),
@@ -85,8 +87,6 @@ def test_images_are_those_of_the_stack(tmp_path):
     write(tmp_path, series, Run(2, ctf_rows="kept", df_hand=None, order="mdoc", shuffled=True))
     (one,), _ = imported(tmp_path, **ALL)
     images = [name.split("@") for name in one.tilts.rlnMicrographName]
-    import mrcfile
-
     stack = mrcfile.read(images[0][1])
     for (number, _), index in zip(images, series.kept, strict=True):
         assert (stack[int(number) - 1] == truth.image_of(series, index)).all()
@@ -255,15 +255,13 @@ def test_a_tomogram_of_other_images_is_not_used(tmp_path):
 # What is refused, or warned of
 
 
-def spoilt(tmp_path, ending, old, new, run=None, count=1):
-    """A good folder in which a file was changed."""
-    series = marked(truth.make_series(4), (), (0, 20))
-    write(tmp_path, series, run or Run(session={}))
-    path = tmp_path / f"TS_01{ending}"
+def spoil(folder, ending, old, new):
+    """A file of a good folder, changed in one place."""
+    write(folder, marked(truth.make_series(4), (), (0, 20)), Run(session={}))
+    path = folder / f"TS_01{ending}"
     text = path.read_text()
     assert old in text
-    path.write_text(text.replace(old, new, count))
-    return tmp_path
+    path.write_text(text.replace(old, new, 1))
 
 
 def drop_line(path, number):
@@ -294,17 +292,24 @@ def test_counts_that_disagree_are_refused(tmp_path, ending, number, said):
         (".aln", "RawSize = 96 80", "RawSize = 96 88", "RawSize in"),
         (".aln", "DarkFrame =     0", "DarkFrame =     7", "do not name each of 21 images once"),
         (".aln", "1.00000", "x", "line 10 has not 10 numbers"),
-        ("_TLT.txt", "TILT", "OTHER", "its images are not those of TS_01_TLT.txt"),
         ("_CTF.txt", "   1   ", "   1   nan ", "line 2 has not 7 or 8 numbers"),
     ],
 )
 def test_files_that_contradict_each_other_are_refused(tmp_path, ending, old, new, said):
-    folder = tmp_path
-    if ending == "_TLT.txt":
-        series = truth.make_series(4)
-        old = f"{series.stage[1]:.2f}"
-        new = f"{series.stage[1] - 0.2:.2f}"
-    assert said in problems(spoilt(folder, ending, old, new))
+    spoil(tmp_path, ending, old, new)
+    assert said in problems(tmp_path)
+
+
+def test_images_in_another_order_are_refused(tmp_path):
+    series = truth.make_series(4)
+    even = np.arange(-30.0, 31, 3)
+    path = write(tmp_path, replace(series, stage=even, tilt=even), Run(session={})).with_name("TS_01_TLT.txt")
+    text = path.read_text()
+    path.write_text(text.replace("-27.00", "-27.20"))
+    assert "its images are not those of TS_01_TLT.txt" in problems(tmp_path)
+    rows = [line.split() for line in text.splitlines()]
+    path.write_text("\n".join(f"{float(tilt) - 3:.2f} {order} {dose}" for tilt, order, dose in rows))
+    assert "TILT -30.00° in row 1 is -33.00° there" in problems(tmp_path)
 
 
 def test_rows_that_do_not_ascend_are_refused(tmp_path):
@@ -372,6 +377,14 @@ def test_offsets_and_dark_images_are_told(tmp_path):
     assert (one.tilts.rlnTomoXTilt == 0).all()
 
 
+def test_an_offset_that_aretomo2_does_not_tell_is_told(tmp_path):
+    series = truth.make_series(1)
+    write(tmp_path, replace(series, tilt=series.stage + 1.5), RUNS["AreTomo2"])
+    (one,), _ = imported(tmp_path, **ALL)
+    assert one.taken["offsets"] == "1.50°, TILT of TS_01.aln against the stage (-TiltCor)"
+    assert one.tilts.rlnTomoNominalStageTiltAngle.to_numpy() == pytest.approx(series.stage)
+
+
 def test_series_are_chosen_by_name_and_found_in_folders(tmp_path):
     for name in ("TS_01", "TS_02", "other"):
         write(tmp_path / name, truth.make_series(1, name), Run(session={}))
@@ -386,6 +399,25 @@ def test_a_list_with_an_angle_twice_is_refused(tmp_path):
     series.stage[3] = series.stage[2]
     write(tmp_path, series, Run(session={}, order="csv"))
     assert "has the same tilt angle twice" in problems(tmp_path)
+
+
+def test_a_list_that_aretomo2_could_not_write_is_refused(tmp_path):
+    run = Run(2, ctf_rows="kept", df_hand=None, order="csv")
+    path = write(tmp_path, truth.make_series(1), run).parent / "TS_01_Imod" / "TS_01_order_list.csv"
+    drop_line(path, 4)
+    assert "does not number the images from 1" in problems(tmp_path, **ALL)
+
+
+def test_an_mdoc_without_times_is_taken_only_in_another_order_than_the_tilt(tmp_path):
+    series = truth.make_series(1)
+    path = write(tmp_path, series, RUNS["AreTomo2"]).with_name("TS_01.mrc.mdoc")
+    sections = [section for section in path.read_text().split("[ZValue") if "TiltAngle" in section]
+    untimed = [section.split("DateTime")[0] for section in sections]
+    path.write_text("[ZValue" + "[ZValue".join(untimed))
+    assert "has no DateTime" in problems(tmp_path, **ALL)
+    path.write_text("[ZValue" + "[ZValue".join(untimed[i] for i in np.argsort(series.order)))
+    (one,), _ = imported(tmp_path, **ALL)
+    assert is_true(one, series)
 
 
 def test_every_file_that_is_read_is_listed(tmp_path):

@@ -22,6 +22,7 @@ from stacycle.files import mrc
 from stacycle.inputs.findings import Findings
 from stacycle.inputs.sources import aretomo_tables as tables
 from stacycle.inputs.sources.aretomo_hand import hand_of
+from stacycle.inputs.sources.aretomo_order import Order, exposures_of, read_order, stage_of
 from stacycle.inputs.sources.aretomo_volume import size_of, volume_of
 from stacycle.inputs.sources.source import Asked, ImportedSeries, Source
 
@@ -39,9 +40,8 @@ _ORDERS = (
     ".mrc.mdoc",
     ".st.mdoc",
 )
-_SAME_TILT = 0.05  # degrees; files have two decimals, sums of them less
 _SAME_PIXEL = 1e-3
-_FALLING = 0.99  # a dose at high tilt of less than this share of the dose at low tilt was measured through the sample
+_SAME_TILT = 0.05  # degrees
 
 
 @dataclass(frozen=True)
@@ -151,25 +151,25 @@ def _read_series(files: _Files, asked: Asked, notes: _Notes) -> ImportedSeries:
     ctf = _ctf_of(files, index, header.sections)
     order = _order_of(files, header.sections)
     which = index if order.sorted else section - 1
-    _check_tilts(alignment, order, which)
+    stage = stage_of(alignment, order, which)
     hand, said, doubt = hand_of(asked.hand, ctf[:, 4], float(np.median(alignment.axis)), session)
     notes.taken["hand"] = f"{hand:+d}, {said}"
     if doubt:
         notes.warnings.append(doubt)
-    _tell_geometry(alignment, header.sections, section, notes)
+    _tell_geometry(alignment, header.sections, section, stage, notes)
     optics = _optics_of(asked, session, metrics, notes)
     volume, doubt = volume_of(files.volume, header, pixel, alignment.axis[0], session)
     notes.warnings += [doubt] if doubt else []
     size, notes.taken["size"] = notes.need(
         lambda: size_of(asked, header, pixel, session, volume), ((0, 0, 0), "")
     )
-    exposure = notes.need(lambda: _exposures_of(asked, order, notes), order.stage)
+    exposure, notes.taken["dose"] = notes.need(lambda: exposures_of(asked, order), (order.stage, ""))
     shift = alignment.shift * pixel
     tilts = pd.DataFrame(
         {
             "rlnMicrographName": [f"{number}@{stack}" for number in section],
             "rlnMicrographPreExposure": exposure[which],
-            "rlnTomoNominalStageTiltAngle": order.stage[which],
+            "rlnTomoNominalStageTiltAngle": stage,
             "rlnTomoXTilt": 0.0,
             "rlnTomoYTilt": alignment.tilt,
             "rlnTomoZRot": alignment.axis,
@@ -250,14 +250,14 @@ def _ctf_of(files: _Files, index: NDArray[np.integer], images: int) -> NDArray[n
     return ctf
 
 
-def _order_of(files: _Files, images: int) -> tables.Order:
+def _order_of(files: _Files, images: int) -> Order:
     """When each image of the stack was acquired."""
     if files.order is None:
         problem = (
             f"{files.alignment}: has nothing beside it that says in which order its images were acquired"
         )
         raise UserError(problem, f"copy {files.name}_TLT.txt or the series' .mdoc to there")
-    order = tables.read_order(files.order)
+    order = read_order(files.order)
     if len(order.acquired) != images:
         problem = (
             f"{files.order}: has {len(order.acquired)} images, but the stack of {files.name} has {images}"
@@ -266,44 +266,14 @@ def _order_of(files: _Files, images: int) -> tables.Order:
     return order
 
 
-def _check_tilts(alignment: tables.Alignment, order: tables.Order, which: NDArray[np.integer]) -> None:
-    """UserError unless the tilts of an alignment are those of the images, but for one offset of all."""
-    offset = alignment.tilt - order.stage[which]
-    away = np.abs(offset - np.median(offset))
-    if away.max() > _SAME_TILT:
-        row = int(np.argmax(away))
-        said = f"TILT {alignment.tilt[row]:.2f}° in row {row + 1} is {order.stage[which[row]]:.2f}° in {order.path}"
-        problem = f"{alignment.path}: its images are not those of {order.path.name}: {said}"
-        raise UserError(problem, "give the files of one run of AreTomo")
-
-
-def _exposures_of(asked: Asked, order: tables.Order, notes: _Notes) -> NDArray[np.floating]:
-    """e/Å² before each image of the stack (n), in the rows of `order`; dark images count too."""
-    key, cure = f"{asked.label}.dose", "give the dose per tilt image in e/Å² as dose"
-    if asked.dose is not None:
-        notes.taken["dose"] = f"{asked.dose:g} e/Å² per image, of the config; order of {order.path.name}"
-        return asked.dose * order.acquired
-    if order.dose is None or (order.dose <= 0).any():
-        raise UserError(f"{order.path}: does not say the dose of its images", cure, key)
-    high = np.abs(order.stage) > np.median(np.abs(order.stage))
-    if high.any() and order.dose[high].mean() < _FALLING * order.dose[~high].mean():
-        falls = f"says {order.dose.max():g} to {order.dose.min():g} e/Å², less at high tilt: measured behind the sample"
-        raise UserError(f"{order.path}: {falls}", cure, key)
-    notes.taken["dose"] = f"{np.median(order.dose):g} e/Å² per image, {order.path.name}"
-    if np.ptp(order.dose) <= 0.01 * order.dose.mean():
-        return float(np.median(order.dose)) * order.acquired
-    if sorted(order.acquired) != list(range(len(order.acquired))):
-        gap = "says different doses, and lacks some of the images that were acquired"
-        raise UserError(f"{order.path}: {gap}", cure, key)
-    by_time = np.argsort(order.acquired)
-    notes.taken["dose"] = f"{order.dose.min():g} to {order.dose.max():g} e/Å² per image, {order.path.name}"
-    return np.concatenate([[0.0], np.cumsum(order.dose[by_time])[:-1]])[order.acquired]
-
-
 def _tell_geometry(
-    alignment: tables.Alignment, images: int, section: NDArray[np.integer], notes: _Notes
+    alignment: tables.Alignment,
+    images: int,
+    section: NDArray[np.integer],
+    stage: NDArray[np.floating],
+    notes: _Notes,
 ) -> None:
-    name = alignment.path.name
+    name, offset = alignment.path.name, float(np.median(alignment.tilt - stage))
     notes.taken["program"] = f"{alignment.program}, by {name}"
     notes.taken["axis"] = f"{np.median(alignment.axis):.2f}°, ROT of {name}"
     dropped = sorted(set(range(1, images + 1)) - set(section.tolist()))
@@ -314,6 +284,8 @@ def _tell_geometry(
             f"; BetaOffset {alignment.beta:g}° is of the CTF alone, and not taken" if alignment.beta else ""
         )
         notes.taken["offsets"] = offsets + unused
+    elif alignment.alpha is None and abs(offset) > _SAME_TILT:
+        notes.taken["offsets"] = f"{offset:.2f}°, TILT of {name} against the stage (-TiltCor)"
     if alignment.patches:
         said = f"its local alignment ({alignment.patches} patches) is left out, which RELION cannot hold"
         notes.warnings.append((said, "polish the particles (align) to make up for it"))

@@ -1,4 +1,4 @@
-"""The text files that AreTomo writes of a tilt series: its alignment, its CTF, the order of its images.
+"""The text files that AreTomo writes of a tilt series: its alignment and its CTF, and what it was called with.
 
 What they mean is read from the code of AreTomo2 (commit 01e7219) and of AreTomo3 2.3.1 (commit 8a068cf); a file is
 named with each reader.
@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ METRICS = "TiltSeries_Metrics.csv"
 _ALN_COLUMNS = 10
 _HEADER = {"RawSize": 3, "NumPatches": 1, "AlphaOffset": 1, "BetaOffset": 1}  # numbers of each line
 _CTF_COLUMNS = (7, 8)
-_COMPLETE = "was it written completely?"
+COMPLETE = "was it written completely?"
 
 
 @dataclass(frozen=True)
@@ -57,18 +56,6 @@ class Alignment:
 
 
 @dataclass(frozen=True)
-class Order:
-    """When n images of a stack were acquired: `acquired` (n) from 0, `stage` (n) in degrees, and `dose` (n) in e/Å² of
-    each where the file says it. `sorted` is whether they stand in order of the tilt rather than of the stack."""
-
-    path: Path
-    stage: NDArray[np.floating]
-    acquired: NDArray[np.integer]
-    dose: NDArray[np.floating] | None
-    sorted: bool
-
-
-@dataclass(frozen=True)
 class Session:
     """What AreTomo3 was called with: `parameters` by their names, such as PixSize; empty without its file."""
 
@@ -89,25 +76,25 @@ def read_alignment(path: Path) -> Alignment:
     rows: list[list[float]] = []
     dark: list[list[int]] = []
     said: dict[str, list[str]] = {}
-    for number, line in enumerate(_lines(path), 1):
+    for number, line in enumerate(lines_of(path), 1):
         if line.startswith("#"):
             name, _, value = (part.strip() for part in line[1:].partition("="))
             if name == "Local Alignment":
                 break
             if name == "DarkFrame":
-                dark.append([int(word) for word in _numbers(path, number, value.split(), 3)[:2]])
+                dark.append([int(word) for word in numbers_of(path, number, value.split(), 3)[:2]])
             elif re.fullmatch(r"\d+\s+\d+", name):  # AreTomo up to 1.2: tilts and patches
                 said["NumPatches"] = name.split()[1:]
             elif value:
                 said[name] = value.split()
         elif line.strip():
-            rows.append(_numbers(path, number, line.split(), _ALN_COLUMNS))
+            rows.append(numbers_of(path, number, line.split(), _ALN_COLUMNS))
     if not rows:
         raise UserError(
             f"{path}: has no row of an alignment", "is it an .aln file of AreTomo, written completely?"
         )
     table = np.array(rows)
-    header = {name: _numbers(path, 0, said[name], count) for name, count in _HEADER.items() if name in said}
+    header = {name: numbers_of(path, 0, said[name], count) for name, count in _HEADER.items() if name in said}
     raw = header.get("RawSize")
     return Alignment(
         path,
@@ -134,7 +121,7 @@ def place(alignment: Alignment, images: int) -> tuple[NDArray[np.integer], NDArr
     count = len(kept)
     if alignment.raw and alignment.raw[2] != count + len(dark):
         tilts = f"{count} rows and {len(dark)} DarkFrame lines, but {alignment.raw[2]} images in its RawSize"
-        raise UserError(f"{path}: has {tilts}", _COMPLETE)
+        raise UserError(f"{path}: has {tilts}", COMPLETE)
     if np.any(np.diff(alignment.tilt) < 0):
         row = int(np.argmax(np.diff(alignment.tilt) < 0)) + 2
         raise UserError(f"{path}: its tilts do not ascend at row {row}", "give the file as AreTomo wrote it")
@@ -142,20 +129,20 @@ def place(alignment: Alignment, images: int) -> tuple[NDArray[np.integer], NDArr
         section = kept + 1
         if len(set(section)) == count and section.min() >= 1 and section.max() <= images:
             return section, np.arange(count) if count == images else section - 1
-        raise UserError(f"{path}: its SEC are not sections of a stack of {images} images", _COMPLETE)
+        raise UserError(f"{path}: its SEC are not sections of a stack of {images} images", COMPLETE)
     left = np.setdiff1d(np.arange(images), dark[:, 0])
     everything = sorted([*kept, *dark[:, 1]])
     if len(left) == count:
         by_tilt = [left, left + 1, np.arange(count), np.arange(count) + 1]
-        section = None
+        found = None
         if everything == list(range(1, images + 1)):
-            section = kept
+            found = kept
         elif everything == list(range(images)):
-            section = kept + 1
+            found = kept + 1
         elif alignment.alpha is not None and any(np.array_equal(kept, numbers) for numbers in by_tilt):
-            section = left + 1  # AreTomo3's stack is in order of the tilt
-        if section is not None and (np.any(np.diff(section) < 0) or np.array_equal(section, left + 1)):
-            return section, left
+            found = left + 1  # AreTomo3's stack is in order of the tilt
+        if found is not None and (np.any(np.diff(found) < 0) or np.array_equal(found, left + 1)):
+            return found, left
     problem = f"{path}: its SEC and DarkFrame lines do not name each of {images} images once"
     raise UserError(problem, "give the file as AreTomo wrote it")
 
@@ -164,74 +151,13 @@ def read_ctf(path: Path) -> NDArray[np.floating]:
     """A _CTF.txt file (CSaveCtfResults.cpp): defocus U, V in Å, azimuth in degrees, phase shift in degrees, and dfHand,
     0 where the file has none; a row per image (n, 5). UserError if it is none."""
     rows = []
-    for number, line in enumerate(_lines(path), 1):
+    for number, line in enumerate(lines_of(path), 1):
         if line.strip() and not line.startswith("#"):
-            words = _numbers(path, number, line.split(), *_CTF_COLUMNS)
+            words = numbers_of(path, number, line.split(), *_CTF_COLUMNS)
             rows.append([*words[1:4], np.degrees(words[4]), words[7] if len(words) > _CTF_COLUMNS[0] else 0])
     if not rows:
-        raise UserError(f"{path}: has no row", _COMPLETE)
+        raise UserError(f"{path}: has no row", COMPLETE)
     return np.array(rows)
-
-
-def read_order(path: Path) -> Order:
-    """When images were acquired, from a _TLT.txt file (CTsPackage.cpp: stage angle, number from 1, dose), a list of
-    the order (CSaveCsv.cpp: a row per image as it was acquired), or an .mdoc file. UserError if that is not there."""
-    if path.suffix == ".mdoc":
-        return _order_of_mdoc(path)
-    if path.suffix == ".csv":
-        rows = [
-            _numbers(path, number, line.split(","), 2)
-            for number, line in enumerate(_lines(path), 1)
-            if number > 1
-        ]
-        return _sorted_by_tilt(path, np.array(rows).reshape(-1, 2)[:, 1])
-    lines = [(number, line.split()) for number, line in enumerate(_lines(path), 1) if line.strip()]
-    rows = [_numbers(path, number, words, 2, 3) for number, words in lines]
-    if not rows or len({len(row) for row in rows}) > 1:
-        raise UserError(f"{path}: its rows are not of one length", _COMPLETE)
-    table = np.array(rows)
-    acquired = table[:, 1].astype(int) - 1
-    if len(set(acquired)) < len(acquired) or acquired.min() < 0:
-        raise UserError(
-            f"{path}: its second column does not number the images from 1 as they were acquired", _COMPLETE
-        )
-    return Order(path, table[:, 0], acquired, table[:, 2] if table.shape[1] > 2 else None, sorted=False)
-
-
-def _order_of_mdoc(path: Path) -> Order:
-    """By time, or by ZValue if an image has none."""
-    sections: list[dict[str, str]] = []
-    for line in _lines(path):
-        if line.startswith("[ZValue"):
-            sections.append({})
-        elif sections and "=" in line:
-            name, value = line.split("=", 1)
-            sections[-1][name.strip()] = value.strip()
-    angles = [_numbers(path, 0, [section.get("TiltAngle", "")], 1)[0] for section in sections]
-    times = [_time(section.get("DateTime", "")) for section in sections]
-    if angles and all(times):
-        angles = [angles[i] for i in sorted(range(len(angles)), key=lambda i: times[i] or datetime.min)]
-    return _sorted_by_tilt(path, np.array(angles))
-
-
-def _time(text: str) -> datetime | None:
-    for form in ("%d-%b-%y %H:%M:%S", "%d-%b-%Y %H:%M:%S", "%Y-%b-%d %H:%M:%S"):
-        try:
-            return datetime.strptime(text.strip(), form)
-        except ValueError:
-            continue
-    return None
-
-
-def _sorted_by_tilt(path: Path, angles: NDArray[np.floating]) -> Order:
-    """The order of images whose angles (n) stand there as they were acquired."""
-    if not len(angles) or len(np.unique(angles)) < len(angles):
-        fault = "has the same tilt angle twice" if len(angles) else "names no image"
-        raise UserError(
-            f"{path}: {fault}, so that the order of the images is not known", "give their _TLT.txt"
-        )
-    acquired = np.argsort(angles)
-    return Order(path, angles[acquired], acquired, None, sorted=True)
 
 
 def read_session(folder: Path) -> Session:
@@ -253,22 +179,23 @@ def read_metrics(folder: Path, name: str) -> dict[str, float]:
     path = folder / METRICS
     if not path.is_file():
         return {}
-    header, *rows = [[word.strip() for word in row] for row in csv.reader(_lines(path))] or [[]]
+    header, *rows = [[word.strip() for word in row] for row in csv.reader(lines_of(path))] or [[]]
     found: dict[str, float] = {}
     for row in rows:  # the last counts: a run that is resumed appends
         if row and row[0] == f"{name}.mrc" and len(row) == len(header):
-            found = dict(zip(header[1:], _numbers(path, 0, row[1:], len(header) - 1), strict=True))
+            found = dict(zip(header[1:], numbers_of(path, 0, row[1:], len(header) - 1), strict=True))
     return found
 
 
-def _lines(path: Path) -> list[str]:
+def lines_of(path: Path) -> list[str]:
+    """The lines of a text file. UserError if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})", "check the path") from None
 
 
-def _numbers(path: Path, number: int, words: list[str], *counts: int) -> list[float]:
+def numbers_of(path: Path, number: int, words: list[str], *counts: int) -> list[float]:
     """So many numbers of a line; UserError if there are others."""
     try:
         values = [float(word) for word in words]
@@ -277,5 +204,5 @@ def _numbers(path: Path, number: int, words: list[str], *counts: int) -> list[fl
     if len(values) not in counts or not np.isfinite(values).all():
         where = f"line {number}" if number else "its header"
         expected = " or ".join(map(str, counts))
-        raise UserError(f"{path}: {where} has not {expected} numbers", _COMPLETE)
+        raise UserError(f"{path}: {where} has not {expected} numbers", COMPLETE)
     return values
