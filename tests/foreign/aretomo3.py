@@ -44,7 +44,7 @@ class Run:
     alpha: float = 0.0
     beta: float = 0.0
     patches: int = 0
-    shuffled: bool = False  # the stack is in order of acquisition, as AreTomo2 may get it
+    shuffled: bool = False  # the stack that AreTomo got is in order of acquisition
 
 
 def write(folder: Path, series: Series, run: Run | None = None) -> Path:
@@ -57,7 +57,7 @@ def write(folder: Path, series: Series, run: Run | None = None) -> Path:
     (folder / f"{series.name}.aln").write_text(_alignment(series, run, given, in_stack))
     ctf = folder / f"{series.name}{'_CTF' if run.program == 3 else '_ctf'}.txt"
     ctf.write_text(_ctf(series, run, given if run.ctf_rows == "all" else given[~series.dark[given]]))
-    _write_order(folder, series, run, given)
+    _write_order(folder, series, run, given, in_stack)
     if run.session is not None:
         (folder / "AreTomo3_Session.json").write_text(_session(series, run))
     if run.metrics:
@@ -145,11 +145,13 @@ def _ctf(series: Series, run: Run, images: NDArray[np.integer]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _write_order(folder: Path, series: Series, run: Run, given: NDArray[np.integer]) -> None:
+def _write_order(
+    folder: Path, series: Series, run: Run, given: NDArray[np.integer], in_stack: NDArray[np.integer]
+) -> None:
     by_time = given[np.argsort(series.order[given])]
     if run.order == "tlt":
         doses = np.broadcast_to(0.0 if run.doses is None else run.doses, series.tilt.shape)
-        rows = [f"{series.stage[i]:8.2f}  {series.order[i] + 1:4d}  {doses[i]:8.2f}" for i in given]
+        rows = [f"{series.stage[i]:8.2f}  {series.order[i] + 1:4d}  {doses[i]:8.2f}" for i in in_stack]
         (folder / f"{series.name}_TLT.txt").write_text("\n".join(rows) + "\n")
     elif run.order == "csv":
         path = folder / f"{series.name}_Imod" / f"{series.name}_order_list.csv"

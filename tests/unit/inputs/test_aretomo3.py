@@ -60,6 +60,7 @@ RUNS = {
     "AreTomo3, early": Run(session={}, early=True),
     "AreTomo3, no dfHand": Run(session={}, df_hand=None),
     "AreTomo3, list of the order": Run(session={}, order="csv"),
+    "AreTomo3, as acquired": Run(session={}, shuffled=True),
     "AreTomo3, list with the offset": Run(session={}, order="csv", alpha=-1.2),
     "AreTomo2": Run(program=2, ctf_rows="kept", df_hand=None, order="mdoc"),
     "AreTomo2, as acquired": Run(program=2, ctf_rows="kept", df_hand=None, order="mdoc", shuffled=True),

@@ -73,7 +73,7 @@ def _order_of_mdoc(path: Path) -> Order:
     times = [_time(section.get("DateTime", "")) for section in sections]
     if angles and all(times):
         angles = [angles[i] for i in sorted(range(len(angles)), key=lambda i: times[i] or datetime.min)]
-    elif np.all(np.diff(angles) > 0) or np.all(np.diff(angles) < 0):
+    elif len(angles) > 1 and len(set(np.sign(np.diff(angles)))) == 1:
         problem = f"{path}: has no DateTime, and its images stand in order of the tilt"
         raise UserError(problem, "give the .mdoc of the microscope, or their _TLT.txt")
     return _sorted_by_tilt(path, np.array(angles))
