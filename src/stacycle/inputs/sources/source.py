@@ -49,7 +49,8 @@ class Volume:
 
     `shape`: voxels along RELION's x, y and z; `voxel` in Å. `axes`: RELION's axes in the order in which the file has
     them, "xyz" or "xzy"; `reversed`: those that run backwards in the file, such as "z". `cropped`: Å per voxel along
-    x, y, z where they are not the same, because binning made the sizes even; see `voxels`.
+    x, y, z where they are not the same, because binning made the sizes even; see `voxels`. `centre`: the voxel, along
+    RELION's axes and from 0, at which the middle of RELION's tomogram is; that of the volume itself if None.
     """
 
     path: Path
@@ -58,6 +59,7 @@ class Volume:
     axes: str = "xyz"
     reversed: str = ""
     cropped: tuple[float, float, float] | None = None
+    centre: tuple[float, float, float] | None = None
 
     @property
     def voxels(self) -> tuple[float, float, float]:
