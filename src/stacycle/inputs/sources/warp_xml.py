@@ -81,8 +81,8 @@ class WarpSeries:
             return None
 
     def per_tilt(self, name: str) -> Array:
-        """(n): the values of a grid that goes along the tilts, as those of movement and CTF do, in its middle; 0 without
-        the grid."""
+        """(n): the values of a grid that goes along the tilts, as those of movement and CTF do, in its middle; 0
+        without it."""
         count = len(self.angles)
         return self.grids[name].at_centre(np.linspace(0, 1, count)) if name in self.grids else np.zeros(count)
 
