@@ -37,7 +37,7 @@ class Etomo:
     mdoc: bool = True
     binning: int = 4
     x_tilt: float = 0.0
-    turned: float = 0.0  # AngleOffset of tiltalign: between .rawtlt and .tlt
+    rotation: float | None = None  # degrees, of the axis, as it was entered; None: the true one
     tilt_entries: dict[str, str] = field(default_factory=dict)
     other_entries: dict[str, str] = field(default_factory=dict)  # of newst.com
 
@@ -177,6 +177,8 @@ def _write_commands(etomo: Etomo, series: Series) -> None:
             "\n".join([*lines, "$if (-e ./savework) ./savework", ""])
         )
     properties = ["#Wed May 07 21:10:58 CEST 2025", f"Setup.DatasetName={name}", "Setup.AxisType=Single Axis"]
+    entered = np.median(series.axis) if etomo.rotation is None else etomo.rotation
+    properties.append(f"Setup.ImageRotationA={entered:.1f}")
     properties.append(f"Setup.AxisA.ExcludeProjections={excluded}")
     etomo.file(series, ".edf").write_text("\n".join(properties) + "\n")
 

@@ -301,6 +301,7 @@ def test_nothing_is_warned_of_without_reason(tmp_path: Path) -> None:
         ({"magnified": 1.02}, "magnifies or skews the image, which RELION cannot hold"),
         ({"tilt_entries": {"LOCALFILE": "TS_01local.xf"}}, "has local alignments (TS_01local.xf)"),
         ({"tilt_entries": {"ZFACTORFILE": "TS_01.zfac"}}, "has factors of z (TS_01.zfac)"),
+        ({"rotation": -84.9}, "but at -84.9° in TS_01.edf, 170° apart; one axis is wrong"),
         ({"tilt_entries": {"XAXISTILT": "-1.9"}}, "rlnTomoXTilt is up to 1.90°"),
     ],
 )

@@ -255,6 +255,17 @@ def test_a_hand_that_nobody_may_have_looked_at_is_told(tmp_path: Path) -> None:
     assert warnings(WarpProject(tmp_path), make_series(1, hand=1), hand=1) == ""
 
 
+def test_an_axis_that_was_turned_is_told(tmp_path: Path) -> None:
+    project, series = WarpProject(tmp_path), make_series(1)
+    writer.write(project, replace(series, axis=series.axis - 180))
+    project.tomostar("TS_01").unlink()
+    aside = WarpProject(tmp_path / "aside")
+    writer.write(aside, series)
+    project.tomostar("TS_01").write_text(aside.tomostar("TS_01").read_text())
+    _, findings = read(tmp_path, include=("TS_01",))
+    assert "in TS_01.tomostar, 180° apart" in str(findings.warnings[0])
+
+
 def test_a_tilt_series_without_xml_is_left_out_and_told(tmp_path: Path) -> None:
     project = WarpProject(tmp_path)
     writer.write(project, make_series(1))

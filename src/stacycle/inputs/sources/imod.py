@@ -27,10 +27,12 @@ from stacycle.inputs.sources import mdoc
 from stacycle.inputs.sources.common import (
     Array,
     first_known,
+    float_of,
     is_included,
     numbers_of_images,
     pixel_of,
     read_numbers,
+    warn_of_other_axis,
 )
 from stacycle.inputs.sources.imod_files import (
     Command,
@@ -245,6 +247,12 @@ def _views(etomo: _Etomo, sections: int) -> _Views:
 def _warn_of_lost(etomo: _Etomo, views: _Views, findings: Findings) -> None:
     """Warnings of what RELION cannot hold, or holds otherwise."""
     transforms = views.transforms
+    axis = float(np.median(transforms.axis[views.used]))
+    for said, path in (
+        (float_of(etomo.properties.get("Setup.ImageRotationA", "")), etomo.file(".edf")),
+        (etomo.align.number("RotationAngle"), etomo.align.path),
+    ):
+        warn_of_other_axis(axis, str(transforms.path), said, path.name, findings)
     if (skewed := transforms.skewed & views.used).any():
         where = rows_of(np.flatnonzero(skewed) + 1)
         findings.warn(f"{transforms.path}: {where} magnifies or skews the image, which RELION cannot hold")
@@ -283,7 +291,7 @@ def _order(etomo: _Etomo, views: _Views) -> tuple[NDArray[np.integer], str, mdoc
 def _dose(etomo: _Etomo, asked: Asked, notes: mdoc.Mdoc | None) -> float:
     """e/Å² per image. UserError if the set does not say it."""
     if asked.dose is not None:
-        return asked.dose
+        return float(asked.dose)
     said = f" ({notes.path.name} has {notes.exposure:g}, often wrong)" if notes and notes.exposure else ""
     problem = f"the dose of {etomo.name} is not known: no file of IMOD says it{said}"
     raise UserError(problem, "set it, in e/Å² per image", f"{asked.label}.dose")

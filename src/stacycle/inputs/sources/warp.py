@@ -22,7 +22,13 @@ from stacycle.errors import UserError, some
 from stacycle.files import mrc, star
 from stacycle.inputs.findings import Findings
 from stacycle.inputs.sources import warp_xml
-from stacycle.inputs.sources.common import first_known, is_included, numbers_of_images, pixel_of
+from stacycle.inputs.sources.common import (
+    first_known,
+    is_included,
+    numbers_of_images,
+    pixel_of,
+    warn_of_other_axis,
+)
 from stacycle.inputs.sources.source import Asked, ImportedSeries, Source
 from stacycle.inputs.sources.warp_volume import SETTINGS, size_and_volume, volumes
 from stacycle.inputs.sources.warp_xml import Array, WarpSeries
@@ -79,7 +85,10 @@ def files(asked: Asked) -> list[Path]:
         found += [one.tomostar, *one.xml]
         try:
             warp = warp_xml.read(_only_xml(one))
-            found += [_images(one, warp, _imported(one, warp)[0]).first, *volumes(one.name, warp.path)]
+            found += [
+                _images(one, warp, list(_imported(one, warp).wrpMovieName)).first,
+                *volumes(one.name, warp.path),
+            ]
         except UserError:
             continue  # `read` tells it
     return found
@@ -88,13 +97,13 @@ def files(asked: Asked) -> list[Path]:
 def _find(asked: Asked) -> list[_Files]:
     """The tilt series in the folder and the folders in it, by name. UserError if there is none."""
     tomostars = [path for pattern in ("*.tomostar", "*/*.tomostar") for path in asked.folder.glob(pattern)]
+    places = [asked.folder, *sorted(path for path in asked.folder.glob("*") if path.is_dir())]
     found: dict[str, _Files] = {}
     for path in sorted(tomostars):
         name = path.name.removesuffix(".tomostar")
         if name in found:
             problem = f"{found[name].tomostar} and {path} are the same tilt series"
             raise UserError(problem, "give the folder of one project of Warp", f"{asked.label}.warp")
-        places = [asked.folder, *sorted(folder for folder in asked.folder.iterdir() if folder.is_dir())]
         beside = [xml for place in places if (xml := place / f"{name}.xml").is_file()]
         found[name] = _Files(name, path, [xml for xml in beside if warp_xml.is_series(xml)])
     if not found:
@@ -122,10 +131,14 @@ def _read_series(files: _Files, asked: Asked, findings: Findings) -> ImportedSer
     if warp.deselected:
         findings.warn(f"{path}: is left out, for it was deselected in Warp", "select it there to use it")
         return None
-    movies, angles = _imported(files, warp)
-    images = _images(files, warp, movies)
+    imported = _imported(files, warp)
+    images = _images(files, warp, list(imported.wrpMovieName))
     _refuse_unprocessed(warp)
     _warn_of_lost(warp, findings)
+    axis = float(np.median(warp.axis[warp.used]))
+    if "wrpAxisAngle" in imported:
+        said = float(imported.wrpAxisAngle.median())
+        warn_of_other_axis(axis, str(path), said, files.tomostar.name, findings)
     header = images.header
     pixel, pixel_from = pixel_of(name, asked, images.first, header)
     size, size_from, volume = size_and_volume(name, warp, asked, pixel)
@@ -136,18 +149,22 @@ def _read_series(files: _Files, asked: Asked, findings: Findings) -> ImportedSer
     )
     exposure, dose = _exposures(files, warp, asked)
     hand = asked.hand or (-1 if warp.inverted else 1)
-    said = f"AreAnglesInverted is {warp.inverted} in {path.name}"
+    inverted = f"AreAnglesInverted is {warp.inverted} in {path.name}"
     if asked.hand is None and not warp.inverted:
-        what = f"{path}: rlnTomoHand is 1, for {said}, as it is too where nobody looked"
+        what = f"{path}: rlnTomoHand is 1, for {inverted}, as it is too where nobody looked"
         findings.warn(what, f"did ts_defocus_hand look? Its --set_flip means -1; else set {asked.label}.hand")
     used = warp.used
-    tilts = _tilts(warp, angles, exposure, hand, header, pixel).loc[used].reset_index(drop=True)
+    tilts = (
+        _tilts(warp, imported.wrpAngleTilt.to_numpy(float), exposure, hand, header, pixel)
+        .loc[used]
+        .reset_index(drop=True)
+    )
     tilts.insert(0, "rlnMicrographName", images.names)
     offsets = "offsets, movement and warp of the volume"
     dropped = [f"{number}" for number in np.flatnonzero(~used) + 1]
     taken = {
-        "axis": f"{np.median(warp.axis[used]):.2f}°, AxisAngle of {path.name}",
-        "hand": f"{hand}, {said if asked.hand is None else f'{asked.label}.hand ({said})'}",
+        "axis": f"{axis:.2f}°, AxisAngle of {path.name}",
+        "hand": f"{hand}, {inverted if asked.hand is None else f'{asked.label}.hand ({inverted})'}",
         "dose": dose,
         "size": f"{' × '.join(map(str, size))} px, {size_from}",
         "pixel": f"{pixel:g} Å, {pixel_from}",
@@ -160,10 +177,10 @@ def _read_series(files: _Files, asked: Asked, findings: Findings) -> ImportedSer
     return ImportedSeries(name, tilts, pixel, size, hand, voltage, cs, contrast, volume, taken)
 
 
-def _imported(files: _Files, warp: WarpSeries) -> tuple[list[str], Array]:
-    """The movie of each tilt, relative to the .tomostar, and its angle before the alignment.
+def _imported(files: _Files, warp: WarpSeries) -> pd.DataFrame:
+    """The .tomostar file: each tilt's movie, relative to that file, its angles before the alignment, and its exposure.
 
-    UserError unless that file and the XML file tell of the same tilts.
+    UserError unless this and the XML file tell of the same tilts.
     """
     tomostar, count = files.tomostar, len(warp.angles)
     table = star.read(tomostar, oddities=[]).get("")
@@ -192,7 +209,7 @@ def _imported(files: _Files, warp: WarpSeries) -> tuple[list[str], Array]:
     ):
         what = f"row {other[0] + 1} is {_stem(movies[other[0]])}, but {_stem(warp.movies[other[0]])} in {warp.path}"
         raise UserError(f"{tomostar}: {what}", "which of the two is right? Import and align it again")
-    return movies, table.wrpAngleTilt.to_numpy(float)
+    return table.assign(wrpMovieName=movies)
 
 
 def _stem(movie: str) -> str:
