@@ -21,6 +21,10 @@ CENTRED = "Å from the tomogram's centre"
 CORNER = "Å from the corner of its first voxel"
 VOXELS = "voxels of a volume, the first being 0"  # a voxel's centre is at its number
 UNBINNED = "px of the unbinned tilt series, from the tomogram's corner"
+SERIES_CORNER = (
+    "Å from the corner of the tilt series' tomogram"  # Warp's and M's: whatever volume was looked at
+)
+FRACTIONS = "parts of the tilt series' tomogram along each axis"
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ class Picks:
     `shape` (x, y, z) of the volume where the unit needs them and the file says them, else None.
     `angles` (n, 3): rlnAngleRot, rlnAngleTilt, rlnAnglePsi in degrees, such that
     scipy's Rotation.from_euler("ZYZ", angles).inv() turns the particle into the tomogram; None if there are none.
-    `score` (n): the higher the better; None if there is none. `row` (n): from 1, for messages.
+    `score` (n): the higher the better; `half` (n): the half set, 1 or 2; None if there is none. `row` (n): from 1, for
+    messages. `shift` (n, 3) in Å is to be added to the position, along the same axes.
     """
 
     path: Path
@@ -57,6 +62,8 @@ class Picks:
     row: NDArray[np.integer]
     angles: NDArray[np.floating] | None = None
     score: NDArray[np.floating] | None = None
+    half: NDArray[np.integer] | None = None
+    shift: NDArray[np.floating] | None = None
     voxel: float | NDArray[np.floating] | None = None
     shape: tuple[int, int, int] | None = None
 

@@ -1,0 +1,81 @@
+"""Lines of plain text files, and the lists that name tomograms by number: what several formats of picks are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stacycle.errors import UserError, some
+from stacycle.inputs.pick_formats.pick_format import PicksAsked
+
+LISTS = (".doc", ".txt", ".csv")  # of names of tomograms by number
+
+
+def read_bytes(path: Path) -> bytes:
+    """What a file holds. UserError if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})", "check the path") from None
+
+
+def read_words(path: Path) -> list[tuple[int, list[str]]]:
+    """The words of each line with its number from 1, without comments and blank lines; a comma ends a word."""
+    try:
+        text = read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: is no plain text", "is it the right file?") from None
+    lines = (line.split("#", 1)[0].replace(",", " ").split() for line in text.splitlines())
+    return [(number, words) for number, words in enumerate(lines, 1) if words]
+
+
+def numbers(path: Path, line: int, words: Sequence[str]) -> list[float]:
+    """The words of a line as numbers. UserError if one is none."""
+    try:
+        values = [float(word) for word in words]
+    except ValueError:
+        values = [math.nan]
+    if not all(map(math.isfinite, values)):
+        raise UserError(
+            f"{path}: line {line} holds something that is no number ({' '.join(words)[:60]})", "correct it"
+        )
+    return values
+
+
+def split_lists(asked: PicksAsked) -> tuple[list[Path], dict[int, str]]:
+    """The files of picks among those given, and the names of tomograms by number that the others list."""
+    lists = [path for path in asked.paths if path.suffix.lower() in LISTS]
+    names: dict[int, str] = {}
+    for path in lists:
+        for line, words in read_words(path):
+            if len(words) != 2 or not words[0].isdigit():
+                raise UserError(f"{path}: line {line} is no number and name of a tomogram", "correct it")
+            if names.setdefault(int(words[0]), words[1]) != words[1]:
+                raise UserError(f"{path}: tomogram {words[0]} has two names in line {line}", "correct one")
+    return [path for path in asked.paths if path not in lists], names
+
+
+def name_numbers(
+    path: Path, found: NDArray[np.floating], names: dict[int, str], asked: PicksAsked, known: tuple[str, ...]
+) -> NDArray[np.object_]:
+    """The names of tomograms (n) that a file has numbers for (n): from a list, from the config if it is one, or the
+    numbers themselves if the set's tomograms are called so. UserError if none of these says it."""
+    whole = found.astype(int)
+    different = sorted(set(whole.tolist()))
+    if asked.tomogram:
+        if len(different) > 1:
+            problem = f"{path}: has picks of {len(different)} tomograms ({some(different)}), not of {asked.tomogram}"
+            raise UserError(
+                problem, "give the list of their names (lines such as: 1 TS_01) instead", asked.label
+            )
+        return np.array([asked.tomogram] * len(whole), object)
+    named = names or {number: str(number) for number in different if str(number) in known}
+    if missing := [number for number in different if number not in named]:
+        problem = f"{path}: its tomograms have only numbers, and nothing says which is {some(missing)}"
+        cure = "give a list of their names (NAME.doc, lines such as: 1 TS_01) beside it, or tomogram if it is one"
+        raise UserError(problem, cure, asked.label)
+    return np.array([named[number] for number in whole.tolist()], object)
