@@ -26,6 +26,7 @@ _PROPER = 1e-3  # by how much a rotation's matrix may be off
 def read(asked: PicksAsked, known: tuple[str, ...], findings: Findings) -> list[Picks]:
     """The picks of each file, or of all below a folder if these are of one object, user and session; else UserError."""
     paths = [path for given in asked.paths for path in _files(given, asked.label)]
+    findings.files.update(map(str, paths))
     found = [picks for path in paths if (picks := _read_file(path, asked, findings))]
     if not found:
         raise UserError(f"{some(paths, 2)}: hold no point", "is it the right object?", asked.label)

@@ -24,7 +24,7 @@ _SHIFT, _ANGLES, _SCORE, _TOMOGRAM, _POSITION, _PIXEL = slice(3, 6), slice(6, 9)
 
 def read(asked: PicksAsked, known: tuple[str, ...], findings: Findings) -> list[Picks]:
     """The picks of each table. UserError if one is damaged, or if a tomogram's name is not known."""
-    tables, names = split_lists(asked)
+    tables, names = split_lists(asked, findings)
     return [_read_table(path, names, asked, known) for path in tables]
 
 

@@ -25,7 +25,7 @@ _VALUES = 20
 
 def read(asked: PicksAsked, known: tuple[str, ...], findings: Findings) -> list[Picks]:
     """The picks of each motive list. UserError if one is none, or if a tomogram's name is not known."""
-    lists, names = split_lists(asked)
+    lists, names = split_lists(asked, findings)
     return [_read_list(path, names, asked, known) for path in lists]
 
 

@@ -26,6 +26,7 @@ _CENTRE = np.array([0.5, 0.5, 0.0])  # of the first voxel
 
 def read(asked: PicksAsked, known: tuple[str, ...], findings: Findings) -> list[Picks]:
     """The picks of each model. UserError if one is none, or has no point."""
+    findings.files.update(map(str, asked.paths))
     return [_read_model(path, asked) for path in asked.paths]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stacycle.errors import UserError, some
+from stacycle.inputs.findings import Findings
 from stacycle.inputs.pick_formats.pick_format import PicksAsked
 
 LISTS = (".doc", ".txt", ".csv")  # of names of tomograms by number
@@ -46,9 +47,14 @@ def numbers(path: Path, line: int, words: Sequence[str]) -> list[float]:
     return values
 
 
-def split_lists(asked: PicksAsked) -> tuple[list[Path], dict[int, str]]:
-    """The files of picks among those given, and the names of tomograms by number that the others list."""
+def split_lists(asked: PicksAsked, findings: Findings) -> tuple[list[Path], dict[int, str]]:
+    """The files of picks among those given, and the names of tomograms by number that the others list; without any,
+    the list that stands beside the picks, if it is the only NAME.doc there."""
     lists = [path for path in asked.paths if path.suffix.lower() in LISTS]
+    if not lists and not asked.tomogram:
+        beside = {path for given in asked.paths for path in given.parent.glob(f"*{LISTS[0]}")}
+        lists = sorted(beside) if len(beside) == 1 else []
+    findings.files.update(map(str, (*asked.paths, *lists)))
     names: dict[int, str] = {}
     for path in lists:
         for line, words in read_words(path):

@@ -23,7 +23,7 @@ _NUMBERS = [*_POSITION, *_SHIFT, *_ANGLES, "tomo_num"]
 
 def read(asked: PicksAsked, known: tuple[str, ...], findings: Findings) -> list[Picks]:
     """The picks of each motive list. UserError if one is none, or if a tomogram's name is not known."""
-    lists, names = split_lists(asked)
+    lists, names = split_lists(asked, findings)
     return [_read_list(path, names, asked, known) for path in lists]
 
 

@@ -26,6 +26,7 @@ def read(asked: PicksAsked, known: tuple[str, ...], findings: Findings) -> list[
     if asked.unit not in _UNITS:
         problem = "text does not say what its numbers count in"
         raise UserError(problem, "say unit: px or unit: angstrom", f"{asked.label}.unit")
+    findings.files.update(map(str, asked.paths))
     return [_read_file(path, asked, findings) for path in asked.paths]
 
 

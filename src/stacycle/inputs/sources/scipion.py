@@ -1,8 +1,8 @@
 """Tilt series that Scipion wrote as STAR files of RELION 5 (plugin reliontomo, convert50_tomo.py).
 
 They are RELION's own but for three things: images are called N@FILE.mrc:mrcs, paths start at Scipion's project or are
-doubled, and columns that Scipion cannot fill hold "FileNotFound". A path is looked for as it stands, then below the folder
-and those above it, then by its longest ending that is there.
+doubled, and columns that Scipion cannot fill hold "FileNotFound". A path is looked for as it stands, then below the
+folder and those above it, then by its longest ending that is there.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _read_series(
     tilts = pd.DataFrame({_IMAGE: _images(path, table)})
     tilts[_EXPOSURE] = _exposures(path, table, asked, taken, findings)
     tilts[_NOMINAL] = table[_NOMINAL] if _NOMINAL in table else table["rlnTomoYTilt"]
-    tilts[_X_TILT] = table[_X_TILT] if _X_TILT in table else 0.0
+    tilts[_X_TILT] = table.get(_X_TILT, 0.0)
     for label in (*TILT, *_OPTIONAL):
         if label in table and label not in tilts and table[label].dtype.kind in "if":
             tilts[label] = table[label].to_numpy(float)
@@ -269,14 +269,12 @@ def _header(path: Path) -> mrc.Header | None:
 
 
 def _found(said: str, folder: Path) -> Path | None:
-    """The file that a path means: as it stands, else below the folder or one above it, else its longest ending there."""
+    """The file that a path means: as it stands, else below the folder or one above it, else its longest ending so."""
     given = Path(said)
     if given.is_file():
         return given
     parts = given.parts[1:] if given.is_absolute() else given.parts
-    above = (
-        [folder, *folder.parents] if folder.is_absolute() else [folder, *folder.parents, *Path.cwd().parents]
-    )
+    above = [folder, *folder.parents, *([] if folder.is_absolute() else Path.cwd().parents)]
     for first in range(len(parts)):
         for base in above:
             if (path := base.joinpath(*parts[first:])).is_file():
