@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 def to_rotation(angles: ArrayLike) -> Rotation:
     """rlnAngleRot, rlnAngleTilt, rlnAnglePsi (n, 3) in degrees as rotations of the particle into the tomogram
     (RELION 5.0.1, src/jaz/tomography/particle_set.cpp)."""
-    return Rotation.from_euler("ZYZ", np.asarray(angles, float), degrees=True).inv()
+    return Rotation.from_euler("ZYZ", np.array(angles, float), degrees=True).inv()
 
 
 def to_angles(rotation: Rotation) -> NDArray[np.floating]:

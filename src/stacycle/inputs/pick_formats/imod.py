@@ -65,7 +65,9 @@ def _read_model(path: Path, asked: PicksAsked) -> Picks:
 def _points(raw: bytes) -> np.ndarray:
     """(n, 3) x, y, z of the points of all contours. struct.error or ValueError if the file is cut short."""
     found, at = [np.empty((0, 3))], _HEADER
-    while (chunk := raw[at : at + 4]) not in (b"IEOF", b""):
+    while (chunk := raw[at : at + 4]) != b"IEOF":
+        if len(chunk) < 4:
+            raise ValueError("no end")
         at += 4
         if chunk == b"OBJT":
             at += _OBJECT

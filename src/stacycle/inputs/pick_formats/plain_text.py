@@ -58,9 +58,10 @@ def split_lists(asked: PicksAsked, findings: Findings) -> tuple[list[Path], dict
     names: dict[int, str] = {}
     for path in lists:
         for line, words in read_words(path):
-            if len(words) != 2 or not words[0].isdigit():
+            if len(words) < 2 or not words[0].isdigit():
                 raise UserError(f"{path}: line {line} is no number and name of a tomogram", "correct it")
-            if names.setdefault(int(words[0]), words[1]) != words[1]:
+            name = " ".join(words[1:])
+            if names.setdefault(int(words[0]), name) != name:
                 raise UserError(f"{path}: tomogram {words[0]} has two names in line {line}", "correct one")
     return [path for path in asked.paths if path not in lists], names
 

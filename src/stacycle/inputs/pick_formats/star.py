@@ -237,7 +237,7 @@ def _shift(path: Path, table: pd.DataFrame, positions: _Positions) -> NDArray[np
     labels = next((labels for labels in (ORIGINS, _OLD_ORIGINS) if set(labels) <= set(table)), None)
     if labels is None or not table[labels].to_numpy(float).any():
         return None
-    origin = table[labels].to_numpy(float)
+    origin = np.array(table[labels], float)
     if labels is _OLD_ORIGINS:
         if positions.voxel is None:
             problem = f"{path}: has shifts in pixels ({_OLD_ORIGINS[0]}) whose size is not said"
