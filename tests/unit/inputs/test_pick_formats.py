@@ -176,7 +176,7 @@ def test_what_is_no_sound_model_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:700])
     with pytest.raises(UserError, match="cut short"):
         read("imod", path)
-    imod_model.write(path, truth.make_picks(1, SERIES, 0), VOLUME)
+    imod_model.write(path, replace(PICKS[1], position=PICKS[1].position[:0]), VOLUME)
     with pytest.raises(UserError, match="has no point"):
         read("imod", path)
     path.write_text("1 2 3\n")
