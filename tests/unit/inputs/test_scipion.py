@@ -63,6 +63,7 @@ def test_tilt_series_come_back(tmp_path, monkeypatch, hand, doubled):
         assert (found.volume.shape, found.volume.voxel) == ((24, 20, 12), pytest.approx(5.4))
         assert found.taken["hand"] == f"{hand}, rlnTomoHand of tomograms.star"
         assert found.taken["size"] == "96 x 80 x 48 px, rlnTomoSizeX of tomograms.star"
+        assert found.taken["dropped"] == "images 1, 8, 21, not in " + f"{series.name}.star"
     files = SOURCE.files(Asked(folder))
     assert len(files) == 7
     assert all(path.is_file() for path in files)
@@ -115,7 +116,7 @@ def test_what_is_missing_is_asked_for(tmp_path):
     found = read(folder, size=(96, 80, 48))[0]
     assert (found.hand, found.taken["hand"]) == (-1, "-1, Scipion's default")
     rewrite(listed, ("rlnVoltage", "rlnNothing"))
-    with pytest.raises(UserError, match="no rlnVoltage for TS_01"):
+    with pytest.raises(UserError, match=r"inputs.1.voltage: .*no rlnVoltage for TS_01; say voltage"):
         read(folder, size=(96, 80, 48))
     with pytest.raises(UserError, match="not 1 or -1"):
         read(folder, size=(96, 80, 48), voltage=300, hand=2)

@@ -177,3 +177,19 @@ def test_picks_of_two_tomograms_in_several_files(tmp_path):
     table = read("star", tmp_path / "1.star", tmp_path / "20.star", frames=frames)
     assert np.abs(table[star_picks.CENTRED].to_numpy()[40:] - PICKS[20].centred).max() < 1e-5
     assert truth.turned_by(table[star_picks.ANGLES].to_numpy()[40:], PICKS[20].angles) < 1e-4
+
+
+def test_the_config_names_the_one_tomogram_of_a_file(tmp_path):
+    strange = replace(ONE_PICKS, series=replace(SERIES, name="tomo_a"))
+    star_picks.relion5(tmp_path / "p.star", strange)
+    with pytest.raises(UserError, match="'tomo_a' is not in the set"):
+        read("star", tmp_path / "p.star")
+    check(read("star", tmp_path / "p.star", tomogram="TS_01"), ONE_PICKS)
+    names = ["tomo_a"] * 20 + ["tomo_b"] * 20
+    write(
+        tmp_path / "p.star",
+        rlnTomoName=names,
+        **dict(zip(star_picks.CENTRED, ONE_PICKS.centred.T, strict=True)),
+    )
+    with pytest.raises(UserError, match="has picks of tomo_a, tomo_b, not of TS_01 alone"):
+        read("star", tmp_path / "p.star", tomogram="TS_01")

@@ -154,7 +154,10 @@ def _names(path: Path, table: pd.DataFrame, asked: PicksAsked, listed: str | Non
         names = table[column].astype(str).to_numpy(object)
         if len(absent := np.flatnonzero(np.isin(names, safe_names.ABSENT))):
             raise UserError(f"{path}: has no {column} in row {absent[0] + 1}", "correct or remove it")
-        return names
+        if asked.tomogram and len(set(names)) > 1:
+            problem = f"{path}: has picks of {some(sorted(set(names)))}, not of {asked.tomogram} alone"
+            raise UserError(problem, "leave tomogram out", asked.label)
+        return np.full(len(names), asked.tomogram, object) if asked.tomogram else names
     if one := listed or asked.tomogram:
         return np.array([one] * len(table), object)
     raise UserError(

@@ -7,7 +7,7 @@ folder and those above it, then by its longest ending that is there.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -118,15 +118,16 @@ def _read_series(
     table = tables[name if name in tables else next(iter(tables))]
     _check_columns(path, name, table)
     taken = {"axis": f"{table.rlnTomoZRot.median():.2f}°, rlnTomoZRot of {path.name}"}
-    pixel = float(_value(row, PIXEL, asked.pixel, "pixel", listed, taken, " Å"))
+    pixel = float(_value(row, PIXEL, asked.pixel, f"{asked.label}.pixel", listed, taken, " Å"))
     tilts = pd.DataFrame({_IMAGE: _images(path, table)})
+    taken["dropped"] = _dropped(tilts[_IMAGE], path)
     tilts[_EXPOSURE] = _exposures(path, table, asked, taken, findings)
     tilts[_NOMINAL] = table[_NOMINAL] if _NOMINAL in table else table["rlnTomoYTilt"]
     tilts[_X_TILT] = table.get(_X_TILT, 0.0)
     for label in (*TILT, *_OPTIONAL):
         if label in table and label not in tilts and table[label].dtype.kind in "if":
             tilts[label] = table[label].to_numpy(float)
-    hand = _value(row, "rlnTomoHand", asked.hand, "hand", listed, taken, default=_DEFAULT_HAND)
+    hand = _value(row, "rlnTomoHand", asked.hand, f"{asked.label}.hand", listed, taken, default=_DEFAULT_HAND)
     if hand not in (1, -1):
         raise UserError(
             f"{listed}: rlnTomoHand of {name} is {hand:g}, not 1 or -1", "say hand", f"{asked.label}.hand"
@@ -137,9 +138,16 @@ def _read_series(
         pixel,
         _size(row, name, listed, asked, taken),
         int(hand),
-        _value(row, "rlnVoltage", asked.voltage, "voltage", listed, taken, " kV"),
-        _value(row, "rlnSphericalAberration", asked.cs, "cs", listed, taken, " mm"),
-        _value(row, "rlnAmplitudeContrast", asked.amplitude_contrast, "amplitude_contrast", listed, taken),
+        _value(row, "rlnVoltage", asked.voltage, f"{asked.label}.voltage", listed, taken, " kV"),
+        _value(row, "rlnSphericalAberration", asked.cs, f"{asked.label}.cs", listed, taken, " mm"),
+        _value(
+            row,
+            "rlnAmplitudeContrast",
+            asked.amplitude_contrast,
+            f"{asked.label}.amplitude_contrast",
+            listed,
+            taken,
+        ),
         _volume(row, listed),
         taken,
     )
@@ -186,8 +194,9 @@ def _value(
     elif default is not None:
         value, origin = default, "Scipion's default"
     else:
-        raise UserError(f"{listed}: has no {label} for {row[_NAME]}", f"say {key}", key)
-    taken[key] = f"{value:g}{unit}, {origin}"
+        problem = f"{listed}: has no {label} for {row[_NAME]}"
+        raise UserError(problem, f"say {key.rpartition('.')[2]}", key)
+    taken[key.rpartition(".")[2]] = f"{value:g}{unit}, {origin}"
     return value
 
 
@@ -222,6 +231,19 @@ def _images(path: Path, table: pd.DataFrame) -> list[str]:
             raise UserError(f"{path}: the image {image.file} in row {row} is not there", cure)
         names.append(image_files.renamed(image, str(file)))
     return names
+
+
+def _dropped(names: Iterable[str], path: Path) -> str:
+    """Which images of the stack are not used, in words."""
+    used: dict[str, set[int]] = {}
+    for image in map(image_files.parse_image_name, names):
+        used.setdefault(image.file, set()).add(image.number or 1)
+    if len(used) > 1:
+        return "none"  # each image is a file
+    file, numbers = next(iter(used.items()))
+    header = _header(Path(file))
+    dropped = sorted(set(range(1, header.sections + 1)) - numbers) if header else []
+    return f"images {some(dropped, 8)}, not in {path.name}" if dropped else "none"
 
 
 def _exposures(
