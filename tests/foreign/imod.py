@@ -108,8 +108,10 @@ def write_volume(etomo: Etomo, series: Series, trimmed: str = "") -> None:
         (etomo.folder / "trimvol.com").write_text(command)
 
 
-def write_mdoc(path: Path, series: Series, times: bool = True) -> None:
-    """SerialEM's file: a section per image, in the order of acquisition."""
+def write_mdoc(
+    path: Path, series: Series, times: bool = True, is_sorted: bool = False, year: str = "%y"
+) -> None:
+    """SerialEM's file: a section per image, in the order of acquisition or, if it is sorted, of angles."""
     start = datetime(2024, 11, 30, 23, 58, 3)
     lines = [
         f"PixelSpacing = {series.pixel}",
@@ -119,14 +121,14 @@ def write_mdoc(path: Path, series: Series, times: bool = True) -> None:
         "[T = SerialEM: Digitized on a microscope]",
         "",
     ]
-    for number, index in enumerate(np.argsort(series.order)):
+    for number, index in enumerate(np.argsort(series.stage if is_sorted else series.order)):
         when = start + timedelta(seconds=41 * int(series.order[index]))
         lines += [
             f"[ZValue = {number}]",
             f"TiltAngle = {series.stage[index] + 0.0012:.6g}",
             "ExposureDose = 1.71",
         ]
-        lines += [f"DateTime = {when:%d-%b-%y  %H:%M:%S}"] * times + [""]
+        lines += ["DateTime = " + when.strftime(f"%d-%b-{year}  %H:%M:%S")] * times + [""]
     path.write_text("\n".join(lines))
 
 

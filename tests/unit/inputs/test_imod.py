@@ -183,6 +183,15 @@ def test_an_mdoc_with_images_that_the_stack_lacks_counts_them(tmp_path: Path) ->
     assert_true(found, series)
 
 
+@pytest.mark.parametrize("year", ["%y", "%Y"])
+def test_an_mdoc_that_is_sorted_tells_the_order_by_its_times(tmp_path: Path, year: str) -> None:
+    etomo, series = Etomo(tmp_path), series_with_lost_tilts()
+    writer.write(etomo, series)
+    writer.write_mdoc(etomo.file(series, ".st.mdoc"), series, is_sorted=True, year=year)
+    (found,), _ = read(tmp_path)
+    assert_true(found, series)
+
+
 def test_an_mdoc_without_times_goes_by_its_sections(tmp_path: Path) -> None:
     etomo, series = Etomo(tmp_path), make_series(1)
     writer.write(etomo, series)
@@ -195,8 +204,7 @@ def test_an_mdoc_without_times_goes_by_its_sections(tmp_path: Path) -> None:
 def test_a_sorted_mdoc_without_times_is_refused(tmp_path: Path) -> None:
     etomo, series = Etomo(tmp_path), make_series(1)
     writer.write(etomo, series)
-    in_order = replace(series, order=np.arange(21))
-    writer.write_mdoc(etomo.file(series, ".st.mdoc"), in_order, times=False)
+    writer.write_mdoc(etomo.file(series, ".st.mdoc"), series, times=False, is_sorted=True)
     assert "has no DateTime, and its images are sorted by angle" in refusal(etomo)
 
 

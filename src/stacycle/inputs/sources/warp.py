@@ -154,11 +154,8 @@ def _read_series(files: _Files, asked: Asked, findings: Findings) -> ImportedSer
         what = f"{path}: rlnTomoHand is 1, for {inverted}, as it is too where nobody looked"
         findings.warn(what, f"did ts_defocus_hand look? Its --set_flip means -1; else set {asked.label}.hand")
     used = warp.used
-    tilts = (
-        _tilts(warp, imported.wrpAngleTilt.to_numpy(float), exposure, hand, header, pixel)
-        .loc[used]
-        .reset_index(drop=True)
-    )
+    angles = imported.wrpAngleTilt.to_numpy(float)
+    tilts = _tilts(warp, angles, exposure, hand, header, pixel).loc[used].reset_index(drop=True)
     tilts.insert(0, "rlnMicrographName", images.names)
     offsets = "offsets, movement and warp of the volume"
     dropped = [f"{number}" for number in np.flatnonzero(~used) + 1]
