@@ -174,7 +174,24 @@ def test_a_tomogram_begins_where_the_volume_does(tmp_path: Path) -> None:
     volume = read_one(project, series).volume
     assert volume is not None
     assert (volume.path, volume.shape, volume.mirrored) == (path, (12, 10, 6), False)
-    assert np.multiply(volume.centre, 10.0) == pytest.approx(np.multiply(series.size, 1.35 / 2))
+    assert (volume.voxel, volume.anchor) == (10, "corner")
+
+
+@pytest.mark.parametrize("hand", [-1, 1])
+@pytest.mark.parametrize("size", [None, (120, 70, 60)])
+def test_positions_count_from_the_corner_of_the_volume(
+    tmp_path: Path, hand: int, size: tuple[int, int, int] | None
+) -> None:
+    series = make_series(1, hand=hand)
+    odd = np.array([95.3, 81.1, 46.7])  # px: what no tomogram of RELION can have
+    edges = {"VolumeDimensionsAngstrom": ", ".join(f"{edge:.7g}" for edge in odd * series.pixel)}
+    found = read_one(WarpProject(tmp_path, attributes=edges), series, **({"size": size} if size else {}))
+    assert found.size == (size or (96, 82, 46))
+    points = points_in(series)
+    middle = np.array(series.size) / 2 - odd / 2
+    assert np.abs(seen_positions(found, series.image, points) - series.project(points + middle)).max() < 0.005
+    corner = found.hand * found.pixel * _heights(found) + found.tilts.rlnDefocusU.to_numpy()
+    assert corner == pytest.approx(series.defocus_at(middle[None])[:, 0], abs=0.1)
 
 
 def test_of_several_tomograms_none_is_taken(tmp_path: Path) -> None:
@@ -201,6 +218,13 @@ def test_all_files_that_are_read_are_listed(tmp_path: Path) -> None:
     one = read_one(project, make_series(1))
     wanted = {project.tomostar("TS_01"), project.xml("TS_01"), volume, Path(one.tilts.rlnMicrographName[0])}
     assert wanted == set(warp.files(Asked(tmp_path)))
+
+
+def _heights(found: ImportedSeries) -> np.ndarray:
+    """(rows) px: how high the corner of the tomogram is over its middle."""
+    tilt = np.radians(found.tilts.rlnTomoYTilt.to_numpy())
+    x, _, z = -np.array(found.size) / 2
+    return -x * np.sin(tilt) + z * np.cos(tilt)
 
 
 # What is told

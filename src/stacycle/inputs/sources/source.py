@@ -49,10 +49,9 @@ class Volume:
 
     `shape`: voxels along RELION's x, y and z; `voxel` in Å. `axes`: RELION's axes in the order in which the file has
     them, "xyz" or "xzy"; `reversed`: those that run backwards in the file, such as "z". `cropped`: Å per voxel along
-    x, y, z where they are not the same, because binning made the sizes even; see `voxels`. `centre`: the voxel, along
-    RELION's axes and from 0, at which the middle of RELION's tomogram is; that of the volume itself if None. `anchor`:
-    what it shares with the tilt series' tomogram if its voxels do not divide that evenly: the "centre", or, as RELION's
-    and Warp's own do, the "corner", which is its first voxel's centre.
+    x, y, z where they are not the same, because binning made the sizes even; see `voxels`. `anchor`: what it shares
+    with the tilt series' tomogram if its voxels do not divide that evenly: the "centre", or, as RELION's and Warp's own
+    do, the "corner", which is its first voxel's centre.
     """
 
     path: Path
@@ -61,13 +60,13 @@ class Volume:
     axes: str = "xyz"
     reversed: str = ""
     cropped: tuple[float, float, float] | None = None
-    centre: tuple[float, float, float] | None = None
     anchor: str = "centre"
 
     @property
     def voxels(self) -> tuple[float, float, float]:
         """Å per voxel along RELION's x, y and z."""
         return self.cropped or (self.voxel, self.voxel, self.voxel)
+
 
     @property
     def mirrored(self) -> bool:

@@ -30,7 +30,7 @@ from stacycle.inputs.sources.common import (
     warn_of_other_axis,
 )
 from stacycle.inputs.sources.source import Asked, ImportedSeries, Source
-from stacycle.inputs.sources.warp_volume import SETTINGS, size_and_volume, volumes
+from stacycle.inputs.sources.warp_volume import SETTINGS, Frame, frame_of, volumes
 from stacycle.inputs.sources.warp_xml import Array, WarpSeries
 
 _MICROMETRE = 1e4  # Å
@@ -141,7 +141,7 @@ def _read_series(files: _Files, asked: Asked, findings: Findings) -> ImportedSer
         warn_of_other_axis(axis, str(path), said, files.tomostar.name, findings)
     header = images.header
     pixel, pixel_from = pixel_of(name, asked, images.first, header)
-    size, size_from, volume = size_and_volume(name, warp, asked, pixel)
+    frame = frame_of(name, warp, asked, pixel)
     voltage, voltage_from = first_known("voltage", name, asked, (warp.parameter("Voltage"), path.name))
     cs, cs_from = first_known("cs", name, asked, (warp.parameter("Cs"), path.name))
     contrast, contrast_from = first_known(
@@ -155,7 +155,7 @@ def _read_series(files: _Files, asked: Asked, findings: Findings) -> ImportedSer
         findings.warn(what, f"did ts_defocus_hand look? Its --set_flip means -1; else set {asked.label}.hand")
     used = warp.used
     angles = imported.wrpAngleTilt.to_numpy(float)
-    tilts = _tilts(warp, angles, exposure, hand, header, pixel).loc[used].reset_index(drop=True)
+    tilts = _tilts(warp, frame, angles, exposure, hand, header, pixel).loc[used].reset_index(drop=True)
     tilts.insert(0, "rlnMicrographName", images.names)
     offsets = "offsets, movement and warp of the volume"
     dropped = [f"{number}" for number in np.flatnonzero(~used) + 1]
@@ -163,7 +163,7 @@ def _read_series(files: _Files, asked: Asked, findings: Findings) -> ImportedSer
         "axis": f"{axis:.2f}°, AxisAngle of {path.name}",
         "hand": f"{hand}, {inverted if asked.hand is None else f'{asked.label}.hand ({inverted})'}",
         "dose": dose,
-        "size": f"{' × '.join(map(str, size))} px, {size_from}",
+        "size": f"{' × '.join(map(str, frame.size))} px, {frame.where}",
         "pixel": f"{pixel:g} Å, {pixel_from}",
         "voltage": f"{voltage:g} kV, {voltage_from}",
         "cs": f"{cs:g} mm, {cs_from}",
@@ -171,7 +171,7 @@ def _read_series(files: _Files, asked: Asked, findings: Findings) -> ImportedSer
         "dropped": f"tilts {some(dropped, 8)}, UseTilt of {path.name}" if dropped else "none",
         "offsets": f"{offsets}; level {warp.level[0]:g}°, {warp.level[1]:g}°, all of {path.name}",
     }
-    return ImportedSeries(name, tilts, pixel, size, hand, voltage, cs, contrast, volume, taken)
+    return ImportedSeries(name, tilts, pixel, frame.size, hand, voltage, cs, contrast, frame.volume, taken)
 
 
 def _imported(files: _Files, warp: WarpSeries) -> pd.DataFrame:
@@ -283,13 +283,20 @@ def _exposures(files: _Files, warp: WarpSeries, asked: Asked) -> tuple[Array, st
 
 
 def _tilts(
-    warp: WarpSeries, angles: Array, exposure: Array, hand: int, header: mrc.Header, pixel: float
+    warp: WarpSeries,
+    frame: Frame,
+    angles: Array,
+    exposure: Array,
+    hand: int,
+    header: mrc.Header,
+    pixel: float,
 ) -> pd.DataFrame:
     """RELION's columns, a row for each tilt. `angles`: Warp's before the alignment, minus those of the stage."""
     y_tilt = -(warp.angles + warp.level[1])
     x_tilt = np.full(len(y_tilt), warp.level[0])
     turn = Rotation.from_euler("ZYX", np.stack([warp.axis, y_tilt, x_tilt], 1), degrees=True).as_matrix()
-    moved = np.einsum("nij,nj->ni", turn, np.stack([warp.per_dose(name) for name in _WARPS], 1))
+    warped = np.stack([warp.per_dose(name) for name in _WARPS], 1) + frame.middle
+    moved = np.einsum("nij,nj->ni", turn, warped)
     shift = warp.offset - np.stack([warp.per_tilt(name) for name in _MOVEMENTS], 1) + moved[:, :2]
     # Warp's middle of an image of an odd size is between two pixels, RELION's is the lower one
     shift += np.array([header.nx % 2, header.ny % 2]) / 2 * pixel

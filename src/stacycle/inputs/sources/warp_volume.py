@@ -7,22 +7,37 @@ volume need not be that of the tomogram (Warp e321344, WarpLib/TiltSeries/TiltSe
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from stacycle.files import mrc
 from stacycle.inputs.sources import warp_xml
 from stacycle.inputs.sources.common import even, first_known
 from stacycle.inputs.sources.source import Asked, Volume
-from stacycle.inputs.sources.warp_xml import WarpSeries
+from stacycle.inputs.sources.warp_xml import Array, WarpSeries
 
 Edges = tuple[float, float, float]  # of a volume, in Å
 SETTINGS = ("warp_tiltseries.settings", "previous.settings")  # of WarpTools and of Warp 1.0
 
 
-def size_and_volume(
-    name: str, warp: WarpSeries, asked: Asked, pixel: float
-) -> tuple[tuple[int, int, int], str, Volume | None]:
-    """The tomogram's size in px with where it is from, and the tomogram if there is one alone."""
+@dataclass(frozen=True)
+class Frame:
+    """RELION's tomogram, whose corner is that of Warp's volume, as positions count from there in Warp's files.
+
+    `size` in px, with `where` it is from; `middle` (3): its middle from that of Warp's volume, in Å; `volume`: the
+    tomogram that Warp made, if there is one alone.
+    """
+
+    size: tuple[int, int, int]
+    where: str
+    middle: Array
+    volume: Volume | None
+
+
+def frame_of(name: str, warp: WarpSeries, asked: Asked, pixel: float) -> Frame:
+    """The tomogram of a tilt series. UserError if no file tells its size, nor the set."""
     found = volumes(name, warp.path)
     header = mrc.header(found[0], exact=False) if len(found) == 1 else None
     physical = [(warp.volume, f"VolumeDimensionsAngstrom of {warp.path.name}"), *_from_settings(asked)]
@@ -31,12 +46,13 @@ def size_and_volume(
         physical.append(((x, y, z), found[0].name))
     sizes = [(edges and _in_pixels(edges, pixel), where) for edges, where in physical]
     size, where = first_known("size", name, asked, *sizes)
+    own = np.array(size) * pixel
+    edges = np.array(next((edges for edges, _ in physical if edges), own))
     volume = None
-    if header and (edges := next((edges for edges, _ in physical if edges), None)):
-        x, y, z = (edge / 2 / header.pixel for edge in edges)
+    if header:
         shape = (header.nx, header.ny, header.sections)
-        volume = Volume(found[0], shape, header.pixel, centre=(x, y, z))
-    return size, where, volume
+        volume = Volume(found[0], shape, header.pixel, anchor="corner")
+    return Frame(size, where, (own - edges) / 2, volume)
 
 
 def _in_pixels(edges: Edges, pixel: float) -> tuple[int, int, int]:
