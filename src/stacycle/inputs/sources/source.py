@@ -67,7 +67,6 @@ class Volume:
         """Å per voxel along RELION's x, y and z."""
         return self.cropped or (self.voxel, self.voxel, self.voxel)
 
-
     @property
     def mirrored(self) -> bool:
         """Whether it shows the particle's mirror image: angles of picks in it mean nothing to RELION."""
