@@ -14,6 +14,7 @@ from stacycle.errors import UserError
 from stacycle.recipe.config_meaning import hint
 from stacycle.recipe.config_schema import Schema, expected, schema, shown
 from stacycle.recipe.config_text import Keys, Places, dotted
+from stacycle.recipe.setting_types import TAGS
 from stacycle.recipe.settings import Config
 
 RENAMED = {"keep": ("cleanup", "choose")}  # since 0.1: an old key, and the new ones
@@ -37,7 +38,8 @@ def _faults(error: ValidationError) -> dict[Keys, str]:
 
 
 def _fault(kind: str, location: Keys) -> tuple[Keys, str]:
-    """What pydantic found, without its own names of the kinds that a value may have."""
+    """What pydantic found, without its own names, and ours, of the kinds that a value may have."""
+    location = tuple(part for part in location if part not in TAGS)
     if location[-1] == "[key]":
         return location[:-1], "unknown"
     if kind == "extra_forbidden":

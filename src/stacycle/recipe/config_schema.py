@@ -63,9 +63,10 @@ def _kind(kind: str, node: Schema) -> str:
         bounds = [word.format(shown(node[key])) for key, word in _BOUNDS.items() if key in node]
         return " ".join([{"integer": "a whole number", "number": "a number"}[kind], *bounds])
     if kind == "array":
-        return f"a list of {'different ' * ('uniqueItems' in node)}items, each {expected(node['items'])}"
-    if kind == "object" and "required" in node:
-        return "{" + ", ".join(f"{key}: ..." for key in node["required"]) + "}"
+        count = f"{node['minItems']} " if node.get("minItems", 0) == node.get("maxItems") else ""
+        return f"a list of {count}{'different ' * ('uniqueItems' in node)}items, each {expected(node['items'])}"
+    if kind == "object" and (usual := node.get("usual") or node.get("required")):
+        return "{" + ", ".join(f"{key}: ..." for key in usual) + "}"
     return {"boolean": "true or false", "string": "text", "null": "null", "object": "a block of keys"}[kind]
 
 
@@ -78,16 +79,20 @@ _BOUNDS = {
 
 
 def _resolved(node: Any, models: Schema) -> Any:
-    """A schema with each reference replaced by what it refers to; a block that may be null stays a block."""
+    """A schema with each reference replaced by what it refers to; a block that may be null stays a block, and the keys
+    of one that is a value among others stand beside them."""
     if isinstance(node, list):
         return [_resolved(inner, models) for inner in node]
     if not isinstance(node, dict):
         return node
     if "$ref" in node:
         node = models[node["$ref"].rpartition("/")[2]] | {key: node[key] for key in node if key != "$ref"}
-    node = {key: _resolved(inner, models) for key, inner in node.items() if key != "title"}
+    names = {"oneOf": "anyOf"}
+    node = {names.get(key, key): _resolved(inner, models) for key, inner in node.items() if key != "title"}
     blocks = [inner for inner in node.get("anyOf", []) if inner.get("type") == "object"]
-    if blocks:
+    if blocks and any(inner.get("type") not in ("object", "null") for inner in node["anyOf"]):
+        node["properties"] = blocks[0]["properties"]
+    elif blocks:
         del node["anyOf"]
         node = blocks[0] | node | {"type": ["object", "null"]}
     return node

@@ -2,21 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from stacycle.errors import UserError
 from stacycle.recipe.rounds import SWEEPS, variants
-from stacycle.recipe.settings import Config, Engine
+from stacycle.recipe.settings import (
+    PICK_FORMATS,
+    SOURCES,
+    Config,
+    Engine,
+    InputSet,
+    PickFiles,
+    SetOptions,
+)
 from stacycle.recipe.step_settings import STEPS, Cycle, Postprocess, Round
 
 
 def contradictions(config: Config) -> Iterator[UserError]:
     """What cannot work, such as the choice of a run or iteration that there will not be."""
+    yield from _of_inputs(config.inputs)
     yield from _of_engine(config.engine)
     for name, settings in config.rounds.items():
         if settings is not None:
             yield from _of_round(f"rounds.{name}", settings)
+
+
+def _of_inputs(inputs: Sequence[InputSet]) -> Iterator[UserError]:
+    """Sets of no source or of several, and what has no effect in them; names that two sets have."""
+    labels: set[str] = {"tilt_series"}  # folders in results/inputs
+    for number, one in enumerate(inputs, 1):
+        key, given = f"inputs.{number}", one.model_dump(exclude_none=True)
+        yield from _one_of(SOURCES, given, key, "tilt series")
+        if given.keys() & {"tomograms"}:
+            for idle in (option for option in SetOptions.model_fields if option not in ("particles", "name")):
+                if idle in given:
+                    cure = f"leave it out; it belongs to {', '.join(SOURCES[1:])}"
+                    yield UserError("is what tomograms.star says itself", cure, f"{key}.{idle}")
+        if one.hand == "auto":
+            cure = "give 1 or -1, or leave it out to take what the files say"
+            yield UserError("the hand cannot be found from the data yet", cure, f"{key}.hand")
+        if isinstance(one.particles, PickFiles):
+            yield from _one_of(PICK_FORMATS, given["particles"], f"{key}.particles", "picks")
+        if (label := one.name or f"set{number}") in labels and given.keys() & {*SOURCES[1:]}:
+            yield UserError(f"{label} is the name of another set or folder", "give another", f"{key}.name")
+        labels.add(label)
+
+
+def _one_of(keys: Sequence[str], given: Mapping[str, Any], where: str, what: str) -> Iterator[UserError]:
+    named = [key for key in keys if key in given]
+    if not named:
+        yield UserError(f"names no {what}", f"give one of {', '.join(keys)}", where)
+    if named[1:]:
+        cure = "give each a set of its own"
+        yield UserError(f"{' and '.join(named)} are given together", cure, where)
 
 
 def _of_engine(engine: Engine) -> Iterator[UserError]:

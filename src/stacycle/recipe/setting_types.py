@@ -54,7 +54,17 @@ VariantName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_
 Different = Annotated[
     list[X], Field(min_length=1, json_schema_extra={"uniqueItems": True}), AfterValidator(_different)
 ]
+Several = Annotated[list[Text], Field(min_length=1)]
+Paths = Text | Several
+Size = Annotated[list[Count], Field(min_length=3, max_length=3)]
 Variants = Annotated[dict[VariantName, X | None], AfterValidator(_without_nulls)]
+
+TAGS = ("(path)", "(paths)", "(block)")  # of the kinds of value that a key takes, so that a fault is of one of them
+
+
+def tag(value: object) -> str:
+    """Which of TAGS a value is to be, by its kind."""
+    return TAGS[1] if isinstance(value, list) else TAGS[2] if isinstance(value, dict | Section) else TAGS[0]
 
 
 class Section(BaseModel):

@@ -4,19 +4,106 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag
 
-from stacycle.recipe.setting_types import Count, Different, Module, Positive, RoundName, Section, Text
+from stacycle.recipe.setting_types import (
+    TAGS,
+    Count,
+    Different,
+    Module,
+    NotNegative,
+    Paths,
+    Positive,
+    RoundName,
+    Section,
+    Several,
+    Size,
+    Text,
+    tag,
+)
 from stacycle.recipe.step_settings import Round
 
 
-class InputSet(Section):
-    tomograms: Text
-    """RELION 5 tomograms.star of the set."""
-    particles: Text
-    """STAR file of the set's picks, with angles."""
+class PickOptions(Section):
+    """What the files of some formats of picks do not say."""
+
+    tomogram: Text | None = None
+    """Name of the tomogram that all these picks are in, where their files do not name one."""
+    pixel: Positive | None = None
+    """Å per voxel of the tomogram that they were picked in, where neither they nor its header say it."""
+    size: Size | None = None
+    """Its voxels x, y, z, likewise."""
+    unit: Literal["px", "angstrom"] | None = None
+    """What the positions in text count in, from the tomogram's corner."""
+
+
+class PickFiles(PickOptions):
+    """Picks in another format than a STAR file: one key for each module in inputs/pick_formats."""
+
+    dynamo: Paths | None = None
+    """Tables of Dynamo (.tbl)."""
+    imod: Paths | None = None
+    """Models of IMOD (.mod); these picks have no angles."""
+    text: Paths | None = None
+    """Text with x, y, z in each line, with or without three angles; set unit."""
+    copick: Paths | None = None
+    """Picks of copick (.json)."""
+    stopgap: Paths | None = None
+    """Motive lists of STOPGAP (.star)."""
+    em: Paths | None = None
+    """Motive lists of AV3 or the TOM toolbox (.em)."""
+
+
+PICK_FORMATS = tuple(key for key in PickFiles.model_fields if key not in PickOptions.model_fields)
+
+
+class SetOptions(Section):
+    """What belongs to a set of any source."""
+
+    particles: Annotated[
+        Annotated[Text, Tag(TAGS[0])] | Annotated[Several, Tag(TAGS[1])] | Annotated[PickFiles, Tag(TAGS[2])],
+        Discriminator(tag),
+    ]
+    """STAR file of the set's picks (RELION, pytom-match-pick, Warp or M), several, or picks in another format, such as
+    {dynamo: Picks/*.tbl}; * stands for any characters."""
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")] = Field(default_factory=str)
     """What is put before a name of this set that an earlier set has too; set2, set3, ... if left out."""
+    dose: Positive | None = None
+    """Dose of a tilt image in e/Å²; null takes it from the files of the source, or refuses."""
+    hand: Literal[1, -1, "auto"] | None = None
+    """RELION's rlnTomoHand; null takes what the files of the source say, or its usual value, which preflight tells."""
+    size: Size | None = None
+    """Size x, y, z of the tomograms in unbinned px; null takes it from the files of the source."""
+    voltage: Positive | None = None
+    """Acceleration voltage in kV; null takes it from the files of the source, or refuses."""
+    cs: NotNegative | None = None
+    """Spherical aberration in mm, likewise."""
+    amplitude_contrast: Annotated[int | float, Field(ge=0, le=1)] | None = None
+    """Amplitude contrast, likewise."""
+    pixel: Positive | None = None
+    """Unbinned pixel size in Å; null takes it from the files of the source."""
+    include: Paths | None = None
+    """Names of the tilt series to take, with * for any characters; null takes all."""
+
+
+class InputSet(SetOptions):
+    """A set of tilt series and picks: one key for each module in inputs/sources, and RELION's own."""
+
+    model_config = ConfigDict(json_schema_extra={"usual": ["tomograms", "particles"]})
+
+    tomograms: Text | None = None
+    """RELION 5 tomograms.star of the set."""
+    aretomo3: Text | None = None
+    """Or the folder with the output of AreTomo3, 2 or 1 (.aln, _CTF.txt, _TLT.txt and stacks)."""
+    scipion: Text | None = None
+    """Or the folder that Scipion exported to RELION 5."""
+    warp: Text | None = None
+    """Or the folder of Warp or WarpTools (.tomostar and .xml files)."""
+    imod: Text | None = None
+    """Or the folder of IMOD's etomo, or one that holds several."""
+
+
+SOURCES = tuple(key for key in InputSet.model_fields if key not in SetOptions.model_fields)
 
 
 class Particle(Section):
@@ -63,7 +150,8 @@ class Cleanup(Section):
 
 class Config(Section):
     inputs: Annotated[list[InputSet], Field(min_length=1)]
-    """The sets of tomograms and picks, merged with unique names; file names are relative to the project folder."""
+    """The sets of tilt series and picks, merged with unique names; each has one of tomograms, aretomo3, scipion, warp
+    and imod. File names are relative to the project folder."""
     particle: Particle = Particle()
     engine: Engine = Engine()
     cleanup: Cleanup = Cleanup()
