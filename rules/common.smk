@@ -2,6 +2,7 @@
 
 from functools import cache
 
+from stacycle.inputs.asked import files_of
 from stacycle.programs import software
 from stacycle.resources import site as resources_site
 from stacycle.steps.registry import all_steps
@@ -20,16 +21,13 @@ def config_notes():
 
 
 def given_inputs(wc):
-    """Input function: the STAR files that the config names. Each run asks for them, so the config is warned of here.
+    """Input function: the files that the config names, or that a source of tilt series reads. Each run asks for them,
+    so the config is warned of here.
 
     Snakemake refuses a missing file, but does not say where it looked.
     """
     config_notes()
-    given = [
-        path
-        for one in config["inputs"]
-        for path in (one["tomograms"], one["particles"])
-    ]
+    given = files_of(config["inputs"])
     for path in given:
         if not os.path.isfile(path):
             logger.error(

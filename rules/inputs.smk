@@ -1,4 +1,4 @@
-"""Inputs: one or several sets of tomograms and picks, checked and merged with unique names."""
+"""Inputs: one or several sets of tilt series and picks, as RELION 5 has them, checked and merged with unique names."""
 
 from stacycle.inputs.input_set import tilt_series_of
 
@@ -9,6 +9,7 @@ rule inputs:
         tilt_series=lambda wc: [
             path
             for one in config["inputs"]
+            if one.get("tomograms")
             for path in tilt_series_of(one["tomograms"])
         ],
     output:

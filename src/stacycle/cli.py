@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `stacycle`. Returns the exit status: 2 for a usage mistake, with a sentence."""
     words = list(sys.argv[1:] if argv is None else argv)
     more = words.index("--") if "--" in words and words[0] == "redo" else len(words)
-    arguments = _parser().parse_args(words[:more])
+    arguments = _parser(words[:1] == ["import"]).parse_args(words[:more])
     arguments.options = words[more + 1 :]
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
@@ -41,14 +41,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(importing: bool = False) -> argparse.ArgumentParser:
     about = "Subtomogram averaging with RELION 5 in Snakemake."
     parser = argparse.ArgumentParser(prog="stacycle", description=about)
     parser.add_argument("--version", action="version", version=f"stacycle {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(run: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(run.__name__, help=help, description=run.__doc__)
+        command = commands.add_parser(run.__name__.rstrip("_"), help=help, description=run.__doc__)
         command.set_defaults(run=run)
         return command
 
@@ -65,9 +65,27 @@ def _parser() -> argparse.ArgumentParser:
     command = add(redo, "make a result anew, whatever was kept")
     command.add_argument("paths", metavar="PATH", nargs="+", help="a file of results/, or a job's folder")
     command.epilog = "More options for Snakemake can follow after --."
+    command = add(import_, "aligned tilt series and picks of other programs as RELION 5's STAR files")
+    command.add_argument(
+        "config", metavar="CONFIG", nargs="?", help="a config with inputs; or the options below"
+    )
+    command.add_argument("out", metavar="OUT", help="folder for the STAR files, below the project folder")
+    command.set_defaults(keys=_add_keys_of_a_set(command) if importing else ())
+    command.epilog = "An option's value is written as in a config: --size '[4096, 4096, 1200]'."
     command = add(adopt, "declare that a state which was made elsewhere belongs together")
     command.add_argument("set", metavar="OPTIMISATION_SET", help="an optimisation_set.star in the project")
     return parser
+
+
+def _add_keys_of_a_set(command: argparse.ArgumentParser) -> tuple[str, ...]:
+    """Give a command an option for each key of a set of the config; returns the keys."""
+    from stacycle.recipe.config_schema import schema
+
+    keys = schema()["properties"]["inputs"]["items"]["properties"]
+    for key, node in keys.items():
+        meaning = node["description"].replace("%", "%%")
+        command.add_argument(f"--{key}", metavar="VALUE", help=meaning, default=argparse.SUPPRESS)
+    return tuple(keys)
 
 
 def workflow(arguments: argparse.Namespace) -> int:
@@ -125,6 +143,16 @@ def redo(arguments: argparse.Namespace) -> int:
     from stacycle.jobs import redo as again
 
     return again.run(arguments.paths, arguments.options)
+
+
+def import_(arguments: argparse.Namespace) -> int:
+    """Write tilt series, tomograms and picks as STAR files of RELION 5, checked and merged, and nothing else: of the
+    inputs of CONFIG, or of one set given by options. Without --particles there are tomograms and tilt series alone."""
+    from stacycle.inputs import imported
+
+    given = {key: value for key, value in vars(arguments).items() if key in arguments.keys}
+    print(imported.write(arguments.config, given, arguments.out))
+    return 0
 
 
 def adopt(arguments: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from stacycle.checks.doubts import Doubt, messages
 from stacycle.errors import UserError, some
@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 DUPLICATES = "results/duplicates.tsv"
 
 
+class Taken(NamedTuple):
+    """What was taken from the files of a set's source: `kind` such as "axis"; `said` what, and from which file."""
+
+    whose: str
+    kind: str
+    said: str
+
+
 @dataclass
 class Findings:
     """`problems` keep anything from running; `files` are those that were checked."""
@@ -23,6 +31,7 @@ class Findings:
     warnings: list[UserError] = field(default_factory=list)
     files: set[str] = field(default_factory=set)
     doubts: list[Doubt] = field(default_factory=list)  # about numbers
+    taken: list[Taken] = field(default_factory=list)
     pairs: pd.DataFrame | None = None  # of particles picked twice, as DUPLICATES has them
     _mended: dict[str, list[str]] = field(default_factory=dict)
 
@@ -49,6 +58,19 @@ class Findings:
         self.warnings += warnings
         self._mended.clear()
         self.doubts.clear()
+
+    def as_if_in(self, folder: str, temporary: str) -> None:
+        """Name files of a temporary folder as those that will be in `folder`; they are not among the checked ones."""
+
+        def moved(one: UserError) -> UserError:
+            problem, cure = (text.replace(temporary, folder) for text in (one.problem, one.cure))
+            return UserError(problem, cure, one.key)
+
+        self.problems[:] = map(moved, self.problems)
+        self.warnings[:] = map(moved, self.warnings)
+        self.files = {file for file in self.files if not file.startswith(temporary)}
+        if self.pairs is not None:
+            self.pairs = self.pairs.replace({temporary: folder}, regex=True)
 
     def write_pairs(self) -> None:
         """Write the particles picked twice to the file DUPLICATES, or remove it if there are none."""

@@ -23,6 +23,10 @@ _OLD_COUNT = "rlnTomoFrameCount"  # RELION 4's, with OLD_STACK
 _TEXT = {"rlnTomoName", SERIES}
 
 
+def _no_particles() -> pd.DataFrame:
+    return pd.DataFrame(columns=["rlnTomoName", *CENTRED, *ANGLES, "file", "row"])
+
+
 @dataclass
 class InputSet:
     """One set as it was read; `particles` also have the columns `file` and `row` that they came from."""
@@ -31,29 +35,27 @@ class InputSet:
     tomograms_file: str
     particles_file: str
     tomograms: pd.DataFrame = field(default_factory=pd.DataFrame)
-    particles: pd.DataFrame = field(default_factory=pd.DataFrame)
+    particles: pd.DataFrame = field(default_factory=_no_particles)
     series: dict[str, Series] = field(default_factory=dict)
 
 
 def read_set(number: int, entry: Mapping[str, str], findings: Findings) -> InputSet | None:
-    """A set of the config with all that can be checked without the others; None if it had a problem."""
+    """A set in RELION's files with all that can be checked without the others; None if it had a problem. Without
+    `particles` it has none."""
     before = len(findings.problems)
-    inputs = InputSet(entry.get("name") or f"set{number}", entry["tomograms"], entry["particles"])
+    given = entry.get("particles", "")
+    inputs = InputSet(entry.get("name") or f"set{number}", entry["tomograms"], given)
     _check_entry(number, entry, inputs.label, findings)
     if len(findings.problems) > before:
         return None
-    inputs.tomograms = _read_table(inputs.tomograms_file, _check_format, findings)
-    if not inputs.tomograms.empty:
-        _check_tomograms(inputs, findings)
+    inputs.tomograms = read_tomograms(inputs.tomograms_file, findings)
     doubts = check_tomograms(inputs.tomograms_file, inputs.tomograms)
     tomograms_are_good = len(findings.problems) == before and not any(doubt.refused for doubt in doubts)
-    known = list(inputs.tomograms["rlnTomoName"]) if "rlnTomoName" in inputs.tomograms else []
-    file = inputs.particles_file
-    table = _read_table(file, lambda path, table: picks.check_format(path, table, known), findings)
-    inputs.particles = table.assign(file=file, row=np.arange(1, len(table) + 1))
+    if given:
+        _read_picks(inputs, findings)
     if tomograms_are_good:
-        if not table.empty:
-            picks.check_picks(file, inputs.particles, inputs.tomograms_file, inputs.tomograms, findings)
+        if len(inputs.particles):
+            picks.check_picks(given, inputs.particles, inputs.tomograms_file, inputs.tomograms, findings)
         read = {str(row.rlnTomoName): read_series(row, findings) for row in inputs.tomograms.itertuples()}
         inputs.series = {name: series for name, series in read.items() if series}
         shapes = {name: series.shape for name, series in inputs.series.items()}
@@ -62,6 +64,22 @@ def read_set(number: int, entry: Mapping[str, str], findings: Findings) -> Input
         inputs.tomograms = inputs.tomograms.drop(columns=[OLD_STACK, _OLD_COUNT], errors="ignore")
     findings.doubts += doubts
     return inputs if tomograms_are_good and len(findings.problems) == before else None
+
+
+def _read_picks(inputs: InputSet, findings: Findings) -> None:
+    """The particles of a set, empty if there was a problem, with the columns `file` and `row`."""
+    file = inputs.particles_file
+    known = list(inputs.tomograms["rlnTomoName"]) if "rlnTomoName" in inputs.tomograms else []
+    table = _read_table(file, lambda path, table: picks.check_format(path, table, known), findings)
+    inputs.particles = table.assign(file=file, row=np.arange(1, len(table) + 1))
+
+
+def read_tomograms(path: str, findings: Findings) -> pd.DataFrame:
+    """The table of a tomograms.star with its numbers and names checked; empty if it is none."""
+    table = _read_table(path, _check_format, findings)
+    if not table.empty:
+        _check_tomograms(path, table, findings)
+    return table
 
 
 def tilt_series_of(tomograms: str | Path) -> list[str]:
@@ -93,7 +111,7 @@ def _read_table(
 
 
 def _check_entry(number: int, entry: Mapping[str, str], label: str, findings: Findings) -> None:
-    for key in ("tomograms", "particles"):
+    for key in entry.keys() & {"tomograms", "particles"}:
         if safe_names.has_braces(entry[key]) or not entry[key].isprintable():
             problem = f"{entry[key]!r} has a brace or a control character"
             findings.refuse(problem, "rename the file or folder", f"inputs.{number}.{key}")
@@ -138,8 +156,7 @@ def _refuse_unwritable(path: str, table: pd.DataFrame, findings: Findings) -> No
             findings.refuse(problem, "rename it")
 
 
-def _check_tomograms(inputs: InputSet, findings: Findings) -> None:
-    path, table = inputs.tomograms_file, inputs.tomograms
+def _check_tomograms(path: str, table: pd.DataFrame, findings: Findings) -> None:
     make_numeric(table, TOMOGRAM, path, findings)
     if (twice := table.rlnTomoName.duplicated()).any():
         findings.refuse(f"{path}: {some(table.rlnTomoName[twice])} stands there twice", "remove one")

@@ -27,6 +27,7 @@ from stacycle.files.job_folder import OPTIMISATION_SET, PARTICLES, TOMOGRAMS
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.safe_names import is_name, is_plain_path, written_again_as
 from stacycle.files.star_labels import ANGLES, CENTRED, CORNER, PIXEL, SERIES, SIZE
+from stacycle.inputs.converted import Conversion
 from stacycle.inputs.findings import Findings
 from stacycle.inputs.input_set import InputSet, read_set
 from stacycle.inputs.picked_twice import KEEP_ONE, SCORES, each_once, refuse_duplicates
@@ -41,6 +42,7 @@ _OF_OLD_IMAGES = {
     *("rlnGroupNumber", "rlnClassNumber", "rlnNormCorrection", "rlnLogLikeliContribution"),
     *("rlnMaxValueProbDistribution", "rlnNrOfSignificantSamples"),
 }
+RESULTS = "results/inputs"
 _MOST_PROBLEMS = 50  # sentences shown at once
 
 
@@ -52,6 +54,7 @@ class Merged:
     particles: pd.DataFrame
     series: dict[str, Series]
     facts: dict[str, Any]
+    has_particles: bool = True
 
     @cached_property
     def _particles(self) -> str:
@@ -60,23 +63,49 @@ class Merged:
 
     def write(self, folder: Path) -> None:
         """Write particles.star (one table: extraction takes the optics groups from the tomograms), tomograms.star,
-        optimisation_set.star and, where RELION could not use a tilt series as it is, a copy of it."""
+        optimisation_set.star and, where RELION could not use a tilt series as it is, a copy of it; tomograms alone if
+        no set has particles."""
         tomograms = self.tomograms.copy()
         _copy_series(tomograms, self.series, folder)
         star.write(folder / TOMOGRAMS, {"global": tomograms})
+        if not self.has_particles:
+            return
         write_text(folder / PARTICLES, self._particles)
         state = OptimisationSet(str(folder / PARTICLES), str(folder / TOMOGRAMS))
         state.write(folder / OPTIMISATION_SET)
 
 
-def read(sets: Sequence[Mapping[str, str]], findings: Findings, duplicates: str = "refuse") -> Merged | None:
-    """Read and check the sets and merge them, writing nothing; None if there is any problem, listed in `findings`.
+def read(sets: Sequence[Mapping[str, Any]], findings: Findings, duplicates: str = "refuse") -> Merged | None:
+    """Read and check the sets and merge them, leaving no file; None if there is any problem, listed in `findings`.
 
-    Each set is {tomograms, particles, name?}, with paths from the project folder. `duplicates` is what to do with
-    particles that were picked twice: refuse, or keep_one. The checks that each job makes before its program starts
-    are made here as well, so that no job refuses what is accepted here.
+    Each set is one of the config, with paths from the project folder. `duplicates` is what to do with particles that
+    were picked twice: refuse, or keep_one. The checks that each job makes before its program starts are made here as
+    well, so that no job refuses what is accepted here. What would be written is named as it will be for RESULTS.
     """
-    one_by_one = [read_set(number, entry, findings) for number, entry in enumerate(sets, 1)]
+    with tempfile.TemporaryDirectory() as folder:
+        merged = _read(sets, findings, duplicates, Path(folder))
+        findings.as_if_in(RESULTS, folder)
+        if merged:
+            merged.facts = json.loads(json.dumps(merged.facts).replace(json.dumps(folder)[1:-1], RESULTS))
+    return merged
+
+
+def _read(
+    sets: Sequence[Mapping[str, Any]], findings: Findings, duplicates: str, folder: Path
+) -> Merged | None:
+    """As `read`; sets of other programs are written to `folder` as STAR files."""
+    conversion = Conversion(folder, findings)
+    plain = [conversion.plain(number, entry) for number, entry in enumerate(sets, 1)]
+    one_by_one = [
+        read_set(number, one.entry, findings) if one else None for number, one in enumerate(plain, 1)
+    ]
+    for inputs, one in zip(one_by_one, plain, strict=True):
+        if inputs and one and one.origin is not None:
+            inputs.particles[["file", "row"]] = one.origin
+    without_angles = {one.entry["name"]: one.without_angles for one in plain if one and one.without_angles}
+    for label, count in without_angles.items():
+        problem = f"{count} picks of {label} have no angles, for which 0 is written"
+        findings.warn(problem, "the first step that aligns must search everywhere (align: local_range: null)")
     pairs = 0
     if sound := [inputs for inputs in one_by_one if inputs]:
         renamed = _make_names_unique(sound, findings)
@@ -102,20 +131,24 @@ def read(sets: Sequence[Mapping[str, str]], findings: Findings, duplicates: str 
         "near_pairs": pairs,
         "sets": [_facts_of_set(inputs, new) for inputs, new in zip(sound, renamed, strict=True)],
         "tomograms": _facts_of_tomograms(tomograms, particles, series, findings),
+        "without_angles": without_angles,
+        "taken": findings.taken,
         "warnings": list(map(str, findings.warnings)),
     }
-    merged = Merged(tomograms, particles.drop(columns=list(_OF_OLD_IMAGES), errors="ignore"), series, facts)
-    _check_as_a_job_does(merged, findings)
+    particles = particles.drop(columns=list(_OF_OLD_IMAGES), errors="ignore")
+    merged = Merged(tomograms, particles, series, facts, any(one.get("particles") for one in sets))
+    if merged.has_particles:
+        _check_as_a_job_does(merged, findings)
     return None if findings.problems else merged
 
 
 def merge(
-    sets: Sequence[Mapping[str, str]], out_dir: str | Path, engine: str = "", duplicates: str = "refuse"
+    sets: Sequence[Mapping[str, Any]], out_dir: str | Path, engine: str = "", duplicates: str = "refuse"
 ) -> dict[str, Any]:
     """Check the sets and merge them into `out_dir` (`Merged.write`); returns the facts that preflight.json has, too,
     with `engine`, the software's name and version. UserError with a sentence per problem."""
     out_dir, findings = Path(out_dir), Findings()
-    merged = read(sets, findings, duplicates)
+    merged = _read(sets, findings, duplicates, out_dir)
     findings.write_pairs()
     if merged is None:
         more = len(findings.problems) - _MOST_PROBLEMS
@@ -123,7 +156,8 @@ def merge(
         raise together([*findings.problems[:_MOST_PROBLEMS], *rest])
     facts = {"engine": engine, **merged.facts}
     merged.write(out_dir)
-    record.of_decision(out_dir)
+    if merged.has_particles:
+        record.of_decision(out_dir)
     (out_dir / "preflight.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     return facts
 
@@ -135,7 +169,7 @@ def _check_as_a_job_does(merged: Merged, findings: Findings) -> None:
             merged.write(Path(folder))
             check_state(OptimisationSet.read(Path(folder) / OPTIMISATION_SET))
         except UserError as error:
-            findings.refuse(error.problem.replace(f"{folder}/", "results/inputs/"), error.cure)
+            findings.refuse(error.problem.replace(folder, RESULTS), error.cure)
 
 
 def describe(facts: Mapping[str, Any]) -> str:
@@ -148,7 +182,8 @@ def describe(facts: Mapping[str, Any]) -> str:
     )
     renamed = [f"{old} -> {new}" for one in facts["sets"] for old, new in one["renamed"].items()]
     lines = [f"Renamed, as another set has the name: {some(renamed)}"] if renamed else []
-    return "\n".join([summary, *lines, *(f"Warning: {warning}" for warning in facts["warnings"])])
+    taken = [f"{whose}: {kind} {said}" for whose, kind, said in facts["taken"]]
+    return "\n".join([summary, *lines, *taken, *(f"Warning: {warning}" for warning in facts["warnings"])])
 
 
 def _make_names_unique(sets: list[InputSet], findings: Findings) -> list[dict[str, str]]:
@@ -257,7 +292,8 @@ def _facts_of_tomograms(
                 "size": [int(row[column]) for column in SIZE],
             }
         )
-    if empty := [one["name"] for one in facts if not one["particles"]]:
+    empty = [one["name"] for one in facts if not one["particles"]]
+    if empty and len(particles):
         findings.warn(f"No particles in {len(empty)} of {len(facts)} tomograms: {some(empty)}")
     if unseen:
         findings.warn(

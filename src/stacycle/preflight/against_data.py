@@ -39,6 +39,8 @@ def check(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str, Any]) -
     sweeps = [variants(recipe.settings(*one)) for one in recipe if one[1] == "class3d"]
     if classes := [int(K) for sweep in sweeps for _, K in sweep.values()]:
         yield _row_of_counts(count, max(classes), "class", FEWEST_PER_CLASS)
+    if facts["without_angles"]:
+        yield from _check_first_search(recipe, facts)
     steps = [step for _, step in recipe]
     if halves := next((step for step in steps if all_steps()[step].half_sets), ""):
         yield _row_of_counts(count, 2, "half set", FEWEST_PER_HALF)
@@ -49,6 +51,29 @@ def check(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str, Any]) -
             )
             cure = "set particle.duplicates: keep_one, or remove one of each pair"
             yield Row(PROBLEM, "particles", found, cure)
+
+
+def _check_first_search(recipe: Recipe, facts: Mapping[str, Any]) -> Iterator[Row]:
+    """The first step that uses angles must search all, if there are particles without."""
+    lacking = f"{sum(facts['without_angles'].values())} particles have no angles"
+    first = next(((name, step) for name, step in recipe if step in ("align", "class3d", "refine3d")), None)
+    if first is None:
+        return
+    where, settings = f"rounds.{first[0]}.{first[1]}", recipe.settings(*first)
+    if first[1] == "align" and settings["local_range"] is not None:
+        found = f"{where}.local_range, {settings['local_range']:g} degrees, is around angles, but {lacking}"
+        yield Row(PROBLEM, "config", found, "set it to null, which searches everywhere")
+    if first[1] == "class3d":
+        found = f"{where} turns no particle, but {lacking}"
+        yield Row(PROBLEM, "config", found, "put align before it, with local_range: null")
+    if first[1] == "refine3d" and settings["local_sampling"] >= settings["sampling"]:
+        found = f"{where}.local_sampling, {settings['local_sampling']:g} degrees, makes all searches local, but {lacking}"
+        yield Row(
+            PROBLEM,
+            "config",
+            found,
+            "give a finer one than sampling, or put align before it, with local_range: null",
+        )
 
 
 def _check_sizes(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str, Any]) -> Iterator[Row]:

@@ -149,10 +149,13 @@ def show(report: Report) -> None:
 
 
 def check_data(
-    sets: Sequence[Mapping[str, str]], cache: Cache, duplicates: str
+    sets: Sequence[Mapping[str, Any]], cache: Cache, duplicates: str
 ) -> tuple[list[Row], dict[str, Any] | None]:
     """Every set in full, and all together; the facts about them, or None if there is a problem."""
-    question = [*(dict(one) for one in sets), duplicates]
+    from stacycle.inputs.asked import files_of
+
+    # a file that is new counts, too; of RELION's sets they are known from the config
+    question = [*(dict(one) for one in sets), duplicates, sorted(set(files_of(sets)))]
     answer = cache.get("data", question)
     if answer is None:
         from stacycle.inputs import merge
@@ -163,12 +166,14 @@ def check_data(
             found.write_pairs()
         if merged is None:
             warnings = [from_error(warning, "data", WARNING) for warning in found.warnings]
-            return [*(from_error(problem, "data") for problem in found.problems), *warnings], None
+            problems = [from_error(problem, "data") for problem in found.problems]
+            return [*problems, *warnings, *map(_row_of_taken, found.taken)], None
         answer = {"facts": merged.facts, "warnings": [(one.problem, one.cure) for one in found.warnings]}
         code = sorted(map(str, Path(__file__).parents[1].rglob("*.py")))  # other checks may find more
         cache.put("data", question, answer, [*code, *sorted(found.files)])
     rows, facts = [Row(WARNING, "data", *warning) for warning in answer["warnings"]], answer["facts"]
-    return [*rows, *map(_row_of_set, facts["sets"]), _row_of_series(facts)], facts
+    taken = map(_row_of_taken, facts["taken"])
+    return [*rows, *map(_row_of_set, facts["sets"]), *taken, _row_of_series(facts)], facts
 
 
 def _row_of_set(one: Mapping[str, Any]) -> Row:
@@ -177,6 +182,11 @@ def _row_of_set(one: Mapping[str, Any]) -> Row:
         f"{one['tomograms']} tomogram{'s' * (one['tomograms'] > 1)}; columns, names, numbers, positions"
     )
     return Row(FINE, "data", found)
+
+
+def _row_of_taken(taken: Sequence[str]) -> Row:
+    whose, kind, said = taken
+    return Row(FINE, kind, f"{whose}: {said}")
 
 
 def _row_of_series(facts: Mapping[str, Any]) -> Row:

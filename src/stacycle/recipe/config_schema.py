@@ -64,7 +64,9 @@ def _kind(kind: str, node: Schema) -> str:
         return " ".join([{"integer": "a whole number", "number": "a number"}[kind], *bounds])
     if kind == "array":
         count = f"{node['minItems']} " if node.get("minItems", 0) == node.get("maxItems") else ""
-        return f"a list of {count}{'different ' * ('uniqueItems' in node)}items, each {expected(node['items'])}"
+        return (
+            f"a list of {count}{'different ' * ('uniqueItems' in node)}items, each {expected(node['items'])}"
+        )
     if kind == "object" and (usual := node.get("usual") or node.get("required")):
         return "{" + ", ".join(f"{key}: ..." for key in usual) + "}"
     return {"boolean": "true or false", "string": "text", "null": "null", "object": "a block of keys"}[kind]

@@ -59,7 +59,11 @@ Paths = Text | Several
 Size = Annotated[list[Count], Field(min_length=3, max_length=3)]
 Variants = Annotated[dict[VariantName, X | None], AfterValidator(_without_nulls)]
 
-TAGS = ("(path)", "(paths)", "(block)")  # of the kinds of value that a key takes, so that a fault is of one of them
+TAGS = (
+    "(path)",
+    "(paths)",
+    "(block)",
+)  # of the kinds of value that a key takes, so that a fault is of one of them
 
 
 def tag(value: object) -> str:
