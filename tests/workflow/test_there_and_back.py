@@ -197,13 +197,19 @@ def keys(schema: dict[str, Any], prefix: tuple[str, ...] = ()) -> Iterator[tuple
     schema = schema.get("items", schema) if "properties" in schema.get("items", {}) else schema
     named = [("NAME", one) for one in schema.get("patternProperties", {}).values()]
     inner = [*schema.get("properties", {}).items(), *named]
-    if not inner:
+    if not inner or "anyOf" in schema:
         yield prefix
+        return
     for name, one in inner:
         yield from keys(one, (*prefix, name))
 
 
-KEYS = list(keys(config_schema.schema()))
+# Of the inputs' keys, those of sets that RELION made: others have no effect in them, and are refused.
+KEYS = [
+    key
+    for key in keys(config_schema.schema())
+    if key[0] != "inputs" or key[1] in ("tomograms", "particles", "name")
+]
 
 
 def named(key: tuple[str, ...]) -> list[str]:

@@ -16,11 +16,11 @@ from stacycle.errors import UserError, some
 from stacycle.files import safe_names, star
 from stacycle.files.job_folder import PARTICLES, TOMOGRAMS
 from stacycle.files.star_labels import ANGLES, CENTRED, CORNER, OPTICS, SERIES, SIZE
-from stacycle.inputs import placed
 from stacycle.inputs.asked import RELIONS, Entry, label_of, picks_of, source_of
 from stacycle.inputs.findings import Findings, Taken
 from stacycle.inputs.input_set import read_tomograms
 from stacycle.inputs.pick_formats.pick_format import PicksAsked
+from stacycle.inputs.place_picks import place_picks, tomograms_of
 from stacycle.inputs.sources.source import Asked, ImportedSeries
 from stacycle.inputs.taken import summed_up
 
@@ -106,7 +106,10 @@ class Conversion:
             raise UserError(
                 f"there are no picks in {some(asked.paths)}", "is it the right file?", asked.label
             )
-        table = placed.place(picks, tomograms, {one.name: one for one in series})
+        frames = tomograms_of(tomograms) | {one.name: one for one in series}
+        table = place_picks(picks, frames, asked, self.findings)
+        if len(self.findings.problems) > before:
+            return None
         angles = table.reindex(columns=ANGLES)
         lacking = angles.isna().all(axis=1)
         table[ANGLES] = angles.where(~lacking, 0.0)

@@ -22,9 +22,9 @@ def _of_all(said: Mapping[str, str]) -> str:
     """One sentence of those of all tilt series, by name."""
     alike: dict[str, list[tuple[str, str]]] = {}
     for name, text in said.items():
-        alike.setdefault(_NUMBER.sub("#", text.replace(name, "*")), []).append((name, text))
+        alike.setdefault(_NUMBER.sub("\1", _without_name(text, name)), []).append((name, text))
     parts = [_of_alike(one) for one in alike.values()]
-    return "; ".join([*parts[:_MOST], *([f"and {len(parts) - _MOST} others"] if parts[_MOST:] else [])])
+    return "; ".join([*parts[:_MOST], *([f"and {len(parts) - _MOST} more"] if parts[_MOST:] else [])])
 
 
 def _of_alike(said: Sequence[tuple[str, str]]) -> str:
@@ -32,11 +32,17 @@ def _of_alike(said: Sequence[tuple[str, str]]) -> str:
     name, first = said[0]
     if len(said) == 1:
         return first
-    marked = [re.split(f"({_NUMBER.pattern})", text.replace(own, "\0")) for own, text in said]
+    marked = [re.split(f"({_NUMBER.pattern})", _without_name(text, own)) for own, text in said]
     parts = [_span(values) if at % 2 else values[0] for at, values in enumerate(zip(*marked, strict=True))]
     names_a_file = any("\0" in part for part in parts)
     more = f" (and of {len(said) - 1} more)" if names_a_file else f" ({len(said)} tilt series)"
     return "".join(parts).replace("\0", name) + more
+
+
+def _without_name(text: str, name: str) -> str:
+    """A text with a mark in the place of a tilt series' name; of a name that is a number, where it is a file's."""
+    after = r"(?=[^\s,;]*\.[A-Za-z])" if name.isdecimal() else "(?![A-Za-z0-9])"
+    return re.sub(f"(?<![A-Za-z0-9.]){re.escape(name)}{after}", "\0", text)
 
 
 def _span(values: Sequence[str]) -> str:

@@ -67,7 +67,8 @@ def _check_first_search(recipe: Recipe, facts: Mapping[str, Any]) -> Iterator[Ro
         found = f"{where} turns no particle, but {lacking}"
         yield Row(PROBLEM, "config", found, "put align before it, with local_range: null")
     if first[1] == "refine3d" and settings["local_sampling"] >= settings["sampling"]:
-        found = f"{where}.local_sampling, {settings['local_sampling']:g} degrees, makes all searches local, but {lacking}"
+        local = f"{settings['local_sampling']:g} degrees, makes all searches local"
+        found = f"{where}.local_sampling, {local}, but {lacking}"
         yield Row(
             PROBLEM,
             "config",
