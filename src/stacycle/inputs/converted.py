@@ -15,7 +15,8 @@ import pandas as pd
 from stacycle.errors import UserError, some
 from stacycle.files import safe_names, star
 from stacycle.files.job_folder import PARTICLES, TOMOGRAMS
-from stacycle.files.star_labels import ANGLES, CENTRED, CORNER, OPTICS, SERIES, SIZE
+from stacycle.files.star_labels import ANGLES, OPTICS, SERIES, SIZE
+from stacycle.inputs import picks
 from stacycle.inputs.asked import RELIONS, Entry, label_of, picks_of, source_of
 from stacycle.inputs.findings import Findings, Taken
 from stacycle.inputs.input_set import read_tomograms
@@ -90,7 +91,8 @@ class Conversion:
     ) -> Plain | None:
         """The set with its picks, converted unless they are in RELION 5's own format."""
         form, asked = picks_of(number, entry)
-        if form is None or self._is_plain(entry, asked, series):
+        known = [one.name for one in series] or star.column(found.entry["tomograms"], "rlnTomoName")
+        if form is None or _is_plain(entry, asked, known):
             given, path = entry["particles"], asked.paths[0]
             file = given if isinstance(given, str) and Path(given) == path else str(path)
             return replace(found, entry=found.entry | {"particles": file})
@@ -99,15 +101,15 @@ class Conversion:
         if len(self.findings.problems) > before:
             return None
         self.findings.files.update(map(str, asked.paths))
-        picks = form.read(asked, tuple(map(str, tomograms.rlnTomoName)), self.findings)
+        given_picks = form.read(asked, tuple(known), self.findings)
         if len(self.findings.problems) > before:
             return None
-        if not sum(len(one.position) for one in picks):
+        if not sum(len(one.position) for one in given_picks):
             raise UserError(
                 f"there are no picks in {some(asked.paths)}", "is it the right file?", asked.label
             )
         frames = tomograms_of(tomograms) | {one.name: one for one in series}
-        table = place_picks(picks, frames, asked, self.findings)
+        table = place_picks(given_picks, frames, asked, self.findings)
         if len(self.findings.problems) > before:
             return None
         angles = table.reindex(columns=ANGLES)
@@ -120,18 +122,15 @@ class Conversion:
         entry_of_it = found.entry | {"particles": str(here / PARTICLES)}
         return replace(found, entry=entry_of_it, origin=origin, without_angles=int(lacking.sum()))
 
-    def _is_plain(self, entry: Entry, asked: PicksAsked, series: Sequence[ImportedSeries]) -> bool:
-        """Whether picks are one STAR file in RELION 5's format, with the names of this set's tomograms."""
-        if isinstance(entry["particles"], Mapping) or asked.paths[1:]:
-            return False
-        try:
-            tables = star.read(asked.paths[0], oddities=[])
-        except UserError:
-            return True  # which says what is wrong
-        table = next((one for one in tables.values() if "rlnTomoName" in one), pd.DataFrame())
-        positions = set(CENTRED) <= set(table) or set(CORNER) <= set(table)
-        known = {one.name for one in series}
-        return positions and set(ANGLES) <= set(table) and (not series or set(table.rlnTomoName) <= known)
+
+def _is_plain(entry: Entry, asked: PicksAsked, tomograms: Sequence[str]) -> bool:
+    """Whether picks are one STAR file that is read as it is."""
+    if isinstance(entry["particles"], Mapping) or asked.paths[1:]:
+        return False
+    try:
+        return not picks.is_foreign(star.read(asked.paths[0], oddities=[]), tomograms)
+    except UserError:
+        return True  # which says what is wrong
 
 
 def write_tomograms(path: Path, series: Sequence[ImportedSeries], folder: Path, with_series: bool) -> None:

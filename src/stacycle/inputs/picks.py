@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from stacycle.errors import UserError, some
+from stacycle.files import star
 from stacycle.files.star_labels import ANGLES, CENTRED, CORNER, ORIGINS, PIXEL, SIZE, SUBSET, TURNS
 from stacycle.inputs.findings import Findings
 from stacycle.inputs.series import make_numeric, rows_where
@@ -23,9 +24,28 @@ from stacycle.inputs.series import make_numeric, rows_where
 SHIFTS = [*ORIGINS, *TURNS]
 _LIST = "rlnTomoImportParticleFile"
 _BY_MICROGRAPH = "rlnMicrographName"
+_OF_M = "wrpCoordinateX1"
 _OLD_ORIGINS = [f"rlnOrigin{axis}" for axis in "XYZ"]  # pixels: RELION 3's
 _LARGEST_ANGLE = 720  # degrees: more is no angle but a fault, or another column
 _MANY = 10  # picks, from which on what all have in common is no chance
+
+
+def is_foreign(tables: star.Tables, tomograms: Sequence[str]) -> bool:
+    """Whether a STAR file holds picks that are not in RELION 5's format, or name their tomograms in another way, so
+    that they have to be converted; `tomograms` are those known. Of a file without picks this is not said."""
+    columns = {column for table in tables.values() for column in table}
+    if {_LIST, _OF_M} & columns:
+        return True
+    found = [table for table in tables.values() if set(CENTRED) <= set(table) or set(CORNER) <= set(table)]
+    if not found or found[0].empty:
+        return False
+    table = found[0]
+    if "rlnTomoName" not in table:
+        return _BY_MICROGRAPH in table
+    has_origins = not set(_OLD_ORIGINS) & set(table) or bool(set(ORIGINS) & set(table))
+    if not set(ANGLES) & set(table) or not has_origins:
+        return True
+    return bool(tomograms) and not set(table.rlnTomoName) <= set(tomograms)
 
 
 def check_format(path: str, table: pd.DataFrame, tomograms: Sequence[str]) -> None:
