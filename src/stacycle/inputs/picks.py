@@ -19,6 +19,7 @@ from stacycle.files import star
 from stacycle.files.star_labels import ANGLES, CENTRED, CORNER, ORIGINS, PIXEL, SIZE, SUBSET, TURNS
 from stacycle.inputs.findings import Findings
 from stacycle.inputs.series import make_numeric, rows_where
+from stacycle.inputs.tomogram_names import match_names
 
 # A particle without one of these columns has zero there.
 SHIFTS = [*ORIGINS, *TURNS]
@@ -42,10 +43,14 @@ def is_foreign(tables: star.Tables, tomograms: Sequence[str]) -> bool:
     table = found[0]
     if "rlnTomoName" not in table:
         return _BY_MICROGRAPH in table
-    has_origins = not set(_OLD_ORIGINS) & set(table) or bool(set(ORIGINS) & set(table))
-    if not set(ANGLES) & set(table) or not has_origins:
+    if not set(ANGLES) & set(table) or (set(_OLD_ORIGINS) <= set(table) and not set(ORIGINS) & set(table)):
         return True
-    return bool(tomograms) and not set(table.rlnTomoName) <= set(tomograms)
+    names = sorted(set(table.rlnTomoName))
+    if not tomograms or set(names) <= set(tomograms):
+        return False
+    trial = Findings()
+    match_names(names, tomograms, "", trial)
+    return not trial.problems  # else it is said as of any others
 
 
 def check_format(path: str, table: pd.DataFrame, tomograms: Sequence[str]) -> None:

@@ -220,8 +220,8 @@ def put(row, **values):
         ("particles", put(2, rlnAngleRot="n/a"), "a/particles.star: rlnAngleRot is not a number in row 3"),
         (
             "particles",
-            put(7, rlnTomoName="TS_02_Vol"),
-            "a/particles.star: tomogram TS_02_Vol (row 8) is not in a/tomograms.star; did you mean TS_02?",
+            put(7, rlnTomoName="TS_02x"),
+            "a/particles.star: tomogram TS_02x (row 8) is not in a/tomograms.star; did you mean TS_02?",
         ),
         (
             "particles",
