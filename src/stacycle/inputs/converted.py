@@ -83,7 +83,7 @@ class Conversion:
             whose = f"{label_of(number, entry)}, {source.title}"
             self.findings.taken += [Taken(whose, kind, said) for kind, said in summed_up(series)]
         series, folder = self._read[question]
-        write_tomograms(here / TOMOGRAMS, series, folder, with_series=folder == here)
+        write_tomograms(here / TOMOGRAMS, series, folder)
         return series
 
     def _with_picks(
@@ -133,8 +133,8 @@ def _is_plain(entry: Entry, asked: PicksAsked, tomograms: Sequence[str]) -> bool
         return True  # which says what is wrong
 
 
-def write_tomograms(path: Path, series: Sequence[ImportedSeries], folder: Path, with_series: bool) -> None:
-    """Write tomograms.star of tilt series that lie, or are written `with_series`, in `folder`/tilt_series."""
+def write_tomograms(path: Path, series: Sequence[ImportedSeries], folder: Path) -> None:
+    """Write tomograms.star, and its tilt series to `folder`/tilt_series."""
     rows = []
     groups: dict[tuple[float, ...], str] = {}
     for one in series:
@@ -151,8 +151,7 @@ def write_tomograms(path: Path, series: Sequence[ImportedSeries], folder: Path, 
                 SERIES: str(file),
             }
         )
-        if with_series:
-            star.write(file, {one.name: one.tilts})
+        star.write(file, {one.name: one.tilts})
     star.write(path, {"global": pd.DataFrame(rows)})
 
 

@@ -82,11 +82,19 @@ def read(sets: Sequence[Mapping[str, Any]], findings: Findings, duplicates: str 
     were picked twice: refuse, or keep_one. The checks that each job makes before its program starts are made here as
     well, so that no job refuses what is accepted here. What would be written is named as it will be for RESULTS.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        merged = _read(sets, findings, duplicates, Path(folder))
-        findings.as_if_in(RESULTS, folder)
-        if merged:
-            merged.facts = json.loads(json.dumps(merged.facts).replace(json.dumps(folder)[1:-1], RESULTS))
+    with tempfile.TemporaryDirectory() as temporary:
+        return _read_as_if_in(RESULTS, sets, findings, duplicates, temporary)
+
+
+def _read_as_if_in(
+    folder: str, sets: Sequence[Mapping[str, Any]], findings: Findings, duplicates: str, temporary: str
+) -> Merged | None:
+    """As `read`; sets of other programs lie in a temporary folder, but are named as they will be in `folder`."""
+    merged = _read(sets, findings, duplicates, Path(temporary))
+    findings.as_if_in(folder, temporary)
+    if merged:
+        merged.facts = json.loads(json.dumps(merged.facts).replace(temporary, folder))
+        merged.tomograms[SERIES] = merged.tomograms[SERIES].str.replace(temporary, folder, regex=False)
     return merged
 
 
@@ -148,7 +156,12 @@ def merge(
     """Check the sets and merge them into `out_dir` (`Merged.write`); returns the facts that preflight.json has, too,
     with `engine`, the software's name and version. UserError with a sentence per problem."""
     out_dir, findings = Path(out_dir), Findings()
-    merged = _read(sets, findings, duplicates, out_dir)
+    with tempfile.TemporaryDirectory() as temporary:
+        merged = _read_as_if_in(str(out_dir), sets, findings, duplicates, temporary)
+        if merged:
+            for path in Path(temporary).rglob("*.star"):
+                text = path.read_text().replace(temporary, str(out_dir))
+                write_text(out_dir / path.relative_to(temporary), text)
     findings.write_pairs()
     if merged is None:
         more = len(findings.problems) - _MOST_PROBLEMS

@@ -167,6 +167,10 @@ def test_a_broken_tilt_series_is_refused_by_the_source_before_anything_is_writte
     with pytest.raises(UserError, match="tilt above 80 degrees"):
         merge.merge([one], "out")
     assert not Path("out").exists()
+    Path("no.star").write_text("data_\n")
+    with pytest.raises(UserError, match=r"no\.star"):
+        merge.merge([as_cairn(native, "others") | {"particles": "no.star"}], "out")
+    assert not Path("out").exists()
     without = {key: value for key, value in one.items() if key != "dose"}
     assert refused(without) == "inputs.1.dose: Cairn does not tell the dose; set it."
 
