@@ -35,4 +35,5 @@ def _value(text: str) -> Any:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         return text
-    return value if isinstance(value, int | float | list | dict) and not isinstance(value, bool) else text
+    is_name = isinstance(value, bool) or (isinstance(value, int) and str(value) != text)  # such as 001
+    return value if isinstance(value, int | float | list | dict) and not is_name else text

@@ -331,7 +331,7 @@ def test_import_writes_the_star_files_of_a_config(native: dict[str, str], capsys
 
 
 def test_import_writes_tilt_series_alone_of_a_set_without_picks(native: dict[str, str], capsys: Any) -> None:
-    assert cli.main(["import", "--tomograms", native["tomograms"], "Imported"]) == 0
+    assert cli.main(["import", "--tomograms", native["tomograms"], "--name", "001", "Imported"]) == 0
     assert "0 particles in 2 tomograms" in capsys.readouterr().out
     assert list(star.read("Imported/tomograms.star")["global"].rlnTomoName) == ["TS_01", "TS_02"]
     assert {one.name for one in Path("Imported").iterdir()} == {"tomograms.star", "preflight.json"}
