@@ -15,6 +15,7 @@ from stacycle.inputs.sources.source import Asked, Source, all_sources
 
 Entry = Mapping[str, Any]  # a set of the config, by its keys
 RELIONS = "tomograms"  # the key of RELION's own tilt series, which need no source
+UNKNOWN = "auto"  # a hand that the data are to tell
 STAR = "star"  # the format of a path without a key
 
 
@@ -28,12 +29,13 @@ def source_of(number: int, entry: Entry) -> tuple[Source, Asked] | None:
     if entry.get(RELIONS):
         return None
     source = next(source for key, source in all_sources().items() if entry.get(key))
-    numbers = {
-        key: entry.get(key) for key in ("dose", "hand", "voltage", "cs", "amplitude_contrast", "pixel")
-    }
+    numbers = {key: entry.get(key) for key in ("dose", "voltage", "cs", "amplitude_contrast", "pixel")}
+    hand = None if entry.get("hand") == UNKNOWN else entry.get("hand")
     size = tuple(entry["size"]) if entry.get("size") else None
     include = tuple(_listed(entry.get("include") or "*"))
-    asked = Asked(Path(entry[source.key]), f"inputs.{number}", size=size, include=include, **numbers)
+    asked = Asked(
+        Path(entry[source.key]), f"inputs.{number}", hand=hand, size=size, include=include, **numbers
+    )
     return source, asked
 
 
@@ -48,6 +50,11 @@ def picks_of(number: int, entry: Entry) -> tuple[PickFormat | None, PicksAsked]:
     size = tuple(given["size"]) if given.get("size") else None
     others = {name: given.get(name) for name in ("tomogram", "pixel", "unit")}
     return all_formats()[key], PicksAsked(_found(given[key], label), label, size=size, **others)
+
+
+def of_unknown_hand(sets: Sequence[Entry]) -> list[str]:
+    """The names of the sets whose hand the data are to tell."""
+    return [label_of(number, entry) for number, entry in enumerate(sets, 1) if entry.get("hand") == UNKNOWN]
 
 
 def files_of(sets: Sequence[Entry]) -> list[str]:

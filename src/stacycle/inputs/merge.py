@@ -27,8 +27,9 @@ from stacycle.files.job_folder import OPTIMISATION_SET, PARTICLES, TOMOGRAMS
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.safe_names import is_name, is_plain_path, written_again_as
 from stacycle.files.star_labels import ANGLES, CENTRED, CORNER, PIXEL, SERIES, SIZE
+from stacycle.inputs.asked import of_unknown_hand
 from stacycle.inputs.converted import Conversion
-from stacycle.inputs.findings import Findings
+from stacycle.inputs.findings import Findings, Taken
 from stacycle.inputs.input_set import InputSet, read_set
 from stacycle.inputs.picked_twice import KEEP_ONE, SCORES, each_once, refuse_duplicates
 from stacycle.inputs.picks import SHIFTS
@@ -114,10 +115,14 @@ def _read(
     for label, count in without_angles.items():
         problem = f"{count} picks of {label} have no angles, for which 0 is written"
         findings.warn(problem, "the first step that aligns must search everywhere (align: local_range: null)")
-    pairs = 0
+    pairs, unknown = 0, of_unknown_hand(sets)
+    findings.taken += [Taken(label, "hand", "auto: both are compared by the step hand") for label in unknown]
     if sound := [inputs for inputs in one_by_one if inputs]:
         renamed = _make_names_unique(sound, findings)
         tables = [one.tomograms[one.tomograms.is_new].drop(columns="is_new") for one in sound]
+        brought = {
+            name: one.label for one, table in zip(sound, tables, strict=True) for name in table.rlnTomoName
+        }
         tomograms = _common_columns([one.tomograms_file for one in sound], tables, findings)
         series: dict[str, Series] = {}
         for inputs, new in zip(sound, renamed, strict=True):
@@ -125,6 +130,9 @@ def _read(
         refuse_same_images(series, dict(zip(tomograms.rlnTomoName, tomograms[SERIES], strict=True)), findings)
         summaries = [x.summary._replace(name=name) for name, x in series.items()]
         findings.doubts += check_together(tomograms, summaries)
+        for label in set(unknown) - set(brought.values()) if len(sound) == len(sets) else ():
+            problem = f"{label} asks for hand: auto, but all its tomograms are those of an earlier set"
+            findings.refuse(problem, "ask for it there")
         particles = _merged_particles(sound, findings)
         if duplicates == KEEP_ONE:
             particles = each_once(particles, tomograms, findings)
@@ -138,7 +146,8 @@ def _read(
         "pixel_size": float(tomograms[PIXEL].median()),
         "near_pairs": pairs,
         "sets": [_facts_of_set(inputs, new) for inputs, new in zip(sound, renamed, strict=True)],
-        "tomograms": _facts_of_tomograms(tomograms, particles, series, findings),
+        "tomograms": _facts_of_tomograms(tomograms, particles, series, brought, findings),
+        "unknown_hands": unknown,
         "without_angles": without_angles,
         "taken": findings.taken,
         "warnings": list(map(str, findings.warnings)),
@@ -284,8 +293,13 @@ def _facts_of_set(inputs: InputSet, renamed: dict[str, str]) -> dict[str, Any]:
 
 
 def _facts_of_tomograms(
-    tomograms: pd.DataFrame, particles: pd.DataFrame, series: Mapping[str, Series], findings: Findings
+    tomograms: pd.DataFrame,
+    particles: pd.DataFrame,
+    series: Mapping[str, Series],
+    brought: Mapping[str, str],
+    findings: Findings,
 ) -> list[dict[str, Any]]:
+    """A block for each tomogram; `brought` is the set that it is of."""
     groups = particles.groupby("rlnTomoName")
     positions = {str(name): table[CENTRED].to_numpy(float) for name, table in groups}
     facts, unseen = [], {}
@@ -297,6 +311,7 @@ def _facts_of_tomograms(
         facts.append(
             {
                 "name": name,
+                "set": brought[name],
                 "optics_group": row["rlnOpticsGroupName"],
                 "particles": len(visible),
                 "tilts": len(series[name].table),

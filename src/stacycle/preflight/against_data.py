@@ -133,7 +133,8 @@ def numbers_of(facts: Mapping[str, Any]) -> Numbers:
     tomograms = facts["tomograms"]
     seen = [one["visible_tilts"] for one in tomograms for _ in range(one["particles"])]
     tilts = sum(one["tilts"] for one in tomograms)
-    return Numbers(facts["particles"], median(seen), facts["pixel_size"], len(tomograms), tilts)
+    unknown = len(facts["unknown_hands"])
+    return Numbers(facts["particles"], median(seen), facts["pixel_size"], len(tomograms), tilts, unknown)
 
 
 def _row_of_counts(count: int, parts: int, kind: str, fewest: int) -> Row:

@@ -44,12 +44,14 @@ def of_decision(
     maps: Sequence[str] = (),
     resolution: float = math.nan,
     dropped: Mapping[str, int] | None = None,
+    kept: Sequence[str] = _KEPT_BY_DECISIONS,
 ) -> None:
     """Write `state.json` for the optimisation set and `maps` in `folder`, of a decision or (no `start`) the inputs.
 
-    `start` is the folder of the state that it was made from, `dropped` how many particles fewer it has, by reason.
-    As a small file that Snakemake compares by content, it shows whether a decision made again came to the same state:
-    if so, nothing after it is done again. UserError as `of_program`.
+    `start` is the folder of the state that it was made from, `dropped` how many particles fewer it has, by reason,
+    `kept` the kinds of files that are still the same. As a small file that Snakemake compares by content, it shows
+    whether a decision made again came to the same state: if so, nothing after it is done again. UserError as
+    `of_program`.
     """
     folder = Path(folder)
     files = OptimisationSet.read(folder / OPTIMISATION_SET)
@@ -59,7 +61,7 @@ def of_decision(
         if before is None:
             raise UserError(f"{start}: no {STATE_FILE} tells what it was made of", cure(start))
         record["parent"] = {"id": before["id"], "path": str(start)}
-        _must_be_as_before(record, before, _KEPT_BY_DECISIONS, str(folder))
+        _must_be_as_before(record, before, kept, str(folder))
         particles.add_counts(record, before["particles"][0], dropped or {}, moved=False)
     record["resolution"] = resolution if math.isfinite(resolution) else None
     write_json(folder / STATE_FILE, record)

@@ -58,6 +58,11 @@ def unbinned_box(setting: int | str, box: int, binning: float) -> int:
     return geometry.bin1_box(box, binning) if setting == "auto" else int(setting)
 
 
+def finer_binning(setting: int | str, binning: int) -> int:
+    """The binning at which a round's averages tell more than its images; `auto` is half of the round's."""
+    return max(1, binning // 2) if setting == "auto" else int(setting)
+
+
 def estimation_box(setting: int | str, half_map: str, key: str) -> int:
     """The box in px in which images are compared; `auto` is a fast one, 10 % larger than the half map's. UserError if
     it is smaller than that."""

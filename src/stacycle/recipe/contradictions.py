@@ -23,9 +23,13 @@ def contradictions(config: Config) -> Iterator[UserError]:
     """What cannot work, such as the choice of a run or iteration that there will not be."""
     yield from _of_inputs(config.inputs)
     yield from _of_engine(config.engine)
+    is_known = all(one.hand != "auto" for one in config.inputs)
     for name, settings in config.rounds.items():
         if settings is not None:
             yield from _of_round(f"rounds.{name}", settings)
+            if "hand" in settings.steps and is_known:
+                cure = "give a set hand: auto, or take hand out of the steps"
+                yield UserError("hand compares those of sets with hand: auto", cure, f"rounds.{name}.steps")
 
 
 def _of_inputs(inputs: Sequence[InputSet]) -> Iterator[UserError]:
@@ -36,12 +40,9 @@ def _of_inputs(inputs: Sequence[InputSet]) -> Iterator[UserError]:
         yield from _one_of(SOURCES, given, key, "tilt series")
         if given.keys() & {"tomograms"}:
             for idle in (option for option in SetOptions.model_fields if option not in ("particles", "name")):
-                if idle in given:
+                if idle in given and given[idle] != "auto":
                     cure = f"leave it out; it belongs to {', '.join(SOURCES[1:])}"
                     yield UserError("is what tomograms.star says itself", cure, f"{key}.{idle}")
-        if one.hand == "auto":
-            cure = "give 1 or -1, or leave it out to take what the files say"
-            yield UserError("the hand cannot be found from the data yet", cure, f"{key}.hand")
         if isinstance(one.particles, PickFiles):
             yield from _one_of(PICK_FORMATS, given["particles"], f"{key}.particles", "picks")
         if (label := one.name or f"set{number}") in labels and given.keys() & {*SOURCES[1:]}:

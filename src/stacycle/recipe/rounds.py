@@ -86,7 +86,12 @@ class Recipe:
     def notes(self) -> list[str]:
         """What is allowed but seldom meant, a sentence each."""
         names = list(self.rounds)
-        return [
+        last = [
+            f"rounds.{name}: its maps are made before hand, its last step: what that finds is for a further round."
+            for name in names[-1:]
+            if self.rounds[name]["steps"][-1] == "hand"
+        ]
+        return last + [
             f"rounds.{name}: its binning {self.rounds[name]['binning']} is not finer than the "
             f"{self.rounds[before]['binning']} of {before} before it; no finer detail can come of it."
             for before, name in pairwise(names)
@@ -234,6 +239,9 @@ class Recipe:
             raise UserError("select needs class3d before it, whose classes it chooses from", key=key)
         if step == "class3d" and not self.has(round_, "select"):
             raise UserError("class3d without select", "its classes would be used by nothing", key)
+        if step == "hand" and set(steps[steps.index(step) + 1 :]) - {"cycle"}:
+            problem = "steps after hand would use images that were made with another"
+            raise UserError(problem, "put it last, or before cycle", key)
         if step == "cycle":
             self._needed("half_maps", round_, step, "half sets")
             if steps[-1] != step:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag
+from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 
 from stacycle.recipe.setting_types import (
     TAGS,
@@ -21,7 +21,7 @@ from stacycle.recipe.setting_types import (
     Text,
     tag,
 )
-from stacycle.recipe.step_settings import Round
+from stacycle.recipe.step_settings import Hand, Round
 
 
 class PickOptions(Section):
@@ -71,7 +71,8 @@ class SetOptions(Section):
     dose: Positive | None = None
     """Dose of a tilt image in e/Å²; null takes it from the files of the source, or refuses."""
     hand: Literal[1, -1, "auto"] | None = None
-    """RELION's rlnTomoHand; null takes what the files of the source say, or its usual value, which preflight tells."""
+    """RELION's rlnTomoHand; null takes what the files of the source say, or its usual value, which preflight tells;
+    auto begins with that, and each round but the last compares averages with both (step hand)."""
     size: Size | None = None
     """Size x, y, z of the tomograms in unbinned px; null takes it from the files of the source."""
     voltage: Positive | None = None
@@ -157,3 +158,14 @@ class Config(Section):
     cleanup: Cleanup = Cleanup()
     rounds: Annotated[dict[RoundName, Round | None], Field(min_length=1)]
     """The rounds in their order, by name; `NAME: null` leaves one out."""
+
+    @model_validator(mode="after")
+    def _look_for_hands(self) -> Config:
+        """Where the hand of a set is unknown, each round but the last looks for it, unless one names the step."""
+        rounds = [one for one in self.rounds.values() if one]
+        if any(one.hand == "auto" for one in self.inputs) and not any("hand" in one.steps for one in rounds):
+            for one in rounds[:-1] or rounds:
+                last = one.steps.index("cycle") if "cycle" in one.steps else len(one.steps)
+                one.steps.insert(last, "hand")
+                one.hand = one.hand or Hand()
+        return self

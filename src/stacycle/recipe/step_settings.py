@@ -185,6 +185,15 @@ class Postprocess(Section):
     """Leave the final map unfiltered by its FSC."""
 
 
+class Hand(Section):
+    flow: ClassVar = Flow((OPTIMISATION_SET, STATE_FILE), decides=True)
+
+    binning: Auto | Count = "auto"
+    """Binning of the averages that are compared; auto is half of the round's."""
+    choose: Auto | Literal[1, -1] = "auto"
+    """The hand (rlnTomoHand) to take for all sets with `hand: auto`; auto compares both."""
+
+
 class UnbinnedMask(Mask):
     extend: Pixels = 6
     """Unbinned px by which the mask is extended."""
@@ -297,7 +306,7 @@ class Cycle(Section):
 
 
 Step = Literal[
-    "extract", "reconstruct", "align", "class3d", "select", "mask", "refine3d", "postprocess", "cycle"
+    "extract", "reconstruct", "align", "class3d", "select", "mask", "refine3d", "postprocess", "hand", "cycle"
 ]
 STEPS: tuple[Step, ...] = get_args(Step)
 
@@ -320,6 +329,7 @@ class Round(Section):
     mask: Mask = LEFT_OUT
     refine3d: Refine3D = LEFT_OUT
     postprocess: Postprocess = LEFT_OUT
+    hand: Hand = LEFT_OUT
     cycle: Cycle = LEFT_OUT
 
     @model_validator(mode="after")

@@ -24,13 +24,14 @@ _PLOTS = 300_000  # bytes of the plots of a tomogram in CTF refinement or polish
 @dataclass(frozen=True)
 class Numbers:
     """What the inputs hold: `visible_tilts` is the median per particle, `series_pixel` the unbinned pixel in Å,
-    `tilts` the number of tilt images of all tomograms together."""
+    `tilts` the number of tilt images of all tomograms together, `unknown_hands` how many sets look for their hand."""
 
     particles: int
     visible_tilts: float
     series_pixel: float
     tomograms: int
     tilts: int
+    unknown_hands: int = 0
 
 
 @dataclass(frozen=True)
