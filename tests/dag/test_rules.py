@@ -13,9 +13,9 @@ from planned import planned
 from stacycle import snakemake_api
 from stacycle.recipe.rounds import STATE_FILE
 
-# The tutorial, with a second cycle, and with two alignments in a round that starts from classes.
+# The tutorial with a second cycle, two alignments in a round that starts from classes, and a hand that is not known.
 CONFIG = {
-    "inputs": [{"tomograms": "set/tomograms.star", "particles": "set/particles.star"}],
+    "inputs": [{"tomograms": "set/tomograms.star", "particles": "set/particles.star", "hand": "auto"}],
     "particle": {"diameter": 350},
     "engine": {"kind": "embedded"},
     "rounds": {

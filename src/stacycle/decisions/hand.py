@@ -69,7 +69,7 @@ def compare(halves: Mapping[int, HalfMaps], pixel: float, diameter: float) -> Co
     noise = _correlation(*((first - second) * mask for first, second in halves.values()))
     values = np.maximum(spectra(mask, mask)[3] * (mask**2).mean(), 1)
     variance = sum((1 - one**2) ** 2 for one in fsc.values()) / values * (1 - noise**2)
-    return Comparison(fsc, np.sqrt(variance), len(mask) * pixel)
+    return Comparison(fsc, np.sqrt(np.maximum(variance, 0)), len(mask) * pixel)
 
 
 def hand_of_set(
