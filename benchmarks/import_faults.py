@@ -83,9 +83,8 @@ def _ctf_rows_shifted(tables: Tables) -> None:
 
 def _dose_reversed(tables: Tables) -> None:
     for tilts in tables.tilts.values():
-        tilts["rlnMicrographPreExposure"] = (
-            tilts.rlnMicrographPreExposure.max() - tilts.rlnMicrographPreExposure
-        )
+        exposure = tilts["rlnMicrographPreExposure"]
+        tilts["rlnMicrographPreExposure"] = exposure.max() - exposure
 
 
 def _angles_transposed(tables: Tables) -> None:
@@ -97,7 +96,7 @@ def _z_mirrored(tables: Tables) -> None:
 
 
 def _all_mirrored(tables: Tables) -> None:
-    """The axis is turned by 180°, and the picks were made in the tomogram that this gives."""
+    """The axis is turned by 180°, and picks are those made in the tomogram that this gives."""
     _axis_turned(tables)
     tables.particles[CENTRED] *= -1
 
@@ -116,8 +115,8 @@ FAULTS: dict[str, Callable[[Tables], None]] = {
     "dose reversed": _dose_reversed,
     "angles transposed": _angles_transposed,
     "z mirrored": _z_mirrored,
-    "tilt axis turned by 180°, picks made so": _all_mirrored,
-    "– and the hand": _all_mirrored_and_hand,
+    "all mirrored": _all_mirrored,
+    "all mirrored, and the hand": _all_mirrored_and_hand,
 }
 
 

@@ -30,9 +30,10 @@ def rounded(tables: Tables) -> Tables:
 def renamed(tables: Tables, names: Mapping[str, str]) -> Tables:
     """The tables of a set whose tomograms have other names, old -> new."""
     tilts = {names[name]: table for name, table in tables.tilts.items()}
-    return Tables(
-        *(table.replace({"rlnTomoName": names}) for table in (tables.tomograms, tables.particles)), tilts
+    tomograms, particles = (
+        one.replace({"rlnTomoName": names}) for one in (tables.tomograms, tables.particles)
     )
+    return Tables(tomograms, particles, tilts)
 
 
 def all_series(tables: Tables, dose: float) -> list[Series]:

@@ -42,7 +42,6 @@ NAMES = {"TS_01": "Position_1", "TS_02": "24jul16a_Position_1.2-b"}
 EXCLUDED, DARK = 4, 17  # images
 BOX = 32  # of maps that are compared with each other
 VOLUME = PickVolume((80, 80, 200), 10.0)  # the tomogram, binned by 4
-PICKS = "native/particles.star"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -74,11 +73,11 @@ def picks() -> list[Picks]:
 
 
 @cache
-def native(excluded: bool = True, scale: bool = False) -> np.ndarray:
-    """The average of RELION 5's own files."""
-    folder = Path("native" if excluded and not scale else f"native_{excluded}_{scale}")
+def native(excluded: bool = True, scale: bool = False) -> tuple[str, np.ndarray]:
+    """RELION 5's own particles' file, and the average of it and the files beside it."""
+    folder = Path(f"native_{excluded}_{scale}")
     simulated.used(tables(), all_series(excluded), scale).write(folder)
-    return average(folder, folder / "average", BOX)
+    return f"{folder}/particles.star", average(folder, folder / "average", BOX)
 
 
 def run_import(entry: dict[str, Any], out: str) -> int:
@@ -143,9 +142,10 @@ WAYS = {
 
 @pytest.mark.parametrize("name", WAYS)
 def test_the_average_of_a_source_is_that_of_the_native_files(name: str, record_property: Any) -> None:
-    way, wanted = WAYS[name], native(WAYS[name].excluded, WAYS[name].scale)
+    way = WAYS[name]
+    picked, wanted = native(way.excluded, way.scale)
     folder = way.write(Path(name), all_series(way.excluded))
-    out = imported({way.key: str(folder), "particles": PICKS, **way.keys}, f"imported/{name}")
+    out = imported({way.key: str(folder), "particles": picked, **way.keys}, f"imported/{name}")
     found = difference(average(out, out / "average", BOX), wanted)
     record_property(f"average of tilt series of {name}, difference from the native one's", f"{found:.1e}")
     assert found <= way.most
@@ -171,9 +171,8 @@ def numbered(write: Callable[..., object], file: str, *more: Any) -> Callable[[P
 
     def files(folder: Path) -> list[str]:
         write(folder / file, dict(enumerate(picks(), 1)), VOLUME, *more)
-        dynamo.write_list(
-            folder / "names.doc", {n: f"{one.series.name}.mrc" for n, one in enumerate(picks(), 1)}
-        )
+        names = {number: f"{one.series.name}.mrc" for number, one in enumerate(picks(), 1)}
+        dynamo.write_list(folder / "names.doc", names)
         return [str(folder / file), str(folder / "names.doc")]
 
     return files
@@ -211,10 +210,8 @@ FORMATS: dict[str, Callable[[Path], Any]] = {
 }
 UNITS = {"text": {"unit": "px"}}
 WITHOUT_ANGLES = {"imod", "text"}
-MOST = {
-    "WarpTools": 1e-3,
-    "WarpTools_match": 2e-4,
-}  # positions in steps of 0.005 Å, and of 1e-6 of the tomogram
+# Positions have steps of 0.005 Å, and of a millionth of the tomogram.
+MOST = {"WarpTools": 1e-3, "WarpTools_match": 2e-4}
 
 
 @cache
@@ -226,11 +223,10 @@ def tomograms() -> Path:
 @pytest.mark.parametrize("name", [*STARS, *FORMATS])
 def test_the_average_of_picks_is_that_of_the_native_ones(name: str, record_property: Any) -> None:
     write, folder = (STARS | FORMATS)[name], Path("picks", name)
-    wanted, files = native(), write(folder)
+    (_, wanted), files = native(), write(folder)
     particles = files if name in STARS else {name: files} | UNITS.get(name, {})
-    out = imported(
-        {"aretomo3": str(tomograms()), "dose": 3, "particles": particles}, f"imported/picks_{name}"
-    )
+    entry = {"aretomo3": str(tomograms()), "dose": 3, "particles": particles}
+    out = imported(entry, f"imported/picks_{name}")
     if name in WITHOUT_ANGLES:
         placed = star.read(out / "particles.star")["particles"]
         assert (placed[ANGLES] == 0).all(axis=None)
@@ -267,11 +263,14 @@ def test_a_map_that_is_mirrored_as_a_whole_is_as_good_as_the_truths_mirror_image
     assert all_mirrored.mirrored == pytest.approx(measured["hand"].mean, abs=1e-3)
 
 
-def test_either_hand_gives_as_good_an_average_if_it_is_the_right_one(measured: dict[str, Agreement]) -> None:
+def test_either_hand_gives_as_good_an_average_if_it_is_the_right_one(
+    measured: dict[str, Agreement], record_property: Any
+) -> None:
     folder = Path("other")
     simulate(replace(SET, o=folder, hand=1))
     assert (Tables.read(folder).tomograms.rlnTomoHand == 1).all()
     found = agreement(average(folder, folder / "average"))
+    record_property("mean FSC to truth, simulated with hand 1", f"{found.mean:.3f}")
     assert found.mean == pytest.approx(measured[NONE].mean, abs=0.02)
 
 
