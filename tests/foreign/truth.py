@@ -30,6 +30,7 @@ class Series:
     `tilt` (YTilt), `axis` (ZRot), `stage` (the microscope's own angle) and `phase` in degrees; `shift` (n, 2) in px;
     `defocus` (n, 3): U and V in Å, angle in degrees; `order`: when each was acquired, from 0; `dose` in e/Å² per image;
     `excluded` by the user and `dark` (a black image) are masks. `size` x, y, z and `image` x, y in px; `pixel` in Å.
+    `images` (n, y, x); None for noise.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Series:
     voltage: float = 300.0
     cs: float = 2.7
     amplitude_contrast: float = 0.07
+    images: NDArray[np.float32] | None = None
 
     @property
     def kept(self) -> NDArray[np.integer]:
@@ -165,9 +167,13 @@ def write_mrc(path: Path, data: NDArray[np.float32], pixel: float) -> None:
 
 
 def image_of(series: Series, index: int) -> NDArray[np.float32]:
+    """An image (y, x) of a series: black if it is dark."""
     shape = series.image[::-1]
-    noise = np.random.default_rng([index, *series.name.encode()]).normal(size=shape).astype(np.float32)
-    return np.zeros(shape, np.float32) if series.dark[index] else noise
+    if series.dark[index]:
+        return np.zeros(shape, np.float32)
+    if series.images is not None:
+        return series.images[index]
+    return np.random.default_rng([index, *series.name.encode()]).normal(size=shape).astype(np.float32)
 
 
 def seen_positions(imported: ImportedSeries, image: tuple[int, int], points: Array) -> Array:

@@ -2,7 +2,8 @@
 
 Frames (RELION's): a point x (Å) of a particle lies at A x + p in the tomogram and at the first two rows of
 R (A x + p) plus the tilt's shift in an image, with p from the tomogram's centre, A from the particle's Euler
-angles and R = Rz(ZRot) Ry(YTilt) Rx(XTilt). Particles are dark in the images.
+angles and R = Rz(ZRot) Ry(YTilt) Rx(XTilt). Its defocus there is the tilt's plus rlnTomoHand times the third row.
+Particles are dark in the images.
 """
 
 from __future__ import annotations
@@ -71,10 +72,12 @@ class SimulationSettings:
     snr: float = _setting(1.0, "variance of a projection without CTF over that of the noise, per pixel")
     defocus_min: float = _setting(20000.0, "smallest defocus of a tilt series, Å; they are spread evenly")
     defocus_max: float = _setting(40000.0, "largest defocus of a tilt series, Å")
+    defocus_spread: float = _setting(150.0, "scatter of the defocus among a series' tilts, Å")
     angle_error: float = _setting(4.5, "error of the picks' orientation, degrees")
     position_error: float = _setting(6.0, "error of the picks' position, Å")
     shift: float = _setting(20.0, "shift of a tilt image along each axis, Å")
     shift_error: float = _setting(4.0, "error of a tilt's recorded shift along each axis, Å")
+    hand: int = _setting(1, "rlnTomoHand: 1 or -1, whether defocus grows or falls with height")
     defocus_error: float = _setting(400.0, "error of a tilt's recorded defocus, Å")
     defocus_offset: float = _setting(300.0, "error of recorded defocus common to all tilts, Å")
     j: int = _setting(2, "threads")
@@ -91,6 +94,7 @@ class SimulationSettings:
             (("clumps", "fraction_b"), lambda v: 0 <= v <= 1, "is a fraction between 0 and 1"),
             (("junk",), lambda v: 0 <= v < 1, "is a fraction of all picks, below 1"),
             (("tilt_max",), lambda v: 0 <= v < 90, "is an angle between 0 and 90 degrees"),
+            (("hand",), lambda v: v in (1, -1), "must be 1 or -1"),
         ]
         for names, fits, rule in rules:
             for name in names:
@@ -204,7 +208,7 @@ def _acquisition(defocus: float, s: SimulationSettings, rng: np.random.Generator
     tilt = np.arange(-s.tilt_max, s.tilt_max + s.tilt_step / 2, s.tilt_step)
     n = len(tilt)
     order = np.argsort(np.argsort(np.abs(tilt), kind="stable"))
-    true_defocus = defocus + rng.normal(0, 150, n)
+    true_defocus = defocus + rng.normal(0, s.defocus_spread, n)
     shift = rng.normal(0, s.shift, (2, n))
     recorded = shift + rng.normal(0, s.shift_error, (2, n))
     return pd.DataFrame(
@@ -243,7 +247,7 @@ def _tilt_image(
     centres = scene.positions @ R.T
     xy = (centres[:, :2] + [tilt.trueXShiftAngst, tilt.trueYShiftAngst]) / s.angpix + s.size // 2
     whole = np.rint(xy).astype(int)
-    defoci = tilt.trueDefocus + centres[:, 2]
+    defoci = tilt.trueDefocus + s.hand * centres[:, 2]
     damage = ctf.dose_weight(grid.box, s.angpix, tilt.exposure + s.dose / 2)
     margin = grid.box
     canvas = np.zeros((s.size + 2 * margin,) * 2, np.float32)
@@ -296,7 +300,7 @@ def _tomogram_row(name: str, optics_group: str, series_star: str, s: SimulationS
         **dict(zip(("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast"), OPTICS, strict=True)),
         "rlnMicrographOriginalPixelSize": s.angpix,
         "rlnTomoTiltSeriesPixelSize": s.angpix,
-        "rlnTomoHand": 1.0,
+        "rlnTomoHand": float(s.hand),
         "rlnOpticsGroupName": optics_group,
         "rlnTomoTiltSeriesStarFile": series_star,
         "rlnTomoTomogramBinning": 4.0,

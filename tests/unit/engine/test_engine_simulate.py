@@ -83,13 +83,14 @@ def test_particles_project_where_relions_geometry_says(tilt_deg):
     assert np.median(np.abs(np.angle(-fourier.rfft(image, 2) / wave)[low])) < 0.02
 
 
-def test_contrast_transfer_and_dose_are_those_of_the_tilt_and_the_height():
+@pytest.mark.parametrize("hand", [1, -1])
+def test_contrast_transfer_and_dose_are_those_of_the_tilt_and_the_height(hand):
     position = np.array([0.0, 0.0, 3000.0])
-    image, row = one_particle_image(0.0, position, shift=0.0)
+    image, row = one_particle_image(0.0, position, shift=0.0, hand=hand)
     box = SMALL.size
     spectrum = np.abs(fourier.rfft(image, 2))
     k = fourier.radius(box, 2) / (box * SMALL.angpix)
-    defocus = row.trueDefocus + position[2]
+    defocus = row.trueDefocus + hand * position[2]
     expected = np.abs(
         500
         * ctf.ctf(box, SMALL.angpix, defocus, defocus, 0, 300, 2.7, 0.1)
@@ -219,6 +220,7 @@ def test_root_makes_paths_relative_to_the_project(tmp_path):
         ("--angpix 0", "--angpix must be positive"),
         ("--shift_error -3", "--shift_error must not be negative"),
         ("--tilt_max 90", "--tilt_max is an angle"),
+        ("--hand 0", "--hand must be 1 or -1, not 0"),
         ("--tilts 3", "unknown flag --tilts"),
     ],
 )
