@@ -50,6 +50,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     star.write(folder / "tomograms.star", {"global": pd.DataFrame(map(row_of, SERIES))})
     state = OptimisationSet(*(f"{RESULT}/{name}.star" for name in ("particles", "tomograms", "motion")))
     state.write(folder / "optimisation_set.star")
+    OptimisationSet("p", "t").write(folder / "run_it007_optimisation_set.star")
     ladder = pd.DataFrame({"resolution": [20, 10], "state": ["old", f"{RESULT}/optimisation_set.star"]})
     ladder.to_csv(folder.parents[2] / "ladder.tsv", sep="\t", index=False)
     return folder.parents[3]
@@ -132,6 +133,8 @@ def test_dynamo_counts_in_the_tomograms_that_relion_made(project):
     assert "voxels of 5.4, 6.75 Å" in run("dynamo", f"{RESULT}/particles.star", "tomograms.star")
     assert f"1 {project}/tomograms/rec_TS_01.mrc\n" in Path("out/particles.doc").read_text()
     check(read("dynamo", "out/particles.tbl", "out/particles.doc", frames=OWN), *PICKS)
+    run("dynamo", f"{RESULT}/particles.star", "tomograms.star", force=True, pixel=2.7)
+    assert Path("out/particles.doc").read_text().startswith("1 TS_01.mrc\n")
 
 
 @pytest.mark.parametrize(("asked", "half"), [({}, (64.8, 54, 32.4)), (VOLUME, np.array(SIZE) * PIXEL / 2)])
@@ -181,7 +184,8 @@ def test_relion_a_file_per_tomogram(project):
     assert list(tables) == ["particles"]
     assert not {"rlnOpticsGroup", "rlnClassNumber"} & set(tables["particles"])
     assert {"rlnRandomSubset", "rlnOriginXAngst"} <= set(tables["particles"])
-    assert list(star.read("out/by_tomogram.star")) == [""]
+    listed = star.read("out/by_tomogram.star")[""]
+    assert listed.rlnTomoImportParticleFile[0] == "out/by_tomogram/TS_01.star"
 
 
 def largest_turn(found: Rotation) -> float:
