@@ -15,6 +15,7 @@ from stacycle.files import star
 from stacycle.files.atomic import read_json
 from stacycle.files.job_folder import OPTIMISATION_SET
 from stacycle.files.optimisation_set import OptimisationSet
+from stacycle.files.star_labels import ANGLES
 from stacycle.inputs.findings import Findings
 from stacycle.inputs.input_set import read_tomograms
 from stacycle.inputs.pick_formats.pick_format import PicksAsked, all_formats
@@ -71,6 +72,8 @@ def read(state: OptimisationSet, include: Sequence[str], findings: Findings) -> 
     found = all_formats()["star"].read(asked, tuple(frames), findings)
     table = place_picks(found, frames, asked, findings)
     _raise(findings)
+    if not set(ANGLES) <= set(table):
+        raise UserError(f"{state.particles}: has no angles", "refine the particles first")
     if classes := star.column(state.particles, _CLASS):
         table[_CLASS] = [int(classes[row - 1]) for row in table["row"]]
     if include:

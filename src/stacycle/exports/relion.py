@@ -29,7 +29,7 @@ def make(particles: Particles, asked: ExportAsked) -> Exported:
             f"--to {asked.folder}: is no folder below the project folder", "give one, as export/relion"
         )
     state = particles.state
-    tomograms = star.read(state.tomograms)
+    tomograms = star.read(state.tomograms, {"global": []})
     series = tomograms["global"]
     texts = {PARTICLES: Path(state.particles).read_text()}
     own = {name: f"tilt_series/{name}.star" for name in series.rlnTomoName}
@@ -43,7 +43,7 @@ def make(particles: Particles, asked: ExportAsked) -> Exported:
         moved = replace(moved, trajectories=str(asked.folder / _TRAJECTORIES))
     texts[OPTIMISATION_SET] = moved.to_text()
     if asked.split:
-        texts |= _by_tomogram(star.read(state.particles)["particles"], asked.folder)
+        texts |= _by_tomogram(star.read(state.particles, {"particles": []})["particles"], asked.folder)
     return Exported(texts, "images stay where they are, at their paths from the project folder")
 
 

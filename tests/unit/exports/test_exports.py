@@ -207,6 +207,21 @@ def test_particles_are_those_of_the_last_resolution_or_the_given_ones(project):
         run("warp", "results/bin1")
 
 
+def test_what_no_job_of_relion_wrote_is_refused(project):
+    """Picks without angles, or files whose tables have other names."""
+    table = pd.DataFrame([[SERIES[0].name, 0.0, 0.0, 0.0]] * 2, columns=["rlnTomoName", *star_picks.CENTRED])
+    star.write("picks.star", {"particles": table})
+    star.write("tables.star", {"": table.assign(**dict.fromkeys(star_picks.ANGLES, 0.0))})
+    tomograms = f"{RESULT}/tomograms.star"
+    star.write("tomograms.star", {"other": star.read(tomograms)["global"]})
+    with pytest.raises(UserError, match=r"picks\.star: has no angles; refine"):
+        run("warp", "picks.star", tomograms)
+    with pytest.raises(UserError, match="no table data_particles"):
+        run("relion", "tables.star", tomograms, split=True)
+    with pytest.raises(UserError, match="no table data_global"):
+        run("relion", "tables.star", "tomograms.star")
+
+
 @pytest.mark.parametrize("ladder", [None, "resolution\tstate\n", "resolution\n20\n"])
 def test_a_project_without_a_finished_result_is_refused(tmp_path, monkeypatch, ladder):
     monkeypatch.chdir(tmp_path)
