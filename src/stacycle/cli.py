@@ -72,6 +72,7 @@ def _parser(importing: bool = False) -> argparse.ArgumentParser:
     command.add_argument("out", metavar="OUT", help="folder for the STAR files, below the project folder")
     command.set_defaults(keys=_add_keys_of_a_set(command) if importing else ())
     command.epilog = "An option's value is written as in a config: --size '[4096, 4096, 1200]'."
+    _add_options_of_export(add(export, "the final particles for RELION, Warp and M, Dynamo or copick"))
     command = add(adopt, "declare that a state which was made elsewhere belongs together")
     command.add_argument("set", metavar="OPTIMISATION_SET", help="an optimisation_set.star in the project")
     return parser
@@ -86,6 +87,25 @@ def _add_keys_of_a_set(command: argparse.ArgumentParser) -> tuple[str, ...]:
         meaning = node["description"].replace("%", "%%")
         command.add_argument(f"--{key}", metavar="VALUE", help=meaning, default=argparse.SUPPRESS)
     return tuple(keys)
+
+
+def _add_options_of_export(command: argparse.ArgumentParser) -> None:
+    command.add_argument("format", metavar="FORMAT", help="relion, warp (M's, too), dynamo or copick")
+    start = (
+        "a job's folder or a STAR file of particles (default: the last resolution's in results/ladder.tsv)"
+    )
+    command.add_argument("--from", dest="start", metavar="PATH", help=start)
+    command.add_argument("--tomograms", metavar="FILE", help="theirs, if no optimisation set beside says it")
+    command.add_argument("--to", metavar="FOLDER", help="for the files (default: export/FORMAT)")
+    pixel = "Å per voxel of the volume that positions are to count in"
+    command.add_argument("--pixel", type=float, metavar="Å", help=pixel)
+    size = "its voxels, if its centre is the tilt series' tomogram's, not its corner"
+    command.add_argument("--size", type=int, nargs=3, metavar=("X", "Y", "Z"), help=size)
+    patterns = "patterns of the names of tomograms, as 'TS_0*' (default: all)"
+    command.add_argument("--include", nargs="+", default=(), metavar="NAME", help=patterns)
+    command.add_argument("--object", metavar="NAME", help="what copick calls the particle")
+    command.add_argument("--split", action="store_true", help="relion: a STAR file per tomogram, too")
+    command.add_argument("--force", action="store_true", help="overwrite files with something else in them")
 
 
 def workflow(arguments: argparse.Namespace) -> int:
@@ -152,6 +172,24 @@ def import_(arguments: argparse.Namespace) -> int:
 
     given = {key: value for key, value in vars(arguments).items() if key in arguments.keys}
     print(imported.write(arguments.config, given, arguments.out))
+    return 0
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """Write the particles of a result for another program, with shifts and turns applied. Nothing is written unless all
+    of it can be, and no file with something else in it is overwritten."""
+    from stacycle.exports import exported
+    from stacycle.exports.export import ExportAsked
+
+    asked = ExportAsked(
+        Path(arguments.to or f"export/{arguments.format}"),
+        arguments.pixel,
+        tuple(arguments.size) if arguments.size else None,
+        arguments.object,
+        arguments.split,
+        tuple(arguments.include),
+    )
+    print(exported.export(arguments.format, asked, arguments.start, arguments.tomograms, arguments.force))
     return 0
 
 

@@ -21,7 +21,7 @@ FLOORS = {
         "programs",
         "provenance resources",
         "jobs inputs",
-        "decisions",
+        "decisions exports",
         "steps",
         "preflight",
         "report cleanup",

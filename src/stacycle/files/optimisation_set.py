@@ -7,6 +7,7 @@ from pathlib import Path
 
 from stacycle.errors import UserError
 from stacycle.files import star
+from stacycle.files.atomic import write_text
 
 _LABELS = {
     "particles": "rlnTomoParticlesFile",
@@ -35,5 +36,9 @@ class OptimisationSet:
 
     def write(self, path: str | Path) -> None:
         """Write it as RELION reads it."""
+        write_text(path, self.to_text())
+
+    def to_text(self) -> str:
+        """What `write` writes."""
         row = {label: getattr(self, kind) or "" for kind, label in _LABELS.items()}
-        star.write(path, {"": star.simple(**row)})
+        return star.to_text({"": star.simple(**row)})

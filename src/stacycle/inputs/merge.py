@@ -37,7 +37,7 @@ from stacycle.inputs.series import NAME, Series, linked_as, refuse_same_images
 from stacycle.provenance import record
 
 # These belong to images extracted, or classes made, before; RELION writes them anew.
-_OF_OLD_IMAGES = {
+OF_OLD_IMAGES = {
     *CORNER,
     *("rlnDetectorPixelSize", "rlnOpticsGroup", "rlnOpticsGroupName", "rlnImageName", "rlnTomoVisibleFrames"),
     *("rlnGroupNumber", "rlnClassNumber", "rlnNormCorrection", "rlnLogLikeliContribution"),
@@ -152,7 +152,7 @@ def _read(
         "taken": findings.taken,
         "warnings": list(map(str, findings.warnings)),
     }
-    particles = particles.drop(columns=list(_OF_OLD_IMAGES), errors="ignore")
+    particles = particles.drop(columns=list(OF_OLD_IMAGES), errors="ignore")
     merged = Merged(tomograms, particles, series, facts, any(one.get("particles") for one in sets))
     if merged.has_particles:
         _check_as_a_job_does(merged, findings)
@@ -236,7 +236,7 @@ def _make_names_unique(sets: list[InputSet], findings: Findings) -> list[dict[st
 
 def _merged_particles(sets: list[InputSet], findings: Findings) -> pd.DataFrame:
     """One table of all particles, with the columns that all sets have or that mean zero where absent."""
-    old = list(_OF_OLD_IMAGES - {*SCORES})
+    old = list(OF_OLD_IMAGES - {*SCORES})
     tables = [inputs.particles.drop(columns=old, errors="ignore") for inputs in sets]
     shifts = [column for column in SHIFTS if any(column in table for table in tables)]
     for table in tables:

@@ -51,6 +51,7 @@ class MapResolution:
     pixel_size: float
     area: float
     mask: str
+    state: str
     notes: tuple[Note, ...] = ()
 
     @property
@@ -91,6 +92,7 @@ def resolutions(project: Project) -> list[MapResolution]:
                 pixel_size=result.nyquist / 2,
                 area=area(result, shells) if "corrected" in result.fsc else nan,
                 mask=result.mask,
+                state=step["state"],
             )
             rows.append(replace(row, notes=_notes(row, rows[-1] if rows else None, project)))
     return rows

@@ -48,7 +48,7 @@ _GROUP, _DETECTOR, _MAGNIFICATION = "rlnOpticsGroup", "rlnDetectorPixelSize", "r
 _PIXELS = ("rlnImagePixelSize", "rlnPixelSize")
 _PRIORS = ("rlnAngleTiltPrior", "rlnAnglePsiPrior")
 _SAME_PIXEL = 0.01  # relative
-_OF_WARP = ".tomostar"
+OF_WARP = ".tomostar"
 _PYTOM_SCORE = "rlnLCCmax"
 
 
@@ -178,7 +178,7 @@ def _positions(
     if len(table) > 1 and values.min() >= 0 and values.max() <= 1:
         return _Positions(values, FRACTIONS, None)
     of_warp = (
-        _MICROGRAPH in table if _TOMOGRAM not in table else any(name.endswith(_OF_WARP) for name in names)
+        _MICROGRAPH in table if _TOMOGRAM not in table else any(name.endswith(OF_WARP) for name in names)
     )
     if not of_warp and _DETECTOR not in table:
         return _Positions(values, UNBINNED, None)
