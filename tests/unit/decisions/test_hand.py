@@ -55,7 +55,8 @@ def found(seed: int, loss: float, better: int = 1, **asked) -> Decision:
 @pytest.mark.parametrize("before", [1, -1])
 def test_the_hand_with_which_half_maps_agree_better_is_kept(better: int, before: int) -> None:
     decision = found(1, loss=3, better=better, before=before)
-    assert decision.choice == {"set1": better} and decision.by == "rule"
+    assert decision.choice == {"set1": better}
+    assert decision.by == "rule"
     assert not decision.warnings
     table = decision.candidates.set_index("hand")
     assert table["kept"].to_dict() == {better: True, -better: False}
@@ -84,7 +85,6 @@ def test_the_error_is_that_of_chance() -> None:
         shells = slice(1, comparison.shells + 1)
         difference = comparison.area(1) - comparison.area(-1)
         ratios.append(difference / np.sqrt((comparison.error[shells] ** 2).sum()))
-    print(np.std(ratios))
     assert 0.5 < np.std(ratios) < 1.5
     assert np.max(np.abs(ratios)) < SURE + 0.5
 
