@@ -100,6 +100,7 @@ def hand_of_set(
             "hand": hand,
             "resolution": resolutions[hand],
             "area": found.area(hand),
+            "errors": errors if hand == better else -errors,
             "kept": hand == kept,
         }
         for hand in found.fsc
