@@ -60,6 +60,7 @@ FITTING = {
     "estimation_box": 128,
     "search_range": 3000,
     "classes": [3, 5],
+    "choose": -1,
 }
 # Other values, of which the first that the config allows is taken. Few of them change what a step makes.
 VALUES = [
@@ -100,7 +101,7 @@ class Here:
         self.done: dict[tuple[str, ...], Any] = {}
         self.planned: dict[str, list[Any]] = {}
         self.config: dict[str, Any] = {
-            "inputs": [{**write_inputs(folder, "set", particles=12), "name": "one"}],
+            "inputs": [{**write_inputs(folder, "set", particles=12), "name": "one", "hand": "auto"}],
             "particle": {"diameter": 120},
             "engine": {"kind": "relion", "scratch": None},
             "rounds": ROUNDS,
@@ -208,7 +209,7 @@ def keys(schema: dict[str, Any], prefix: tuple[str, ...] = ()) -> Iterator[tuple
 KEYS = [
     key
     for key in keys(config_schema.schema())
-    if key[0] != "inputs" or key[1] in ("tomograms", "particles", "name")
+    if key[0] != "inputs" or key[1] in ("tomograms", "particles", "name", "hand")
 ]
 
 
