@@ -68,7 +68,11 @@ def compare(halves: Mapping[int, HalfMaps], pixel: float, diameter: float) -> Co
     fsc = {hand: _correlation(first * mask, second * mask) for hand, (first, second) in halves.items()}
     noise = _correlation(*((first - second) * mask for first, second in halves.values()))
     values = np.maximum(spectra(mask, mask)[3] * (mask**2).mean(), 1)
-    variance = sum((1 - one**2) ** 2 for one in fsc.values()) / values * (1 - noise**2)
+    mean = np.clip(sum(fsc.values()) / len(fsc), 0, 1)
+    # Of noise in two half maps of one signal, to second order: terms of one noise are alike by `noise`, products by its
+    # square.
+    products, single = (1 + mean**2) * (1 - noise**2), 2 * mean * (1 - mean) * (1 - noise)
+    variance = 2 * (1 - mean) ** 2 * (products + single) / values
     return Comparison(fsc, np.sqrt(np.maximum(variance, 0)), len(mask) * pixel)
 
 

@@ -15,6 +15,7 @@ _HEADINGS = {
     "at_nyquist": "Nyquist reached",
     "particles_in": "particles in",
     "area": "FSC area (shells)",
+    "errors": "standard errors better",
     "gain": "gain (shells)",
     "angle_largest": "angle largest (°)",
     "accuracy_rotations": "accuracy of rotations (°)",
