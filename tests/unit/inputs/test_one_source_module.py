@@ -262,9 +262,6 @@ def test_the_config_asks_for_one_source_and_one_format(native: dict[str, str]) -
     assert "inputs.1.dose: is what tomograms.star says itself" in refused_config(
         tomograms="t", particles="p", dose=3
     )
-    assert "inputs.1.hand: the hand cannot be found from the data yet; give 1 or -1" in refused_config(
-        cairn="c", particles="p", hand="auto"
-    )
     two = refused_config(cairn="c", particles={"dynamo": "x", "pebbles": "y"})
     assert two.startswith("inputs.1.particles: dynamo and pebbles are given together")
     assert "inputs.1.particles: names no picks; give one of dynamo, imod" in refused_config(
