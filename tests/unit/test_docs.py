@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from functools import reduce
 from importlib import import_module
+from pathlib import Path
 
 import yaml
 from conftest import ROOT
 from test_floors import FLOORS
+
+from stacycle.recipe import config
 
 
 def test_the_readme_is_read_in_a_few_minutes_and_its_links_lead_somewhere() -> None:
@@ -45,6 +48,20 @@ def test_the_files_of_the_repository_that_the_documentation_names_exist() -> Non
     }
     assert len(named) > 50
     assert sorted(name for name in named if not (ROOT / name).exists()) == []
+
+
+def test_every_config_that_the_documentation_shows_is_a_valid_one(tmp_path: Path) -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    blocks = [
+        block for page in pages for block in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
+    ]
+    configs = [block for block in blocks if {"inputs", "rounds"} & yaml.safe_load(block).keys()]
+    assert len(configs) > 10
+    some_inputs, shown = tmp_path / "inputs.yaml", tmp_path / "config.yaml"
+    some_inputs.write_text("inputs: [{tomograms: t.star, particles: p.star}]")
+    for block in configs:
+        shown.write_text(block)
+        assert config.load(config.DEFAULT, some_inputs, shown), block
 
 
 def test_the_functions_on_a_values_way_exist() -> None:

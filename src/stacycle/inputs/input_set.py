@@ -131,7 +131,7 @@ def _check_format(path: str, table: pd.DataFrame) -> None:
         if OLD_STACK in table or _OLD_COUNT in table:
             stack = f" ({table[OLD_STACK].iloc[0]})" if OLD_STACK in table and len(table) else ""
             kind = f"of RELION 4 or WarpTools, without tilt series that RELION 5 could extract from{stack}"
-            cure = "align the tilt series in RELION 5, AreTomo3 or Scipion, or convert them"
+            cure = "give the folder of the program that aligned them instead, such as warp:, or align them in RELION 5"
             raise UserError(f"{path}: is {kind}", cure)
         if {*CENTRED, *CORNER, *ANGLES} & set(table):
             problem = f"{path}: holds particles, not tomograms"

@@ -101,7 +101,7 @@ def _check_columns(path: str, table: pd.DataFrame) -> None:
     """UserError unless a tilt series is aligned, and in RELION 5's way."""
     if old := [label for label in _PROJECTIONS if label in table]:
         problem = f"has matrices of RELION 4 ({some(old)}), which RELION 5 takes instead of angles and shifts"
-        cure = "align the tilt series in RELION 5, AreTomo3 or Scipion, or remove these columns"
+        cure = "give the folder of the program that aligned them, align them in RELION 5, or remove these columns"
         raise UserError(f"{path}: {problem}", cure)
     missing = [label for label in (*TILT, NAME) if label not in table]
     problem = f"{path}: has no column {', '.join(missing)}"

@@ -38,8 +38,10 @@ class PickOptions(Section):
 
 
 class PickFiles(PickOptions):
-    """Picks in another format than a STAR file: one key for each module in inputs/pick_formats."""
+    """Picks with what their files do not say: one key for each module in inputs/pick_formats."""
 
+    star: Paths | None = None
+    """STAR files, as without this key, with what they do not say."""
     dynamo: Paths | None = None
     """Tables of Dynamo (.tbl)."""
     imod: Paths | None = None

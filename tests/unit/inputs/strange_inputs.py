@@ -451,7 +451,7 @@ STAR_FILES = inputs(
     ("tomograms: one, as a simple block", simple_block, ACCEPTED, "", only("TS_01")),
     ("tomograms: a comment between rows", sub(TOMOGRAMS, "^TS_02", "# the other\nTS_02"), WARNED, "row 2 is a comment", sound),
     ("tomograms: without rlnOpticsGroupName", columns(TOMOGRAMS, without("rlnOpticsGroupName")), ACCEPTED, "", sound),
-    ("tomograms: of WarpTools or RELION 4", warps_tomograms, REFUSED, r"is of RELION 4 or WarpTools, without tilt series that RELION 5 could extract from \(dummy_tiltseries\.mrc\); align"),
+    ("tomograms: of WarpTools or RELION 4", warps_tomograms, REFUSED, r"is of RELION 4 or WarpTools, without tilt series that RELION 5 could extract from \(dummy_tiltseries\.mrc\); give the folder"),
     ("tomograms: a tilt series instead", lambda project: shutil.copyfile(project / TS_01, project / TOMOGRAMS), REFUSED, "is a tilt series, not a list of tomograms"),
     ("tomograms: picks instead", lambda project: shutil.copyfile(project / PICKS, project / TOMOGRAMS), REFUSED, "holds particles, not tomograms"),
     ("tomograms: before they are reconstructed", columns(TOMOGRAMS, without("rlnTomoSizeX", "rlnTomoSizeY", "rlnTomoSizeZ")), REFUSED, "its tomograms are not reconstructed yet"),

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from input_sets import CENTRED, write_set
+from input_sets import CENTRED, PIXEL, SIZE, write_set
 from made_up import as_cairn, as_pebbles, made_up, tables
 from planned import planned
 
@@ -20,6 +20,7 @@ from stacycle import __main__ as cli
 from stacycle.errors import UserError
 from stacycle.files import star
 from stacycle.files.cache import Cache
+from stacycle.files.star_labels import CORNER
 from stacycle.inputs import merge
 from stacycle.inputs.asked import STAR, files_of
 from stacycle.inputs.findings import Findings
@@ -264,7 +265,7 @@ def test_the_config_asks_for_one_source_and_one_format(native: dict[str, str]) -
     )
     two = refused_config(cairn="c", particles={"dynamo": "x", "pebbles": "y"})
     assert two.startswith("inputs.1.particles: dynamo and pebbles are given together")
-    assert "inputs.1.particles: names no picks; give one of dynamo, imod" in refused_config(
+    assert "inputs.1.particles: names no picks; give one of star, dynamo, imod" in refused_config(
         cairn="c", particles={"pixel": 3.0}
     )
 
@@ -281,6 +282,19 @@ def test_two_sets_cannot_write_to_one_folder() -> None:
 def test_every_module_has_its_key_in_the_config() -> None:
     assert {*all_sources()} - {"cairn"} <= {*SOURCES}
     assert {*all_formats()} - {"pebbles", STAR} <= {*PICK_FORMATS}
+
+
+def test_a_star_file_takes_the_pixel_that_its_refusal_asks_for(native: dict[str, str]) -> None:
+    table = star.read(native["particles"], oddities=[])["particles"].drop(columns=ANGLES)
+    binned = (table[CENTRED] / PIXEL + SIZE / 2) / 4
+    star.write(
+        Path("binned.star"),
+        {"particles": table[["rlnTomoName"]].assign(**dict(zip(CORNER, binned.T.to_numpy(), strict=True)))},
+    )
+    assert "inputs.1.particles.pixel" in refused(native | {"particles": "binned.star"})
+    entry = native | {"particles": {"star": "binned.star", "pixel": 4 * PIXEL}}
+    merged = merge.read(loaded(entry)["inputs"], Findings())
+    np.testing.assert_allclose(merged.particles[CENTRED], table[CENTRED], atol=1e-4)
 
 
 def test_what_is_not_there_is_asked_for(native: dict[str, str]) -> None:

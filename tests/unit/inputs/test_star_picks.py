@@ -134,6 +134,10 @@ def test_files_that_are_no_picks_are_refused_by_what_they_are(tmp_path):
             "optimisation set.*give a/p.star",
         ),
         ({"rlnTomoName": ["a"], "rlnTomoTiltSeriesStarFile": ["b"]}, "holds tomograms, not picks"),
+        (
+            {"rlnTomoName": ["a"], **{label: 1.0 for label in star_picks.CORNER}, "rlnSphereRadius": 2.0},
+            "drawn for RELION's Pick job .rlnSphereRadius.*particles.star",
+        ),
         ({"rlnDefocusU": [1.0, 2.0]}, "no table with rlnCenteredCoordinateXAngst"),
         ({"rlnTomoImportParticleFile": ["a.star"]}, "without rlnTomoName"),
         (where, "neither rlnTomoName nor rlnMicrographName"),

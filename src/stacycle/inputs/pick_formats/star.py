@@ -47,6 +47,7 @@ _OLD_ORIGINS = [f"rlnOrigin{axis}" for axis in "XYZ"]  # px
 _GROUP, _DETECTOR, _MAGNIFICATION = "rlnOpticsGroup", "rlnDetectorPixelSize", "rlnMagnification"
 _PIXELS = ("rlnImagePixelSize", "rlnPixelSize")
 _PRIORS = ("rlnAngleTiltPrior", "rlnAnglePsiPrior")
+_ANNOTATIONS = ("rlnSphereRadius", "rlnTomoManifoldIndex")  # of RELION's Pick jobs for spheres and filaments
 _SAME_PIXEL = 0.01  # relative
 OF_WARP = ".tomostar"
 _PYTOM_SCORE = "rlnLCCmax"
@@ -133,6 +134,10 @@ def _find_table(path: Path, tables: star.Tables) -> pd.DataFrame:
         if (found := next((one for one in tables.values() if set(wanted) <= set(one)), None)) is not None:
             if found.empty:
                 raise UserError(f"{path}: its table has no row", "was it written completely?")
+            drawn = [label for label in _ANNOTATIONS if label in found]
+            if drawn and not {*ANGLES, *CENTRED} & set(found):
+                problem = f"{path}: is what was drawn for RELION's Pick job ({some(drawn)}), not its picks"
+                raise UserError(problem, "give that job's particles.star")
             return found
     columns = {column for table in tables.values() for column in table}
     if "rlnTomoParticlesFile" in columns:
