@@ -51,7 +51,12 @@ KINDS = (
     Kind("refined, bin 1", _WIDE | _REFINED, 1, 130),
     Kind("refined, bin 2", _WIDE | _REFINED, 2, 66),
     Kind("refined, bin 1, 4 x the particles", _WIDE | _REFINED | {"particles": 240}, 1, 130),
-    Kind("refined, bin 1, a field of 1680 Å", _WIDE | _REFINED | {"size": 420, "depth": 200}, 1, 130),
+    Kind(
+        "refined, bin 1, a field of 1680 Å",
+        _WIDE | _REFINED | {"size": 420, "depth": 200, "tomos": 3, "particles": 40},
+        1,
+        130,
+    ),
     Kind("picked, bin 1", _WIDE | _PICKED, 1, 130),
 )
 
