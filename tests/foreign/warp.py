@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from foreign.truth import Array, Series, write_mrc, write_stack
+from foreign.truth import Array, Series, image_of, write_mrc, write_stack
 
 
 @dataclass
@@ -102,8 +102,7 @@ def _write_averages(
     project: WarpProject, series: Series, which: NDArray[np.integer], movies: list[str]
 ) -> None:
     for index, movie in zip(which, movies, strict=True):
-        image = np.random.default_rng([index]).normal(size=series.image[::-1]).astype(np.float32)
-        write_mrc(project.frames / "average" / f"{movie}.mrc", image, series.pixel)
+        write_mrc(project.frames / "average" / f"{movie}.mrc", image_of(series, int(index)), series.pixel)
 
 
 def _write_tomostar(

@@ -9,7 +9,10 @@ from foreign import truth
 from foreign.aretomo3 import Run, voxels_of, write
 
 from stacycle.errors import UserError
+from stacycle.files.star_labels import CENTRED
 from stacycle.inputs.findings import Findings
+from stacycle.inputs.pick_formats.pick_format import VOXELS, Picks, PicksAsked
+from stacycle.inputs.place_picks import place_picks
 from stacycle.inputs.sources import aretomo_hand
 from stacycle.inputs.sources.aretomo3 import SOURCE
 from stacycle.inputs.sources.aretomo_tables import Session
@@ -220,11 +223,15 @@ def test_picks_in_a_tomogram_are_found_again(tmp_path, flip, binning, axis):
     write(tmp_path, series, run)
     (one,), _ = imported(tmp_path, dose=3.2)
     volume, points = one.volume, truth.points_in(series)
-    found = voxels_of(series, run, points)[:, [volume.axes.index(axis) for axis in "xyz"]]
-    for axis in volume.reversed:
-        number = "xyz".index(axis)
-        found[:, number] = volume.shape[number] - 1 - found[:, number]
-    centred = (found - np.array(volume.shape) / 2) * volume.voxels
+    picks = Picks(
+        tmp_path / "p.mod",
+        np.array([one.name] * len(points), object),
+        voxels_of(series, run, points),
+        VOXELS,
+        np.arange(len(points)),
+    )
+    table = place_picks([picks], {one.name: one}, PicksAsked(()), Findings())
+    centred = table[CENTRED].to_numpy()
     assert centred == pytest.approx((points - np.array(series.size) / 2) * series.pixel, abs=1e-3)
     assert volume.mirrored == (flip == 2)
     assert (volume.cropped is None) == (np.ptp(volume.voxels) < 1e-6)

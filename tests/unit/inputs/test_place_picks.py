@@ -119,6 +119,13 @@ def test_the_config_overrules_the_volume_if_it_says_pixel_and_size():
     assert np.abs(place(volume, index, asked=asked)[CENTRED_LABELS].to_numpy() - PICKS.centred).max() < 1e-6
 
 
+def test_the_config_may_say_pixel_and_size_of_a_volume_that_is_turned():
+    index, volume = in_file("xzy", "z")
+    asked = PicksAsked((Path("p.star"),), pixel=VOXEL, size=(SHAPE[0], SHAPE[2], SHAPE[1]))
+    found = place(volume, index, asked=asked)[CENTRED_LABELS].to_numpy()
+    assert np.abs(found - PICKS.centred).max() < 1e-6
+
+
 def test_picks_in_one_corner_are_refused_unless_their_pixels_are_known():
     small = PICKS.position / 4
     assert "all particles lie in one corner" in refused(None, small, UNBINNED)
