@@ -428,6 +428,11 @@ def test_an_mdoc_without_times_is_taken_only_in_another_order_than_the_tilt(tmp_
     assert is_true(one, series)
 
 
+def test_an_axis_of_another_sign_than_the_microscopes_is_told(tmp_path):
+    write(tmp_path, truth.make_series(1, axis=-84.9), RUNS["AreTomo2"])
+    assert any("but at 84.9° in TS_01.mrc.mdoc" in str(one) for one in imported(tmp_path, **ALL)[1].warnings)
+
+
 def test_every_file_that_is_read_is_listed(tmp_path):
     write(tmp_path, truth.make_series(1), Run(session={}, metrics=True))
     names = {path.name for path in SOURCE.files(Asked(tmp_path))}

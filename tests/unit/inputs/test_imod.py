@@ -16,6 +16,7 @@ from stacycle.errors import UserError
 from stacycle.inputs.findings import Findings
 from stacycle.inputs.sources import imod
 from stacycle.inputs.sources.source import Asked, ImportedSeries, all_sources
+from stacycle.inputs.sources.tilt_axis import axes_said
 
 DOSE = 3.2  # of the truth
 
@@ -315,6 +316,41 @@ def test_nothing_is_warned_of_without_reason(tmp_path: Path) -> None:
 )
 def test_what_relion_cannot_hold_is_told(tmp_path: Path, etomo: dict[str, object], said: str) -> None:
     assert said in warnings(Etomo(tmp_path, **etomo))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("TS_01.edf", "#Fri\nSetup.ImageRotationA=83.9\nSetup.ImageRotationB=\n", 83.9),
+        ("align.com", "$tiltalign -StandardInput\nRotationAngle\t85.3\nRotOption 1\n", 85.3),
+        ("align.log", "  RotationAngle = 85.0\n", 85),
+        (
+            "TS_01.mdoc",
+            "[T =     Tilt axis angle = -88.7, binning = 4]\n[ZValue = 0]\nRotationAngle = 1.3\n",
+            -88.7,
+        ),
+        ("TS_01.mdoc", "T = TiltAxisAngle = -173.94\n[ZValue = 0]\nRotationAngle = 83.94\n", 83.94),
+        ("TS_01.mdoc", "[ZValue = 0]\nRotationAngle = 175.3\n", None),
+        ("TS_01.edf", "Setup.ImageRotationA=\n", None),
+    ],
+)
+def test_the_axis_is_looked_for_elsewhere(tmp_path: Path, file: str, text: str, said: float | None) -> None:
+    stack, path = tmp_path / "TS_01.st", tmp_path / file
+    stack.write_bytes(bytes(224) + b"    Tilt axis angle = 84.1, binning = 2".ljust(800))
+    path.write_text(text)
+    found = [(said, file)] if said else []
+    assert list(axes_said([path], stack)) == [*found, (84.1, "the header of TS_01.st")]
+
+
+def test_an_axis_that_nothing_else_says_is_told(tmp_path: Path) -> None:
+    etomo, series = Etomo(tmp_path), make_series(1)
+    writer.write(etomo, series)
+    for name in ("TS_01.edf", "align.com"):
+        path = tmp_path / name
+        path.write_text(re.sub(r".*Rotation.*\n", "", path.read_text()))
+    _, findings = read(tmp_path)
+    (warning,) = map(str, findings.warnings)
+    assert re.match(r"84.\d\d°, TS_01.xf alone says the tilt axis of TS_01; .edf, ", warning)
 
 
 def test_transforms_of_few_decimals_are_told(tmp_path: Path) -> None:

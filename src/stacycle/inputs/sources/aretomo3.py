@@ -25,6 +25,7 @@ from stacycle.inputs.sources.aretomo_hand import hand_of
 from stacycle.inputs.sources.aretomo_order import Order, exposures_of, read_order, stage_of
 from stacycle.inputs.sources.aretomo_volume import size_of, volume_of
 from stacycle.inputs.sources.source import Asked, ImportedSeries, Source
+from stacycle.inputs.sources.tilt_axis import axes_said, warn_of_other_axis
 
 T = TypeVar("T")
 KEY = "aretomo3"
@@ -73,6 +74,9 @@ class _Notes:
     taken: dict[str, str] = field(default_factory=dict)
     warnings: list[tuple[str, str]] = field(default_factory=list)
     missing: list[UserError] = field(default_factory=list)
+
+    def warn(self, what: str, cure: str) -> None:
+        self.warnings.append((what, cure))
 
     def need(self, find: Callable[[], T], otherwise: T) -> T:
         """What `find` finds; if the user has to say it, note that, so that all of this is told at once."""
@@ -156,6 +160,9 @@ def _read_series(files: _Files, asked: Asked, notes: _Notes) -> ImportedSeries:
     notes.taken["hand"] = f"{hand:+d}, {said}"
     if doubt:
         notes.warnings.append(doubt)
+    said_by = [files.order] if files.order and files.order.suffix == ".mdoc" else []
+    for axis, where in axes_said(said_by, stack):
+        warn_of_other_axis(float(np.median(alignment.axis)), files.alignment.name, axis, where, notes.warn)
     _tell_geometry(alignment, header.sections, section, stage, notes)
     optics = _optics_of(asked, session, metrics, notes)
     volume, doubt = volume_of(files.volume, header, pixel, alignment.axis[0], session)

@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 
 from stacycle.errors import UserError
 from stacycle.files import mrc
-from stacycle.inputs.findings import Findings
 from stacycle.inputs.sources.source import Asked
 
 Array = NDArray[np.floating]
 T = TypeVar("T")
 _UNSET_PIXELS = (0, 1)  # Å/px: what headers say where nobody said anything
-_OTHER_AXIS = 20.0  # degrees: more than any alignment corrects
 _STEPS = 0.05  # how far exposures may be from whole multiples of one
 
 
@@ -93,13 +91,6 @@ def pixel_of(name: str, asked: Asked, path: Path, header: mrc.Header) -> tuple[f
         problem = f"{path}: has {said:g} Å/px in its header, but {pixel:g} is asked for"
         raise UserError(problem, "correct the wrong one", f"{asked.label}.pixel")
     return pixel, where
-
-
-def warn_of_other_axis(axis: float, where: str, said: float | None, said_by: str, findings: Findings) -> None:
-    """Warn if a tilt axis is not where another file says: one the other way round mirrors the tomogram."""
-    if said is not None and (apart := abs((axis - said + 180) % 360 - 180)) > _OTHER_AXIS:
-        what = f"{where}: the tilt axis is at {axis:.2f}°, but at {said:g}° in {said_by}, {apart:.0f}° apart"
-        findings.warn(what, "one axis is wrong: that of another sign or turn mirrors the map")
 
 
 def even(size: float) -> int:

@@ -27,9 +27,9 @@ from stacycle.inputs.sources.common import (
     is_included,
     numbers_of_images,
     pixel_of,
-    warn_of_other_axis,
 )
 from stacycle.inputs.sources.source import Asked, ImportedSeries, Source
+from stacycle.inputs.sources.tilt_axis import warn_of_other_axis
 from stacycle.inputs.sources.warp_volume import SETTINGS, Frame, frame_of, volumes
 from stacycle.inputs.sources.warp_xml import Array, WarpSeries
 
@@ -138,7 +138,7 @@ def _read_series(files: _Files, asked: Asked, findings: Findings) -> ImportedSer
     axis = float(np.median(warp.axis[warp.used]))
     if "wrpAxisAngle" in imported:
         said = float(imported.wrpAxisAngle.median())
-        warn_of_other_axis(axis, str(path), said, files.tomostar.name, findings)
+        warn_of_other_axis(axis, str(path), said, files.tomostar.name, findings.warn)
     header = images.header
     pixel, pixel_from = pixel_of(name, asked, images.first, header)
     frame = frame_of(name, warp, asked, pixel)
