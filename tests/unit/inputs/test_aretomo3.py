@@ -428,6 +428,19 @@ def test_an_mdoc_without_times_is_taken_only_in_another_order_than_the_tilt(tmp_
     assert is_true(one, series)
 
 
+def test_marks_of_windows_and_words_in_metrics_are_read_over(tmp_path):
+    series = truth.make_series(1)
+    path = write(tmp_path, series, Run(metrics=True))
+    for one in (path, *tmp_path.glob("*.txt")):
+        one.write_bytes(b"\xef\xbb\xbf" + one.read_bytes().replace(b"\n", b"\r\n"))
+    path.rename(tmp_path / "TS_01.mrc.aln")
+    metrics = tmp_path / "TiltSeries_Metrics.csv"
+    metrics.write_text(metrics.read_text().replace("0.0, 0.0", "nan, ?"))
+    (one,), _ = imported(tmp_path, **ALL | {"voltage": None})
+    assert is_true(one, series)
+    assert one.taken["voltage"] == "300 kV, Kv of TiltSeries_Metrics.csv"
+
+
 def test_an_axis_of_another_sign_than_the_microscopes_is_told(tmp_path):
     write(tmp_path, truth.make_series(1, axis=-84.9), RUNS["AreTomo2"])
     assert any("but at 84.9° in TS_01.mrc.mdoc" in str(one) for one in imported(tmp_path, **ALL)[1].warnings)

@@ -14,7 +14,7 @@ from foreign.truth import Series, differences, make_series, points_in, seen_posi
 
 from stacycle.errors import UserError
 from stacycle.inputs.findings import Findings
-from stacycle.inputs.sources import imod
+from stacycle.inputs.sources import imod, mdoc
 from stacycle.inputs.sources.source import Asked, ImportedSeries, all_sources
 from stacycle.inputs.sources.tilt_axis import axes_said
 
@@ -351,6 +351,22 @@ def test_an_axis_that_nothing_else_says_is_told(tmp_path: Path) -> None:
     _, findings = read(tmp_path)
     (warning,) = map(str, findings.warnings)
     assert re.match(r"84.\d\d°, TS_01.xf alone says the tilt axis of TS_01; .edf, ", warning)
+
+
+@pytest.mark.parametrize("day", ["{}-Nov-24", "{}-Nov-2024", "2024-Nov-{}", "2024/11/{}", "2024-11-{}"])
+def test_times_of_mdoc_files_are_written_in_many_ways(tmp_path: Path, day: str) -> None:
+    path = tmp_path / "TS_01.mdoc"
+    images = [(-3.0, "30", "10"), (0.0, "08", "23"), (3.0, "30", "09")]
+    said = [f"[ZValue = 0]\nTiltAngle = {a}\nDateTime = {day.format(d)}  {h}:00:00\n" for a, d, h in images]
+    path.write_text("\r\n".join(said))
+    assert mdoc.read(path).order.tolist() == [2, 0, 1]
+
+
+def test_a_missing_command_is_told(tmp_path: Path) -> None:
+    writer.write(Etomo(tmp_path), make_series(1))
+    (tmp_path / "tilt.com").unlink()
+    _, findings = read(tmp_path, size=(96, 80, 48))
+    assert "tilt.com: is not there or empty" in str(findings.warnings[0])
 
 
 def test_transforms_of_few_decimals_are_told(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from foreign import scipion, truth
 
 from stacycle.errors import UserError
+from stacycle.files import star
 from stacycle.inputs.findings import Findings
 from stacycle.inputs.sources.scipion import SOURCE
 from stacycle.inputs.sources.source import Asked, all_sources
@@ -134,6 +135,23 @@ def test_doses_that_say_no_order(tmp_path):
     rewrite(folder / "tilt_series/TS_01.star", ("57.600000", "58.500000"))
     with pytest.raises(UserError, match="no multiples of a dose"):
         read(folder, dose=3.0)
+
+
+def test_columns_that_scipion_could_not_fill_are_left_out(tmp_path):
+    series = make_series()
+    folder = scipion.write(tmp_path, [series])
+    path = folder / "tilt_series/TS_01.star"
+    tables = star.read(path, oddities=[])
+    for label in ("rlnTomoXTilt", "rlnTomoNominalStageTiltAngle", "rlnPhaseShift"):
+        tables["TS_01"][label] = "FileNotFound"
+    star.write(path, tables)
+    tilts = read(folder)[0].tilts
+    assert "rlnPhaseShift" not in tilts
+    assert (tilts.rlnTomoXTilt == 0).all()
+    assert (tilts.rlnTomoNominalStageTiltAngle == tilts.rlnTomoYTilt).all()
+    rewrite(folder / "tomograms.star", ("data_global", "_global"))
+    with pytest.raises(UserError, match=r"lists tomograms .* \(not read: .*tomograms.star: "):
+        read(folder)
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,8 @@ SOURCE = Source(KEY, "AreTomo3 (or AreTomo 1, 2)", read, files)
 def _find(asked: Asked) -> Iterator[_Files]:
     for path in sorted(Path(asked.folder).rglob("*.aln")):
         prefix = path.name.removesuffix(".aln")
-        name = prefix.removesuffix(".st")  # AreTomo2 takes .mrc off the stack's name alone
+        stem, dot, ending = prefix.rpartition(".")  # AreTomo2 takes .mrc alone off the stack's name
+        name = stem if dot + ending in _RAW else prefix
         if any(fnmatchcase(name, pattern) for pattern in asked.include):
 
             def first(endings: tuple[str, ...], start: Path = path, name: str = name) -> Path | None:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from stacycle.errors import UserError
 from stacycle.inputs.sources import mdoc
-from stacycle.inputs.sources.aretomo_tables import COMPLETE, Alignment, lines_of, numbers_of
+from stacycle.inputs.sources.aretomo_tables import COMPLETE, Alignment, numbers_of
+from stacycle.inputs.sources.common import read_text
 from stacycle.inputs.sources.source import Asked
 
 _SAME_TILT = 0.05  # degrees; files have two decimals, sums of them less
@@ -37,7 +38,9 @@ def read_order(path: Path) -> Order:
         return _sorted_by_tilt(path, notes.angles[np.argsort(notes.order)])
     if path.suffix == ".csv":
         return _order_of_list(path)
-    lines = [(number, line.split()) for number, line in enumerate(lines_of(path), 1) if line.strip()]
+    lines = [
+        (number, line.split()) for number, line in enumerate(read_text(path).splitlines(), 1) if line.strip()
+    ]
     rows = [numbers_of(path, number, words, 2, 3) for number, words in lines]
     if not rows or len({len(row) for row in rows}) > 1:
         raise UserError(f"{path}: its rows are not of one length", COMPLETE)
@@ -52,8 +55,9 @@ def read_order(path: Path) -> Order:
 
 def _order_of_list(path: Path) -> Order:
     """AreTomo2 writes it without a title, and without numbers that it was not given (-AngFile)."""
-    lines = [(number, line) for number, line in enumerate(lines_of(path), 1) if line.strip()[:1].isdigit()]
-    table = np.array([numbers_of(path, number, line.split(","), 2) for number, line in lines]).reshape(-1, 2)
+    lines = enumerate(read_text(path).splitlines(), 1)
+    rows = [(number, line.split(",")) for number, line in lines if line.strip()[:1].isdigit()]
+    table = np.array([numbers_of(path, number, words, 2) for number, words in rows]).reshape(-1, 2)
     if table[:, 0].tolist() != list(range(1, len(table) + 1)):
         problem = f"{path}: does not number the images from 1 as they were acquired"
         raise UserError(problem, "remove it, and give their .mdoc")

@@ -197,6 +197,11 @@ def _warn_of_lost(etomo: Etomo, views: _Views, findings: Findings) -> None:
     if transforms.coarse:
         what = f"{transforms.path}: has so few decimals that the axis is known to 0.03° only, 1 px at 2000 px"
         findings.warn(what, "of AreTomo, give its own folder as `aretomo3`")
+    if not etomo.tilt.entries:
+        lost = "so that OFFSET, SHIFT, XAXISTILT and EXCLUDELIST are not known"
+        findings.warn(
+            f"{etomo.tilt.path}: is not there or empty, {lost}", "put it there, unless it has none of them"
+        )
     for key, what in (("LOCALFILE", "local alignments"), ("ZFACTORFILE", "factors of z")):
         if file := etomo.tilt.text(key):
             cure = "frame alignment (relion_tomo_align) can find the rest again"

@@ -17,7 +17,7 @@ from stacycle.errors import UserError, some
 from stacycle.inputs.sources.common import Array, float_of, read_text
 
 _SAME_ANGLE = 0.1  # degrees, between a .rawtlt of two decimals and the .mdoc
-_TIMES = ("%d-%b-%y %H:%M:%S", "%d-%b-%Y %H:%M:%S", "%Y-%b-%d %H:%M:%S", "%Y/%m/%d %H:%M:%S")
+_DATES = ("%d-%b-%y", "%d-%b-%Y", "%Y-%b-%d", "%Y/%m/%d", "%Y-%m-%d")
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _number(path: Path, section: dict[str, str], key: str) -> float:
 
 def _time(path: Path, text: str) -> float:
     """Seconds; years have two digits or four."""
-    for form in _TIMES:
+    for form in (f"{date} %H:%M:%S" for date in _DATES):
         try:
             return (datetime.strptime(" ".join(text.split()), form) - datetime(1970, 1, 1)).total_seconds()
         except ValueError:

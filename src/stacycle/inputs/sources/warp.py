@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.transform import Rotation
 
-from stacycle.errors import UserError, some
+from stacycle.errors import UserError, rows_of, some
 from stacycle.files import mrc, star
 from stacycle.inputs.findings import Findings
 from stacycle.inputs.sources import warp_xml
@@ -83,6 +83,8 @@ def files(asked: Asked) -> list[Path]:
     found = [path for name in SETTINGS if (path := asked.folder / name).is_file()]
     for one in _find(asked):
         found += [one.tomostar, *one.xml]
+        if not one.xml:
+            continue
         try:
             warp = warp_xml.read(_only_xml(one))
             found += [
@@ -180,11 +182,16 @@ def _imported(files: _Files, warp: WarpSeries) -> pd.DataFrame:
     UserError unless this and the XML file tell of the same tilts.
     """
     tomostar, count = files.tomostar, len(warp.angles)
-    table = star.read(tomostar, oddities=[]).get("")
-    if table is None or not {"wrpMovieName", "wrpAngleTilt", "wrpDose"} <= set(table):
+    table = next(iter(star.read(tomostar, oddities=[]).values()))
+    if not {"wrpMovieName", "wrpAngleTilt", "wrpDose"} <= set(table):
         raise UserError(
             f"{tomostar}: has no columns wrpMovieName, wrpAngleTilt and wrpDose", "import it again"
         )
+    for label in {"wrpAngleTilt", "wrpDose", "wrpAxisAngle"} & set(table):
+        if (bad := ~np.isfinite(pd.to_numeric(table[label], errors="coerce"))).any():
+            raise UserError(
+                f"{tomostar}: {label} is not a number in {rows_of(np.flatnonzero(bad) + 1)}", "correct it"
+            )
     if len(table) != count:
         problem = f"{tomostar}: has {len(table)} tilts, but {warp.path} has {count}"
         raise UserError(problem, "remove the XML file of an earlier import and align the tilt series again")
