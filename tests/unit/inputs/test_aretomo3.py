@@ -111,7 +111,7 @@ def test_the_session_says_what_the_config_need_not(tmp_path):
     assert not findings.problems
     assert not findings.warnings
     assert (one.voltage, one.cs, one.amplitude_contrast, one.hand) == (300, 2.7, 0.07, -1)
-    assert (one.pixel, one.size) == (pytest.approx(1.35), (96, 80, 48))
+    assert (one.pixel, one.size) == (pytest.approx(1.35), (80, 96, 48))
     assert one.taken["cs"] == "2.7 mm, Cs of AreTomo3_Session.json"
     assert one.taken["axis"].endswith("°, ROT of TS_01.aln")
     assert one.taken["dose"] == "3.2 e/Å² per image, of the config; order of TS_01_TLT.txt"
@@ -233,6 +233,7 @@ def test_picks_in_a_tomogram_are_found_again(tmp_path, flip, binning, axis):
     table = place_picks([picks], {one.name: one}, PicksAsked(()), Findings())
     centred = table[CENTRED].to_numpy()
     assert centred == pytest.approx((points - np.array(series.size) / 2) * series.pixel, abs=1e-3)
+    assert np.array(one.size) * one.pixel == pytest.approx(volume.shape * np.array(volume.voxels), abs=10)
     assert volume.mirrored == (flip == 2)
     assert (volume.cropped is None) == (np.ptp(volume.voxels) < 1e-6)
 
@@ -240,7 +241,7 @@ def test_picks_in_a_tomogram_are_found_again(tmp_path, flip, binning, axis):
 def test_a_thickness_that_aretomo3_chose_is_that_of_the_tomogram(tmp_path):
     write(tmp_path, truth.make_series(2), Run(session={"VolZ": -1}, bin=2))
     (one,), _ = imported(tmp_path, dose=3.2)
-    assert one.size == (96, 80, 48)
+    assert one.size == (80, 96, 48)
     assert "z of TS_01_Vol.mrc" in one.taken["size"]
 
 

@@ -169,7 +169,7 @@ def _read_series(files: _Files, asked: Asked, notes: _Notes) -> ImportedSeries:
     volume, doubt = volume_of(files.volume, header, pixel, alignment.axis[0], session)
     notes.warnings += [doubt] if doubt else []
     size, notes.taken["size"] = notes.need(
-        lambda: size_of(asked, header, pixel, session, volume), ((0, 0, 0), "")
+        lambda: size_of(asked, header, pixel, alignment.axis[0], session, volume), ((0, 0, 0), "")
     )
     exposure, notes.taken["dose"] = notes.need(lambda: exposures_of(asked, order), (order.stage, ""))
     shift = alignment.shift * pixel
