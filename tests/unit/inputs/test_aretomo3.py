@@ -199,7 +199,9 @@ def test_the_hand_is_minus_dfhand_unless_the_axis_was_turned(said, axis, called,
     assert found == hand
     assert origin
     assert warning in doubt[0] if warning else doubt is None
-    assert aretomo_hand.hand_of(-hand, np.full(3, said), axis, called)[0] == -hand
+    found, _, doubt = aretomo_hand.hand_of(-hand, np.full(3, said), axis, called)
+    assert found == -hand
+    assert (doubt is not None) == ("turned by" in warning)
 
 
 def test_a_series_of_which_aretomo3_turned_the_axis_comes_back(tmp_path):
