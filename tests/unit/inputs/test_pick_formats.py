@@ -64,6 +64,15 @@ def test_tables_of_dynamo(tmp_path, digits, position, angle, columns):
     assert np.allclose(table.rlnAutopickFigureOfMerit[:40], PICKS[1].score, atol=1e-4)
 
 
+def test_columns_of_a_table_that_are_not_used_may_hold_anything(tmp_path):
+    dynamo.write(tmp_path / "t.tbl", {1: PICKS[1]}, VOLUME, 9)
+    rows = [line.split() for line in (tmp_path / "t.tbl").read_text().splitlines()]
+    for row in rows:
+        row[0], row[21] = "NaN", "1+2i"
+    (tmp_path / "t.tbl").write_text("\r\n".join(map("\t".join, rows)))
+    check(read("dynamo", tmp_path / "t.tbl", tomogram="TS_01"), PICKS[1])
+
+
 def test_a_list_beside_a_table_names_its_tomograms(tmp_path):
     dynamo.write(tmp_path / "t.tbl", PICKS, VOLUME, 9)
     dynamo.write_list(tmp_path / "tomograms.doc", NAMES)
@@ -282,6 +291,7 @@ def test_six_columns_of_text_are_those_of_relions_import(tmp_path):
         ("1 2 3 4\n", "has 4 columns in line 1"),
         ("1 2 3\n\n1 b 3\n", "line 3 holds something that is no number"),
         ("1 2 nan\n", "no number"),
+        ("1,5 2,5 3,5\n", "line 1 has commas for decimal points"),
         ("a b c\n1 2 3\n", "names the columns a, b, c"),
     ],
 )
