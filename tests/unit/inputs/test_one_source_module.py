@@ -288,7 +288,7 @@ def test_every_module_has_its_key_in_the_config() -> None:
 
 def test_what_is_not_there_is_asked_for(native: dict[str, str]) -> None:
     one = as_cairn(native, "cairns")
-    assert "inputs.1.cairn: elsewhere is no folder that is there" in refused(one | {"cairn": "elsewhere"})
+    assert "inputs.1.cairn: elsewhere is not there" in refused(one | {"cairn": "elsewhere"})
     assert refused(one | {"particles": {"pebbles": "no/*.pebbles"}}) == (
         "inputs.1.particles: there is no file no/*.pebbles; paths start at the project folder."
     )

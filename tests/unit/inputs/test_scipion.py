@@ -9,6 +9,8 @@ from foreign import scipion, truth
 
 from stacycle.errors import UserError
 from stacycle.files import star
+from stacycle.inputs import merge
+from stacycle.inputs.asked import files_of
 from stacycle.inputs.findings import Findings
 from stacycle.inputs.sources.scipion import SOURCE
 from stacycle.inputs.sources.source import Asked, all_sources
@@ -186,6 +188,9 @@ def test_folders_that_are_no_export_are_refused(tmp_path):
         read(folder)
     (folder / "x").rename(folder / "tilt_series/TS_01.star")
     assert read(folder / "again.star")[0].name == "TS_01"
+    one = {"scipion": str(folder / "again.star")}
+    assert merge.read([one], Findings()) is not None
+    assert files_of([one])[0] == one["scipion"]
 
 
 def test_scipion_is_found_by_its_key():
