@@ -185,6 +185,12 @@ def test_what_is_no_sound_model_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:700])
     with pytest.raises(UserError, match="cut short"):
         read("imod", path)
+    imod_model.write(path, PICKS[1], VOLUME)
+    raw = bytearray(path.read_bytes())
+    raw[153] |= 1  # bit 16 of the flags, which are big-endian at 152
+    path.write_bytes(raw)
+    with pytest.raises(UserError, match="its y and z are exchanged"):
+        read("imod", path)
     imod_model.write(path, replace(PICKS[1], position=PICKS[1].position[:0]), VOLUME)
     with pytest.raises(UserError, match="has no point"):
         read("imod", path)
