@@ -446,6 +446,8 @@ def test_one_name_in_two_folders_is_refused(tmp_path: Path) -> None:
         ("TS_01.defocus", "\n2\t2[^\n]*", "", "TS_01.defocus: says nothing of views 2"),
         ("TS_01.defocus", r"\A[^\n]*\n", "", "line 1 does not say its version"),
         ("TS_01.defocus", "\n2\t2", "\ntwo\t2", "has what is no number"),
+        ("TS_01.defocus", "\n2\t2", "\n2\tinf", "TS_01.defocus: line 3 has what is no number"),
+        ("ctfplotter.com", "AmplitudeContrast .*", "AmplitudeContrast nan", "is 'nan', which is no number"),
         ("TS_01.defocus", r"(?s)\n.*", "\n", "TS_01.defocus: has no views"),
     ],
 )

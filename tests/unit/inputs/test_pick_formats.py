@@ -139,6 +139,11 @@ def test_what_is_no_motive_list_is_refused(tmp_path):
     path = tmp_path / "motl.em"
     motive_lists.write_em(path, PICKS, VOLUME)
     whole = path.read_bytes()
+    listed = tmp_path / "motl.star"
+    motive_lists.write_stopgap(listed, {1: PICKS[1]}, VOLUME)
+    listed.write_text(listed.read_text().replace(f" {PICKS[1].score[0]:.6f} ", " high ", 1))
+    with pytest.raises(UserError, match="score is not a number in every row"):
+        read("stopgap", listed, tomogram="TS_01")
     for content, fault in (
         (whole[:-4], "cut short"),
         (b"\6\0\0\5" + bytes(600), "no motive list"),
@@ -184,6 +189,12 @@ def test_what_is_no_sound_model_is_refused(tmp_path):
     imod_model.write(path, PICKS[1], VOLUME)
     path.write_bytes(path.read_bytes()[:700])
     with pytest.raises(UserError, match="cut short"):
+        read("imod", path)
+    imod_model.write(path, PICKS[1], VOLUME)
+    raw = bytearray(path.read_bytes())
+    raw[184:188] = bytes(4)  # the scale along x
+    path.write_bytes(raw)
+    with pytest.raises(UserError, match="no cubes"):
         read("imod", path)
     imod_model.write(path, PICKS[1], VOLUME)
     raw = bytearray(path.read_bytes())

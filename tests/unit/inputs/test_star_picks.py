@@ -101,6 +101,9 @@ def test_a_species_of_m_with_what_is_no_number_is_refused(tmp_path):
         write(tmp_path / "p.star", **{**table, "wrpCoordinateX1": [value, *table.wrpCoordinateX1[1:]]})
         with pytest.raises(UserError, match=r"wrpCoordinateX1, .* are not all numbers"):
             read("star", tmp_path / "p.star")
+    star.write(tmp_path / "p.star", {"particles": table[:0]})
+    with pytest.raises(UserError, match="has no row"):
+        read("star", tmp_path / "p.star")
 
 
 @pytest.mark.parametrize("samples", [1, 3])

@@ -55,7 +55,7 @@ def _read_model(path: Path, asked: PicksAsked) -> Picks:
         raise UserError(f"{path}: has no point", "was it saved?")
     if not np.isfinite(points).all():
         raise UserError(f"{path}: has points that are no numbers", "make it again")
-    if len(set(scale)) > 1 and abs(scale[2] / scale[0] - 1) > 1e-3:
+    if abs(scale[2] - scale[0]) > 1e-3 * abs(scale[0]):
         problem = f"{path}: its volume was drawn with a scale of {scale[2]:g} along z, so that its voxels are no cubes"
         raise UserError(
             problem, "set the scale to 1 (imodtrans, or 3dmod Edit > Model > Header), or correct the points"

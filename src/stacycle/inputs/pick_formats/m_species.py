@@ -19,6 +19,8 @@ _NAME, _HALF = "wrpSourceName", "wrpRandomSubset"
 
 def read(path: Path, table: pd.DataFrame) -> Picks:
     """The particles, where they were on average over time. UserError if columns are missing or hold no numbers."""
+    if table.empty:
+        raise UserError(f"{path}: its table has no row", "was it written completely?")
     if _NAME not in table:
         raise UserError(f"{path}: has no column {_NAME}", "is it the particles' file of a species of M?")
     position = np.mean(_samples(path, table, [f"wrpCoordinate{axis}" for axis in "XYZ"]), axis=0)
