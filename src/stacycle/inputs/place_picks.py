@@ -184,6 +184,10 @@ def _from_volume(
     voxel = _voxel(picks, which, name, volume, asked)
     index = picks.position[which] / voxel if picks.unit == CORNER else picks.position[which]
     said = asked.size or picks.shape
+    if volume and volume.part and not said:
+        problem = f"{picks.path}: counts in voxels of {volume.path} or of {volume.part}, nothing says which"
+        cure = "make the picks in the first, which is whole, and say size, its voxels x, y, z"
+        raise UserError(problem, cure, f"{asked.label}.size")
     if volume and _is_own(picks, name, volume, said, voxel, asked):
         return _from_own(index, volume, frame)
     if volume and (_turn(volume) != np.eye(3)).any():

@@ -272,11 +272,26 @@ def test_a_tomogram_is_told_with_its_axes(
     assert volume.path.name == ("TS_01_rec.mrc" if trimmed else "TS_01_full_rec.mrc")
 
 
-def test_a_tomogram_that_was_cut_is_not_taken(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cleaned", [False, True])
+def test_a_tomogram_that_was_cut_is_a_part_of_the_whole(tmp_path: Path, cleaned: bool) -> None:
     etomo, series = Etomo(tmp_path), make_series(1)
     writer.write_volume(etomo, series, "-rx")
     writer.write_mrc(etomo.file(series, "_rec.mrc"), np.zeros((12, 20, 18), np.float32), 5.4)
-    assert read_one(etomo, series).volume is None
+    if cleaned:
+        etomo.file(series, "_full_rec.mrc").unlink()
+    volume = read_one(etomo, series).volume
+    assert volume is not None
+    assert (volume.shape, volume.axes) == ((24, 20, 12), "xzy")
+    assert volume.part == etomo.file(series, "_rec.mrc")
+
+
+def test_a_tomogram_is_taken_without_that_which_it_was_made_of(tmp_path: Path) -> None:
+    etomo, series = Etomo(tmp_path), make_series(1)
+    writer.write_volume(etomo, series, "-rx")
+    etomo.file(series, "_full_rec.mrc").unlink()
+    volume = read_one(etomo, series).volume
+    assert volume is not None
+    assert (volume.path.name, volume.shape, volume.axes) == ("TS_01_rec.mrc", (24, 20, 12), "xyz")
 
 
 def test_all_files_that_are_read_are_listed(tmp_path: Path) -> None:
@@ -435,6 +450,7 @@ def test_one_name_in_two_folders_is_refused(tmp_path: Path) -> None:
         ),
         ("tilt.com", "OFFSET 0.00", "OFFSET 0 7", "OFFSET shifts the tilt axis by 7 px"),
         ("newst.com", "0.0,0.0", "5.0,0.0", "OffsetsInXandY is not 0"),
+        ("newst.com", r"(InXandY\s+\d+),\d+\n", r"\1\n", "SizeToOutputInXandY is not two numbers"),
         ("ctfplotter.com", "Voltage", "#Volt", None),  # which the .mdoc file has too
         (
             "ctfplotter.com",

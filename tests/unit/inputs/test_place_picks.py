@@ -1,5 +1,6 @@
 """Picks made in a volume that lies otherwise than the tilt series' tomogram are turned back, or refused if mirrored."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import mrcfile
@@ -91,6 +92,16 @@ def test_angles_in_a_mirrored_volume_are_refused(axes, backwards):
 def test_picks_of_another_volume_are_refused_where_axes_matter():
     index, volume = in_file("xzy", "z")
     assert "nothing says how its axes lie" in refused(volume, index * 2, voxel=VOXEL / 2)
+
+
+def test_picks_that_may_be_of_a_part_of_the_volume_must_say_its_size():
+    index, volume = in_file("xzy", "z")
+    volume = replace(volume, part=Path("TS_01_rec.mrc"))
+    assert "counts in voxels of TS_01_Vol.mrc or of TS_01_rec.mrc, nothing says which" in refused(
+        volume, index
+    )
+    assert "was made in 19 x 10 x 12 voxels" in refused(volume, index, shape=(19, 10, 12))
+    assert len(place(volume, index, shape=(19, 10, 16))) == len(index)
 
 
 def test_rounded_voxel_sizes_are_those_of_the_volume():

@@ -141,7 +141,7 @@ def _read_series(etomo: Etomo, asked: Asked, findings: Findings) -> ImportedSeri
         ),
     }
     chosen = tilts.loc[used].reset_index(drop=True)
-    volume = volume_of(name, etomo.tilt, pixel)
+    volume = volume_of(name, header, etomo.tilt, etomo.newst, pixel)
     (voltage, _), (cs, _), (contrast, _) = optics.values()
     return ImportedSeries(name, chosen, pixel, size, hand, voltage, cs, contrast, volume, taken)
 
