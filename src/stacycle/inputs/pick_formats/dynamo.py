@@ -20,7 +20,6 @@ from stacycle.inputs.pick_formats.plain_text import name_numbers, numbers, read_
 
 _FEWEST = 26  # columns
 _SHIFT, _ANGLES, _SCORE, _TOMOGRAM, _POSITION, _PIXEL = slice(3, 6), slice(6, 9), 9, 19, slice(23, 26), 35
-
 _USED = (*range(3, 10), _TOMOGRAM, *range(23, 26))
 
 

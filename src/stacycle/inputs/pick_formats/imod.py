@@ -20,10 +20,8 @@ from stacycle.inputs.pick_formats.plain_text import read_bytes
 
 _MAGIC, _HEADER, _OBJECT = b"IMODV1.2", 240, 176  # bytes of the header and of an object
 _SIZE, _SCALE, _PIXEL = 136, 184, 216  # where the header has the volume's size, the scale and the voxel size
-_FLAGS, _FLIPPED = (
-    152,
-    3 << 16,
-)  # where the header has the model's flags; y and z exchanged, or turned about x
+_FLAGS = 152  # where the header has the model's flags
+_FLIPPED = 3 << 16  # of these: the volume was shown with y and z exchanged, or turned about x
 _ANGSTROM = {-10: 1.0, -9: 10.0, -6: 1e4}  # Å per unit, by its number
 _CENTRE = np.array([0.5, 0.5, 0.0])  # of the first voxel
 
@@ -47,9 +45,7 @@ def _read_model(path: Path, asked: PicksAsked) -> Picks:
     except (struct.error, ValueError):
         raise UserError(f"{path}: is cut short", "copy it again") from None
     if flags & _FLIPPED:
-        problem = (
-            f"{path}: was saved while 3dmod showed the volume flipped, so that its y and z are exchanged"
-        )
+        problem = f"{path}: was saved while 3dmod showed the volume flipped: its y and z are exchanged"
         raise UserError(problem, "turn that off (3dmod Edit > Image > Flip, or without -Y) and save it again")
     if not len(points):
         raise UserError(f"{path}: has no point", "was it saved?")

@@ -29,18 +29,18 @@ def read_bytes(path: Path) -> bytes:
 def read_words(path: Path) -> list[tuple[int, list[str]]]:
     """The words of each line with its number from 1, without comments and blank lines; a comma ends a word.
 
-    UserError if the file is no text, or has decimal commas."""
+    UserError if the file is no text, or has decimal commas.
+    """
     try:
         text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise UserError(f"{path}: is no plain text", "is it the right file?") from None
     lines = [line.split("#", 1)[0] for line in text.splitlines()]
-    if commas := next(
-        (number for number, line in enumerate(lines, 1) if _DECIMAL_COMMAS.fullmatch(line)), None
-    ):
-        raise UserError(f"{path}: line {commas} has commas for decimal points", "write 1.5 for 1,5")
-    split = ((number, line.replace(",", " ").split()) for number, line in enumerate(lines, 1))
-    return [(number, words) for number, words in split if words]
+    for number, line in enumerate(lines, 1):
+        if _DECIMAL_COMMAS.fullmatch(line):
+            raise UserError(f"{path}: line {number} has commas for decimal points", "write 1.5 for 1,5")
+    split = (line.replace(",", " ").split() for line in lines)
+    return [(number, words) for number, words in enumerate(split, 1) if words]
 
 
 def numbers(path: Path, line: int, words: Sequence[str]) -> list[float]:

@@ -38,10 +38,8 @@ def read_order(path: Path) -> Order:
         return _sorted_by_tilt(path, notes.angles[np.argsort(notes.order)])
     if path.suffix == ".csv":
         return _order_of_list(path)
-    lines = [
-        (number, line.split()) for number, line in enumerate(read_text(path).splitlines(), 1) if line.strip()
-    ]
-    rows = [numbers_of(path, number, words, 2, 3) for number, words in lines]
+    lines = enumerate(read_text(path).splitlines(), 1)
+    rows = [numbers_of(path, number, line.split(), 2, 3) for number, line in lines if line.strip()]
     if not rows or len({len(row) for row in rows}) > 1:
         raise UserError(f"{path}: its rows are not of one length", COMPLETE)
     table = np.array(rows)

@@ -180,9 +180,8 @@ def read_metrics(folder: Path, name: str) -> dict[str, float]:
     path = folder / METRICS
     if not path.is_file():
         return {}
-    header, *rows = [[word.strip() for word in row] for row in csv.reader(read_text(path).splitlines())] or [
-        []
-    ]
+    lines = csv.reader(read_text(path).splitlines())
+    header, *rows = [[word.strip() for word in row] for row in lines] or [[]]
     found: dict[str, float] = {}
     for row in rows:  # the last counts: a run that is resumed appends
         if row and row[0] == f"{name}.mrc" and len(row) == len(header):

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from stacycle.errors import UserError
+from stacycle.errors import UserError, rows_of
 from stacycle.files import mrc
 from stacycle.inputs.sources.source import Asked
 
@@ -65,6 +66,15 @@ def read_numbers(path: Path, least: int) -> Array:
     if not rows:
         raise UserError(f"{path}: is empty", "was it written completely?")
     return np.array(rows)
+
+
+def numbers_in(path: Path, table: pd.DataFrame, label: str) -> pd.Series:
+    """A column of a table as numbers. UserError, with the rows, if some are none."""
+    values = pd.to_numeric(table[label], errors="coerce").astype(float)
+    if (bad := ~np.isfinite(values)).any():
+        where = rows_of(np.flatnonzero(bad) + 1)
+        raise UserError(f"{path}: {label} is not a number in {where}", "correct it")
+    return values
 
 
 def first_known(key: str, name: str, asked: Asked, *found: tuple[T | None, str]) -> tuple[T, str]:

@@ -89,7 +89,6 @@ def files(asked: Asked) -> list[Path]:
         found += [
             *commands,
             *tables,
-            *etomo.mdocs,
             *etomo.of_axis,
             etomo.stack,
             *volumes,

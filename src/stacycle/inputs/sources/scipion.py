@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stacycle.errors import UserError, rows_of, some
+from stacycle.errors import UserError, some
 from stacycle.files import image_files, mrc, star
 from stacycle.files.star_labels import CENTRED, CORNER, PIXEL, SERIES, SIZE, TILT
 from stacycle.inputs.findings import Findings
+from stacycle.inputs.sources.common import numbers_in
 from stacycle.inputs.sources.source import Asked, ImportedSeries, Source, Volume
 
 _NAME, _IMAGE, _EXPOSURE = "rlnTomoName", "rlnMicrographName", "rlnMicrographPreExposure"
@@ -185,16 +186,9 @@ def _check_columns(path: Path, name: str, table: pd.DataFrame) -> None:
 
 def _filled(path: Path, table: pd.DataFrame, label: str) -> pd.Series | None:
     """A column as numbers; None if it is not there or Scipion could not fill it. UserError if some rows are none."""
-    if label not in table:
+    if label not in table or pd.to_numeric(table[label], errors="coerce").isna().all():
         return None
-    values = pd.to_numeric(table[label], errors="coerce").astype(float)
-    if (bad := ~np.isfinite(values)).all():
-        return None
-    if bad.any():
-        raise UserError(
-            f"{path}: {label} is not a number in {rows_of(np.flatnonzero(bad) + 1)}", "correct it"
-        )
-    return values
+    return numbers_in(path, table, label)
 
 
 def _value(

@@ -36,10 +36,10 @@ def axes_said(paths: Iterable[Path], stack: Path) -> Iterator[tuple[float, str]]
 
 
 def warn_of_other_axis(
-    axis: float, where: str, said: float | None, said_by: str, warn: Callable[[str, str], None]
+    axis: float, where: str, said: float, said_by: str, warn: Callable[[str, str], None]
 ) -> None:
     """Warn (what, cure) if a tilt axis is not where another file says: one the other way round mirrors the tomogram."""
-    if said is not None and (apart := abs((axis - said + 180) % 360 - 180)) > _OTHER:
+    if (apart := abs((axis - said + 180) % 360 - 180)) > _OTHER:
         what = f"{where}: the tilt axis is at {axis:.2f}°, but at {said:g}° in {said_by}, {apart:.0f}° apart"
         warn(what, "one axis is wrong: that of another sign or turn mirrors the map")
 

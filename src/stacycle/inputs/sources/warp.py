@@ -18,13 +18,14 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.transform import Rotation
 
-from stacycle.errors import UserError, rows_of, some
+from stacycle.errors import UserError, some
 from stacycle.files import mrc, star
 from stacycle.inputs.findings import Findings
 from stacycle.inputs.sources import warp_xml
 from stacycle.inputs.sources.common import (
     first_known,
     is_included,
+    numbers_in,
     numbers_of_images,
     pixel_of,
 )
@@ -187,11 +188,9 @@ def _imported(files: _Files, warp: WarpSeries) -> pd.DataFrame:
         raise UserError(
             f"{tomostar}: has no columns wrpMovieName, wrpAngleTilt and wrpDose", "import it again"
         )
-    for label in {"wrpAngleTilt", "wrpDose", "wrpAxisAngle"} & set(table):
-        if (bad := ~np.isfinite(pd.to_numeric(table[label], errors="coerce"))).any():
-            raise UserError(
-                f"{tomostar}: {label} is not a number in {rows_of(np.flatnonzero(bad) + 1)}", "correct it"
-            )
+    for label in ("wrpAngleTilt", "wrpDose", "wrpAxisAngle"):
+        if label in table:
+            numbers_in(tomostar, table, label)
     if len(table) != count:
         problem = f"{tomostar}: has {len(table)} tilts, but {warp.path} has {count}"
         raise UserError(problem, "remove the XML file of an earlier import and align the tilt series again")

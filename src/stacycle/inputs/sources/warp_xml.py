@@ -18,6 +18,7 @@ from stacycle.errors import UserError
 
 Array = NDArray[np.floating]
 _SMALL = 1e-6  # what differs by less is the same: Å, degrees, µm
+_GRIDS = ("GridCTF", "GridMovement", "GridVolumeWarp", "GridAngle")  # that are used, by the first letters
 _COMPLETE = "was it written completely?"
 
 
@@ -146,7 +147,7 @@ def read(path: Path) -> WarpSeries:
         magnified=_is_magnified(_attribute(path, root, "MagnificationCorrection", [1.0, 0.0, 0.0, 1.0])),
         volume=(volume[0], volume[1], volume[2]) if len(volume) == 3 and min(volume) > 0 else None,
         parameters={one.get("Name", ""): one.get("Value", "") for one in root.findall("CTF/Param")},
-        grids={one.tag: _grid(path, one, count) for one in root if one.tag.startswith("Grid")},
+        grids={one.tag: _grid(path, one, count) for one in root if one.tag.startswith(_GRIDS)},
     )
 
 
