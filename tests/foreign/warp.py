@@ -102,8 +102,7 @@ def _write_averages(
     project: WarpProject, series: Series, which: NDArray[np.integer], movies: list[str]
 ) -> None:
     for index, movie in zip(which, movies, strict=True):
-        image = image_of(series, int(index))
-        write_mrc(project.frames / "average" / f"{movie}.mrc", image, series.pixel)
+        write_mrc(project.frames / "average" / f"{movie}.mrc", image_of(series, int(index)), series.pixel)
 
 
 def _write_tomostar(

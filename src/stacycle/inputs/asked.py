@@ -74,9 +74,10 @@ def _files_of_set(number: int, entry: Entry) -> list[str]:
 
 
 def _files_of_source(source: Source, asked: Asked) -> list[str]:
-    """The files that a source reads; its folder, if it is not there or the source refuses it."""
+    """The files that a source reads; its folder, if there are none or the source refuses it."""
     with suppress(UserError):
-        return list(map(str, source.files(asked))) if asked.folder.is_dir() else [str(asked.folder)]
+        if found := list(map(str, source.files(asked))):
+            return found
     return [str(asked.folder)]
 
 

@@ -68,8 +68,8 @@ class Conversion:
         if safe_names.has_braces(str(asked.folder)) or not str(asked.folder).isprintable():
             problem = f"{str(asked.folder)!r} has a brace or a control character"
             raise UserError(problem, "rename the file or folder", f"{asked.label}.{source.key}")
-        if not asked.folder.is_dir():
-            problem = f"{asked.folder} is no folder that is there"
+        if not asked.folder.exists():  # Scipion's may be a file
+            problem = f"{asked.folder} is not there"
             raise UserError(problem, "paths start at the project folder", f"{asked.label}.{source.key}")
         question = source.key, replace(asked, label="")
         if question not in self._read:  # a second set of it, with other picks, has the same tilt series

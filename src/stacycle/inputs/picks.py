@@ -18,6 +18,7 @@ from stacycle.errors import UserError, some
 from stacycle.files import star
 from stacycle.files.star_labels import ANGLES, CENTRED, CORNER, ORIGINS, PIXEL, SIZE, SUBSET, TURNS
 from stacycle.inputs.findings import Findings
+from stacycle.inputs.pick_formats.pick_format import are_fractions
 from stacycle.inputs.series import make_numeric, rows_where
 from stacycle.inputs.tomogram_names import match_names
 
@@ -44,6 +45,8 @@ def is_foreign(tables: star.Tables, tomograms: Sequence[str]) -> bool:
     if "rlnTomoName" not in table:
         return _BY_MICROGRAPH in table
     if not set(ANGLES) & set(table) or (set(_OLD_ORIGINS) <= set(table) and not set(ORIGINS) & set(table)):
+        return True
+    if are_fractions(table.reindex(columns=CORNER).apply(pd.to_numeric, errors="coerce").to_numpy(float)):
         return True
     names = sorted(set(table.rlnTomoName))
     if not tomograms or set(names) <= set(tomograms):
@@ -134,7 +137,7 @@ def _check_positions(
     half = of_each[SIZE].to_numpy(float) / 2 * pixel  # Å
     given = CENTRED if set(CENTRED) <= set(table) else CORNER
     values = table[given].to_numpy(float)
-    if len(table) > 1 and values.min() >= 0 and values.max() <= 1:
+    if are_fractions(values):
         fractions = "fractions of the tomogram, as WarpTools' template matching writes them"
         cure = "multiply them by rlnTomoSizeX/Y/Z, and call them rlnCoordinateX/Y/Z"
         findings.refuse(f"{path}: {some(given)} are all between 0 and 1: {fractions}", cure)

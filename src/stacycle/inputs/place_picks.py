@@ -182,26 +182,29 @@ def _from_volume(
     volume's axes into RELION's. UserError if the volume is not known well enough."""
     volume = frame.volume
     voxel = _voxel(picks, which, name, volume, asked)
+    index = picks.position[which] / voxel if picks.unit == CORNER else picks.position[which]
     said = asked.size or picks.shape
-    turn = np.eye(3) if volume is None else _turn(volume)
-    is_turned = bool((turn != np.eye(3)).any())
-    is_same = volume is not None and bool((np.abs(voxel - volume.voxel) <= _SAME_VOXEL * volume.voxel).all())
-    if volume and said and not (asked.size and asked.pixel):
-        is_same = _same_extent(picks, name, volume, said, voxel, asked) and is_same
-    if volume and is_turned and (not is_same or (said and tuple(said) != _file_shape(volume))):
+    if volume and volume.part and not said:
+        problem = f"{picks.path}: counts in voxels of {volume.path} or of {volume.part}, nothing says which"
+        cure = "make the picks in the first, which is whole, and say size, its voxels x, y, z"
+        raise UserError(problem, cure, f"{asked.label}.size")
+    if volume and _is_own(picks, name, volume, said, voxel, asked):
+        return _from_own(index, volume, frame)
+    if volume and (_turn(volume) != np.eye(3)).any():
         problem = f"{picks.path}: was not made in {volume.path}, so that nothing says how its axes lie"
         raise UserError(problem, "give picks made in that volume", asked.label)
-    if volume and is_same:
-        voxel = np.full_like(voxel, volume.voxel)  # not rounded
-    index = picks.position[which] / voxel if picks.unit == CORNER else picks.position[which]
-    if volume and is_turned:
-        index = index @ turn.T
-        index = np.where(turn.sum(axis=1) < 0, index + np.array(volume.shape) - 1, index)
-    if volume and is_same and volume.anchor == "centre" and not (asked.size and asked.pixel):
-        return (index - np.array(volume.shape) / 2) * voxel, turn
-    if said and not (volume and is_same and volume.anchor == "corner"):
-        return (index - np.array(said) / 2) * voxel, turn
-    return index * voxel - np.array(frame.size) * frame.pixel / 2, turn
+    half = np.array(said) * voxel / 2 if said else np.array(frame.size) * frame.pixel / 2  # Å
+    return index * voxel - half, np.eye(3)
+
+
+def _from_own(index: Array, volume: Volume, frame: Frame) -> tuple[Array, Array]:
+    """As `_from_volume`, of voxels (n, 3) of the tilt series' own volume, whose voxels' size is not rounded."""
+    turn, voxels = _turn(volume), np.array(volume.voxels)
+    index = index @ turn.T
+    index = np.where(turn.sum(axis=1) < 0, index + np.array(volume.shape) - 1, index)
+    is_centred = volume.anchor == "centre"
+    half = np.array(volume.shape) * voxels / 2 if is_centred else np.array(frame.size) * frame.pixel / 2  # Å
+    return index * voxels - half, turn
 
 
 def _voxel(
@@ -221,19 +224,27 @@ def _voxel(
     return np.asarray(voxel, float)[:, None]
 
 
-def _same_extent(
-    picks: Picks, name: str, volume: Volume, said: Sequence[int], voxel: Array, asked: PicksAsked
+def _is_own(
+    picks: Picks, name: str, volume: Volume, said: Sequence[int] | None, voxel: Array, asked: PicksAsked
 ) -> bool:
-    """Whether a volume of `said` voxels is the set's own. UserError if it does not even extend as far."""
+    """Whether voxels of `voxel` Å (n, 1), `said` of them if that is known, are those of the tilt series' own volume.
+
+    UserError if theirs does not even extend as far, unless the config says all of it.
+    """
     own = np.array(_file_shape(volume))
+    same = bool((np.abs(voxel - volume.voxel) <= _SAME_VOXEL * volume.voxel).all())
+    if said is None:
+        return same
     size = float(voxel[0, 0])
     allowed = size + _SAME_VOXEL * own * volume.voxel
-    if (np.abs(np.array(said) * size - own * volume.voxel) > allowed).any():
+    beyond = (np.abs(np.array(said) * size - own * volume.voxel) > allowed).any()
+    if beyond and not (asked.size and asked.pixel):
         shape, of_own = " x ".join(map(str, said)), " x ".join(map(str, own))
         problem = f"{picks.path}: was made in {shape} voxels, taken for {size:.4g} Å each"
-        which = f"but that of {name} has {of_own} voxels of {volume.voxel:.4g} Å ({volume.path})"
-        raise UserError(f"{problem}, {which}", "say pixel and size of the volume it was made in", asked.label)
-    return tuple(said) == tuple(own)
+        of_series = f"but that of {name} has {of_own} voxels of {volume.voxel:.4g} Å ({volume.path})"
+        cure = "say pixel and size of the volume it was made in"
+        raise UserError(f"{problem}, {of_series}", cure, asked.label)
+    return same and tuple(said) == tuple(own)
 
 
 def _file_shape(volume: Volume) -> tuple[int, ...]:

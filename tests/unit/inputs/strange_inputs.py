@@ -534,7 +534,7 @@ PICKS_CASES = inputs(
     ("picks: a list of files", list_of_files, ACCEPTED, "", sound),
     ("picks: by micrograph name, as pytom-match-pick", sub(PICKS, "_rlnTomoName", "_rlnMicrographName"), ACCEPTED, "", sound),
     ("picks: by .tomostar, as Warp", both(sub(PICKS, "_rlnTomoName", "_rlnMicrographName"), sub(PICKS, r"^(TS_\d+)", r"\1.tomostar")), ACCEPTED, "", sound),
-    ("picks: positions as fractions", fractions([f"rlnCoordinate{x}" for x in "XYZ"]), REFUSED, "are all between 0 and 1: fractions of the tomogram"),
+    ("picks: positions as fractions", fractions([f"rlnCoordinate{x}" for x in "XYZ"]), ACCEPTED, "", sound),
     ("picks: centred positions as fractions", fractions([f"rlnCenteredCoordinate{x}Angst" for x in "XYZ"]), REFUSED, "are all between 0 and 1: fractions of the tomogram"),
     ("picks: shifts in pixels, as RELION 3", columns(PICKS, with_column("rlnOriginX", "1.5")), REFUSED, "has shifts in pixels"),
     ("picks: without angles", columns(PICKS, without("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")), WARNED, "have no angles, for which 0 is written", both(*(put(PICKS, f"rlnAngle{x}", 0) for x in ("Rot", "Tilt", "Psi")))),

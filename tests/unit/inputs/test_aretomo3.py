@@ -9,7 +9,10 @@ from foreign import truth
 from foreign.aretomo3 import Run, voxels_of, write
 
 from stacycle.errors import UserError
+from stacycle.files.star_labels import CENTRED
 from stacycle.inputs.findings import Findings
+from stacycle.inputs.pick_formats.pick_format import VOXELS, Picks, PicksAsked
+from stacycle.inputs.place_picks import place_picks
 from stacycle.inputs.sources import aretomo_hand
 from stacycle.inputs.sources.aretomo3 import SOURCE
 from stacycle.inputs.sources.aretomo_tables import Session
@@ -108,7 +111,7 @@ def test_the_session_says_what_the_config_need_not(tmp_path):
     assert not findings.problems
     assert not findings.warnings
     assert (one.voltage, one.cs, one.amplitude_contrast, one.hand) == (300, 2.7, 0.07, -1)
-    assert (one.pixel, one.size) == (pytest.approx(1.35), (96, 80, 48))
+    assert (one.pixel, one.size) == (pytest.approx(1.35), (80, 96, 48))
     assert one.taken["cs"] == "2.7 mm, Cs of AreTomo3_Session.json"
     assert one.taken["axis"].endswith("°, ROT of TS_01.aln")
     assert one.taken["dose"] == "3.2 e/Å² per image, of the config; order of TS_01_TLT.txt"
@@ -196,7 +199,9 @@ def test_the_hand_is_minus_dfhand_unless_the_axis_was_turned(said, axis, called,
     assert found == hand
     assert origin
     assert warning in doubt[0] if warning else doubt is None
-    assert aretomo_hand.hand_of(-hand, np.full(3, said), axis, called)[0] == -hand
+    found, _, doubt = aretomo_hand.hand_of(-hand, np.full(3, said), axis, called)
+    assert found == -hand
+    assert (doubt is not None) == ("turned by" in warning)
 
 
 def test_a_series_of_which_aretomo3_turned_the_axis_comes_back(tmp_path):
@@ -220,12 +225,17 @@ def test_picks_in_a_tomogram_are_found_again(tmp_path, flip, binning, axis):
     write(tmp_path, series, run)
     (one,), _ = imported(tmp_path, dose=3.2)
     volume, points = one.volume, truth.points_in(series)
-    found = voxels_of(series, run, points)[:, [volume.axes.index(axis) for axis in "xyz"]]
-    for axis in volume.reversed:
-        number = "xyz".index(axis)
-        found[:, number] = volume.shape[number] - 1 - found[:, number]
-    centred = (found - np.array(volume.shape) / 2) * volume.voxels
+    picks = Picks(
+        tmp_path / "p.mod",
+        np.array([one.name] * len(points), object),
+        voxels_of(series, run, points),
+        VOXELS,
+        np.arange(len(points)),
+    )
+    table = place_picks([picks], {one.name: one}, PicksAsked(()), Findings())
+    centred = table[CENTRED].to_numpy()
     assert centred == pytest.approx((points - np.array(series.size) / 2) * series.pixel, abs=1e-3)
+    assert np.array(one.size) * one.pixel == pytest.approx(volume.shape * np.array(volume.voxels), abs=10)
     assert volume.mirrored == (flip == 2)
     assert (volume.cropped is None) == (np.ptp(volume.voxels) < 1e-6)
 
@@ -233,7 +243,7 @@ def test_picks_in_a_tomogram_are_found_again(tmp_path, flip, binning, axis):
 def test_a_thickness_that_aretomo3_chose_is_that_of_the_tomogram(tmp_path):
     write(tmp_path, truth.make_series(2), Run(session={"VolZ": -1}, bin=2))
     (one,), _ = imported(tmp_path, dose=3.2)
-    assert one.size == (96, 80, 48)
+    assert one.size == (80, 96, 48)
     assert "z of TS_01_Vol.mrc" in one.taken["size"]
 
 
@@ -419,6 +429,24 @@ def test_an_mdoc_without_times_is_taken_only_in_another_order_than_the_tilt(tmp_
     path.write_text("[ZValue" + "[ZValue".join(untimed[i] for i in np.argsort(series.order)))
     (one,), _ = imported(tmp_path, **ALL)
     assert is_true(one, series)
+
+
+def test_marks_of_windows_and_words_in_metrics_are_read_over(tmp_path):
+    series = truth.make_series(1)
+    path = write(tmp_path, series, Run(metrics=True))
+    for one in (path, *tmp_path.glob("*.txt")):
+        one.write_bytes(b"\xef\xbb\xbf" + one.read_bytes().replace(b"\n", b"\r\n"))
+    path.rename(tmp_path / "TS_01.mrc.aln")
+    metrics = tmp_path / "TiltSeries_Metrics.csv"
+    metrics.write_text(metrics.read_text().replace("0.0, 0.0", "nan, ?"))
+    (one,), _ = imported(tmp_path, **ALL | {"voltage": None})
+    assert is_true(one, series)
+    assert one.taken["voltage"] == "300 kV, Kv of TiltSeries_Metrics.csv"
+
+
+def test_an_axis_of_another_sign_than_the_microscopes_is_told(tmp_path):
+    write(tmp_path, truth.make_series(1, axis=-84.9), RUNS["AreTomo2"])
+    assert any("but at 84.9° in TS_01.mrc.mdoc" in str(one) for one in imported(tmp_path, **ALL)[1].warnings)
 
 
 def test_every_file_that_is_read_is_listed(tmp_path):

@@ -14,8 +14,9 @@ from foreign.truth import Series, differences, make_series, points_in, seen_posi
 
 from stacycle.errors import UserError
 from stacycle.inputs.findings import Findings
-from stacycle.inputs.sources import imod
+from stacycle.inputs.sources import imod, mdoc
 from stacycle.inputs.sources.source import Asked, ImportedSeries, all_sources
+from stacycle.inputs.sources.tilt_axis import axes_said
 
 DOSE = 3.2  # of the truth
 
@@ -271,11 +272,26 @@ def test_a_tomogram_is_told_with_its_axes(
     assert volume.path.name == ("TS_01_rec.mrc" if trimmed else "TS_01_full_rec.mrc")
 
 
-def test_a_tomogram_that_was_cut_is_not_taken(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cleaned", [False, True])
+def test_a_tomogram_that_was_cut_is_a_part_of_the_whole(tmp_path: Path, cleaned: bool) -> None:
     etomo, series = Etomo(tmp_path), make_series(1)
     writer.write_volume(etomo, series, "-rx")
     writer.write_mrc(etomo.file(series, "_rec.mrc"), np.zeros((12, 20, 18), np.float32), 5.4)
-    assert read_one(etomo, series).volume is None
+    if cleaned:
+        etomo.file(series, "_full_rec.mrc").unlink()
+    volume = read_one(etomo, series).volume
+    assert volume is not None
+    assert (volume.shape, volume.axes) == ((24, 20, 12), "xzy")
+    assert volume.part == etomo.file(series, "_rec.mrc")
+
+
+def test_a_tomogram_is_taken_without_that_which_it_was_made_of(tmp_path: Path) -> None:
+    etomo, series = Etomo(tmp_path), make_series(1)
+    writer.write_volume(etomo, series, "-rx")
+    etomo.file(series, "_full_rec.mrc").unlink()
+    volume = read_one(etomo, series).volume
+    assert volume is not None
+    assert (volume.path.name, volume.shape, volume.axes) == ("TS_01_rec.mrc", (24, 20, 12), "xyz")
 
 
 def test_all_files_that_are_read_are_listed(tmp_path: Path) -> None:
@@ -315,6 +331,57 @@ def test_nothing_is_warned_of_without_reason(tmp_path: Path) -> None:
 )
 def test_what_relion_cannot_hold_is_told(tmp_path: Path, etomo: dict[str, object], said: str) -> None:
     assert said in warnings(Etomo(tmp_path, **etomo))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("TS_01.edf", "#Fri\nSetup.ImageRotationA=83.9\nSetup.ImageRotationB=\n", 83.9),
+        ("align.com", "$tiltalign -StandardInput\nRotationAngle\t85.3\nRotOption 1\n", 85.3),
+        ("align.log", "  RotationAngle = 85.0\n", 85),
+        (
+            "TS_01.mdoc",
+            "[T =     Tilt axis angle = -88.7, binning = 4]\n[ZValue = 0]\nRotationAngle = 1.3\n",
+            -88.7,
+        ),
+        ("TS_01.mdoc", "T = TiltAxisAngle = -173.94\n[ZValue = 0]\nRotationAngle = 83.94\n", 83.94),
+        ("TS_01.mdoc", "[ZValue = 0]\nRotationAngle = 175.3\n", None),
+        ("TS_01.edf", "Setup.ImageRotationA=\n", None),
+    ],
+)
+def test_the_axis_is_looked_for_elsewhere(tmp_path: Path, file: str, text: str, said: float | None) -> None:
+    stack, path = tmp_path / "TS_01.st", tmp_path / file
+    stack.write_bytes(bytes(224) + b"    Tilt axis angle = 84.1, binning = 2".ljust(800))
+    path.write_text(text)
+    found = [(said, file)] if said else []
+    assert list(axes_said([path], stack)) == [*found, (84.1, "the header of TS_01.st")]
+
+
+def test_an_axis_that_nothing_else_says_is_told(tmp_path: Path) -> None:
+    etomo, series = Etomo(tmp_path), make_series(1)
+    writer.write(etomo, series)
+    for name in ("TS_01.edf", "align.com"):
+        path = tmp_path / name
+        path.write_text(re.sub(r".*Rotation.*\n", "", path.read_text()))
+    _, findings = read(tmp_path)
+    (warning,) = map(str, findings.warnings)
+    assert re.match(r"84.\d\d°, TS_01.xf alone says the tilt axis of TS_01; .edf, ", warning)
+
+
+@pytest.mark.parametrize("day", ["{}-Nov-24", "{}-Nov-2024", "2024-Nov-{}", "2024/11/{}", "2024-11-{}"])
+def test_times_of_mdoc_files_are_written_in_many_ways(tmp_path: Path, day: str) -> None:
+    path = tmp_path / "TS_01.mdoc"
+    images = [(-3.0, "30", "10"), (0.0, "08", "23"), (3.0, "30", "09")]
+    said = [f"[ZValue = 0]\nTiltAngle = {a}\nDateTime = {day.format(d)}  {h}:00:00\n" for a, d, h in images]
+    path.write_text("\r\n".join(said))
+    assert mdoc.read(path).order.tolist() == [2, 0, 1]
+
+
+def test_a_missing_command_is_told(tmp_path: Path) -> None:
+    writer.write(Etomo(tmp_path), make_series(1))
+    (tmp_path / "tilt.com").unlink()
+    _, findings = read(tmp_path, size=(96, 80, 48))
+    assert "tilt.com: is not there or empty" in str(findings.warnings[0])
 
 
 def test_transforms_of_few_decimals_are_told(tmp_path: Path) -> None:
@@ -383,6 +450,7 @@ def test_one_name_in_two_folders_is_refused(tmp_path: Path) -> None:
         ),
         ("tilt.com", "OFFSET 0.00", "OFFSET 0 7", "OFFSET shifts the tilt axis by 7 px"),
         ("newst.com", "0.0,0.0", "5.0,0.0", "OffsetsInXandY is not 0"),
+        ("newst.com", r"(InXandY\s+\d+),\d+\n", r"\1\n", "SizeToOutputInXandY is not two numbers"),
         ("ctfplotter.com", "Voltage", "#Volt", None),  # which the .mdoc file has too
         (
             "ctfplotter.com",
@@ -394,6 +462,8 @@ def test_one_name_in_two_folders_is_refused(tmp_path: Path) -> None:
         ("TS_01.defocus", "\n2\t2[^\n]*", "", "TS_01.defocus: says nothing of views 2"),
         ("TS_01.defocus", r"\A[^\n]*\n", "", "line 1 does not say its version"),
         ("TS_01.defocus", "\n2\t2", "\ntwo\t2", "has what is no number"),
+        ("TS_01.defocus", "\n2\t2", "\n2\tinf", "TS_01.defocus: line 3 has what is no number"),
+        ("ctfplotter.com", "AmplitudeContrast .*", "AmplitudeContrast nan", "is 'nan', which is no number"),
         ("TS_01.defocus", r"(?s)\n.*", "\n", "TS_01.defocus: has no views"),
     ],
 )

@@ -22,7 +22,7 @@ from stacycle.files import star
 from stacycle.files.cache import Cache
 from stacycle.files.star_labels import CORNER
 from stacycle.inputs import merge
-from stacycle.inputs.asked import STAR, files_of
+from stacycle.inputs.asked import RELIONS, STAR, files_of
 from stacycle.inputs.findings import Findings
 from stacycle.inputs.pick_formats.pick_format import all_formats
 from stacycle.inputs.sources.source import all_sources
@@ -280,8 +280,8 @@ def test_two_sets_cannot_write_to_one_folder() -> None:
 
 
 def test_every_module_has_its_key_in_the_config() -> None:
-    assert {*all_sources()} - {"cairn"} <= {*SOURCES}
-    assert {*all_formats()} - {"pebbles", STAR} <= {*PICK_FORMATS}
+    assert {*all_sources()} == {*SOURCES, "cairn"} - {RELIONS}
+    assert {*all_formats()} == {*PICK_FORMATS, "pebbles", STAR}
 
 
 def test_a_star_file_takes_the_pixel_that_its_refusal_asks_for(native: dict[str, str]) -> None:
@@ -299,7 +299,7 @@ def test_a_star_file_takes_the_pixel_that_its_refusal_asks_for(native: dict[str,
 
 def test_what_is_not_there_is_asked_for(native: dict[str, str]) -> None:
     one = as_cairn(native, "cairns")
-    assert "inputs.1.cairn: elsewhere is no folder that is there" in refused(one | {"cairn": "elsewhere"})
+    assert "inputs.1.cairn: elsewhere is not there" in refused(one | {"cairn": "elsewhere"})
     assert refused(one | {"particles": {"pebbles": "no/*.pebbles"}}) == (
         "inputs.1.particles: there is no file no/*.pebbles; paths start at the project folder."
     )

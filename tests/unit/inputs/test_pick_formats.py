@@ -64,6 +64,15 @@ def test_tables_of_dynamo(tmp_path, digits, position, angle, columns):
     assert np.allclose(table.rlnAutopickFigureOfMerit[:40], PICKS[1].score, atol=1e-4)
 
 
+def test_columns_of_a_table_that_are_not_used_may_hold_anything(tmp_path):
+    dynamo.write(tmp_path / "t.tbl", {1: PICKS[1]}, VOLUME, 9)
+    rows = [line.split() for line in (tmp_path / "t.tbl").read_text().splitlines()]
+    for row in rows:
+        row[0], row[21] = "NaN", "1+2i"
+    (tmp_path / "t.tbl").write_text("\r\n".join(map("\t".join, rows)))
+    check(read("dynamo", tmp_path / "t.tbl", tomogram="TS_01"), PICKS[1])
+
+
 def test_a_list_beside_a_table_names_its_tomograms(tmp_path):
     dynamo.write(tmp_path / "t.tbl", PICKS, VOLUME, 9)
     dynamo.write_list(tmp_path / "tomograms.doc", NAMES)
@@ -130,6 +139,11 @@ def test_what_is_no_motive_list_is_refused(tmp_path):
     path = tmp_path / "motl.em"
     motive_lists.write_em(path, PICKS, VOLUME)
     whole = path.read_bytes()
+    listed = tmp_path / "motl.star"
+    motive_lists.write_stopgap(listed, {1: PICKS[1]}, VOLUME)
+    listed.write_text(listed.read_text().replace(f" {PICKS[1].score[0]:.6f} ", " high ", 1))
+    with pytest.raises(UserError, match="score is not a number in every row"):
+        read("stopgap", listed, tomogram="TS_01")
     for content, fault in (
         (whole[:-4], "cut short"),
         (b"\6\0\0\5" + bytes(600), "no motive list"),
@@ -175,6 +189,18 @@ def test_what_is_no_sound_model_is_refused(tmp_path):
     imod_model.write(path, PICKS[1], VOLUME)
     path.write_bytes(path.read_bytes()[:700])
     with pytest.raises(UserError, match="cut short"):
+        read("imod", path)
+    imod_model.write(path, PICKS[1], VOLUME)
+    raw = bytearray(path.read_bytes())
+    raw[184:188] = bytes(4)  # the scale along x
+    path.write_bytes(raw)
+    with pytest.raises(UserError, match="no cubes"):
+        read("imod", path)
+    imod_model.write(path, PICKS[1], VOLUME)
+    raw = bytearray(path.read_bytes())
+    raw[153] |= 1  # bit 16 of the flags, which are big-endian at 152
+    path.write_bytes(raw)
+    with pytest.raises(UserError, match="its y and z are exchanged"):
         read("imod", path)
     imod_model.write(path, replace(PICKS[1], position=PICKS[1].position[:0]), VOLUME)
     with pytest.raises(UserError, match="has no point"):
@@ -282,6 +308,7 @@ def test_six_columns_of_text_are_those_of_relions_import(tmp_path):
         ("1 2 3 4\n", "has 4 columns in line 1"),
         ("1 2 3\n\n1 b 3\n", "line 3 holds something that is no number"),
         ("1 2 nan\n", "no number"),
+        ("1,5 2,5 3,5\n", "line 1 has commas for decimal points"),
         ("a b c\n1 2 3\n", "names the columns a, b, c"),
     ],
 )

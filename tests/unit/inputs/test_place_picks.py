@@ -1,5 +1,6 @@
 """Picks made in a volume that lies otherwise than the tilt series' tomogram are turned back, or refused if mirrored."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import mrcfile
@@ -93,6 +94,16 @@ def test_picks_of_another_volume_are_refused_where_axes_matter():
     assert "nothing says how its axes lie" in refused(volume, index * 2, voxel=VOXEL / 2)
 
 
+def test_picks_that_may_be_of_a_part_of_the_volume_must_say_its_size():
+    index, volume = in_file("xzy", "z")
+    volume = replace(volume, part=Path("TS_01_rec.mrc"))
+    assert "counts in voxels of TS_01_Vol.mrc or of TS_01_rec.mrc, nothing says which" in refused(
+        volume, index
+    )
+    assert "was made in 19 x 10 x 12 voxels" in refused(volume, index, shape=(19, 10, 12))
+    assert len(place(volume, index, shape=(19, 10, 16))) == len(index)
+
+
 def test_rounded_voxel_sizes_are_those_of_the_volume():
     index, volume = in_file("xyz", "")
     table = place(volume, index, voxel=6.76)
@@ -117,6 +128,13 @@ def test_the_config_overrules_the_volume_if_it_says_pixel_and_size():
     asked = PicksAsked((Path("p.star"),), pixel=2.7, size=(50, 40, 30))
     index = PICKS.centred / 2.7 + np.array([25, 20, 15])
     assert np.abs(place(volume, index, asked=asked)[CENTRED_LABELS].to_numpy() - PICKS.centred).max() < 1e-6
+
+
+def test_the_config_may_say_pixel_and_size_of_a_volume_that_is_turned():
+    index, volume = in_file("xzy", "z")
+    asked = PicksAsked((Path("p.star"),), pixel=VOXEL, size=(SHAPE[0], SHAPE[2], SHAPE[1]))
+    found = place(volume, index, asked=asked)[CENTRED_LABELS].to_numpy()
+    assert np.abs(found - PICKS.centred).max() < 1e-6
 
 
 def test_picks_in_one_corner_are_refused_unless_their_pixels_are_known():

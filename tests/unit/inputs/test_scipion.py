@@ -8,6 +8,9 @@ import pytest
 from foreign import scipion, truth
 
 from stacycle.errors import UserError
+from stacycle.files import star
+from stacycle.inputs import merge
+from stacycle.inputs.asked import files_of
 from stacycle.inputs.findings import Findings
 from stacycle.inputs.sources.scipion import SOURCE
 from stacycle.inputs.sources.source import Asked, all_sources
@@ -136,6 +139,23 @@ def test_doses_that_say_no_order(tmp_path):
         read(folder, dose=3.0)
 
 
+def test_columns_that_scipion_could_not_fill_are_left_out(tmp_path):
+    series = make_series()
+    folder = scipion.write(tmp_path, [series])
+    path = folder / "tilt_series/TS_01.star"
+    tables = star.read(path, oddities=[])
+    for label in ("rlnTomoXTilt", "rlnTomoNominalStageTiltAngle", "rlnPhaseShift"):
+        tables["TS_01"][label] = "FileNotFound"
+    star.write(path, tables)
+    tilts = read(folder)[0].tilts
+    assert "rlnPhaseShift" not in tilts
+    assert (tilts.rlnTomoXTilt == 0).all()
+    assert (tilts.rlnTomoNominalStageTiltAngle == tilts.rlnTomoYTilt).all()
+    rewrite(folder / "tomograms.star", ("data_global", "_global"))
+    with pytest.raises(UserError, match=r"lists tomograms .* \(not read: .*tomograms.star: "):
+        read(folder)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "fault"),
     [
@@ -168,6 +188,9 @@ def test_folders_that_are_no_export_are_refused(tmp_path):
         read(folder)
     (folder / "x").rename(folder / "tilt_series/TS_01.star")
     assert read(folder / "again.star")[0].name == "TS_01"
+    one = {"scipion": str(folder / "again.star")}
+    assert merge.read([one], Findings()) is not None
+    assert files_of([one])[0] == one["scipion"]
 
 
 def test_scipion_is_found_by_its_key():

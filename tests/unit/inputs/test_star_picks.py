@@ -88,6 +88,24 @@ def test_warptools_template_matching(tmp_path):
     check(read("star", tmp_path / "p.star"), ONE_PICKS, position=1e-3)
 
 
+def test_a_single_pick_as_fractions_is_one_too(tmp_path):
+    one = replace(ONE_PICKS, **{key: getattr(ONE_PICKS, key)[:1] for key in ("position", "angles", "score")})
+    star_picks.warp_match(tmp_path / "p.star", one)
+    check(read("star", tmp_path / "p.star"), one, position=1e-3)
+
+
+def test_a_species_of_m_with_what_is_no_number_is_refused(tmp_path):
+    star_picks.m_species(tmp_path / "p.star", ONE_PICKS)
+    table = star.read(tmp_path / "p.star", oddities=[])["particles"]
+    for value in (np.nan, "abc"):
+        write(tmp_path / "p.star", **{**table, "wrpCoordinateX1": [value, *table.wrpCoordinateX1[1:]]})
+        with pytest.raises(UserError, match=r"wrpCoordinateX1, .* are not all numbers"):
+            read("star", tmp_path / "p.star")
+    star.write(tmp_path / "p.star", {"particles": table[:0]})
+    with pytest.raises(UserError, match="has no row"):
+        read("star", tmp_path / "p.star")
+
+
 @pytest.mark.parametrize("samples", [1, 3])
 def test_a_species_of_m(tmp_path, samples):
     star_picks.m_species(tmp_path / "p.star", ONE_PICKS, samples)

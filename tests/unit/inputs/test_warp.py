@@ -296,6 +296,7 @@ def test_a_tilt_series_without_xml_is_left_out_and_told(tmp_path: Path) -> None:
     writer.write(project, make_series(1, name="TS_02"))
     project.xml("TS_02").unlink()
     found, findings = read(tmp_path)
+    assert project.tomostar("TS_02") in warp.files(Asked(tmp_path))
     assert [one.name for one in found] == ["TS_01"]
     assert "there is no TS_02.xml" in str(findings.warnings[0])
 
@@ -322,8 +323,10 @@ def test_a_folder_without_tomostars_is_refused(tmp_path: Path) -> None:
         (
             r'(GridCTF Width="1" Height="1" Depth=)"21"',
             r'\1"20"',
-            "GridCTF has a wrong node at X, Y, Z = 0, 0, 20",
+            "GridCTF has a wrong node or size (index 20 is out of bounds",
         ),
+        (r'(GridCTF Width="1" Height="1" Depth=)"21"', r'\1"x"', "GridCTF has a wrong node or size (invalid"),
+        ("<UseTilt>True", "<UseTilt>yes", "UseTilt is 'yes', not True or False"),
         (r"<Dose>[^\n]*", "<Dose>17", "wrpDose of row 1 is"),
         (r"<Angles>[^\n]*", "<Angles>20", "wrpAngleTilt of row 1 is"),
         (r"<MoviePath>[^\n]*", "<MoviePath>../x/other.eer", "but other in"),
@@ -363,6 +366,26 @@ def test_a_tomostar_with_other_tilts_than_the_xml_file_is_refused(tmp_path: Path
     lines = project.tomostar("TS_01").read_text().splitlines()
     project.tomostar("TS_01").write_text("\n".join(lines[:-1]) + "\n")
     assert "has 20 tilts, but" in refusal(project)
+
+
+def test_a_tomostar_with_words_for_numbers_is_refused(tmp_path: Path) -> None:
+    project = WarpProject(tmp_path)
+    writer.write(project, make_series(1))
+    text = project.tomostar("TS_01").read_text()
+    for word in ("abc", "nan"):
+        project.tomostar("TS_01").write_text(re.sub(r"(eer  )\S+", rf"\1{word}", text, count=1))
+        assert "wrpAngleTilt is not a number in row 1" in refusal(project)
+
+
+def test_an_xml_file_in_small_letters_with_nothing_unset_is_read(tmp_path: Path) -> None:
+    project = WarpProject(tmp_path, attributes={"LevelAngleX": "", "MagnificationCorrection": ""})
+    writer.write(project, make_series(1, hand=-1))
+    path = project.xml("TS_01")
+    path.write_text(
+        path.read_text("utf-8-sig").replace("True", "true").replace("False", "false"), "utf-8-sig"
+    )
+    (found,), _ = read(tmp_path)
+    assert (len(found.tilts), found.hand) == (21, -1)
 
 
 def test_a_series_that_was_not_aligned_is_refused(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from stacycle.inputs.pick_formats.plain_text import name_numbers, numbers, read_
 
 _FEWEST = 26  # columns
 _SHIFT, _ANGLES, _SCORE, _TOMOGRAM, _POSITION, _PIXEL = slice(3, 6), slice(6, 9), 9, 19, slice(23, 26), 35
+_USED = (*range(3, 10), _TOMOGRAM, *range(23, 26))
 
 
 def read(asked: PicksAsked, known: tuple[str, ...], findings: Findings) -> list[Picks]:
@@ -29,15 +30,17 @@ def read(asked: PicksAsked, known: tuple[str, ...], findings: Findings) -> list[
 
 
 def _read_table(path: Path, names: dict[int, str], asked: PicksAsked, known: tuple[str, ...]) -> Picks:
-    rows = [(line, numbers(path, line, words)) for line, words in read_words(path)]
+    rows = read_words(path)
     if not rows:
         raise UserError(f"{path}: holds no particle", "was it written completely?")
-    for line, values in rows:
-        if len(values) < _FEWEST or len(values) != len(rows[0][1]):
+    for line, words in rows:
+        if len(words) < _FEWEST or len(words) != len(rows[0][1]):
             wanted = max(_FEWEST, len(rows[0][1]))
-            problem = f"{path}: line {line} has {len(values)} columns, not the {wanted} of a table"
+            problem = f"{path}: line {line} has {len(words)} columns, not the {wanted} of a table"
             raise UserError(problem, "is it a table of Dynamo, written completely?")
-    table = np.array([values for _, values in rows])
+    table = np.zeros((len(rows), len(rows[0][1])))
+    used = [*_USED, *([_PIXEL] if table.shape[1] > _PIXEL else [])]  # others may hold NaN
+    table[:, used] = [numbers(path, line, [words[column] for column in used]) for line, words in rows]
     tdrot, tilt, narot = table[:, _ANGLES].T
     if names or asked.tomogram or table[:, _TOMOGRAM].any():
         tomogram = name_numbers(path, table[:, _TOMOGRAM], names, asked, known)

@@ -20,6 +20,8 @@ from stacycle.inputs.pick_formats.plain_text import read_bytes
 
 _MAGIC, _HEADER, _OBJECT = b"IMODV1.2", 240, 176  # bytes of the header and of an object
 _SIZE, _SCALE, _PIXEL = 136, 184, 216  # where the header has the volume's size, the scale and the voxel size
+_FLAGS = 152  # where the header has the model's flags
+_FLIPPED = 3 << 16  # of these: the volume was shown with y and z exchanged, or turned about x
 _ANGSTROM = {-10: 1.0, -9: 10.0, -6: 1e4}  # Å per unit, by its number
 _CENTRE = np.array([0.5, 0.5, 0.0])  # of the first voxel
 
@@ -36,16 +38,20 @@ def _read_model(path: Path, asked: PicksAsked) -> Picks:
         raise UserError(f"{path}: is no model of IMOD", "is it the right file? point2model makes one of text")
     try:
         shape = struct.unpack_from(">3i", raw, _SIZE)
+        (flags,) = struct.unpack_from(">I", raw, _FLAGS)
         scale = struct.unpack_from(">3f", raw, _SCALE)
         pixel, unit = struct.unpack_from(">fi", raw, _PIXEL)
         points = _points(raw)
     except (struct.error, ValueError):
         raise UserError(f"{path}: is cut short", "copy it again") from None
+    if flags & _FLIPPED:
+        problem = f"{path}: was saved while 3dmod showed the volume flipped: its y and z are exchanged"
+        raise UserError(problem, "turn that off (3dmod Edit > Image > Flip, or without -Y) and save it again")
     if not len(points):
         raise UserError(f"{path}: has no point", "was it saved?")
     if not np.isfinite(points).all():
         raise UserError(f"{path}: has points that are no numbers", "make it again")
-    if len(set(scale)) > 1 and abs(scale[2] / scale[0] - 1) > 1e-3:
+    if abs(scale[2] - scale[0]) > 1e-3 * abs(scale[0]):
         problem = f"{path}: its volume was drawn with a scale of {scale[2]:g} along z, so that its voxels are no cubes"
         raise UserError(
             problem, "set the scale to 1 (imodtrans, or 3dmod Edit > Model > Header), or correct the points"

@@ -19,6 +19,8 @@ _NAME, _HALF = "wrpSourceName", "wrpRandomSubset"
 
 def read(path: Path, table: pd.DataFrame) -> Picks:
     """The particles, where they were on average over time. UserError if columns are missing or hold no numbers."""
+    if table.empty:
+        raise UserError(f"{path}: its table has no row", "was it written completely?")
     if _NAME not in table:
         raise UserError(f"{path}: has no column {_NAME}", "is it the particles' file of a species of M?")
     position = np.mean(_samples(path, table, [f"wrpCoordinate{axis}" for axis in "XYZ"]), axis=0)
@@ -48,9 +50,10 @@ def _samples(path: Path, table: pd.DataFrame, names: list[str]) -> NDArray[np.fl
         labels = [f"{name}{sample}" for name in names]
         if missing := [label for label in labels if label not in table]:
             raise UserError(f"{path}: has no column {', '.join(missing)}", "was it written completely?")
-        if any(table[label].dtype.kind not in "if" for label in labels):
+        values = table[labels].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+        if not np.isfinite(values).all():
             raise UserError(f"{path}: {', '.join(labels)} are not all numbers", "correct them")
-        found.append(table[labels].to_numpy(float))
+        found.append(values)
     return np.array(found)
 
 

@@ -27,6 +27,11 @@ SERIES_CORNER = (
 FRACTIONS = "parts of the tilt series' tomogram along each axis"
 
 
+def are_fractions(positions: NDArray[np.floating]) -> bool:
+    """Whether positions (n, 3) are FRACTIONS: all within 0 and 1, which no pixels and no Å are."""
+    return bool(positions.size and positions.min() >= 0 and positions.max() <= 1)
+
+
 @dataclass(frozen=True)
 class PicksAsked:
     """What a set of the config says of its picks; None where it says nothing.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from stacycle.errors import UserError, some
 from stacycle.inputs.findings import Findings
 from stacycle.inputs.pick_formats.pick_format import PicksAsked
 
+_DECIMAL_COMMAS = re.compile(r"\s*-?\d+,\d+(\s+-?\d+,\d+)+\s*")
 LISTS = (".doc", ".txt", ".csv")  # of names of tomograms by number
 
 
@@ -25,13 +27,20 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_words(path: Path) -> list[tuple[int, list[str]]]:
-    """The words of each line with its number from 1, without comments and blank lines; a comma ends a word."""
+    """The words of each line with its number from 1, without comments and blank lines; a comma ends a word.
+
+    UserError if the file is no text, or has decimal commas.
+    """
     try:
         text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise UserError(f"{path}: is no plain text", "is it the right file?") from None
-    lines = (line.split("#", 1)[0].replace(",", " ").split() for line in text.splitlines())
-    return [(number, words) for number, words in enumerate(lines, 1) if words]
+    lines = [line.split("#", 1)[0] for line in text.splitlines()]
+    for number, line in enumerate(lines, 1):
+        if _DECIMAL_COMMAS.fullmatch(line):
+            raise UserError(f"{path}: line {number} has commas for decimal points", "write 1.5 for 1,5")
+    split = (line.replace(",", " ").split() for line in lines)
+    return [(number, words) for number, words in enumerate(split, 1) if words]
 
 
 def numbers(path: Path, line: int, words: Sequence[str]) -> list[float]:

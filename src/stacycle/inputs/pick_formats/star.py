@@ -6,8 +6,12 @@
 | rlnTomoName, rlnCoordinateX | px of the unbinned tilt series: RELION 4; of rlnDetectorPixelSize if that is there |
 | rlnLCCmax, or rlnMicrographName and rlnDetectorPixelSize alone | voxels of the tomogram: pytom-match-pick |
 | NAME.tomostar or rlnMicrographName, rlnCoordinateX | px of the images, from the corner: Warp, RELION 3 |
-| the same, all within 0 and 1 | parts of the volume: WarpTools' template matching (TiltSeries.MatchFull.cs) |
+| rlnCoordinateX, all within 0 and 1 | parts of the volume: WarpTools' template matching |
 | wrpCoordinateX1 | Å from the corner: M |
+
+WarpTools' template matching writes positions in Å from the corner, divided by the volume's edges in Å
+(TiltSeries.MatchFull.cs, VolumeDimensionsPhysical), so they are multiplied by the size here. WarpTools' own
+ts_export_particles --normalized_coords multiplies them by (size - 1) px, and so puts them up to a pixel off.
 
 A list of files (rlnTomoImportParticleFile) is followed. Shifts (rlnOrigin) and turns (rlnTomoSubtomogramRot) are
 applied, so that position and angles say all.
@@ -39,6 +43,7 @@ from stacycle.inputs.pick_formats.pick_format import (
     PickFormat,
     Picks,
     PicksAsked,
+    are_fractions,
 )
 from stacycle.inputs.picked_twice import SCORES
 
@@ -180,7 +185,7 @@ def _positions(
     if set(CENTRED) <= set(table):
         return _Positions(table[CENTRED].to_numpy(float), CENTRED_ANGSTROM, None)
     values = table[CORNER].to_numpy(float)
-    if len(table) > 1 and values.min() >= 0 and values.max() <= 1:
+    if are_fractions(values):
         return _Positions(values, FRACTIONS, None)
     of_warp = (
         _MICROGRAPH in table if _TOMOGRAM not in table else any(name.endswith(OF_WARP) for name in names)

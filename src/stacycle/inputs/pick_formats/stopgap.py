@@ -35,7 +35,7 @@ def _read_list(path: Path, names: dict[int, str], asked: PicksAsked, known: tupl
         raise UserError(
             f"{path}: is no motive list of STOPGAP, without {', '.join(missing)}", "is it the right file?"
         )
-    for label in _NUMBERS:
+    for label in (*_NUMBERS, *({"score"} & set(table))):
         if table[label].dtype.kind not in "if" or not np.isfinite(table[label]).all():
             raise UserError(f"{path}: {label} is not a number in every row", "correct it")
     position = table[_POSITION].to_numpy(float) + table[_SHIFT].to_numpy(float) - motive_lists.FIRST

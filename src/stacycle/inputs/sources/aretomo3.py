@@ -25,6 +25,7 @@ from stacycle.inputs.sources.aretomo_hand import hand_of
 from stacycle.inputs.sources.aretomo_order import Order, exposures_of, read_order, stage_of
 from stacycle.inputs.sources.aretomo_volume import size_of, volume_of
 from stacycle.inputs.sources.source import Asked, ImportedSeries, Source
+from stacycle.inputs.sources.tilt_axis import axes_said, warn_of_other_axis
 
 T = TypeVar("T")
 KEY = "aretomo3"
@@ -73,6 +74,9 @@ class _Notes:
     taken: dict[str, str] = field(default_factory=dict)
     warnings: list[tuple[str, str]] = field(default_factory=list)
     missing: list[UserError] = field(default_factory=list)
+
+    def warn(self, what: str, cure: str) -> None:
+        self.warnings.append((what, cure))
 
     def need(self, find: Callable[[], T], otherwise: T) -> T:
         """What `find` finds; if the user has to say it, note that, so that all of this is told at once."""
@@ -131,7 +135,8 @@ SOURCE = Source(KEY, "AreTomo3 (or AreTomo 1, 2)", read, files)
 def _find(asked: Asked) -> Iterator[_Files]:
     for path in sorted(Path(asked.folder).rglob("*.aln")):
         prefix = path.name.removesuffix(".aln")
-        name = prefix.removesuffix(".st")  # AreTomo2 takes .mrc off the stack's name alone
+        stem, dot, ending = prefix.rpartition(".")  # AreTomo2 takes .mrc alone off the stack's name
+        name = stem if dot + ending in _RAW else prefix
         if any(fnmatchcase(name, pattern) for pattern in asked.include):
 
             def first(endings: tuple[str, ...], start: Path = path, name: str = name) -> Path | None:
@@ -156,12 +161,15 @@ def _read_series(files: _Files, asked: Asked, notes: _Notes) -> ImportedSeries:
     notes.taken["hand"] = f"{hand:+d}, {said}"
     if doubt:
         notes.warnings.append(doubt)
+    said_by = [files.order] if files.order and files.order.suffix == ".mdoc" else []
+    for axis, where in axes_said(said_by, stack):
+        warn_of_other_axis(float(np.median(alignment.axis)), files.alignment.name, axis, where, notes.warn)
     _tell_geometry(alignment, header.sections, section, stage, notes)
     optics = _optics_of(asked, session, metrics, notes)
     volume, doubt = volume_of(files.volume, header, pixel, alignment.axis[0], session)
     notes.warnings += [doubt] if doubt else []
     size, notes.taken["size"] = notes.need(
-        lambda: size_of(asked, header, pixel, session, volume), ((0, 0, 0), "")
+        lambda: size_of(asked, header, pixel, alignment.axis[0], session, volume), ((0, 0, 0), "")
     )
     exposure, notes.taken["dose"] = notes.need(lambda: exposures_of(asked, order), (order.stage, ""))
     shift = alignment.shift * pixel

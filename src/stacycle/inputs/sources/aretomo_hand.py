@@ -9,6 +9,7 @@ from stacycle.inputs.sources.aretomo_tables import Session
 
 _TURNS = (2, 0, 5)  # the version since which AreTomo3 turns the axis by 180° rather than keep a dfHand of -1
 _ONLY_CTF = 3  # -Cmd: dfHand is then written as 1 whatever was found
+_TURN = 4  # -Cmd: turn the axis
 USUAL = -1
 _TEST = "set hand, or hand: auto to test both signs"
 
@@ -23,36 +24,28 @@ def hand_of(
     AreTomo3 turns the axis by 180° if it found -1, unless -TiltAxis forbids it; the hand of the turned axis is RELION's
     -1, but _CTF.txt keeps the -1 found before (CAreTomoMain.cpp:324-367). Never +1 without a reason that is told.
     """
-    if asked is not None:
-        return asked, "of the config", None
-    said = int(of_rows[0])
-    if session.number("Cmd") == _ONLY_CTF and said:
-        doubt = f"AreTomo3 with -Cmd {_ONLY_CTF} writes dfHand 1 always: hand {USUAL} is assumed"
-        return USUAL, "assumed", (doubt, _TEST)
-    if not said:
-        return (
-            USUAL,
-            "assumed",
-            (f"_CTF.txt has no dfHand: hand {USUAL} is assumed, as most data have", _TEST),
-        )
+    said, only_ctf = int(of_rows[0]), session.number("Cmd") == _ONLY_CTF
     wanted, mode = session.number("TiltAxis"), session.number("TiltAxis", 1)
     turned = wanted is not None and wanted != 0 and abs((axis - wanted + 180) % 360 - 180) > 90
     may_turn = bool(session.version) and session.version >= _TURNS and (mode is None or mode >= 0)
-    if turned:
-        doubt = f"ROT {axis:.1f}° is turned by 180° against -TiltAxis {wanted:g}"
+    doubt = None
+    if turned and not (may_turn and said == -1) and session.number("Cmd") != _TURN:
         cure = "if the map is a mirror image, the other axis was right"
-        explained = (may_turn and said == -1) or session.number("Cmd") == 4
-        return USUAL, f"AreTomo3 turned the axis (dfHand {said} before)", None if explained else (doubt, cure)
+        doubt = f"ROT {axis:.1f}° is turned by 180° against -TiltAxis {wanted:g}", cure
+    if asked is not None:
+        return asked, "of the config", doubt
+    if not said or only_ctf:
+        why = f"AreTomo3 with -Cmd {_ONLY_CTF} writes dfHand 1 always" if said else "_CTF.txt has no dfHand"
+        return USUAL, "assumed", (f"{why}: hand {USUAL} is assumed, as most data have", _TEST)
+    if turned:
+        return USUAL, f"AreTomo3 turned the axis (dfHand {said} before)", doubt
     if said == 1:
         return -1, "minus dfHand 1 of _CTF.txt", None
     if may_turn and not wanted:
         return USUAL, "AreTomo3 turned the axis (dfHand -1 before)", None
     if session.path is None:
-        doubt = f"dfHand is -1, and no AreTomo3_Session.json says whether the axis was turned: hand {USUAL} is assumed"
-        return USUAL, "assumed", (doubt, _TEST)
-    doubt = "dfHand is -1, so hand +1 is taken: the tilt axis given to AreTomo3 is probably off by 180°"
-    return (
-        1,
-        "minus dfHand -1 of _CTF.txt",
-        (doubt, "the map is then a mirror image; test hand: auto, and look at it"),
-    )
+        why = f"dfHand is -1, and no AreTomo3_Session.json says whether the axis was turned: hand {USUAL} is assumed"
+        return USUAL, "assumed", (why, _TEST)
+    why = "dfHand is -1, so hand +1 is taken: the tilt axis given to AreTomo3 is probably off by 180°"
+    cure = "the map is then a mirror image; test hand: auto, and look at it"
+    return 1, "minus dfHand -1 of _CTF.txt", (why, cure)

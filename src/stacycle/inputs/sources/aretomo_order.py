@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stacycle.errors import UserError
-from stacycle.inputs.sources.aretomo_tables import COMPLETE, Alignment, lines_of, numbers_of
+from stacycle.inputs.sources import mdoc
+from stacycle.inputs.sources.aretomo_tables import COMPLETE, Alignment, numbers_of
+from stacycle.inputs.sources.common import read_text
 from stacycle.inputs.sources.source import Asked
 
 _SAME_TILT = 0.05  # degrees; files have two decimals, sums of them less
 _FALLING = 0.99  # a dose at high tilt of less than this share of the dose at low tilt was measured through the sample
-_TIMES = ("%d-%b-%y %H:%M:%S", "%d-%b-%Y %H:%M:%S", "%Y-%b-%d %H:%M:%S")
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,12 @@ def read_order(path: Path) -> Order:
     """When images were acquired, from a _TLT.txt file (CTsPackage.cpp: stage angle, number from 1, dose), a list of
     the order (CSaveCsv.cpp: a row per image as it was acquired), or an .mdoc file. UserError if that is not there."""
     if path.suffix == ".mdoc":
-        return _order_of_mdoc(path)
+        notes = mdoc.read(path)
+        return _sorted_by_tilt(path, notes.angles[np.argsort(notes.order)])
     if path.suffix == ".csv":
         return _order_of_list(path)
-    lines = [(number, line.split()) for number, line in enumerate(lines_of(path), 1) if line.strip()]
-    rows = [numbers_of(path, number, words, 2, 3) for number, words in lines]
+    lines = enumerate(read_text(path).splitlines(), 1)
+    rows = [numbers_of(path, number, line.split(), 2, 3) for number, line in lines if line.strip()]
     if not rows or len({len(row) for row in rows}) > 1:
         raise UserError(f"{path}: its rows are not of one length", COMPLETE)
     table = np.array(rows)
@@ -52,40 +53,13 @@ def read_order(path: Path) -> Order:
 
 def _order_of_list(path: Path) -> Order:
     """AreTomo2 writes it without a title, and without numbers that it was not given (-AngFile)."""
-    lines = [(number, line) for number, line in enumerate(lines_of(path), 1) if line.strip()[:1].isdigit()]
-    table = np.array([numbers_of(path, number, line.split(","), 2) for number, line in lines]).reshape(-1, 2)
+    lines = enumerate(read_text(path).splitlines(), 1)
+    rows = [(number, line.split(",")) for number, line in lines if line.strip()[:1].isdigit()]
+    table = np.array([numbers_of(path, number, words, 2) for number, words in rows]).reshape(-1, 2)
     if table[:, 0].tolist() != list(range(1, len(table) + 1)):
         problem = f"{path}: does not number the images from 1 as they were acquired"
         raise UserError(problem, "remove it, and give their .mdoc")
     return _sorted_by_tilt(path, table[:, 1])
-
-
-def _order_of_mdoc(path: Path) -> Order:
-    """By time, or by ZValue if an image has none. UserError if this may be the order of the tilt instead."""
-    sections: list[dict[str, str]] = []
-    for line in lines_of(path):
-        if line.startswith("[ZValue"):
-            sections.append({})
-        elif sections and "=" in line:
-            name, value = line.split("=", 1)
-            sections[-1][name.strip()] = value.strip()
-    angles = [numbers_of(path, 0, [section.get("TiltAngle", "")], 1)[0] for section in sections]
-    times = [_time(section.get("DateTime", "")) for section in sections]
-    if angles and all(times):
-        angles = [angles[i] for i in sorted(range(len(angles)), key=lambda i: times[i] or datetime.min)]
-    elif len(angles) > 1 and len(set(np.sign(np.diff(angles)))) == 1:
-        problem = f"{path}: has no DateTime, and its images stand in order of the tilt"
-        raise UserError(problem, "give the .mdoc of the microscope, or their _TLT.txt")
-    return _sorted_by_tilt(path, np.array(angles))
-
-
-def _time(text: str) -> datetime | None:
-    for form in _TIMES:
-        try:
-            return datetime.strptime(text.strip(), form)
-        except ValueError:
-            continue
-    return None
 
 
 def _sorted_by_tilt(path: Path, angles: NDArray[np.floating]) -> Order:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stacycle.errors import UserError
+from stacycle.inputs.sources.common import float_of, read_text
 
 SESSION = "AreTomo3_Session.json"
 METRICS = "TiltSeries_Metrics.csv"
@@ -76,7 +77,7 @@ def read_alignment(path: Path) -> Alignment:
     rows: list[list[float]] = []
     dark: list[list[int]] = []
     said: dict[str, list[str]] = {}
-    for number, line in enumerate(lines_of(path), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         if line.startswith("#"):
             name, _, value = (part.strip() for part in line[1:].partition("="))
             if name == "Local Alignment":
@@ -151,7 +152,7 @@ def read_ctf(path: Path) -> NDArray[np.floating]:
     """A _CTF.txt file (CSaveCtfResults.cpp): defocus U, V in Å, azimuth in degrees, phase shift in degrees, and dfHand,
     0 where the file has none; a row per image (n, 5). UserError if it is none."""
     rows = []
-    for number, line in enumerate(lines_of(path), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         if line.strip() and not line.startswith("#"):
             words = numbers_of(path, number, line.split(), *_CTF_COLUMNS)
             rows.append([*words[1:4], np.degrees(words[4]), words[7] if len(words) > _CTF_COLUMNS[0] else 0])
@@ -166,7 +167,7 @@ def read_session(folder: Path) -> Session:
     if not path.is_file():
         return Session()
     try:
-        read = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+        read = json.loads(read_text(path))
         version = re.search(r"(\d+)\.(\d+)\.(\d+)", read["software"]["version"])
         numbers = tuple(map(int, version.groups())) if version else ()
         return Session(path, numbers, dict(read["parameters"]))
@@ -179,20 +180,14 @@ def read_metrics(folder: Path, name: str) -> dict[str, float]:
     path = folder / METRICS
     if not path.is_file():
         return {}
-    header, *rows = [[word.strip() for word in row] for row in csv.reader(lines_of(path))] or [[]]
+    lines = csv.reader(read_text(path).splitlines())
+    header, *rows = [[word.strip() for word in row] for row in lines] or [[]]
     found: dict[str, float] = {}
     for row in rows:  # the last counts: a run that is resumed appends
         if row and row[0] == f"{name}.mrc" and len(row) == len(header):
-            found = dict(zip(header[1:], numbers_of(path, 0, row[1:], len(header) - 1), strict=True))
+            values = zip(header[1:], map(float_of, row[1:]), strict=True)
+            found = {column: value for column, value in values if value is not None and np.isfinite(value)}
     return found
-
-
-def lines_of(path: Path) -> list[str]:
-    """The lines of a text file. UserError if it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})", "check the path") from None
 
 
 def numbers_of(path: Path, number: int, words: list[str], *counts: int) -> list[float]:

@@ -26,9 +26,7 @@ def volume_of(
     if path is None:
         return None, None
     header = mrc.header(path)
-    extent = (images.nx, images.ny)
-    if abs(math.sin(math.radians(axis))) > _EXCHANGES:
-        extent = extent[::-1]
+    extent = _extent(images, axis)
     said = session.number("FlipVol")
     fits = [flip for flip, (axes, _) in _FLIPS.items() if _fits(header, extent, axes)]
     doubt = None
@@ -54,6 +52,12 @@ def volume_of(
     return Volume(path, shape, along_x, axes, backwards, None if same else voxels), doubt
 
 
+def _extent(images: mrc.Header, axis: float) -> tuple[int, int]:
+    """x and y of the tomogram in px of the images, whose tilt axis is at `axis` degrees."""
+    turned = abs(math.sin(math.radians(axis))) > _EXCHANGES
+    return (images.ny, images.nx) if turned else (images.nx, images.ny)
+
+
 def _ending_of(path: Path) -> str:
     """A tomogram's file without the name of its series, so that a warning is the same for all."""
     return f"*_{path.name.rpartition('_')[2]}"
@@ -67,9 +71,12 @@ def _fits(header: mrc.Header, extent: tuple[int, int], axes: str) -> bool:
 
 
 def size_of(
-    asked: Asked, images: mrc.Header, pixel: float, session: Session, volume: Volume | None
+    asked: Asked, images: mrc.Header, pixel: float, axis: float, session: Session, volume: Volume | None
 ) -> tuple[tuple[int, int, int], str]:
-    """x, y, z of RELION's tomogram in px of the images, even, and where it is from. UserError if z is not known."""
+    """x, y, z of RELION's tomogram in px of the images, even, and where it is from. UserError if z is not known.
+
+    It extends as far as AreTomo's, also where that exchanges x and y: all picks made there are inside.
+    """
     if asked.size is not None:
         return asked.size, f"{' x '.join(map(str, asked.size))} px, of the config"
     from_volume = volume.shape[2] * volume.voxels[2] / pixel if volume else 0
@@ -83,5 +90,6 @@ def size_of(
     thick, origin = asked_for, f"VolZ of {session.path.name if session.path else ''}"
     if volume and from_volume > asked_for:
         thick, origin = from_volume, f"z of {volume.path.name}"
-    size = (images.nx // 2 * 2, images.ny // 2 * 2, 2 * math.ceil(thick / 2 - 1e-6))
+    x, y = _extent(images, axis)
+    size = (x // 2 * 2, y // 2 * 2, 2 * math.ceil(thick / 2 - 1e-6))
     return size, f"{size[0]} x {size[1]} x {size[2]} px, that of the images and {origin}"

@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from stacycle.errors import UserError
+from stacycle.errors import UserError, rows_of
 from stacycle.files import mrc
-from stacycle.inputs.findings import Findings
 from stacycle.inputs.sources.source import Asked
 
 Array = NDArray[np.floating]
 T = TypeVar("T")
 _UNSET_PIXELS = (0, 1)  # Å/px: what headers say where nobody said anything
-_OTHER_AXIS = 20.0  # degrees: more than any alignment corrects
 _STEPS = 0.05  # how far exposures may be from whole multiples of one
 
 
@@ -69,6 +68,15 @@ def read_numbers(path: Path, least: int) -> Array:
     return np.array(rows)
 
 
+def numbers_in(path: Path, table: pd.DataFrame, label: str) -> pd.Series:
+    """A column of a table as numbers. UserError, with the rows, if some are none."""
+    values = pd.to_numeric(table[label], errors="coerce").astype(float)
+    if (bad := ~np.isfinite(values)).any():
+        where = rows_of(np.flatnonzero(bad) + 1)
+        raise UserError(f"{path}: {label} is not a number in {where}", "correct it")
+    return values
+
+
 def first_known(key: str, name: str, asked: Asked, *found: tuple[T | None, str]) -> tuple[T, str]:
     """What the set asks for by this key, or else the first value that a file says, with the name of where it is from.
 
@@ -93,13 +101,6 @@ def pixel_of(name: str, asked: Asked, path: Path, header: mrc.Header) -> tuple[f
         problem = f"{path}: has {said:g} Å/px in its header, but {pixel:g} is asked for"
         raise UserError(problem, "correct the wrong one", f"{asked.label}.pixel")
     return pixel, where
-
-
-def warn_of_other_axis(axis: float, where: str, said: float | None, said_by: str, findings: Findings) -> None:
-    """Warn if a tilt axis is not where another file says: one the other way round mirrors the tomogram."""
-    if said is not None and (apart := abs((axis - said + 180) % 360 - 180)) > _OTHER_AXIS:
-        what = f"{where}: the tilt axis is at {axis:.2f}°, but at {said:g}° in {said_by}, {apart:.0f}° apart"
-        findings.warn(what, "one axis is wrong: that of another sign or turn mirrors the map")
 
 
 def even(size: float) -> int:

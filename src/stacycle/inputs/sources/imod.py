@@ -27,57 +27,23 @@ from stacycle.inputs.sources import mdoc
 from stacycle.inputs.sources.common import (
     Array,
     first_known,
-    float_of,
-    is_included,
     numbers_of_images,
     pixel_of,
     read_numbers,
-    warn_of_other_axis,
 )
 from stacycle.inputs.sources.imod_files import (
-    Command,
     Transforms,
     parse_list,
-    read_command,
     read_defocus,
-    read_properties,
     read_transforms,
 )
+from stacycle.inputs.sources.imod_folder import Etomo, find, refuse_others
 from stacycle.inputs.sources.imod_volume import TRIMVOL, size_of, volume_files, volume_of
 from stacycle.inputs.sources.source import Asked, ImportedSeries, Source
+from stacycle.inputs.sources.tilt_axis import axes_said, warn_of_other_axis
 
 _LARGE_X_TILT = 0.5  # degrees
 _EXCLUDED = (("tilt.com", ("EXCLUDELIST", "EXCLUDELIST2")), ("align.com", ("ExcludeList",)))
-_STACKS = (".st", ".mrc", ".mrcs")
-_DUAL = "Dual Axis"
-
-
-@dataclass(frozen=True)
-class _Etomo:
-    """A tilt series' folder, what its commands say, and its stack."""
-
-    name: str
-    folder: Path
-    tilt: Command
-    newst: Command
-    align: Command
-    ctf: Command
-    properties: dict[str, str]
-
-    def file(self, ending: str) -> Path:
-        return self.folder / f"{self.name}{ending}"
-
-    @property
-    def stack(self) -> Path:
-        """The raw stack: that of newst.com, or the one that is there."""
-        named = [self.folder / said] if (said := self.newst.text("InputFile")) else []
-        beside = [self.file(ending) for ending in _STACKS]
-        return next((path for path in (*named, *beside) if path.is_file()), beside[0])
-
-    @property
-    def mdocs(self) -> list[Path]:
-        names = [self.folder / f"{self.stack.name}.mdoc", *(self.file(f"{e}.mdoc") for e in ("", *_STACKS))]
-        return [path for path in dict.fromkeys(names) if path.is_file()]
 
 
 @dataclass(frozen=True)
@@ -95,60 +61,45 @@ class _Views:
 def read(asked: Asked, findings: Findings) -> list[ImportedSeries]:
     """All tilt series in the folder, or in the folders in it, that the set includes; problems are in the findings."""
     series = []
-    for etomo in _find(asked):
+    unsaid: dict[str, str] = {}
+    for etomo in find(asked):
         try:
             series.append(_read_series(etomo, asked, findings))
         except UserError as error:
             findings.problems.append(error)
+            continue
+        if not any(axes_said(etomo.of_axis, etomo.stack)):
+            unsaid[etomo.name] = series[-1].taken["axis"]
+    if unsaid:
+        taken = next(iter(unsaid.values()))
+        elsewhere = ".edf, align.com, .mdoc and the stack's header do not"
+        what = f"{taken} alone says the tilt axis of {some(unsaid)}; {elsewhere}"
+        cure = "compare it with the microscope's: one of the other sign mirrors the map, which nothing else shows"
+        findings.warn(what, cure)
     return series
 
 
 def files(asked: Asked) -> list[Path]:
     """The files of the alignments, the raw stacks and the tomograms."""
     found: list[Path] = []
-    for etomo in _find(asked):
+    for etomo in find(asked):
         commands = [one.path for one in (etomo.tilt, etomo.newst, etomo.align, etomo.ctf)]
         tables = [etomo.file(ending) for ending in (".edf", ".xf", ".tlt", ".rawtlt", ".xtilt", ".defocus")]
         volumes = volume_files(etomo.name, etomo.tilt)
-        found += [*commands, *tables, *etomo.mdocs, etomo.stack, *volumes, etomo.folder / TRIMVOL]
+        found += [
+            *commands,
+            *tables,
+            *etomo.of_axis,
+            etomo.stack,
+            *volumes,
+            etomo.folder / TRIMVOL,
+        ]
     return [path for path in dict.fromkeys(found) if path.is_file()]
 
 
-def _find(asked: Asked) -> list[_Etomo]:
-    """The alignments by name: those with NAME.xf and NAME.tlt. UserError if there is none."""
-    found: dict[str, Path] = {}
-    for path in sorted((*asked.folder.glob("*.xf"), *asked.folder.glob("*/*.xf"))):
-        if not path.with_name(f"{path.stem}.tlt").is_file():
-            continue  # one of a step in between
-        if path.stem in found:
-            problem = f"{found[path.stem]} and {path.parent} both hold a tilt series {path.stem}"
-            raise UserError(problem, "move one elsewhere", f"{asked.label}.imod")
-        found[path.stem] = path.parent
-    if not found:
-        problem = f"{asked.folder}: has no NAME.xf beside a NAME.tlt, nor has any folder in it"
-        raise UserError(problem, "give etomo's folder, after the final alignment", f"{asked.label}.imod")
-    if not (chosen := [name for name in found if is_included(name, asked)]):
-        problem = f"{asked.folder}: has no tilt series called {some(asked.include)} ({some(found)})"
-        raise UserError(problem, "correct the names", f"{asked.label}.include")
-    return [_etomo(name, found[name]) for name in chosen]
-
-
-def _etomo(name: str, folder: Path) -> _Etomo:
-    ctf = [path for path in (folder / "ctfplotter.com", folder / "ctfcorrection.com") if path.is_file()]
-    return _Etomo(
-        name,
-        folder,
-        tilt=read_command(folder / "tilt.com"),
-        newst=read_command(folder / "newst.com"),
-        align=read_command(folder / "align.com"),
-        ctf=read_command(ctf[0] if ctf else folder / "ctfplotter.com"),
-        properties=read_properties(folder / f"{name}.edf"),
-    )
-
-
-def _read_series(etomo: _Etomo, asked: Asked, findings: Findings) -> ImportedSeries:
+def _read_series(etomo: Etomo, asked: Asked, findings: Findings) -> ImportedSeries:
     name = etomo.name
-    _refuse_others(etomo)
+    refuse_others(etomo)
     stack = etomo.stack
     if not stack.is_file():
         raise UserError(f"{stack}: is missing", f"keep the raw stack beside {name}.xf")
@@ -189,23 +140,12 @@ def _read_series(etomo: _Etomo, asked: Asked, findings: Findings) -> ImportedSer
         ),
     }
     chosen = tilts.loc[used].reset_index(drop=True)
-    volume = volume_of(name, etomo.tilt, pixel)
+    volume = volume_of(name, header, etomo.tilt, etomo.newst, pixel)
     (voltage, _), (cs, _), (contrast, _) = optics.values()
     return ImportedSeries(name, chosen, pixel, size, hand, voltage, cs, contrast, volume, taken)
 
 
-def _refuse_others(etomo: _Etomo) -> None:
-    """UserError for two axes, and for commands of another tilt series."""
-    if etomo.properties.get("Setup.AxisType") == _DUAL or (etomo.folder / "tilta.com").is_file():
-        problem = f"{etomo.folder}: is of a tilt series about two axes"
-        raise UserError(problem, "align one axis alone in etomo, and give that folder")
-    tilt_file = etomo.tilt.text("TILTFILE")
-    if tilt_file and Path(tilt_file).name != f"{etomo.name}.tlt":
-        problem = f"{etomo.tilt.path}: has TILTFILE {tilt_file}, not {etomo.name}.tlt"
-        raise UserError(problem, "give each tilt series a folder of its own, with its tilt.com")
-
-
-def _views(etomo: _Etomo, sections: int) -> _Views:
+def _views(etomo: Etomo, sections: int) -> _Views:
     """What the files say of each view. UserError unless all tell of as many as the stack has sections."""
     transforms = read_transforms(etomo.file(".xf"))
     tables = {".tlt": read_numbers(etomo.file(".tlt"), 1)[:, 0]}
@@ -244,21 +184,23 @@ def _views(etomo: _Etomo, sections: int) -> _Views:
     )
 
 
-def _warn_of_lost(etomo: _Etomo, views: _Views, findings: Findings) -> None:
+def _warn_of_lost(etomo: Etomo, views: _Views, findings: Findings) -> None:
     """Warnings of what RELION cannot hold, or holds otherwise."""
     transforms = views.transforms
     axis = float(np.median(transforms.axis[views.used]))
-    for said, path in (
-        (float_of(etomo.properties.get("Setup.ImageRotationA", "")), etomo.file(".edf")),
-        (etomo.align.number("RotationAngle"), etomo.align.path),
-    ):
-        warn_of_other_axis(axis, str(transforms.path), said, path.name, findings)
+    for said, said_by in axes_said(etomo.of_axis, etomo.stack):
+        warn_of_other_axis(axis, str(transforms.path), said, said_by, findings.warn)
     if (skewed := transforms.skewed & views.used).any():
         where = rows_of(np.flatnonzero(skewed) + 1)
         findings.warn(f"{transforms.path}: {where} magnifies or skews the image, which RELION cannot hold")
     if transforms.coarse:
         what = f"{transforms.path}: has so few decimals that the axis is known to 0.03° only, 1 px at 2000 px"
         findings.warn(what, "of AreTomo, give its own folder as `aretomo3`")
+    if not etomo.tilt.entries:
+        lost = "so that OFFSET, SHIFT, XAXISTILT and EXCLUDELIST are not known"
+        findings.warn(
+            f"{etomo.tilt.path}: is not there or empty, {lost}", "put it there, unless it has none of them"
+        )
     for key, what in (("LOCALFILE", "local alignments"), ("ZFACTORFILE", "factors of z")):
         if file := etomo.tilt.text(key):
             cure = "frame alignment (relion_tomo_align) can find the rest again"
@@ -270,7 +212,7 @@ def _warn_of_lost(etomo: _Etomo, views: _Views, findings: Findings) -> None:
         )
 
 
-def _order(etomo: _Etomo, views: _Views) -> tuple[NDArray[np.integer], str, mdoc.Mdoc | None]:
+def _order(etomo: Etomo, views: _Views) -> tuple[NDArray[np.integer], str, mdoc.Mdoc | None]:
     """(n): how many images were taken before each view, where that is from, and the .mdoc file if there is one.
 
     By the .mdoc file, or a second column of exposures beside the angles. UserError if neither is there.
@@ -288,7 +230,7 @@ def _order(etomo: _Etomo, views: _Views) -> tuple[NDArray[np.integer], str, mdoc
     raise UserError(problem, f"put the microscope's file there, as {etomo.stack.name}.mdoc")
 
 
-def _dose(etomo: _Etomo, asked: Asked, notes: mdoc.Mdoc | None) -> float:
+def _dose(etomo: Etomo, asked: Asked, notes: mdoc.Mdoc | None) -> float:
     """e/Å² per image. UserError if the set does not say it."""
     if asked.dose is not None:
         return float(asked.dose)
@@ -298,7 +240,7 @@ def _dose(etomo: _Etomo, asked: Asked, notes: mdoc.Mdoc | None) -> float:
 
 
 def _tilts(
-    etomo: _Etomo, views: _Views, exposure: Array, hand: int, pixel: float, findings: Findings
+    etomo: Etomo, views: _Views, exposure: Array, hand: int, pixel: float, findings: Findings
 ) -> pd.DataFrame:
     """RELION's columns, a row for each view. UserError if a used view has no defocus."""
     path, axis = etomo.file(".defocus"), views.transforms.axis

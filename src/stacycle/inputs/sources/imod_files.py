@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stacycle.errors import UserError, rows_of
-from stacycle.inputs.sources.common import Array, read_numbers, read_text
+from stacycle.inputs.sources.common import Array, float_of, read_numbers, read_text
 
 _NANOMETRE = 10  # Å
 _MOST_SKEW = 0.01  # how far a transform may be from a rotation
@@ -34,10 +34,11 @@ class Command:
     def numbers(self, key: str) -> list[float]:
         """The numbers of an entry, none if it is not there. UserError if they are words."""
         text = self.text(key)
-        try:
-            return [float(word) for word in re.split(r"[,\s]+", text.strip())] if text else []
-        except ValueError:
-            raise UserError(f"{self.path}: {key} is {text!r}, which is no number", "correct it") from None
+        values = [float_of(word) for word in re.split(r"[,\s]+", text.strip())] if text else []
+        numbers = [value for value in values if value is not None and np.isfinite(value)]
+        if len(numbers) < len(values):
+            raise UserError(f"{self.path}: {key} is {text!r}, which is no number", "correct it")
+        return numbers
 
     def number(self, key: str) -> float | None:
         """The first number of an entry."""
@@ -133,6 +134,8 @@ def read_defocus(path: Path, views: int) -> Defocus:
         table = [(number, [float(word) for word in words]) for number, words in lines]
     except ValueError as error:
         raise UserError(f"{path}: has what is no number ({error})", "estimate the CTF again") from None
+    if bad := [number for number, row in table if not np.isfinite(row).all()]:
+        raise UserError(f"{path}: line {bad[0]} has what is no number", "estimate the CTF again")
     flags = 0
     if table and len(table[0][1]) == 6 and table[0][1][5] == 3 and table[0][1][1] == 0:
         flags = int(table.pop(0)[1][0])

@@ -1,7 +1,7 @@
 """A microscope's .mdoc file of a tilt series: in which order its images were taken.
 
-Its angles are the stage's. Its axis is not read and its doses are not used, for they are often wrong: Tomo5 turns the
-axis, and writes an exposure that falls with the tilt.
+Its angles are the stage's. Its axis is not taken (tilt_axis.py compares it), nor its doses, for they are often wrong:
+Tomo5 turns the axis in its title, and writes an exposure that falls with the tilt.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stacycle.errors import UserError, some
-from stacycle.inputs.sources.common import Array, read_text
+from stacycle.inputs.sources.common import Array, float_of, read_text
 
 _SAME_ANGLE = 0.1  # degrees, between a .rawtlt of two decimals and the .mdoc
-_TIMES = ("%d-%b-%y %H:%M:%S", "%d-%b-%Y %H:%M:%S", "%Y-%b-%d %H:%M:%S", "%Y/%m/%d %H:%M:%S")
+_DATES = ("%d-%b-%y", "%d-%b-%Y", "%Y-%b-%d", "%Y/%m/%d", "%Y-%m-%d")
 
 
 @dataclass(frozen=True)
 class Mdoc:
     """The images of a tilt series, a value per section of the file: `angles` of the stage in degrees, `order` from 0 in
-    which they were taken, by `how`. `voltage` in kV and `exposure` (median) in e/Å²; None if they are not there."""
+    which they were taken, by `how`. `voltage` in kV, `exposure` (median) in e/Å²; None if they are not there."""
 
     path: Path
     angles: Array
@@ -92,15 +92,15 @@ def _split(text: str) -> tuple[dict[str, str], list[dict[str, str]]]:
 
 
 def _number(path: Path, section: dict[str, str], key: str) -> float:
-    try:
-        return float(section[key].split()[0])
-    except (ValueError, IndexError):
-        raise UserError(f"{path}: {key} = {section[key]!r} is no number", "correct it") from None
+    value = float_of(section[key].partition(" ")[0])
+    if value is None or not np.isfinite(value):
+        raise UserError(f"{path}: {key} = {section[key]!r} is no number", "correct it")
+    return value
 
 
 def _time(path: Path, text: str) -> float:
     """Seconds; years have two digits or four."""
-    for form in _TIMES:
+    for form in (f"{date} %H:%M:%S" for date in _DATES):
         try:
             return (datetime.strptime(" ".join(text.split()), form) - datetime(1970, 1, 1)).total_seconds()
         except ValueError:

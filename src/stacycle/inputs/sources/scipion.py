@@ -16,15 +16,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stacycle.errors import UserError, rows_of, some
+from stacycle.errors import UserError, some
 from stacycle.files import image_files, mrc, star
 from stacycle.files.star_labels import CENTRED, CORNER, PIXEL, SERIES, SIZE, TILT
 from stacycle.inputs.findings import Findings
+from stacycle.inputs.sources.common import numbers_in
 from stacycle.inputs.sources.source import Asked, ImportedSeries, Source, Volume
 
 _NAME, _IMAGE, _EXPOSURE = "rlnTomoName", "rlnMicrographName", "rlnMicrographPreExposure"
 _NOMINAL, _X_TILT = "rlnTomoNominalStageTiltAngle", "rlnTomoXTilt"
-_OPTIONAL = ("rlnPhaseShift", "rlnCtfScalefactor")
+_OPTIONAL = (_NOMINAL, _X_TILT, "rlnPhaseShift", "rlnCtfScalefactor")
 _VOLUMES = ("rlnTomoReconstructedTomogram", "rlnTomoReconstructedTomogramHalf1")
 _ABSENT = "FileNotFound"
 _DEFAULT_HAND = -1
@@ -71,12 +72,14 @@ def _find_table(asked: Asked) -> _Table:
     if not folder.exists():
         raise UserError(f"{folder} is not there", "check the path", f"{asked.label}.scipion")
     listed = [folder] if folder.is_file() else sorted(folder.glob("*.star")) or sorted(folder.rglob("*.star"))
-    tables = [(path, found) for path in listed if (found := _list_of_tomograms(path)) is not None]
+    unreadable: list[str] = []
+    tables = _lists_of_tomograms(listed, unreadable)
     if not tables and folder.is_dir():
-        deeper = (path for path in sorted(folder.rglob("*.star")) if path not in listed)
-        tables = [(path, found) for path in deeper if (found := _list_of_tomograms(path)) is not None]
+        deeper = [path for path in sorted(folder.rglob("*.star")) if path not in listed]
+        tables = _lists_of_tomograms(deeper, unreadable)
     if not tables:
-        problem = f"{folder} has no STAR file of Scipion that lists tomograms ({SERIES})"
+        unread = f" (not read: {some(unreadable, 2)})" if unreadable else ""
+        problem = f"{folder} has no STAR file of Scipion that lists tomograms ({SERIES}){unread}"
         raise UserError(problem, "give the folder of its export of tilt series", f"{asked.label}.scipion")
     if len(tables) > 1:
         problem = f"{folder} has several lists of tomograms, {some((path for path, _ in tables), 3)}"
@@ -95,12 +98,17 @@ def _find_table(asked: Asked) -> _Table:
     return _Table(path, [dict(row) for row in rows])
 
 
-def _list_of_tomograms(path: Path) -> pd.DataFrame | None:
-    try:
-        tables = star.read(path, oddities=[])
-    except UserError:
-        return None
-    return next((table for table in tables.values() if {_NAME, SERIES} <= set(table) and len(table)), None)
+def _lists_of_tomograms(paths: list[Path], unreadable: list[str]) -> list[tuple[Path, pd.DataFrame]]:
+    """The files that list tomograms, with these tables; what is wrong with others is added to `unreadable`."""
+    found = []
+    for path in paths:
+        try:
+            tables = star.read(path, oddities=[]).values()
+        except UserError as error:
+            unreadable.append(error.problem)
+            continue
+        found += [(path, one) for one in tables if {_NAME, SERIES} <= set(one) and len(one)][:1]
+    return found
 
 
 def _read_series(
@@ -122,11 +130,12 @@ def _read_series(
     tilts = pd.DataFrame({_IMAGE: _images(path, table)})
     taken["dropped"] = _dropped(tilts[_IMAGE], path)
     tilts[_EXPOSURE] = _exposures(path, table, asked, taken, findings)
-    tilts[_NOMINAL] = table[_NOMINAL] if _NOMINAL in table else table["rlnTomoYTilt"]
-    tilts[_X_TILT] = table.get(_X_TILT, 0.0)
-    for label in (*TILT, *_OPTIONAL):
-        if label in table and label not in tilts and table[label].dtype.kind in "if":
-            tilts[label] = table[label].to_numpy(float)
+    tilts[_NOMINAL], tilts[_X_TILT] = table["rlnTomoYTilt"], 0.0
+    for label in _OPTIONAL:
+        if (values := _filled(path, table, label)) is not None:
+            tilts[label] = values
+    for label in TILT:
+        tilts[label] = tilts.get(label, table[label])
     hand = _value(row, "rlnTomoHand", asked.hand, f"{asked.label}.hand", listed, taken, default=_DEFAULT_HAND)
     if hand not in (1, -1):
         raise UserError(
@@ -171,9 +180,15 @@ def _check_columns(path: Path, name: str, table: pd.DataFrame) -> None:
         said = f"{path}: has no column {', '.join(missing)}{what and f', so that it {what}'}"
         raise UserError(said, "give Scipion's export of aligned tilt series with their CTF")
     for label in TILT:
-        values = pd.to_numeric(table[label], errors="coerce")
-        if (bad := np.flatnonzero(~np.isfinite(values))).size:
-            raise UserError(f"{path}: {label} is not a number in {rows_of((bad + 1).tolist())}", "correct it")
+        if _filled(path, table, label) is None:
+            raise UserError(f"{path}: {label} is not a number in any row", "correct it")
+
+
+def _filled(path: Path, table: pd.DataFrame, label: str) -> pd.Series | None:
+    """A column as numbers; None if it is not there or Scipion could not fill it. UserError if some rows are none."""
+    if label not in table or pd.to_numeric(table[label], errors="coerce").isna().all():
+        return None
+    return numbers_in(path, table, label)
 
 
 def _value(

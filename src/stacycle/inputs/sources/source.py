@@ -51,7 +51,8 @@ class Volume:
     them, "xyz" or "xzy"; `reversed`: those that run backwards in the file, such as "z". `cropped`: Å per voxel along
     x, y, z where they are not the same, because binning made the sizes even; see `voxels`. `anchor`: what it shares
     with the tilt series' tomogram if its voxels do not divide that evenly: the "centre", or, as RELION's and Warp's own
-    do, the "corner", which is its first voxel's centre.
+    do, the "corner", which is its first voxel's centre. `part`: another volume, made of it in an unknown way, in which
+    picks may have been made as well.
     """
 
     path: Path
@@ -61,6 +62,7 @@ class Volume:
     reversed: str = ""
     cropped: tuple[float, float, float] | None = None
     anchor: str = "centre"
+    part: Path | None = None
 
     @property
     def voxels(self) -> tuple[float, float, float]:

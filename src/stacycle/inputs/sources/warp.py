@@ -25,11 +25,12 @@ from stacycle.inputs.sources import warp_xml
 from stacycle.inputs.sources.common import (
     first_known,
     is_included,
+    numbers_in,
     numbers_of_images,
     pixel_of,
-    warn_of_other_axis,
 )
 from stacycle.inputs.sources.source import Asked, ImportedSeries, Source
+from stacycle.inputs.sources.tilt_axis import warn_of_other_axis
 from stacycle.inputs.sources.warp_volume import SETTINGS, Frame, frame_of, volumes
 from stacycle.inputs.sources.warp_xml import Array, WarpSeries
 
@@ -83,6 +84,8 @@ def files(asked: Asked) -> list[Path]:
     found = [path for name in SETTINGS if (path := asked.folder / name).is_file()]
     for one in _find(asked):
         found += [one.tomostar, *one.xml]
+        if not one.xml:
+            continue
         try:
             warp = warp_xml.read(_only_xml(one))
             found += [
@@ -138,7 +141,7 @@ def _read_series(files: _Files, asked: Asked, findings: Findings) -> ImportedSer
     axis = float(np.median(warp.axis[warp.used]))
     if "wrpAxisAngle" in imported:
         said = float(imported.wrpAxisAngle.median())
-        warn_of_other_axis(axis, str(path), said, files.tomostar.name, findings)
+        warn_of_other_axis(axis, str(path), said, files.tomostar.name, findings.warn)
     header = images.header
     pixel, pixel_from = pixel_of(name, asked, images.first, header)
     frame = frame_of(name, warp, asked, pixel)
@@ -180,11 +183,14 @@ def _imported(files: _Files, warp: WarpSeries) -> pd.DataFrame:
     UserError unless this and the XML file tell of the same tilts.
     """
     tomostar, count = files.tomostar, len(warp.angles)
-    table = star.read(tomostar, oddities=[]).get("")
-    if table is None or not {"wrpMovieName", "wrpAngleTilt", "wrpDose"} <= set(table):
+    table = next(iter(star.read(tomostar, oddities=[]).values()))
+    if not {"wrpMovieName", "wrpAngleTilt", "wrpDose"} <= set(table):
         raise UserError(
             f"{tomostar}: has no columns wrpMovieName, wrpAngleTilt and wrpDose", "import it again"
         )
+    for label in ("wrpAngleTilt", "wrpDose", "wrpAxisAngle"):
+        if label in table:
+            numbers_in(tomostar, table, label)
     if len(table) != count:
         problem = f"{tomostar}: has {len(table)} tilts, but {warp.path} has {count}"
         raise UserError(problem, "remove the XML file of an earlier import and align the tilt series again")

@@ -18,6 +18,7 @@ from stacycle.errors import UserError
 
 Array = NDArray[np.floating]
 _SMALL = 1e-6  # what differs by less is the same: Å, degrees, µm
+_GRIDS = ("GridCTF", "GridMovement", "GridVolumeWarp", "GridAngle")  # that are used, by the first letters
 _COMPLETE = "was it written completely?"
 
 
@@ -125,7 +126,7 @@ def read(path: Path) -> WarpSeries:
             raise UserError(f"{path}: value {row} of {tag} is no number", "align the tilt series again")
         return found
 
-    used = [word == "True" for word in _words(root, "UseTilt") or ["True"] * count]
+    used = [_is_true(path, "UseTilt", word) for word in _words(root, "UseTilt")] or [True] * count
     movies = [word.strip() for word in _lines(root, "MoviePath")]
     for tag, values in (("UseTilt", used), ("MoviePath", movies or used)):
         if len(values) != count:
@@ -140,13 +141,13 @@ def read(path: Path) -> WarpSeries:
         axis=listed("AxisAngle"),
         offset=np.stack([listed(f"AxisOffset{axis}") for axis in "XY"], 1),
         movies=movies,
-        inverted=root.get("AreAnglesInverted") == "True",
-        deselected=root.get("UnselectManual") == "True",
+        inverted=_is_true(path, "AreAnglesInverted", root.get("AreAnglesInverted")),
+        deselected=_is_true(path, "UnselectManual", root.get("UnselectManual")),
         level=(level[0], level[1]),
         magnified=_is_magnified(_attribute(path, root, "MagnificationCorrection", [1.0, 0.0, 0.0, 1.0])),
         volume=(volume[0], volume[1], volume[2]) if len(volume) == 3 and min(volume) > 0 else None,
         parameters={one.get("Name", ""): one.get("Value", "") for one in root.findall("CTF/Param")},
-        grids={one.tag: _grid(path, one, count) for one in root if one.tag.startswith("Grid")},
+        grids={one.tag: _grid(path, one, count) for one in root if one.tag.startswith(_GRIDS)},
     )
 
 
@@ -186,9 +187,15 @@ def _floats(path: Path, what: str, words: list[str]) -> Array:
         raise UserError(f"{path}: {what} has a value that is no number ({error})", "correct it") from None
 
 
+def _is_true(path: Path, name: str, word: str | None) -> bool:
+    """Whether a word is True, not False or nothing, as Warp writes what is unset. UserError if it is another."""
+    if (word or "").lower() not in ("true", "false", ""):
+        raise UserError(f"{path}: {name} is {word!r}, not True or False", "correct it")
+    return (word or "").lower() == "true"
+
+
 def _attribute(path: Path, root: ElementTree.Element, name: str, default: list[float]) -> list[float]:
-    text = root.get(name)
-    return default if text is None else list(_floats(path, name, text.replace(",", " ").split()))
+    return list(_floats(path, name, root.get(name, "").replace(",", " ").split())) or default
 
 
 def _is_magnified(matrix: list[float]) -> bool:
@@ -199,17 +206,16 @@ def _is_magnified(matrix: list[float]) -> bool:
 
 def _grid(path: Path, element: ElementTree.Element, count: int) -> Grid:
     """A grid as (time, z, y, x); nodes that are not there are 0, as Warp takes them."""
-    shape = [int(element.get(size, "1")) for size in ("Duration", "Depth", "Height", "Width")]
-    values = np.zeros(shape)
-    for node in element.findall("Node"):
-        where = tuple(int(node.get(axis, "0")) for axis in "WZYX")
-        try:
+    try:
+        shape = [int(element.get(size, "1")) for size in ("Duration", "Depth", "Height", "Width")]
+        values = np.zeros(shape)
+        for node in element.findall("Node"):
+            where = tuple(int(node.get(axis, "0")) for axis in "WZYX")
             values[where] = float(node.get("Value", ""))
-        except (ValueError, IndexError):
-            problem = (
-                f"{path}: {element.tag} has a wrong node at X, Y, Z = {where[3]}, {where[2]}, {where[1]}"
-            )
-            raise UserError(problem, _COMPLETE) from None
+            if min(where) < 0 or not np.isfinite(values[where]):
+                raise ValueError("not in the grid, or no number")
+    except (ValueError, IndexError) as error:
+        raise UserError(f"{path}: {element.tag} has a wrong node or size ({error})", _COMPLETE) from None
     if element.tag.startswith("GridCTF") and shape[1] not in (1, count):
         problem = f"{path}: {element.tag} has {shape[1]} values, but there are {count} Angles"
         raise UserError(problem, "estimate the CTF again in Warp")
