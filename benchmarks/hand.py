@@ -61,24 +61,27 @@ KINDS = (
 )
 
 
-def of_set(binning: int, box: int, diameter: float, before: int) -> Decision:
-    """The decision on the set whose STAR files are in this folder; they say the hand `before`."""
-    OptimisationSet(PARTICLES, TOMOGRAMS).write(OPTIMISATION_SET)
-    record.adopt(OPTIMISATION_SET)
-    names = star.column(TOMOGRAMS, "rlnTomoName")
-    folders = {one: Path(f"hand{one}") for one in (1, -1)}
-    for one, folder in folders.items():
-        apply_hand.write_candidate(OPTIMISATION_SET, folder, names, one)
+def of_set(project: Path, binning: int, box: int, diameter: float) -> Decision:
+    """The decision on a set whose STAR files are in a folder, which this writes to."""
+    state = project / OPTIMISATION_SET
+    OptimisationSet(str(project / PARTICLES), str(project / TOMOGRAMS)).write(state)
+    record.adopt(state)
+    names = {"set": star.column(project / TOMOGRAMS, "rlnTomoName")}
+    averages = {}
+    for one in (1, -1):
+        folder = project / f"hand{one}"
+        apply_hand.write_candidate(state, folder, names["set"], one)
+        averages[one] = folder / "reconstruct"
+        averages[one].mkdir()
         argv = reconstruct_particle.argv(
             state=str(folder / OPTIMISATION_SET),
-            **{"out": str(folder / "reconstruct"), "box": box, "binning": binning, "symmetry": "C1"},
+            **{"out": str(averages[one]), "box": box, "binning": binning, "symmetry": "C1"},
             threads=os.cpu_count() or 1,
         )
-        (folder / "reconstruct").mkdir()
         with _silent():
             engine.main(argv)
-    averages = {"set": {one: folder / "reconstruct" for one, folder in folders.items()}}
-    return apply_hand.choose_hands(averages, {"set": before}, diameter, "auto", "")
+    before = apply_hand.hands_before(state, names)
+    return apply_hand.choose_hands({"set": averages}, before, diameter, "auto", "")
 
 
 def decisions(kind: Kind, seeds: int) -> Iterator[tuple[int, Decision]]:
@@ -89,7 +92,9 @@ def decisions(kind: Kind, seeds: int) -> Iterator[tuple[int, Decision]]:
             settings = SimulationSettings(**{"o": Path(), "hand": hand, "seed": seed, **kind.asked})
             with _silent():
                 simulate(settings)
-            yield hand, of_set(kind.binning, kind.box, settings.diameter, -hand)
+            tomograms = star.read(TOMOGRAMS)["global"]
+            star.write(TOMOGRAMS, {"global": tomograms.assign(rlnTomoHand=-hand)})
+            yield hand, of_set(Path(), kind.binning, kind.box, settings.diameter)
 
 
 @contextlib.contextmanager

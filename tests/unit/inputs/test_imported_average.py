@@ -30,6 +30,7 @@ from foreign.pick_volume import PickVolume
 from foreign.truth import Picks, Series
 from foreign.warp import WarpProject
 
+import hand
 import import_faults
 from import_faults import FAULTS, NONE, SET, SIMULATED, Agreement, Tables, agreement, average
 from stacycle.__main__ import main
@@ -272,6 +273,18 @@ def test_either_hand_gives_as_good_an_average_if_it_is_the_right_one(
     found = agreement(average(folder, folder / "average"))
     record_property("mean FSC to truth, simulated with hand 1", f"{found.mean:.3f}")
     assert found.mean == pytest.approx(measured[NONE].mean, abs=0.02)
+
+
+def test_a_hand_that_is_not_known_is_found_whatever_the_files_say() -> None:
+    folder = Path("noisy")
+    simulate(replace(SET, o=folder, snr=1, particles=40))
+    for said in (1, -1):
+        tables = Tables.read(folder)
+        tables.tomograms["rlnTomoHand"] = said
+        tables.write(project := Path(f"said{said}"))
+        decision = hand.of_set(project, binning=1, box=import_faults.BOX, diameter=SET.diameter)
+        assert decision.choice == {"set": SET.hand}
+        assert not decision.warnings
 
 
 def test_angles_of_a_tomogram_that_is_mirrored_along_z_are_refused(capsys: Any) -> None:

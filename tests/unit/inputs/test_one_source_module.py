@@ -270,6 +270,21 @@ def test_the_config_asks_for_one_source_and_one_format(native: dict[str, str]) -
     )
 
 
+def test_a_hand_that_is_not_known_is_looked_for_in_each_round_but_the_last(native: dict[str, str]) -> None:
+    rounds = loaded({"cairn": "c", "particles": "p", "hand": "auto"})["rounds"]
+    assert [name for name, one in rounds.items() if "hand" in one["steps"]] == ["bin4", "bin2"]
+    assert rounds["bin4"]["steps"][-2:] == ["hand", "cycle"]
+    assert rounds["bin4"]["hand"] == {"binning": "auto", "choose": "auto"}
+    assert not any(
+        "hand" in one["steps"] for one in loaded({"cairn": "c", "particles": "p"})["rounds"].values()
+    )
+    known = {"cairn": "c", "particles": "p", "hand": 1}
+    with pytest.raises(UserError, match=r"rounds\.bin4\.steps: hand compares those of sets with hand: auto"):
+        loaded(
+            known, rounds={"bin4": {"steps": ["extract", "reconstruct", "hand"]}, "bin2": None, "bin1": None}
+        )
+
+
 def test_two_sets_cannot_write_to_one_folder() -> None:
     for first, second in (("set2", None), ("x", "x"), (None, "tilt_series")):
         sets = [

@@ -141,6 +141,14 @@ def test_a_round_that_is_no_finer_than_the_one_before_it_is_allowed_but_said() -
     assert "not finer" in note
 
 
+def test_what_follows_a_hand_starts_from_it_and_a_hand_that_nothing_follows_is_said() -> None:
+    two = recipe(bin4=[*BIN4, "hand", "cycle"], bin2=[*BIN2, "hand"])
+    assert two.cycle_state("bin4", "cycle1")[0] == "results/bin4/hand/optimisation_set.star"
+    assert "results/bin4/hand/state.json" in two.decided("bin2", "extract")
+    (note,) = two.notes()
+    assert "rounds.bin2: its maps are made before hand" in note
+
+
 @pytest.mark.parametrize(
     ("cycle", "steps", "sentence"),
     [
@@ -163,6 +171,7 @@ def test_a_cycle_that_cannot_work_is_refused(cycle: dict, steps: list[str], sent
         (["extract", "reconstruct", "select"], "select needs class3d"),
         (["extract", "reconstruct", "class3d"], "class3d without select"),
         (["extract", "extract"], "extract stands there twice"),
+        (["extract", "hand", "reconstruct"], "steps after hand would use images that were made with another"),
     ],
 )
 def test_an_order_that_cannot_work_is_refused_with_the_step_and_the_cure(
