@@ -29,13 +29,14 @@ def source_of(number: int, entry: Entry) -> tuple[Source, Asked] | None:
     if entry.get(RELIONS):
         return None
     source = next(source for key, source in all_sources().items() if entry.get(key))
-    numbers = {key: entry.get(key) for key in ("dose", "voltage", "cs", "amplitude_contrast", "pixel")}
-    hand = None if entry.get("hand") == UNKNOWN else entry.get("hand")
+    numbers: dict[str, Any] = {
+        key: entry.get(key) for key in ("dose", "voltage", "cs", "amplitude_contrast", "pixel")
+    }
+    is_open = entry.get("hand") == UNKNOWN
+    numbers |= {"hand": None if is_open else entry.get("hand"), "hand_is_open": is_open}
     size = tuple(entry["size"]) if entry.get("size") else None
     include = tuple(_listed(entry.get("include") or "*"))
-    asked = Asked(
-        Path(entry[source.key]), f"inputs.{number}", hand=hand, size=size, include=include, **numbers
-    )
+    asked = Asked(Path(entry[source.key]), f"inputs.{number}", size=size, include=include, **numbers)
     return source, asked
 
 

@@ -195,13 +195,20 @@ HANDS = [
 
 @pytest.mark.parametrize(("said", "axis", "called", "hand", "warning"), HANDS)
 def test_the_hand_is_minus_dfhand_unless_the_axis_was_turned(said, axis, called, hand, warning):
-    found, origin, doubt = aretomo_hand.hand_of(None, np.full(3, said), axis, called)
+    found, origin, doubt = aretomo_hand.hand_of(Asked(""), np.full(3, said), axis, called)
     assert found == hand
     assert origin
     assert warning in doubt[0] if warning else doubt is None
-    found, _, doubt = aretomo_hand.hand_of(-hand, np.full(3, said), axis, called)
+    found, _, doubt = aretomo_hand.hand_of(Asked("", hand=-hand), np.full(3, said), axis, called)
     assert found == -hand
     assert (doubt is not None) == ("turned by" in warning)
+
+
+def test_a_hand_that_averages_will_tell_is_assumed_without_a_warning():
+    for said in (0, -1):
+        assert aretomo_hand.hand_of(Asked("", hand_is_open=True), np.full(3, said), 84.9, Session())[
+            0::2
+        ] == (-1, None)
 
 
 def test_a_series_of_which_aretomo3_turned_the_axis_comes_back(tmp_path):

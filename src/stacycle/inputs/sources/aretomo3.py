@@ -157,7 +157,7 @@ def _read_series(files: _Files, asked: Asked, notes: _Notes) -> ImportedSeries:
     order = _order_of(files, header.sections)
     which = index if order.sorted else section - 1
     stage = stage_of(alignment, order, which)
-    hand, said, doubt = hand_of(asked.hand, ctf[:, 4], float(np.median(alignment.axis)), session)
+    hand, said, doubt = hand_of(asked, ctf[:, 4], float(np.median(alignment.axis)), session)
     notes.taken["hand"] = f"{hand:+d}, {said}"
     if doubt:
         notes.warnings.append(doubt)

@@ -28,13 +28,15 @@ class Asked:
     """What a set of the config says of its source; None where it says nothing.
 
     `dose` in e/Å² per tilt image, `hand` RELION's rlnTomoHand (1 or -1), `size` x, y, z in unbinned px, `voltage` in
-    kV, `cs` in mm, `pixel` in Å, `include` patterns of the names of tilt series.
+    kV, `cs` in mm, `pixel` in Å, `include` patterns of the names of tilt series. `hand_is_open`: averages with both
+    will tell the hand, so that it can be assumed without a warning.
     """
 
     folder: Path
     label: str = "inputs.1"  # the set's key in the config, for messages
     dose: float | None = None
     hand: int | None = None
+    hand_is_open: bool = False
     size: tuple[int, int, int] | None = None
     voltage: float | None = None
     cs: float | None = None

@@ -153,7 +153,7 @@ def _read_series(files: _Files, asked: Asked, findings: Findings) -> ImportedSer
     exposure, dose = _exposures(files, warp, asked)
     hand = asked.hand or (-1 if warp.inverted else 1)
     inverted = f"AreAnglesInverted is {warp.inverted} in {path.name}"
-    if asked.hand is None and not warp.inverted:
+    if asked.hand is None and not asked.hand_is_open and not warp.inverted:
         what = f"{path}: rlnTomoHand is 1, for {inverted}, as it is too where nobody looked"
         findings.warn(what, f"did ts_defocus_hand look? Its --set_flip means -1; else set {asked.label}.hand")
     used = warp.used
