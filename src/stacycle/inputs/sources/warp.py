@@ -248,7 +248,8 @@ def _images(files: _Files, warp: WarpSeries, movies: list[str]) -> _Images:
 def _refuse_unprocessed(warp: WarpSeries) -> None:
     """UserError unless the tilt series is aligned and its CTF is known."""
     path = warp.path
-    if not warp.offset.any() and len(warp.angles) > 1:
+    moved = any(warp.per_tilt(name).any() for name in _MOVEMENTS)
+    if not (warp.offset.any() or moved) and len(warp.angles) > 1:
         problem = f"{path}: all AxisOffsetX and Y are 0, as before any alignment"
         raise UserError(
             problem, "align the tilt series, by ts_aretomo, ts_etomo_patches or ts_import_alignments"
