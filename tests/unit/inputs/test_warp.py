@@ -114,6 +114,14 @@ def test_each_average_is_an_image_of_its_own(tmp_path: Path) -> None:
     assert all(name.is_file() and ".." not in name.parts for name in names)
 
 
+def test_averages_may_be_where_warptools_processes_movies(tmp_path: Path) -> None:
+    writer.write(WarpProject(tmp_path), make_series(1))
+    star = tmp_path / "tomostar/TS_01.tomostar"
+    star.write_text(star.read_text().replace("../warp_frameseries/", "../frames/"))
+    (found,), _ = read(tmp_path)
+    assert str(tmp_path / "warp_frameseries/average") in found.tilts.rlnMicrographName[0]
+
+
 def test_a_stack_stands_in_for_averages(tmp_path: Path) -> None:
     series = series_with_lost_tilts()
     found = read_one(WarpProject(tmp_path, stack=True), series)
