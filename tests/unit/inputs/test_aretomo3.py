@@ -156,11 +156,14 @@ def test_the_dose_of_the_images_is_taken_where_it_makes_sense(tmp_path):
     (one,), _ = imported(tmp_path / "same")
     assert one.tilts.rlnMicrographPreExposure.to_numpy() == pytest.approx(2.5 * series.order[series.kept])
 
-    doses = (3 / np.cos(np.radians(series.stage))).round(2)
-    write(tmp_path / "grows", series, Run(session={}, doses=doses))
-    (one,), _ = imported(tmp_path / "grows")
-    before = [doses[series.order < order].sum() for order in series.order[series.kept]]
-    assert one.tilts.rlnMicrographPreExposure.to_numpy() == pytest.approx(before)
+    varies = 3 - np.where(
+        np.abs(series.stage) > 28, 0.5, np.arange(21) % 3 * 0.2
+    )  # less at the highest tilts
+    for name, doses in (("grows", (3 / np.cos(np.radians(series.stage))).round(2)), ("varies", varies)):
+        write(tmp_path / name, series, Run(session={}, doses=doses))
+        (one,), _ = imported(tmp_path / name)
+        before = [doses[series.order < order].sum() for order in series.order[series.kept]]
+        assert one.tilts.rlnMicrographPreExposure.to_numpy() == pytest.approx(before)
 
     write(tmp_path / "falls", series, Run(session={}, doses=2 * np.cos(np.radians(series.stage))))
     assert "measured behind the sample" in problems(tmp_path / "falls", dose=None)

@@ -251,6 +251,14 @@ def test_the_size_is_that_of_the_aligned_stack(tmp_path: Path) -> None:
     assert_true(found, series)
 
 
+def test_an_axis_about_180_degrees_has_no_jump(tmp_path: Path) -> None:
+    series = make_series(1)
+    around = replace(series, axis=np.linspace(179.5, 180.5, 21))
+    writer.write(Etomo(tmp_path, rotation=180.0), around)
+    (found,), _ = read(tmp_path)
+    assert np.ptp(found.tilts.rlnTomoZRot) < 1.1
+
+
 @pytest.mark.parametrize(
     ("trimmed", "axes", "backwards", "mirrored"),
     [("", "xzy", "z", False), ("-rx", "xyz", "", False), ("-yz", "xyz", "z", True)],
@@ -322,7 +330,7 @@ def test_nothing_is_warned_of_without_reason(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("etomo", "said"),
     [
-        ({"magnified": 1.02}, "magnifies or skews the image, which RELION cannot hold"),
+        ({"magnified": 1.003}, "magnifies or skews the image, which RELION cannot hold"),
         ({"tilt_entries": {"LOCALFILE": "TS_01local.xf"}}, "has local alignments (TS_01local.xf)"),
         ({"tilt_entries": {"ZFACTORFILE": "TS_01.zfac"}}, "has factors of z (TS_01.zfac)"),
         ({"rotation": -84.9}, "but at -84.9° in TS_01.edf, 170° apart; one axis is wrong"),
@@ -447,6 +455,12 @@ def test_one_name_in_two_folders_is_refused(tmp_path: Path) -> None:
             "SUBSETSTART 0",
             "SUBSETSTART 20",
             "SUBSETSTART takes a part of the images off their middle in x",
+        ),
+        (
+            "tilt.com",
+            "THICKNESS",
+            "SLICE 0 40\nTHICKNESS",
+            "SLICE takes a part of the tomogram off its middle",
         ),
         ("tilt.com", "OFFSET 0.00", "OFFSET 0 7", "OFFSET shifts the tilt axis by 7 px"),
         ("newst.com", "0.0,0.0", "5.0,0.0", "OffsetsInXandY is not 0"),

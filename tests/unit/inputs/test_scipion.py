@@ -103,6 +103,14 @@ def test_the_config_overrules_what_scipion_says(tmp_path):
     assert found.taken["hand"] == "1, the config"
 
 
+def test_a_size_of_a_fractional_binning_is_the_nearest_even_one(tmp_path):
+    folder = scipion.write(tmp_path, [make_series()])
+    rewrite(folder / "tomograms.star", ("   48.000000", "   48.888889"))
+    found = read(folder)[0]
+    assert found.size == (96, 80, 48)
+    assert found.taken["size"].endswith("tomograms.star (96, 80, 48.8889)")
+
+
 def test_tilt_series_are_chosen_by_name(tmp_path):
     folder = scipion.write(tmp_path, [make_series(1, "TS_01"), make_series(2, "TS_02"), make_series(3, "b1")])
     assert [one.name for one in read(folder, include=("TS_*",))] == ["TS_01", "TS_02"]

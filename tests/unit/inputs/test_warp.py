@@ -114,6 +114,14 @@ def test_each_average_is_an_image_of_its_own(tmp_path: Path) -> None:
     assert all(name.is_file() and ".." not in name.parts for name in names)
 
 
+def test_averages_may_be_where_warptools_processes_movies(tmp_path: Path) -> None:
+    writer.write(WarpProject(tmp_path), make_series(1))
+    star = tmp_path / "tomostar/TS_01.tomostar"
+    star.write_text(star.read_text().replace("../warp_frameseries/", "../frames/"))
+    (found,), _ = read(tmp_path)
+    assert str(tmp_path / "warp_frameseries/average") in found.tilts.rlnMicrographName[0]
+
+
 def test_a_stack_stands_in_for_averages(tmp_path: Path) -> None:
     series = series_with_lost_tilts()
     found = read_one(WarpProject(tmp_path, stack=True), series)
@@ -155,8 +163,9 @@ def test_what_was_taken_is_told(tmp_path: Path) -> None:
     assert taken["voltage"] == "300 kV, TS_01.xml"
 
 
-def test_the_size_may_be_that_of_the_settings(tmp_path: Path) -> None:
-    project = WarpProject(tmp_path, attributes={"VolumeDimensionsAngstrom": "0, 0, 0"})
+@pytest.mark.parametrize("unset", ["0, 0, 0", "129.6, 108, 1"])  # new, and as ts_import_alignments leaves it
+def test_the_size_may_be_that_of_the_settings(tmp_path: Path, unset: str) -> None:
+    project = WarpProject(tmp_path, attributes={"VolumeDimensionsAngstrom": unset})
     dimensions = "".join(
         f'<Param Name="Dimensions{a}" Value="{n}" />' for a, n in zip("XYZ", (192, 160, 96), strict=True)
     )
@@ -377,8 +386,10 @@ def test_a_tomostar_with_words_for_numbers_is_refused(tmp_path: Path) -> None:
         assert "wrpAngleTilt is not a number in row 1" in refusal(project)
 
 
-def test_an_xml_file_in_small_letters_with_nothing_unset_is_read(tmp_path: Path) -> None:
-    project = WarpProject(tmp_path, attributes={"LevelAngleX": "", "MagnificationCorrection": ""})
+@pytest.mark.parametrize("unset", ["", "null"])
+def test_an_xml_file_in_small_letters_with_nothing_unset_is_read(tmp_path: Path, unset: str) -> None:
+    attributes = {"LevelAngleX": "", "MagnificationCorrection": "", "UnselectManual": unset}
+    project = WarpProject(tmp_path, attributes=attributes)
     writer.write(project, make_series(1, hand=-1))
     path = project.xml("TS_01")
     path.write_text(
@@ -392,6 +403,12 @@ def test_a_series_that_was_not_aligned_is_refused(tmp_path: Path) -> None:
     project = WarpProject(tmp_path)
     writer.write(project, replace(make_series(1), shift=np.zeros((21, 2))))
     assert "all AxisOffsetX and Y are 0" in refusal(project)
+
+
+def test_an_alignment_may_be_all_in_the_movement(tmp_path: Path) -> None:
+    series = replace(make_series(1), shift=np.full((21, 2), 2.0))
+    movement = -2 * series.pixel
+    assert_true(read_one(WarpProject(tmp_path, movement=(movement, movement)), series), series)
 
 
 def test_two_xml_files_of_one_series_are_refused(tmp_path: Path) -> None:

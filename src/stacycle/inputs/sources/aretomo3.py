@@ -270,7 +270,7 @@ def _order_of(files: _Files, images: int) -> Order:
         problem = (
             f"{files.order}: has {len(order.acquired)} images, but the stack of {files.name} has {images}"
         )
-        raise UserError(problem, "give the file of these images")
+        raise UserError(problem, f"remove it, and give {files.name}_TLT.txt or the series' .mdoc")
     return order
 
 

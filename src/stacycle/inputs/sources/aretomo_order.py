@@ -15,7 +15,10 @@ from stacycle.inputs.sources.common import read_text
 from stacycle.inputs.sources.source import Asked
 
 _SAME_TILT = 0.05  # degrees; files have two decimals, sums of them less
-_FALLING = 0.99  # a dose at high tilt of less than this share of the dose at low tilt was measured through the sample
+_EQUAL = 0.01  # doses that differ by less of their mean are one
+_FALLING = (
+    -0.5
+)  # correlation of dose and tilt of doses that were measured through the sample, not of ones that vary
 
 
 @dataclass(frozen=True)
@@ -107,13 +110,12 @@ def exposures_of(asked: Asked, order: Order) -> tuple[NDArray[np.floating], str]
         return asked.dose * order.acquired, f"{asked.dose:g} e/Å² per image, of the config; order of {name}"
     if order.dose is None or (order.dose <= 0).any():
         raise UserError(f"{order.path}: does not say the dose of its images", cure, key)
-    high = np.abs(order.stage) > np.median(np.abs(order.stage))
-    if high.any() and order.dose[high].mean() < _FALLING * order.dose[~high].mean():
-        falls = f"says {order.dose.max():g} to {order.dose.min():g} e/Å², less at high tilt: measured behind the sample"
-        raise UserError(f"{order.path}: {falls}", cure, key)
-    if np.ptp(order.dose) <= 0.01 * order.dose.mean():
+    if np.ptp(order.dose) <= _EQUAL * order.dose.mean():
         dose = float(np.median(order.dose))
         return dose * order.acquired, f"{dose:g} e/Å² per image, {name}"
+    if np.corrcoef(np.abs(order.stage), order.dose)[0, 1] < _FALLING:
+        falls = f"says {order.dose.max():g} to {order.dose.min():g} e/Å², less at high tilt: measured behind the sample"
+        raise UserError(f"{order.path}: {falls}", cure, key)
     if sorted(order.acquired) != list(range(len(order.acquired))):
         gap = "says different doses, and lacks some of the images that were acquired"
         raise UserError(f"{order.path}: {gap}", cure, key)

@@ -13,7 +13,7 @@ from stacycle.errors import UserError, rows_of
 from stacycle.inputs.sources.common import Array, float_of, read_numbers, read_text
 
 _NANOMETRE = 10  # Å
-_MOST_SKEW = 0.01  # how far a transform may be from a rotation
+_MOST_SKEW = 0.004  # how far a transform may be from a rotation: a magnification of 0.2 %, 4 px at 2000 px
 # What the flags of a .defocus file say, as a sum (man page of ctfphaseflip).
 _ASTIGMATISM, _ANGLE_IN_RADIANS, _PHASE, _PHASE_IN_RADIANS = 1, 2, 4, 8
 _FEW_DECIMALS = 4  # of a rotation: 5e-5 are 0.1 px at 2000 px from the middle
@@ -88,8 +88,8 @@ class Transforms:
 
     @property
     def axis(self) -> Array:
-        """(n) degrees: rlnTomoZRot."""
-        return np.degrees(np.arctan2(self.matrix[:, 0, 1], self.matrix[:, 0, 0]))
+        """(n) degrees: rlnTomoZRot, without a jump at 180."""
+        return np.unwrap(np.degrees(np.arctan2(self.matrix[:, 0, 1], self.matrix[:, 0, 0])), period=360)
 
     @property
     def offset(self) -> Array:

@@ -41,6 +41,9 @@ def size_of(
         if abs(size / 2 + first - middle / 2) > _OFF_CENTRE:
             problem = f"{tilt.path}: SUBSETSTART takes a part of the images off their middle in {axis}"
             raise UserError(problem, "make the aligned stack and the tomogram again of the whole images")
+    if len(slices := tilt.numbers("SLICE")) > 1 and abs((slices[0] + slices[1] + 1 - y) / 2) > _OFF_CENTRE:
+        problem = f"{tilt.path}: SLICE takes a part of the tomogram off its middle in y"
+        raise UserError(problem, "make the tomogram again whole")
     found = (even(x), even(y), even(thickness)) if thickness > 0 else None
     return first_known("size", name, asked, (found, f"THICKNESS of {tilt.path.name}"))
 

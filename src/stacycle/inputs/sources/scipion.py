@@ -20,7 +20,7 @@ from stacycle.errors import UserError, some
 from stacycle.files import image_files, mrc, star
 from stacycle.files.star_labels import CENTRED, CORNER, PIXEL, SERIES, SIZE, TILT
 from stacycle.inputs.findings import Findings
-from stacycle.inputs.sources.common import numbers_in
+from stacycle.inputs.sources.common import even, numbers_in
 from stacycle.inputs.sources.source import Asked, ImportedSeries, Source, Volume
 
 _NAME, _IMAGE, _EXPOSURE = "rlnTomoName", "rlnMicrographName", "rlnMicrographPreExposure"
@@ -218,19 +218,18 @@ def _value(
 def _size(
     row: Mapping[Hashable, Any], name: str, listed: Path, asked: Asked, taken: dict[str, str]
 ) -> tuple[int, int, int]:
-    """Unbinned px, which Scipion writes as 4092.0."""
+    """Unbinned px, which Scipion writes as 4092.0, or as 5755.5556, if its binning is no whole number."""
     if asked.size:
         taken["size"] = f"{' x '.join(map(str, asked.size))} px, the config"
         return asked.size
     said = [row.get(label) for label in SIZE]
-    numbers = [
-        float(value) for value in said if isinstance(value, (int, float)) and value > 0 and value % 1 == 0
-    ]
+    numbers = [float(value) for value in said if isinstance(value, (int, float)) and 1 <= value < np.inf]
     if len(numbers) < len(SIZE):
         problem = f"{listed}: the size of {name} ({', '.join(SIZE)}) is {some(said)}, no numbers of px"
         raise UserError(problem, "say size, in px of the unbinned tilt series", f"{asked.label}.size")
-    x, y, z = map(int, numbers)
-    taken["size"] = f"{x} x {y} x {z} px, {SIZE[0]} of {listed.name}"
+    x, y, z = (int(value) if value.is_integer() else even(value) for value in numbers)
+    rounded = "" if [x, y, z] == numbers else f" ({', '.join(f'{value:.6g}' for value in numbers)})"
+    taken["size"] = f"{x} x {y} x {z} px, {SIZE[0]} of {listed.name}{rounded}"
     return x, y, z
 
 

@@ -35,6 +35,7 @@ from stacycle.inputs.sources.warp_volume import SETTINGS, Frame, frame_of, volum
 from stacycle.inputs.sources.warp_xml import Array, WarpSeries
 
 _MICROMETRE = 1e4  # Å
+_MOVIES = "warp_frameseries"  # WarpTools' own name of the folder
 _SAME_DOSE = 0.01  # e/Å²
 _REFINED_BY = 3.0  # degrees: the most that an alignment changes the angle of one tilt against the others
 _WARPS = ("GridVolumeWarpX", "GridVolumeWarpY", "GridVolumeWarpZ")
@@ -226,10 +227,7 @@ def _images(files: _Files, warp: WarpSeries, movies: list[str]) -> _Images:
         raise UserError(
             f"{warp.path}: UseTilt is False for all tilts", "leave the tilt series out by `include`"
         )
-    folders = [(files.tomostar.parent / movie).parent for movie in movies]
-    averages = [
-        Path(os.path.normpath(folders[index] / "average" / f"{_stem(movies[index])}.mrc")) for index in used
-    ]
+    averages = [_average(files.tomostar.parent, movies[index]) for index in used]
     missing = [path for path in averages if not path.is_file()]
     if not missing:
         return _Images([str(path) for path in averages], averages[0], mrc.header(averages[0], exact=False))
@@ -245,10 +243,18 @@ def _images(files: _Files, warp: WarpSeries, movies: list[str]) -> _Images:
     return _Images([f"{number}@{stack}" for number in numbers], stack, header)
 
 
+def _average(folder: Path, movie: str) -> Path:
+    """The average of a movie that a .tomostar file in `folder` names: beside it, or where WarpTools puts averages."""
+    name = f"average/{_stem(movie)}.mrc"
+    beside, processed = (folder / movie).parent / name, folder.parent / _MOVIES / name
+    return Path(os.path.normpath(processed if processed.is_file() and not beside.is_file() else beside))
+
+
 def _refuse_unprocessed(warp: WarpSeries) -> None:
     """UserError unless the tilt series is aligned and its CTF is known."""
     path = warp.path
-    if not warp.offset.any() and len(warp.angles) > 1:
+    moved = any(warp.per_tilt(name).any() for name in _MOVEMENTS)
+    if not (warp.offset.any() or moved) and len(warp.angles) > 1:
         problem = f"{path}: all AxisOffsetX and Y are 0, as before any alignment"
         raise UserError(
             problem, "align the tilt series, by ts_aretomo, ts_etomo_patches or ts_import_alignments"

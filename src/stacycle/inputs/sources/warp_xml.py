@@ -19,6 +19,7 @@ from stacycle.errors import UserError
 Array = NDArray[np.floating]
 _SMALL = 1e-6  # what differs by less is the same: Å, degrees, µm
 _GRIDS = ("GridCTF", "GridMovement", "GridVolumeWarp", "GridAngle")  # that are used, by the first letters
+_NO_DEPTH = 1.0  # Å: what ts_import_alignments leaves as the volume's z
 _COMPLETE = "was it written completely?"
 
 
@@ -145,7 +146,7 @@ def read(path: Path) -> WarpSeries:
         deselected=_is_true(path, "UnselectManual", root.get("UnselectManual")),
         level=(level[0], level[1]),
         magnified=_is_magnified(_attribute(path, root, "MagnificationCorrection", [1.0, 0.0, 0.0, 1.0])),
-        volume=(volume[0], volume[1], volume[2]) if len(volume) == 3 and min(volume) > 0 else None,
+        volume=(volume[0], volume[1], volume[2]) if len(volume) == 3 and min(volume) > _NO_DEPTH else None,
         parameters={one.get("Name", ""): one.get("Value", "") for one in root.findall("CTF/Param")},
         grids={one.tag: _grid(path, one, count) for one in root if one.tag.startswith(_GRIDS)},
     )
@@ -188,8 +189,8 @@ def _floats(path: Path, what: str, words: list[str]) -> Array:
 
 
 def _is_true(path: Path, name: str, word: str | None) -> bool:
-    """Whether a word is True, not False or nothing, as Warp writes what is unset. UserError if it is another."""
-    if (word or "").lower() not in ("true", "false", ""):
+    """Whether a word is True, not False, or nothing or null, as Warp knows what is unset. UserError if another."""
+    if (word or "null").lower() not in ("true", "false", "null"):
         raise UserError(f"{path}: {name} is {word!r}, not True or False", "correct it")
     return (word or "").lower() == "true"
 
