@@ -9,7 +9,8 @@ and its defocus differs from the tomogram's centre by hand · pixel · z', with 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mrcfile
@@ -62,6 +63,12 @@ class Series:
     def exposure(self) -> Array:
         """e/Å² before each image."""
         return self.dose * self.order
+
+    def without(self, excluded: Sequence[int] = (), dark: Sequence[int] = ()) -> Series:
+        """The same with images (by index) that the user excluded, and with black ones."""
+        masks = np.zeros((2, len(self.tilt)), bool)
+        masks[0, list(excluded)] = masks[1, list(dark)] = True
+        return replace(self, excluded=masks[0], dark=masks[1])
 
     def project(self, points: Array) -> Array:
         """(n, k, 2) px: where points (k, 3) px are seen in each image."""

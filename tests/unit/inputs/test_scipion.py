@@ -18,10 +18,7 @@ from stacycle.inputs.sources.source import Asked, all_sources
 
 def make_series(seed=1, name="TS_01", hand=-1):
     """With two tilts that the user excluded and one black one."""
-    series = truth.make_series(seed, name, hand)
-    excluded, dark = series.excluded.copy(), series.dark.copy()
-    excluded[[0, 7]], dark[-1] = True, True
-    return replace(series, excluded=excluded, dark=dark)
+    return truth.make_series(seed, name, hand).without([0, 7], [-1])
 
 
 def read(folder, findings=None, **asked):

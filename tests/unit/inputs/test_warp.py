@@ -20,10 +20,7 @@ from stacycle.inputs.sources.source import Asked, ImportedSeries, all_sources
 
 def series_with_lost_tilts(seed: int = 1, **kwargs: object) -> Series:
     """A tilt series with two tilts that the user excluded and one black image."""
-    series = make_series(seed, **kwargs)  # type: ignore[arg-type]
-    excluded, dark = series.excluded.copy(), series.dark.copy()
-    excluded[[0, 5]] = dark[[12]] = True
-    return replace(series, excluded=excluded, dark=dark)
+    return make_series(seed, **kwargs).without([0, 5], [12])  # type: ignore[arg-type]
 
 
 def read(folder: Path, **asked: object) -> tuple[list[ImportedSeries], Findings]:
