@@ -76,10 +76,6 @@ def check_format(path: str, table: pd.DataFrame, tomograms: Sequence[str]) -> No
     if missing:
         cure = "picks need angles, as template matching gives them"
         raise UserError(f"{path}: has no column {', '.join(missing)}", cure)
-    if (old := [label for label in _OLD_ORIGINS if label in table]) and not set(ORIGINS) & set(table):
-        unread = "as RELION 3 and M write them, which RELION 5 does not read"
-        cure = f"multiply them by their pixel size and call them {some(ORIGINS)}"
-        raise UserError(f"{path}: has shifts in pixels ({some(old)}), {unread}", cure)
     has_turns(path, table)
 
 

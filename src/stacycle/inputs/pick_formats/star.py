@@ -257,7 +257,10 @@ def _shift(path: Path, table: pd.DataFrame, positions: _Positions) -> NDArray[np
         return None
     if labels is _OLD_ORIGINS:
         if positions.voxel is None:
-            problem = f"{path}: has shifts in pixels ({_OLD_ORIGINS[0]}) whose size is not said"
+            old = some(label for label in _OLD_ORIGINS if label in table)
+            problem = (
+                f"{path}: has shifts in pixels ({old}), as RELION 3 and M write them, whose size is not said"
+            )
             raise UserError(problem, f"multiply them by their pixel size and call them {some(ORIGINS)}")
         origin = origin * positions.voxel[:, None]
     if has_turns(path, table):
