@@ -463,7 +463,7 @@ def test_origins_are_measured_in_the_frame_of_the_subtomogram(angles, origin) ->
     turned = Rotation.from_euler("ZYZ", angles, degrees=True).inv().apply(origin)
     np.testing.assert_allclose(particles.positions(table)[0], 100 - turned, atol=1e-9)
     others = star_labels.ORIGINS[1:]  # which are 0 where they are absent
-    table |= dict.fromkeys(others, ["0"])
+    table |= {label: ["0"] for label in others}
     alone = {label: column for label, column in table.items() if label not in others}
     np.testing.assert_array_equal(particles.positions(alone), particles.positions(table))
 

@@ -66,4 +66,4 @@ def _read_table(path: Path, names: dict[int, str], asked: PicksAsked, known: tup
     )
 
 
-FORMAT = PickFormat("dynamo", "tables of Dynamo (.tbl)", read)
+FORMAT = PickFormat("dynamo", "tables of Dynamo (.tbl)", read, (".tbl",))

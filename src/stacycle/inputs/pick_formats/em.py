@@ -66,4 +66,4 @@ def _read_values(path: Path) -> NDArray[np.floating]:
     )
 
 
-FORMAT = PickFormat("em", "motive lists of AV3 and TOM (.em)", read)
+FORMAT = PickFormat("em", "motive lists of AV3 and TOM (.em)", read, (".em",))

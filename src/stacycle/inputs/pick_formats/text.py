@@ -91,4 +91,4 @@ def _is_number(word: str) -> bool:
     return True
 
 
-FORMAT = PickFormat("text", "text with x, y, z in a line", read)
+FORMAT = PickFormat("text", "text with x, y, z in a line", read, (".coords", ".csv", ".xyz"))
