@@ -66,9 +66,7 @@ def write(folder: Path, series: Series, run: Run | None = None) -> Path:
         nx, ny, nz = _volume_shape(series, run)
         shape = (ny, nz, nx) if run.flip == 0 else (nz, ny, nx)
         ending = "_Vol.mrc" if run.program == 3 else "_rec.mrc"
-        write_mrc(
-            folder / f"{series.name}{ending}", np.zeros(shape, np.float32), round(series.pixel * run.bin, 1)
-        )
+        write_mrc(folder / f"{series.name}{ending}", np.zeros(shape, np.float32), voxel_of(series, run))
     return folder / f"{series.name}.aln"
 
 
@@ -81,6 +79,11 @@ def voxels_of(series: Series, run: Run, points: Array) -> Array:
     last = shape[2] - 1
     stored = {0: (x, last - z, y), 1: (x, y, z), 2: (x, y, last - z)}
     return np.stack(stored[run.flip or 0], 1)
+
+
+def voxel_of(series: Series, run: Run) -> float:
+    """Å per voxel as the header says: that along y, which need not be that along x (CCorrTomoStack.cpp)."""
+    return series.pixel * _across(series)[1] / _volume_shape(series, run)[1]
 
 
 def _across(series: Series) -> tuple[int, int]:

@@ -41,7 +41,7 @@ def _check(key: str, asked: ExportAsked, options: frozenset[str]) -> None:
         raise UserError(f"{key} takes no --{strange[0]}", "leave it out")
     if asked.size and not asked.pixel:
         raise UserError("--size counts voxels whose size is not said", "say --pixel, too")
-    for name, values in (("pixel", [asked.pixel or 1.0]), ("size", asked.size or ())):
+    for name, values in (("pixel", [] if asked.pixel is None else [asked.pixel]), ("size", asked.size or ())):
         if not all(0 < value < float("inf") for value in values):
             raise UserError(f"--{name} is not above 0", "correct it")
 

@@ -6,6 +6,7 @@ import glob
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,21 @@ def picks_of(number: int, entry: Entry) -> tuple[PickFormat | None, PicksAsked]:
     given, label = entry["particles"], f"inputs.{number}.particles"
     if not isinstance(given, Mapping):
         one = isinstance(given, str) and not glob.has_magic(given)  # whose reader says if it is not there
-        return all_formats().get(STAR), PicksAsked((Path(given),) if one else _found(given, label), label)
+        paths = (Path(given),) if one else _found(given, label)
+        _refuse_others(paths, label)
+        return all_formats().get(STAR), PicksAsked(paths, label)
     key = next(key for key in all_formats() if given.get(key))
     size = tuple(given["size"]) if given.get("size") else None
     others = {name: given.get(name) for name in ("tomogram", "pixel", "unit")}
     return all_formats()[key], PicksAsked(_found(given[key], label), label, size=size, **others)
+
+
+def _refuse_others(paths: Sequence[Path], label: str) -> None:
+    """UserError for files without a key that are no STAR files, by their endings."""
+    for path, form in product(paths, all_formats().values()):
+        if path.suffix.lower() in form.endings:
+            problem = f"{path}: is not a STAR file, but one of {form.title}, by its ending"
+            raise UserError(problem, f"give it with the format's key, {{{form.key}: {path}}}", label)
 
 
 def of_unknown_hand(sets: Sequence[Entry]) -> list[str]:

@@ -26,7 +26,7 @@ def write(config: str | None, options: Mapping[str, str], out: str) -> str:
         # the config asks for picks, which this does not
         whole = read(configs.DEFAULT) | {"inputs": [{"particles": "none", **given}]}
         loaded, sets = configs.validate(whole), [given]
-    return merge.describe(merge.merge(sets, out, duplicates=loaded["particle"]["duplicates"]))
+    return f"{out}: {merge.describe(merge.merge(sets, out, duplicates=loaded['particle']['duplicates']))}"
 
 
 def _value(text: str) -> Any:

@@ -18,6 +18,7 @@ from stacycle.errors import UserError, some
 from stacycle.files import star
 from stacycle.files.star_labels import ANGLES, CENTRED, CORNER, ORIGINS, PIXEL, SIZE, SUBSET, TURNS
 from stacycle.inputs.findings import Findings
+from stacycle.inputs.orientations import has_turns
 from stacycle.inputs.pick_formats.pick_format import are_fractions
 from stacycle.inputs.series import make_numeric, rows_where
 from stacycle.inputs.tomogram_names import match_names
@@ -36,7 +37,7 @@ def is_foreign(tables: star.Tables, tomograms: Sequence[str]) -> bool:
     """Whether a STAR file holds picks that are not in RELION 5's format, or name their tomograms in another way, so
     that they have to be converted; `tomograms` are those known. Of a file without picks this is not said."""
     columns = {column for table in tables.values() for column in table}
-    if {_LIST, _OF_M} & columns:
+    if {_LIST, _OF_M, "tomo_num"} & columns:
         return True
     found = [table for table in tables.values() if set(CENTRED) <= set(table) or set(CORNER) <= set(table)]
     if not found or found[0].empty:
@@ -44,7 +45,7 @@ def is_foreign(tables: star.Tables, tomograms: Sequence[str]) -> bool:
     table = found[0]
     if "rlnTomoName" not in table:
         return _BY_MICROGRAPH in table
-    if not set(ANGLES) & set(table) or (set(_OLD_ORIGINS) <= set(table) and not set(ORIGINS) & set(table)):
+    if not set(ANGLES) & set(table) or (set(_OLD_ORIGINS) & set(table) and not set(ORIGINS) & set(table)):
         return True
     if are_fractions(table.reindex(columns=CORNER).apply(pd.to_numeric, errors="coerce").to_numpy(float)):
         return True
@@ -75,10 +76,7 @@ def check_format(path: str, table: pd.DataFrame, tomograms: Sequence[str]) -> No
     if missing:
         cure = "picks need angles, as template matching gives them"
         raise UserError(f"{path}: has no column {', '.join(missing)}", cure)
-    if (old := [label for label in _OLD_ORIGINS if label in table]) and not set(ORIGINS) & set(table):
-        unread = "as RELION 3 and M write them, which RELION 5 does not read"
-        cure = f"multiply them by their pixel size and call them {some(ORIGINS)}"
-        raise UserError(f"{path}: has shifts in pixels ({some(old)}), {unread}", cure)
+    has_turns(path, table)
 
 
 def check_picks(

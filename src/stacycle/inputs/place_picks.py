@@ -232,8 +232,10 @@ def _is_own(
     UserError if theirs does not even extend as far, unless the config says all of it.
     """
     own = np.array(_file_shape(volume))
-    same = bool((np.abs(voxel - volume.voxel) <= _SAME_VOXEL * volume.voxel).all())
-    if said is None:
+    # binning makes sizes even, so that voxels grow by the part of two in all of them
+    rounding = max(_SAME_VOXEL, 2 / min(volume.shape[:2]))
+    same = bool((np.abs(voxel - volume.voxel) <= rounding * volume.voxel).all())
+    if said is None or (same and tuple(said) == tuple(own)):
         return same
     size = float(voxel[0, 0])
     allowed = size + _SAME_VOXEL * own * volume.voxel
@@ -244,7 +246,7 @@ def _is_own(
         of_series = f"but that of {name} has {of_own} voxels of {volume.voxel:.4g} Å ({volume.path})"
         cure = "say pixel and size of the volume it was made in"
         raise UserError(f"{problem}, {of_series}", cure, asked.label)
-    return same and tuple(said) == tuple(own)
+    return False
 
 
 def _file_shape(volume: Volume) -> tuple[int, ...]:

@@ -134,10 +134,11 @@ def positions(particles: Columns) -> np.ndarray:
     import numpy as np
 
     def numbers(labels: list[str]) -> np.ndarray:
-        return np.array([particles[label] for label in labels], float)
+        none = [0.0] * len(particles[CENTRED[0]])
+        return np.array([particles.get(label, none) for label in labels], float)
 
-    x, y, z = numbers(ORIGINS) if all(label in particles for label in ORIGINS) else np.zeros(3)
-    if all(label in particles for label in TURNS):  # RELION's Euler matrix: -rot, -tilt, -psi about Z, Y, Z
+    x, y, z = numbers(ORIGINS)
+    if TURNS[0] in particles:  # RELION's Euler matrix: -rot, -tilt, -psi about Z, Y, Z
         for angle, about_z in zip(np.radians(numbers(TURNS)), (True, False, True), strict=True):
             c, s = np.cos(angle), np.sin(angle)
             x, y, z = (c * x + s * y, c * y - s * x, z) if about_z else (c * x - s * z, y, s * x + c * z)

@@ -45,6 +45,8 @@ def _of_inputs(inputs: Sequence[InputSet]) -> Iterator[UserError]:
                     yield UserError("is what tomograms.star says itself", cure, f"{key}.{idle}")
         if isinstance(one.particles, PickFiles):
             yield from _one_of(PICK_FORMATS, given["particles"], f"{key}.particles", "picks")
+            if one.particles.unit and not one.particles.text:
+                yield UserError("is for text alone", "leave it out", f"{key}.particles.unit")
         if (label := one.name or f"set{number}") in labels and given.keys() & {*SOURCES[1:]}:
             yield UserError(f"{label} is the name of another set or folder", "give another", f"{key}.name")
         labels.add(label)

@@ -285,6 +285,7 @@ def test_other_files_are_overwritten_by_force_alone(project):
         ("warp", {"split": True}, "warp takes no --split"),
         ("warp", {"size": SIZE}, "--size counts voxels whose size is not said; say --pixel, too"),
         ("warp", {"pixel": -1.0}, "--pixel is not above 0"),
+        ("dynamo", {"pixel": 0.0}, "--pixel is not above 0"),
         ("warp", {"pixel": 1.0, "size": (9, 0, 9)}, "--size is not above 0"),
         ("wrap", {}, "there is no export to 'wrap'; give one of copick, dynamo, relion, warp."),
     ],

@@ -6,12 +6,12 @@ import mrcfile
 import numpy as np
 import pytest
 from foreign import truth
-from foreign.aretomo3 import Run, voxels_of, write
+from foreign.aretomo3 import Run, voxel_of, voxels_of, write
 
 from stacycle.errors import UserError
 from stacycle.files.star_labels import CENTRED
 from stacycle.inputs.findings import Findings
-from stacycle.inputs.pick_formats.pick_format import VOXELS, Picks, PicksAsked
+from stacycle.inputs.pick_formats.pick_format import CORNER, VOXELS, Picks, PicksAsked
 from stacycle.inputs.place_picks import place_picks
 from stacycle.inputs.sources import aretomo_hand
 from stacycle.inputs.sources.aretomo3 import SOURCE
@@ -230,21 +230,27 @@ def test_a_series_of_which_aretomo3_turned_the_axis_comes_back(tmp_path):
 @pytest.mark.parametrize("binning", [4, 3.3])
 @pytest.mark.parametrize("flip", [0, 1, 2])
 def test_picks_in_a_tomogram_are_found_again(tmp_path, flip, binning, axis):
+    """In its voxels, whether they are called as large as its header says, or pixel times binning; and in Å by it."""
     series = truth.make_series(2, axis=axis)
     run = Run(session={}, flip=flip, bin=binning)
     write(tmp_path, series, run)
     (one,), _ = imported(tmp_path, dose=3.2)
     volume, points = one.volume, truth.points_in(series)
-    picks = Picks(
-        tmp_path / "p.mod",
+    names, index, voxel = (
         np.array([one.name] * len(points), object),
         voxels_of(series, run, points),
-        VOXELS,
-        np.arange(len(points)),
+        voxel_of(series, run),
     )
-    table = place_picks([picks], {one.name: one}, PicksAsked(()), Findings())
-    centred = table[CENTRED].to_numpy()
-    assert centred == pytest.approx((points - np.array(series.size) / 2) * series.pixel, abs=1e-3)
+    for unit, step, said in (
+        (VOXELS, 1, None),
+        (VOXELS, 1, voxel),
+        (VOXELS, 1, series.pixel * binning),
+        (CORNER, voxel, None),
+    ):
+        picks = Picks(tmp_path / "p.mod", names, index * step, unit, np.arange(len(points)), voxel=said)
+        table = place_picks([picks], {one.name: one}, PicksAsked(()), Findings())
+        centred = table[CENTRED].to_numpy()
+        assert centred == pytest.approx((points - np.array(series.size) / 2) * series.pixel, abs=1e-3)
     assert np.array(one.size) * one.pixel == pytest.approx(volume.shape * np.array(volume.voxels), abs=10)
     assert volume.mirrored == (flip == 2)
     assert (volume.cropped is None) == (np.ptp(volume.voxels) < 1e-6)

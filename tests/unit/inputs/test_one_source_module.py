@@ -22,7 +22,7 @@ from stacycle.files import star
 from stacycle.files.cache import Cache
 from stacycle.files.star_labels import CORNER
 from stacycle.inputs import merge
-from stacycle.inputs.asked import RELIONS, STAR, files_of
+from stacycle.inputs.asked import RELIONS, STAR, files_of, picks_of
 from stacycle.inputs.findings import Findings
 from stacycle.inputs.pick_formats.pick_format import all_formats
 from stacycle.inputs.sources.source import all_sources
@@ -349,7 +349,7 @@ def test_import_writes_the_star_files_of_a_config(native: dict[str, str], capsys
     one = as_cairn(native, "cairns")
     loaded(one)
     assert cli.main(["import", "config.yaml", "Imported"]) == 0
-    assert "12 particles in 2 tomograms" in (said := capsys.readouterr().out)
+    assert "Imported: 12 particles in 2 tomograms" in (said := capsys.readouterr().out)
     assert "set1, Cairn: axis 85.00°, mean of TS_01.cairn (and of 1 more)" in said
     merge.merge([one], "results/inputs")
     for ours, theirs in zip(tables("Imported"), tables("results/inputs"), strict=True):
@@ -368,6 +368,7 @@ def test_import_writes_tilt_series_alone_of_a_set_without_picks(native: dict[str
     [
         (["--tomograms", "t", "--dose", "none", "X"], "inputs.1.dose: none is not a number above 0"),
         (["--particles", "p", "X"], "inputs.1: names no tilt series"),
+        (["--tomograms", "t", "--particles", "{em: p, unit: px}", "X"], "particles.unit: is for text alone"),
         (["X"], "a config or options say what to import; give one of the two"),
         (["config.yaml", "--tomograms", "t", "X"], ""),
     ],
@@ -376,3 +377,9 @@ def test_import_says_what_it_lacks(words: list[str], said: str, capsys: Any) -> 
     with contextlib.suppress(SystemExit):  # of usage
         assert cli.main(["import", *words]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["p.tbl", "p.EM", "p.mod", "p.json", "p.coords"])
+def test_picks_without_their_formats_key_are_told_which_it_is(native: dict[str, str], name: str) -> None:
+    with pytest.raises(UserError, match=rf"not a STAR file, but .*key, {{\w+: {name}}}"):
+        picks_of(1, native | {"particles": name})

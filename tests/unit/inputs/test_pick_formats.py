@@ -68,7 +68,7 @@ def test_columns_of_a_table_that_are_not_used_may_hold_anything(tmp_path):
     dynamo.write(tmp_path / "t.tbl", {1: PICKS[1]}, VOLUME, 9)
     rows = [line.split() for line in (tmp_path / "t.tbl").read_text().splitlines()]
     for row in rows:
-        row[0], row[21] = "NaN", "1+2i"
+        row[0], row[21], row[9], row[19] = "NaN", "1+2i", "NaN", "NaN"
     (tmp_path / "t.tbl").write_text("\r\n".join(map("\t".join, rows)))
     check(read("dynamo", tmp_path / "t.tbl", tomogram="TS_01"), PICKS[1])
 
@@ -87,9 +87,12 @@ def test_a_table_of_one_tomogram_takes_its_name_from_the_config(tmp_path):
 
 
 def test_numbers_that_the_set_calls_its_tomograms_by_need_no_list(tmp_path):
-    series = replace(SERIES, name="20")
     dynamo.write(tmp_path / "t.tbl", {20: PICKS[1]}, VOLUME, 9)
-    check(read("dynamo", tmp_path / "t.tbl", frames={"20": ONE["TS_01"]}), replace(PICKS[1], series=series))
+    for name in ("20", "020"):
+        named = replace(PICKS[1], series=replace(SERIES, name=name))
+        check(read("dynamo", tmp_path / "t.tbl", frames={name: ONE["TS_01"]}), named)
+    with pytest.raises(UserError, match="nothing says which is 20"):
+        read("dynamo", tmp_path / "t.tbl", frames=dict.fromkeys(("20", "020"), ONE["TS_01"]))
 
 
 def test_a_table_without_names_or_of_another_kind_is_refused(tmp_path):
@@ -122,6 +125,10 @@ def test_a_table_without_names_or_of_another_kind_is_refused(tmp_path):
 def test_motive_lists_of_the_em_format(tmp_path, order, kind):
     motive_lists.write_em(tmp_path / "motl.em", PICKS, VOLUME, order, kind)
     dynamo.write_list(tmp_path / "names.doc", NAMES)
+    check(read("em", tmp_path / "motl.em"), *PICKS.values())
+    raw = (tmp_path / "motl.em").read_bytes()
+    turned = np.frombuffer(raw, order + kind, offset=512).reshape(-1, 20).T.tobytes()
+    (tmp_path / "motl.em").write_bytes(raw[:4] + raw[8:12] + raw[4:8] + raw[12:512] + turned)
     check(read("em", tmp_path / "motl.em"), *PICKS.values())
 
 
@@ -286,8 +293,9 @@ def test_text_with_named_columns(tmp_path):
     rows = np.column_stack([np.arange(len(index)), index[:, ::-1]])
     write_text(tmp_path / "TS_01.csv", rows, "index,axis-0,axis-1,axis-2\n", ",")
     check(read("text", tmp_path / "TS_01.csv", unit="px"), PICKS[1], angle=None)
-    write_text(tmp_path / "TS_01.csv", index, "X, Y, Z\n", ", ")
-    check(read("text", tmp_path / "TS_01.csv", unit="px"), PICKS[1], angle=None)
+    for mark in (", ", ";", "\t"):
+        write_text(tmp_path / "TS_01.csv", index, mark.join("XYZ") + "\n", mark)
+        check(read("text", tmp_path / "TS_01.csv", unit="px"), PICKS[1], angle=None)
 
 
 def test_six_columns_of_text_are_those_of_relions_import(tmp_path):
@@ -309,7 +317,9 @@ def test_six_columns_of_text_are_those_of_relions_import(tmp_path):
         ("1 2 3\n\n1 b 3\n", "line 3 holds something that is no number"),
         ("1 2 nan\n", "no number"),
         ("1,5 2,5 3,5\n", "line 1 has commas for decimal points"),
+        ("1,5;2,5;3,5\n", "line 1 has commas for decimal points"),
         ("a b c\n1 2 3\n", "names the columns a, b, c"),
+        ("x,y,z,rot,tilt,psi\n1,2,3,4,5,6\n", "has columns rot, tilt, psi, of which"),
     ],
 )
 def test_other_text_is_refused(tmp_path, text, fault):

@@ -34,6 +34,19 @@ def test_relion_4(tmp_path, shifted):
     check(read("star", tmp_path / "p.star"), ONE_PICKS, position=1e-5, angle=1e-4)
 
 
+@pytest.mark.parametrize("kept", ["rlnOriginYAngst", "rlnTomoSubtomogramRot"])
+def test_what_relion_reads_alone_counts_alone(tmp_path, kept):
+    """Origins and turns that are absent are 0."""
+    star_picks.relion5(tmp_path / "p.star", ONE_PICKS, shifted=True)
+    table = star.read(tmp_path / "p.star", {"particles": []})["particles"]
+    others = {*star_picks.ORIGINS} if kept in star_picks.ORIGINS else {*star_picks.TURNS}
+    table[list(others - {kept})] = 0.0
+    star.write(tmp_path / "p.star", {"particles": table})
+    all_of_them = read("star", tmp_path / "p.star")
+    star.write(tmp_path / "p.star", {"particles": table.drop(columns=list(others - {kept}))})
+    pd.testing.assert_frame_equal(read("star", tmp_path / "p.star"), all_of_them)
+
+
 @pytest.mark.parametrize("optics", [False, True])
 def test_relion_3_and_warp_1(tmp_path, optics):
     star_picks.relion3(tmp_path / "p.star", ONE_PICKS, IMAGES, optics)
@@ -73,6 +86,8 @@ def test_the_list_that_pytom_merges_is_followed(tmp_path):
     table = read("star", tmp_path / "merged.star", frames=frames, findings=findings)
     assert len(table) == sum(len(one.position) for one in PICKS.values())
     assert str(tmp_path / "TS_01_particles.star") in findings.files
+    star_picks.pytom_merged(tmp_path / "merged.star", dict.fromkeys(files, files["TS_01"]))
+    assert len(read("star", tmp_path / "merged.star", frames=frames)) == len(ONE_PICKS.position)
     (tmp_path / "TS_01_particles.star").unlink()
     with pytest.raises(UserError, match="in row 1 is not there"):
         read("star", tmp_path / "merged.star", frames=frames)
@@ -162,6 +177,10 @@ def test_files_that_are_no_picks_are_refused_by_what_they_are(tmp_path):
         (
             {"rlnTomoName": "TS_01", **where, "rlnAngleRot": 1.0},
             "has rlnAngleRot, but not rlnAngleTilt, rlnAnglePsi",
+        ),
+        (
+            {"rlnTomoName": "TS_01", **where, **turn, "rlnTomoSubtomogramTilt": 1.0},
+            "rlnTomoSubtomogramTilt, but not rlnTomoSubtomogramRot",
         ),
         (
             {"rlnTomoName": "TS_01", **where, **turn, "rlnAnglePsi": ["x"] + ["1"] * 39},

@@ -462,6 +462,10 @@ def test_origins_are_measured_in_the_frame_of_the_subtomogram(angles, origin) ->
     table |= {label: [str(x)] for label, x in zip(star_labels.TURNS, angles, strict=True)}
     turned = Rotation.from_euler("ZYZ", angles, degrees=True).inv().apply(origin)
     np.testing.assert_allclose(particles.positions(table)[0], 100 - turned, atol=1e-9)
+    others = star_labels.ORIGINS[1:]  # which are 0 where they are absent
+    table |= {label: ["0"] for label in others}
+    alone = {label: column for label, column in table.items() if label not in others}
+    np.testing.assert_array_equal(particles.positions(alone), particles.positions(table))
 
 
 # ------------------------------------------------------------ the record itself

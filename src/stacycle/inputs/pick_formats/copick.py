@@ -98,4 +98,4 @@ def _angles(path: Path, said: dict[str, Any], turns: np.ndarray, findings: Findi
     return to_angles(Rotation.from_matrix(turns))
 
 
-FORMAT = PickFormat("copick", "picks of copick (.json)", read)
+FORMAT = PickFormat("copick", "picks of copick (.json)", read, (".json",))

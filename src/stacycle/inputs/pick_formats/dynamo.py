@@ -20,7 +20,8 @@ from stacycle.inputs.pick_formats.plain_text import name_numbers, numbers, read_
 
 _FEWEST = 26  # columns
 _SHIFT, _ANGLES, _SCORE, _TOMOGRAM, _POSITION, _PIXEL = slice(3, 6), slice(6, 9), 9, 19, slice(23, 26), 35
-_USED = (*range(3, 10), _TOMOGRAM, *range(23, 26))
+_USED = [*range(3, 9), *range(23, 26)]
+_OPTIONAL = (_SCORE, _TOMOGRAM, _PIXEL)  # NaN is as good as 0, which is none
 
 
 def read(asked: PicksAsked, known: tuple[str, ...], findings: Findings) -> list[Picks]:
@@ -39,8 +40,12 @@ def _read_table(path: Path, names: dict[int, str], asked: PicksAsked, known: tup
             problem = f"{path}: line {line} has {len(words)} columns, not the {wanted} of a table"
             raise UserError(problem, "is it a table of Dynamo, written completely?")
     table = np.zeros((len(rows), len(rows[0][1])))
-    used = [*_USED, *([_PIXEL] if table.shape[1] > _PIXEL else [])]  # others may hold NaN
-    table[:, used] = [numbers(path, line, [words[column] for column in used]) for line, words in rows]
+    used = [*_USED, *(column for column in _OPTIONAL if column < table.shape[1])]  # others may hold anything
+    for row, (line, words) in enumerate(rows):
+        absent = {column for column in _OPTIONAL if words[column : column + 1] in (["NaN"], ["nan"])}
+        table[row, used] = numbers(
+            path, line, ["0" if column in absent else words[column] for column in used]
+        )
     tdrot, tilt, narot = table[:, _ANGLES].T
     if names or asked.tomogram or table[:, _TOMOGRAM].any():
         tomogram = name_numbers(path, table[:, _TOMOGRAM], names, asked, known)
@@ -61,4 +66,4 @@ def _read_table(path: Path, names: dict[int, str], asked: PicksAsked, known: tup
     )
 
 
-FORMAT = PickFormat("dynamo", "tables of Dynamo (.tbl)", read)
+FORMAT = PickFormat("dynamo", "tables of Dynamo (.tbl)", read, (".tbl",))

@@ -1,7 +1,7 @@
 """AV3's and TOM's motive lists (.em): 20 values per particle, in a volume of the EM format.
 
 Rows, from 1: 1 score, 5 tomogram, 8 to 10 x, y, z and 11 to 13 shifts in voxels counted from 1, 17 phi, 18 psi, 19
-theta in degrees. A list beside it (.doc or .txt, lines such as: 1 TS_01) names the tomograms.
+theta in degrees; or these in columns. A list beside it (.doc or .txt, lines such as: 1 TS_01) names the tomograms.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ def _read_values(path: Path) -> NDArray[np.floating]:
         for order in "<>":
             sizes = struct.unpack_from(order + "3i", raw, 4)
             number = np.dtype(order + kind)
-            if sizes[0] != _VALUES or min(sizes) < 1:
+            turned = sizes[0] != _VALUES == sizes[1] and sizes[2] == 1
+            if (sizes[0] != _VALUES and not turned) or min(sizes) < 1:
                 continue
-            count = sizes[1] * sizes[2]
+            count = sizes[0] if turned else sizes[1] * sizes[2]
             if len(raw) < _HEADER + count * _VALUES * number.itemsize:
                 raise UserError(f"{path}: is cut short, it should hold {count} particles", "copy it again")
-            values = (
-                np.frombuffer(raw, number, count * _VALUES, _HEADER).reshape(count, _VALUES).astype(float)
-            )
+            values = np.frombuffer(raw, number, count * _VALUES, _HEADER).astype(float)
+            values = values.reshape(_VALUES, count).T if turned else values.reshape(count, _VALUES)
             if not np.isfinite(values).all():
                 raise UserError(f"{path}: holds values that are no numbers", "make it again")
             return values
@@ -66,4 +66,4 @@ def _read_values(path: Path) -> NDArray[np.floating]:
     )
 
 
-FORMAT = PickFormat("em", "motive lists of AV3 and TOM (.em)", read)
+FORMAT = PickFormat("em", "motive lists of AV3 and TOM (.em)", read, (".em",))

@@ -89,4 +89,4 @@ def _points(raw: bytes) -> np.ndarray:
     return np.concatenate(found)
 
 
-FORMAT = PickFormat("imod", "models of IMOD (.mod)", read)
+FORMAT = PickFormat("imod", "models of IMOD (.mod)", read, (".mod",))

@@ -76,11 +76,13 @@ class Picks:
 @dataclass(frozen=True)
 class PickFormat:
     """A format of picks, by its key in the config. `read` gives the picks of each file; it raises UserError, or notes
-    problems in the findings. `known` are the names of the tomograms of the set."""
+    problems in the findings. `known` are the names of the tomograms of the set. `endings`: of files that are of this
+    format and no other."""
 
     key: str
     title: str
     read: Callable[[PicksAsked, tuple[str, ...], Findings], list[Picks]]
+    endings: tuple[str, ...] = ()
 
 
 @cache

@@ -14,7 +14,8 @@ from stacycle.errors import UserError, some
 from stacycle.inputs.findings import Findings
 from stacycle.inputs.pick_formats.pick_format import PicksAsked
 
-_DECIMAL_COMMAS = re.compile(r"\s*-?\d+,\d+(\s+-?\d+,\d+)+\s*")
+_DECIMAL_COMMAS = re.compile(r"\s*-?\d+,\d+([\s;]+-?\d+,\d+)+[\s;]*")
+_ENDS = str.maketrans(",;", "  ")  # of words
 LISTS = (".doc", ".txt", ".csv")  # of names of tomograms by number
 
 
@@ -27,7 +28,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_words(path: Path) -> list[tuple[int, list[str]]]:
-    """The words of each line with its number from 1, without comments and blank lines; a comma ends a word.
+    """The words of each line with its number from 1, without comments and blank lines; commas and semicolons end words.
 
     UserError if the file is no text, or has decimal commas.
     """
@@ -39,20 +40,21 @@ def read_words(path: Path) -> list[tuple[int, list[str]]]:
     for number, line in enumerate(lines, 1):
         if _DECIMAL_COMMAS.fullmatch(line):
             raise UserError(f"{path}: line {number} has commas for decimal points", "write 1.5 for 1,5")
-    split = (line.replace(",", " ").split() for line in lines)
+    split = (line.translate(_ENDS).split() for line in lines)
     return [(number, words) for number, words in enumerate(split, 1) if words]
 
 
 def numbers(path: Path, line: int, words: Sequence[str]) -> list[float]:
     """The words of a line as numbers. UserError if one is none."""
-    try:
-        values = [float(word) for word in words]
-    except ValueError:
-        values = [math.nan]
-    if not all(map(math.isfinite, values)):
-        raise UserError(
-            f"{path}: line {line} holds something that is no number ({' '.join(words)[:60]})", "correct it"
-        )
+    values = []
+    for word in words:
+        try:
+            values.append(float(word))
+        except ValueError:
+            values.append(math.nan)
+        if not math.isfinite(values[-1]):
+            problem = f"{path}: line {line} holds something that is no number ({word[:60]})"
+            raise UserError(problem, "correct it")
     return values
 
 
@@ -89,9 +91,16 @@ def name_numbers(
                 problem, "give the list of their names (lines such as: 1 TS_01) instead", asked.label
             )
         return np.array([asked.tomogram] * len(whole), object)
-    named = names or {number: str(number) for number in different if str(number) in known}
+    named = names or _called_by_numbers(known)
     if missing := [number for number in different if number not in named]:
         problem = f"{path}: its tomograms have only numbers, and nothing says which is {some(missing)}"
         cure = "give a list of their names (NAME.doc, lines such as: 1 TS_01) beside it, or tomogram if it is one"
         raise UserError(problem, cure, asked.label)
     return np.array([named[number] for number in whole.tolist()], object)
+
+
+def _called_by_numbers(known: Sequence[str]) -> dict[int, str]:
+    """Tomograms whose names are numbers, such as 3 or 003, if no two are the same."""
+    numbered = [(int(name), name) for name in known if name.isdecimal()]
+    found = dict(numbered)
+    return found if len(found) == len(numbered) else {}

@@ -30,7 +30,7 @@ from stacycle.errors import UserError, some
 from stacycle.files import safe_names, star
 from stacycle.files.star_labels import ANGLES, CENTRED, CORNER, ORIGINS, SUBSET, TURNS
 from stacycle.inputs.findings import Findings
-from stacycle.inputs.orientations import to_angles, to_rotation
+from stacycle.inputs.orientations import has_turns, or_zero, to_angles, to_rotation
 from stacycle.inputs.pick_formats import m_species
 from stacycle.inputs.pick_formats.pick_format import (
     CENTRED as CENTRED_ANGSTROM,
@@ -122,15 +122,17 @@ def _read_list(path: Path, table: pd.DataFrame, asked: PicksAsked, findings: Fin
     """The picks of the files that RELION's import or pytom-match-pick's merging lists, for one tomogram each."""
     if _TOMOGRAM not in table:
         raise UserError(f"{path}: lists files ({_LIST}) without {_TOMOGRAM}", "add it")
-    found = []
+    found: dict[tuple[object, ...], list[Picks]] = {}
     for row, (name, file) in enumerate(zip(table[_TOMOGRAM], table[_LIST], strict=True), 1):
         there = next((one for one in (Path(file), path.parent / file) if one.is_file()), None)
         if there is None:
             raise UserError(f"{path}: {file} in row {row} is not there", "correct the path")
         if there.suffix != ".star":
             raise UserError(f"{path}: {file} in row {row} is no STAR file", "give such files as text:")
-        found += _read_file(there, asked, findings, str(name))
-    return found
+        read = _read_file(there, asked, findings, str(name))
+        # merging lists a file with the names of several tomograms once for each
+        found.setdefault((there.resolve(), *(tuple(picks.tomogram) for picks in read)), read)
+    return [picks for read in found.values() for picks in read]
 
 
 def _find_table(path: Path, tables: star.Tables) -> pd.DataFrame:
@@ -199,9 +201,11 @@ def _positions(
 
 
 def _is_of_pytom(table: pd.DataFrame, optics: pd.DataFrame | None) -> bool:
-    """Whether voxels of the volume that was searched are meant, as pytom-match-pick writes them."""
-    others = {_MAGNIFICATION, *_PIXELS, _TOMOGRAM} & set(table)
-    return _PYTOM_SCORE in table or (optics is None and not others)
+    """Whether voxels of the volume that was searched are meant, as pytom-match-pick writes them: Warp keeps its score,
+    but adds other columns."""
+    if optics is not None or {_MAGNIFICATION, *_PIXELS} & set(table):
+        return False
+    return _PYTOM_SCORE in table or _TOMOGRAM not in table
 
 
 def _pixel(
@@ -247,17 +251,20 @@ def _optics_column(
 def _shift(path: Path, table: pd.DataFrame, positions: _Positions) -> NDArray[np.floating] | None:
     """(n, 3) Å to be added to positions, for the origins that RELION keeps beside them: position = coordinate - turned
     origin."""
-    labels = next((labels for labels in (ORIGINS, _OLD_ORIGINS) if set(labels) <= set(table)), None)
-    if labels is None or not table[labels].to_numpy(float).any():
+    labels = next((labels for labels in (ORIGINS, _OLD_ORIGINS) if set(labels) & set(table)), ORIGINS)
+    origin = or_zero(table, labels)
+    if not origin.any():
         return None
-    origin = np.array(table[labels], float)
     if labels is _OLD_ORIGINS:
         if positions.voxel is None:
-            problem = f"{path}: has shifts in pixels ({_OLD_ORIGINS[0]}) whose size is not said"
+            old = some(label for label in _OLD_ORIGINS if label in table)
+            problem = (
+                f"{path}: has shifts in pixels ({old}), as RELION 3 and M write them, whose size is not said"
+            )
             raise UserError(problem, f"multiply them by their pixel size and call them {some(ORIGINS)}")
         origin = origin * positions.voxel[:, None]
-    if set(TURNS) <= set(table):
-        origin = to_rotation(table[TURNS].to_numpy(float)).apply(origin)
+    if has_turns(path, table):
+        origin = to_rotation(or_zero(table, TURNS)).apply(origin)
     return -origin
 
 
@@ -270,9 +277,9 @@ def _angles(path: Path, table: pd.DataFrame) -> NDArray[np.floating] | None:
             f"{path}: has {', '.join(found)}, but not {', '.join(missing)}", "add it, or leave all out"
         )
     angles = table[ANGLES].to_numpy(float) if found else None
-    if not set(TURNS) <= set(table):
+    if not has_turns(path, table):
         return angles
-    turns = table[TURNS].to_numpy(float)
+    turns = or_zero(table, TURNS)
     if angles is None or not turns.any():
         return turns if angles is None else angles
     return to_angles(to_rotation(turns) * to_rotation(angles))

@@ -19,6 +19,7 @@ from stacycle.inputs.pick_formats.plain_text import numbers, read_words
 
 _UNITS = {"px": VOXELS, "angstrom": CORNER}
 _NAPARI = ["axis-0", "axis-1", "axis-2"]  # z, y, x
+_ANGLES = {"rot", "tilt", "psi", "phi", "theta", "the", "tdrot", "narot"}
 
 
 def read(asked: PicksAsked, known: tuple[str, ...], findings: Findings) -> list[Picks]:
@@ -68,6 +69,13 @@ def _read_file(path: Path, asked: PicksAsked, findings: Findings) -> Picks:
 
 def _columns(path: Path, header: list[str]) -> list[int]:
     """Where x, y and z stand by the names of the columns: napari's are those of the array, z first."""
+    if turns := [name for name in header if name.removeprefix("angle") in _ANGLES]:
+        problem = (
+            f"{path}: has columns {', '.join(turns)}, of which text does not say how they turn a particle"
+        )
+        raise UserError(
+            problem, "write them into a STAR file as rlnAngleRot, Tilt and Psi, or leave them out"
+        )
     for names in (["x", "y", "z"], _NAPARI[::-1]):
         if set(names) <= set(header):
             return [header.index(name) for name in names]
@@ -83,4 +91,4 @@ def _is_number(word: str) -> bool:
     return True
 
 
-FORMAT = PickFormat("text", "text with x, y, z in a line", read)
+FORMAT = PickFormat("text", "text with x, y, z in a line", read, (".coords", ".csv", ".xyz"))

@@ -47,9 +47,14 @@ def volume_of(
     sizes = dict(zip(axes, (header.nx, header.ny, header.sections), strict=True))
     along_x, along_y = (pixel * extent[i] / sizes["xy"[i]] for i in (0, 1))
     voxels = (along_x, along_y, along_x)  # x and z are mixed by tilting
-    same = math.isclose(along_x, along_y, rel_tol=_SAME_VOXEL)
     shape = (sizes["x"], sizes["y"], sizes["z"])
-    return Volume(path, shape, along_x, axes, backwards, None if same else voxels), doubt
+    voxel = (
+        header.pixel
+        if any(math.isclose(header.pixel, one, rel_tol=2 / min(shape[:2])) for one in voxels)
+        else along_x
+    )
+    same = all(math.isclose(one, voxel, rel_tol=_SAME_VOXEL) for one in voxels)
+    return Volume(path, shape, voxel, axes, backwards, None if same else voxels), doubt
 
 
 def _extent(images: mrc.Header, axis: float) -> tuple[int, int]:

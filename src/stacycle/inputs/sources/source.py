@@ -49,12 +49,12 @@ class Asked:
 class Volume:
     """The tomogram that a program made of a tilt series, in which picks may have been made.
 
-    `shape`: voxels along RELION's x, y and z; `voxel` in Å. `axes`: RELION's axes in the order in which the file has
-    them, "xyz" or "xzy"; `reversed`: those that run backwards in the file, such as "z". `cropped`: Å per voxel along
-    x, y, z where they are not the same, because binning made the sizes even; see `voxels`. `anchor`: what it shares
-    with the tilt series' tomogram if its voxels do not divide that evenly: the "centre", or, as RELION's and Warp's own
-    do, the "corner", which is its first voxel's centre. `part`: another volume, made of it in an unknown way, in which
-    picks may have been made as well.
+    `shape`: voxels along RELION's x, y and z; `voxel` in Å, as its header says. `axes`: RELION's axes in the order in
+    which the file has them, "xyz" or "xzy"; `reversed`: those that run backwards in the file, such as "z". `cropped`: Å
+    per voxel along x, y, z where they are not `voxel`, because binning made the sizes even; see `voxels`. `anchor`:
+    what it shares with the tilt series' tomogram if its voxels do not divide that evenly: the "centre", or, as RELION's
+    and Warp's own do, the "corner", which is its first voxel's centre. `part`: another volume, made of it in an unknown
+    way, in which picks may have been made as well.
     """
 
     path: Path
