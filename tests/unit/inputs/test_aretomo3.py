@@ -29,13 +29,6 @@ LIMITS = {
 }
 
 
-def marked(series, excluded=(), dark=()):
-    """A series with some images excluded by the user and some dark."""
-    masks = np.zeros((2, len(series.tilt)), bool)
-    masks[0, list(excluded)] = masks[1, list(dark)] = True
-    return replace(series, excluded=masks[0], dark=masks[1])
-
-
 def imported(folder, **asked):
     findings = Findings()
     series = SOURCE.read(Asked(folder, **asked), findings)
@@ -76,7 +69,7 @@ RUNS = {
 @pytest.mark.parametrize("dark", [(), (0, 1, 14), (20,)], ids=["none dark", "three dark", "last dark"])
 def test_a_written_series_comes_back(tmp_path, run, hand, dark):
     excluded = (3, 17) if run.order == "tlt" else ()  # other lists number only what AreTomo got
-    series = marked(truth.make_series(3, "Odd_1.2-a+b", hand), excluded, dark)
+    series = truth.make_series(3, "Odd_1.2-a+b", hand).without(excluded, dark)
     series = replace(series, tilt=series.stage + run.alpha)
     write(tmp_path, series, run)
     (one,), findings = imported(tmp_path, **(ALL | {"hand": hand}))
@@ -87,7 +80,7 @@ def test_a_written_series_comes_back(tmp_path, run, hand, dark):
 
 
 def test_images_are_those_of_the_stack(tmp_path):
-    series = marked(truth.make_series(3), (), (5, 6))
+    series = truth.make_series(3).without(dark=(5, 6))
     write(tmp_path, series, Run(2, ctf_rows="kept", df_hand=None, order="mdoc", shuffled=True))
     (one,), _ = imported(tmp_path, **ALL)
     images = [name.split("@") for name in one.tilts.rlnMicrographName]
@@ -151,7 +144,7 @@ def test_all_that_is_missing_is_told_at_once_for_all_series(tmp_path):
 
 
 def test_the_dose_of_the_images_is_taken_where_it_makes_sense(tmp_path):
-    series = marked(truth.make_series(1), dark=(4,))
+    series = truth.make_series(1).without(dark=(4,))
     write(tmp_path / "same", series, Run(session={}, doses=2.5))
     (one,), _ = imported(tmp_path / "same")
     assert one.tilts.rlnMicrographPreExposure.to_numpy() == pytest.approx(2.5 * series.order[series.kept])
@@ -167,7 +160,7 @@ def test_the_dose_of_the_images_is_taken_where_it_makes_sense(tmp_path):
 
     write(tmp_path / "falls", series, Run(session={}, doses=2 * np.cos(np.radians(series.stage))))
     assert "measured behind the sample" in problems(tmp_path / "falls", dose=None)
-    write(tmp_path / "lacks", marked(series, (8,)), Run(session={}, doses=doses))
+    write(tmp_path / "lacks", series.without([8]), Run(session={}, doses=doses))
     assert "lacks some of the images" in problems(tmp_path / "lacks", dose=None)
 
 
@@ -284,7 +277,7 @@ def test_a_tomogram_of_other_images_is_not_used(tmp_path):
 
 def spoil(folder, ending, old, new):
     """A file of a good folder, changed in one place."""
-    write(folder, marked(truth.make_series(4), (), (0, 20)), Run(session={}))
+    write(folder, truth.make_series(4).without(dark=(0, 20)), Run(session={}))
     path = folder / f"TS_01{ending}"
     text = path.read_text()
     assert old in text
@@ -306,7 +299,7 @@ def drop_line(path, number):
     ],
 )
 def test_counts_that_disagree_are_refused(tmp_path, ending, number, said):
-    series = marked(truth.make_series(4), (), (0, 20))
+    series = truth.make_series(4).without(dark=(0, 20))
     write(tmp_path, series, Run(session={}))
     path = tmp_path / f"TS_01{ending}"
     drop_line(path, number % len(path.read_text().splitlines()))
@@ -394,7 +387,7 @@ def test_local_alignment_is_warned_of_once_for_all(tmp_path):
 
 
 def test_offsets_and_dark_images_are_told(tmp_path):
-    series = marked(truth.make_series(1), dark=(0, 20))
+    series = truth.make_series(1).without(dark=(0, 20))
     write(tmp_path, replace(series, tilt=series.stage + 1.5), Run(session={}, alpha=1.5, beta=0.3))
     (one,), _ = imported(tmp_path, dose=3.2)
     assert one.taken["dropped"] == "images 1, 21 (dark)"
