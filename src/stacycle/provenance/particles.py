@@ -142,7 +142,7 @@ def positions(particles: Columns) -> np.ndarray:
         for angle, about_z in zip(np.radians(numbers(TURNS)), (True, False, True), strict=True):
             c, s = np.cos(angle), np.sin(angle)
             x, y, z = (c * x + s * y, c * y - s * x, z) if about_z else (c * x - s * z, y, s * x + c * z)
-    at = numbers(CENTRED)
+    at = np.array([particles[label] for label in CENTRED], float)
     return np.stack([at[0] - x, at[1] - y, at[2] - z], axis=1)
 
 

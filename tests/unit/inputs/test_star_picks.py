@@ -12,6 +12,7 @@ from test_pick_formats import FRAMES, ONE, OTHER, PICKS, SERIES, VOLUME, check, 
 from stacycle.errors import UserError
 from stacycle.files import star
 from stacycle.inputs.findings import Findings
+from stacycle.inputs.picks import check_format, is_foreign
 from stacycle.inputs.place_picks import Tomogram
 
 ONE_PICKS = PICKS[1]
@@ -149,6 +150,14 @@ def test_pixels_that_are_not_said_or_disagree_are_refused(tmp_path):
     with pytest.raises(UserError, match="nothing says in what pixels"):
         read("star", path)
     check(read("star", path, pixel=2.7), ONE_PICKS, angle=None)
+    binned = ONE_PICKS.position * SERIES.pixel / VOLUME.voxel
+    where_binned = dict(zip(star_picks.CORNER, binned.T, strict=True))
+    for said in (
+        {"rlnMicrographName": "TS_01.tomostar", "rlnPixelSize": VOLUME.voxel, "rlnLCCmax": 0.5},
+        {"rlnTomoName": "TS_01", "rlnDetectorPixelSize": VOLUME.voxel},
+    ):
+        write(path, **said, **where_binned)
+        check(read("star", path), ONE_PICKS, angle=None)
     write(path, rlnMicrographName="TS_01.tomostar", rlnPixelSize=2.7, rlnImagePixelSize=5.4, **where)
     with pytest.raises(UserError, match=r"rlnImagePixelSize says 5.4 Å, but rlnPixelSize says 2.7 Å"):
         read("star", path)
@@ -188,8 +197,8 @@ def test_files_that_are_no_picks_are_refused_by_what_they_are(tmp_path):
         ),
         ({"rlnTomoName": ["None"] + ["TS_01"] * 39, **where}, "no rlnTomoName in row 1"),
         (
-            {"rlnTomoName": "TS_01", **where, **{f"rlnOrigin{axis}": 1.0 for axis in "XYZ"}},
-            "shifts in pixels",
+            {"rlnTomoName": "TS_01", **where, "rlnOriginY": 1.0},
+            r"shifts in pixels \(rlnOriginY\)",
         ),
     ):
         write(path, **columns)
@@ -197,6 +206,12 @@ def test_files_that_are_no_picks_are_refused_by_what_they_are(tmp_path):
             read("star", path)
     write(path, **where)
     check(read("star", path, tomogram="TS_01"), ONE_PICKS, angle=None)
+    relions = pd.DataFrame(
+        {"rlnTomoName": ["a"], **dict.fromkeys(star_picks.ANGLES, 0), "rlnTomoSubtomogramPsi": 1}
+    )
+    with pytest.raises(UserError, match="rlnTomoSubtomogramPsi, but not rlnTomoSubtomogramRot"):
+        check_format("p.star", relions, ["a"])
+    assert is_foreign({"": pd.DataFrame({"tomo_num": [1]})}, ["a"])
 
 
 def test_priors_and_half_sets_that_are_left_out_are_told(tmp_path):

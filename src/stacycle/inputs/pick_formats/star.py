@@ -251,7 +251,7 @@ def _optics_column(
 def _shift(path: Path, table: pd.DataFrame, positions: _Positions) -> NDArray[np.floating] | None:
     """(n, 3) Å to be added to positions, for the origins that RELION keeps beside them: position = coordinate - turned
     origin."""
-    labels = next((labels for labels in (ORIGINS, _OLD_ORIGINS) if set(labels) & set(table)), ORIGINS)
+    labels = ORIGINS if set(ORIGINS) & set(table) else _OLD_ORIGINS
     origin = or_zero(table, labels)
     if not origin.any():
         return None

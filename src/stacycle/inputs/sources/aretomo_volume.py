@@ -48,11 +48,8 @@ def volume_of(
     along_x, along_y = (pixel * extent[i] / sizes["xy"[i]] for i in (0, 1))
     voxels = (along_x, along_y, along_x)  # x and z are mixed by tilting
     shape = (sizes["x"], sizes["y"], sizes["z"])
-    voxel = (
-        header.pixel
-        if any(math.isclose(header.pixel, one, rel_tol=2 / min(shape[:2])) for one in voxels)
-        else along_x
-    )
+    is_said = math.isclose(header.pixel, along_x, rel_tol=2 / min(shape[:2]))
+    voxel = header.pixel if is_said else along_x
     same = all(math.isclose(one, voxel, rel_tol=_SAME_VOXEL) for one in voxels)
     return Volume(path, shape, voxel, axes, backwards, None if same else voxels), doubt
 
