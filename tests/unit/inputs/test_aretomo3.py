@@ -13,7 +13,7 @@ from stacycle.files.star_labels import CENTRED
 from stacycle.inputs.findings import Findings
 from stacycle.inputs.pick_formats.pick_format import CORNER, VOXELS, Picks, PicksAsked
 from stacycle.inputs.place_picks import place_picks
-from stacycle.inputs.sources import aretomo_hand
+from stacycle.inputs.sources import aretomo_hand, aretomo_tables
 from stacycle.inputs.sources.aretomo3 import SOURCE
 from stacycle.inputs.sources.aretomo_tables import Session
 from stacycle.inputs.sources.source import Asked, all_sources
@@ -198,6 +198,27 @@ def test_the_hand_is_minus_dfhand_unless_the_axis_was_turned(said, axis, called,
     found, _, doubt = aretomo_hand.hand_of(Asked("", hand=-hand), np.full(3, said), axis, called)
     assert found == -hand
     assert (doubt is not None) == ("turned by" in warning)
+
+
+@pytest.mark.parametrize(
+    ("text", "kv"),
+    [
+        ('{"parameters": {"kV": 300}}', 300),
+        ('{"kV": "300", "AtBin": [4, 0, 0]}', 300),
+        ('{"software": {}, "parameters": {"Cs": 2.7}}', None),
+    ],
+)
+def test_what_aretomo3_was_called_with_is_read_without_its_version(tmp_path, text, kv):
+    (tmp_path / "AreTomo3_Session.json").write_text(text)
+    session = aretomo_tables.read_session(tmp_path)
+    assert (session.number("kV"), session.version) == (kv, ())
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"parameters": 3}', '{"software": "AreTomo3"}'])
+def test_what_aretomo3_was_never_called_with_is_refused(tmp_path, text):
+    (tmp_path / "AreTomo3_Session.json").write_text(text)
+    with pytest.raises(UserError, match="is not what AreTomo3 was called with"):
+        aretomo_tables.read_session(tmp_path)
 
 
 def test_a_hand_that_averages_will_tell_is_assumed_without_a_warning():

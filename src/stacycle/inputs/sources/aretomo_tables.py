@@ -69,7 +69,7 @@ class Session:
         value = self.parameters.get(name)
         if isinstance(value, list):
             value = value[which] if which < len(value) else None
-        return float(value) if isinstance(value, int | float) else None
+        return float_of(str(value))
 
 
 def read_alignment(path: Path) -> Alignment:
@@ -162,16 +162,17 @@ def read_ctf(path: Path) -> NDArray[np.floating]:
 
 
 def read_session(folder: Path) -> Session:
-    """What AreTomo3 was called with in a folder (CAreTomo3Json.cpp); empty if there is no such file."""
+    """What AreTomo3 was called with in a folder (CAreTomo3Json.cpp); empty if there is no such file. Without a block
+    "parameters" all of it is."""
     path = folder / SESSION
     if not path.is_file():
         return Session()
     try:
         read = json.loads(read_text(path))
-        version = re.search(r"(\d+)\.(\d+)\.(\d+)", read["software"]["version"])
+        version = re.search(r"(\d+)\.(\d+)\.(\d+)", str(read.get("software", {}).get("version")))
         numbers = tuple(map(int, version.groups())) if version else ()
-        return Session(path, numbers, dict(read["parameters"]))
-    except (ValueError, KeyError, TypeError):
+        return Session(path, numbers, dict(read.get("parameters", read)))
+    except (ValueError, AttributeError, TypeError):
         raise UserError(f"{path}: is not what AreTomo3 was called with", "remove or correct it") from None
 
 
