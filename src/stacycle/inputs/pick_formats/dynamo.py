@@ -3,7 +3,7 @@
 A row is a particle: columns 4 to 6 dx, dy, dz and 24 to 26 x, y, z in voxels of its tomogram, 7 to 9 tdrot, tilt and
 narot in degrees, 10 the cross-correlation, 20 the tomogram, 36 the size of its voxels in Å. Positions are taken as
 dynamo2m takes them, x + dx, the first voxel being 0. Dynamo turns a tomogram into the particle by zxz(tdrot, tilt,
-narot) about fixed axes (PyPI eulerangles 1.0.2).
+narot) about fixed axes (eulerangles 1.0.2).
 """
 
 from __future__ import annotations
