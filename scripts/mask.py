@@ -1,4 +1,4 @@
-"""Create a mask: find the threshold in the map, then let mask_create filter, cut, extend and soften."""
+"""Create a mask: find the threshold in the map, remove dust, then let mask_create filter, cut, extend and soften."""
 
 from stacycle.decisions.decision import write_decision
 from stacycle.jobs import job
@@ -11,6 +11,7 @@ files, folder = snakemake.output, folder_of(snakemake)
 with task(snakemake.log[0], "/".join(folder.parts[1:])) as log:
     decision, settings = mask.decide(snakemake)
     log.info(str(decision))
+    mask.prepare(snakemake, settings)
     job.run(
         mask.argv(snakemake, settings),
         folder,

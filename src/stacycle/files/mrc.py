@@ -111,6 +111,18 @@ def voxels(path: str | Path) -> np.ndarray:
     return np.memmap(path, found.voxel, "r", found.start, (found.sections, found.ny, found.nx))
 
 
+def write_map(path: str | Path, values: np.ndarray, pixel: float) -> None:
+    """Write a map (z, y, x) of `pixel` Å, and its folder if need be, complete or not at all."""
+    import mrcfile
+    import numpy as np
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    mrcfile.write(partial, values.astype(np.float32), voxel_size=pixel, overwrite=True)
+    partial.replace(path)
+
+
 def check_values(path: str | Path, empty: bool = False) -> None:
     """UserError if voxels of a map are nan, infinite or absurdly large, or all the same.
     A map may be `empty`, with all voxels 0, if it is of a class that lost all its particles."""

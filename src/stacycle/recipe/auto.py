@@ -101,11 +101,17 @@ def lowpass(setting: float | str, paths: list[str], pixel: float = 0) -> float:
     return geometry.initial_lowpass(max(reached(paths), geometry.nyquist(pixel)))
 
 
-def mask_lowpass(setting: Any, paths: list[str], pixel: float) -> float:
-    """The low-pass filter in Å of a map before a mask is cut from it; `auto` is about the resolution `reached`."""
-    if setting == "auto":
-        return geometry.mask_lowpass(max(reached(paths), geometry.nyquist(pixel)))
-    return setting
+def mask_settings(
+    settings: dict[str, Any], paths: list[str], pixel: float, diameter: float
+) -> dict[str, Any]:
+    """A mask's settings with each `auto` but the threshold worked out: the low-pass filter is about the resolution
+    `reached`, the extension and soft edge (px) follow from that, or from the filter that is given."""
+    resolution = settings["lowpass"]
+    if resolution == "auto":
+        resolution = max(reached(paths), geometry.nyquist(pixel))
+    extend, soft_edge = geometry.mask_margin(resolution, pixel, diameter)
+    found = {"lowpass": geometry.mask_lowpass(resolution), "extend": extend, "soft_edge": soft_edge}
+    return {key: found.get(key, value) if value == "auto" else value for key, value in settings.items()}
 
 
 def resolve_auto(settings: dict[str, Any], state: State, paths: list[str]) -> dict[str, Any]:

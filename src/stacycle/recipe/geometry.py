@@ -73,6 +73,18 @@ def mask_lowpass(resolution_A: float) -> int:
     return _next_multiple_of_5(resolution_A)
 
 
+def mask_margin(resolution_A: float, pixel_A: float, diameter_A: float) -> tuple[int, int]:
+    """Px by which a mask is extended, and of its soft edge, which is at half its height `margin` Å from the density.
+
+    The margin is the resolution, but at most 23 Å and a fifteenth of the diameter. Three quarters of it are the edge,
+    of 3 px or more; the rest is the extension, which reaches 1 px less far than mask_create is told.
+    24.448 Å, 7.64 Å, 350 Å -> (3, 3); 15.28 Å, 1.91 Å, 350 Å -> (6, 6).
+    """
+    margin = min(resolution_A, 23, diameter_A / 15) / pixel_A
+    edge = max(3, round(0.75 * margin))
+    return 1 + max(0, round(margin - edge / 2)), edge
+
+
 def sigma_ang(local_range_deg: float) -> float:
     """Width in degrees of the prior on angles: RELION searches three times as far. 4 -> 1.33333."""
     return local_range_deg / 3

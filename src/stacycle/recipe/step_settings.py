@@ -142,10 +142,11 @@ class Mask(Section):
     """Density at which the map is cut; auto finds it from the map."""
     lowpass: Auto | Positive = "auto"
     """Low-pass filter in Å of the map before it is cut; auto is the next 5 Å above the resolution reached."""
-    extend: Pixels = 3
-    """Binned px by which the mask is extended."""
-    soft_edge: Pixels = 3
-    """Width of the soft edge in binned px."""
+    extend: Auto | Pixels = "auto"
+    """Px by which the mask is extended; auto is about the resolution in Å, at most 23 Å and 1/15 of the diameter, from
+    the density to the middle of the soft edge."""
+    soft_edge: Auto | Pixels = "auto"
+    """Width of the soft edge in px; auto is three quarters of the same width, and 3 px at least."""
 
 
 class Refine3D(Refinement):
@@ -192,13 +193,6 @@ class Hand(Section):
     """Binning of the averages that are compared; auto is half of the round's."""
     choose: Auto | Literal[1, -1] = "auto"
     """The hand (rlnTomoHand) to take for all sets with `hand: auto`; auto compares both."""
-
-
-class UnbinnedMask(Mask):
-    extend: Pixels = 6
-    """Unbinned px by which the mask is extended."""
-    soft_edge: Pixels = 6
-    """Width of the soft edge in unbinned px."""
 
 
 class UnbinnedPostprocess(Postprocess):
@@ -275,7 +269,7 @@ class Cycle(Section):
     """Box size in unbinned px in which images are compared; auto is the next product of twos and threes above 1.1
     times the box."""
     reconstruct: Reconstruct = Reconstruct()
-    mask: UnbinnedMask = UnbinnedMask()
+    mask: Mask = Mask()
     postprocess: UnbinnedPostprocess = UnbinnedPostprocess()
     ctfrefine: Variants[CtfRefine] | None = Field(
         default={

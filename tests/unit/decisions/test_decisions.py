@@ -14,7 +14,7 @@ from stacycle.decisions.agreement import likeness, with_agreement
 from stacycle.decisions.classes import choose_classes
 from stacycle.decisions.decision import Decision, combine, read_decision, write_decision
 from stacycle.decisions.iteration import align_iteration, class3d_iteration
-from stacycle.decisions.mask import low_pass, mask_threshold
+from stacycle.decisions.mask import DUST, low_pass, mask_threshold, without_dust
 from stacycle.decisions.variant import Alignment, Variant, align_variant, class3d_variant, separation
 from stacycle.errors import UserError
 from stacycle.files.relion_output import Iteration
@@ -384,8 +384,9 @@ class TestMaskThreshold:
     APIX = 10.0
 
     def mask(self, density: np.ndarray, threshold: float, extend=2) -> np.ndarray:
-        """What mask_create's binary part and extension would keep."""
-        return ndimage.distance_transform_edt(low_pass(density, self.APIX, 30) <= threshold) <= extend
+        """What mask_create's binary part and extension would keep of the map without dust."""
+        smooth = without_dust(low_pass(density, self.APIX, 30), threshold)
+        return ndimage.distance_transform_edt(smooth <= threshold) <= extend
 
     @pytest.mark.parametrize("noise", [0, 0.1, 0.3])
     @pytest.mark.parametrize("scale", [1, 1e-3, 50])
@@ -404,6 +405,36 @@ class TestMaskThreshold:
         kept = self.mask(halo, mask_threshold(halo, self.APIX, 30, 240).choice["threshold"])
         assert truth[kept].sum() >= 0.99 * truth.sum()
         assert kept.sum() <= 3 * (truth > 0.5).sum()
+
+    @pytest.mark.parametrize("apart", [0, 14])  # px: a half that touches, and one that is a piece of its own
+    @pytest.mark.parametrize("occupancy", [0.5, 0.6, 1])
+    def test_a_half_bound_second_half_is_not_cut_off(self, apart, occupancy):
+        first, second = np.split(np.pad(blob(48), ((0, 0), (0, 0), (apart // 2,) * 2)), 2, axis=2)
+        gap = np.zeros((*first.shape[:2], apart))
+        truth = np.concatenate([first, gap, occupancy * second], axis=2)[..., apart:][:, :, : len(first)]
+        density = truth + 0.2 * np.random.default_rng(0).normal(size=truth.shape)
+        decision = mask_threshold(density, self.APIX, 30, 400)
+        kept = self.mask(density, decision.choice["threshold"])
+        weak = np.arange(len(truth)) >= len(truth) // 2
+        assert truth[kept].sum() >= 0.98 * truth.sum()
+        assert (truth * kept)[..., weak].sum() >= 0.97 * truth[..., weak].sum()
+
+    def test_a_threshold_is_not_above_otsus_whatever_the_dust(self):
+        density = blob(48) + 0.3 * np.random.default_rng(0).normal(size=(48, 48, 48))
+        decision = mask_threshold(density, self.APIX, 30, 240)
+        limits = decision.candidates.set_index("candidate")["threshold"]
+        assert decision.choice["threshold"] <= limits["Otsu's limit between particle and solvent"] * 1.00001
+        assert decision.numbers["dust"] > DUST, "or the test shows nothing"
+
+    def test_pieces_are_kept_by_their_size(self):
+        density = np.zeros((32, 32, 32))
+        density[4:14, 4:14, 4:14] = 1  # the largest piece
+        density[20:25, 20:25, 20:25] = 0.6  # an eighth of it, weaker
+        density[20:22, 4:6, 4:6] = 2  # a speck, stronger
+        kept = without_dust(density, 0.3) > 0.3
+        assert kept[4:14, 4:14, 4:14].all()
+        assert kept[20:25, 20:25, 20:25].all()
+        assert kept.sum() == 10**3 + 5**3
 
     def test_it_is_rather_low(self):
         """A person takes a fifth to a third of the particle's level (0.00294 of 0.0172 in the tutorial)."""
