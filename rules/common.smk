@@ -196,6 +196,11 @@ def before(step, *parts, **named):
     )
 
 
+def earlier_mask(step):
+    """Input function: the newest mask before a step, which the step's own is only compared with."""
+    return lambda wc: [ancient(path) for path in recipe.earlier_mask(wc.round, step)]
+
+
 def before_cycle(*parts):
     """As `before`, for the reference of a cycle: state, resolution."""
     return lambda wc: with_decisions(

@@ -18,4 +18,7 @@ with task(snakemake.log[0], "/".join(folder.parts[1:])) as log:
         engine=snakemake.config["engine"],
         expected_outputs=[files.mask],
     )
+    decision, changed = mask.compared(snakemake, decision)
+    for warning in changed:
+        log.warning("WARNING: %s", warning)
     write_decision(files.decision, decision)

@@ -16,6 +16,7 @@ AROUND = 1.25  # of the particle's diameter is searched; farther out a refinemen
 OVERSAMPLED = 6  # pixels for each resolution element of the low-passed map are enough
 PIECE = 0.05  # of the largest piece: what is larger belongs to the particle, what is smaller is dust
 DUST = 0.001  # of the voxels above the threshold may be dust: mask_create would extend each speck
+CHANGED = 1.6  # times the volume of the mask before it, or less: so far masks of one particle differ
 FULL = 0.6  # of the sphere around the particle: density that fills more may have solvent in it
 
 
@@ -173,6 +174,16 @@ def _extent(smooth: np.ndarray, inside: np.ndarray, threshold: float, pixel_size
     above, voxels = np.count_nonzero(labels), np.count_nonzero(kept[labels])
     share = 1 - voxels / above if above else 0.0
     return Extent(voxels * pixel_size**3, float(voxels / inside.sum()), int(kept.sum()), share)
+
+
+def changed_volume(volume: float, before: float) -> list[str]:
+    """A warning if a mask's volume (Å^3) is not about that of the mask before it, of the same particle."""
+    if before / CHANGED <= volume <= CHANGED * before:
+        return []
+    fault = "a part of the particle may be cut off" if volume < before else "solvent may be inside"
+    return [
+        f"The mask has {volume / before:.2f} times the volume of the one before it: {fault}; look at both."
+    ]
 
 
 def _warnings(extent: Extent, key: str) -> list[str]:

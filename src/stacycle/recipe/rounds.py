@@ -111,6 +111,10 @@ class Recipe:
         """The newest mask of this round before the step; an empty list if there is none."""
         return self._newest("mask", round_, step, within_round=True)
 
+    def earlier_mask(self, round_: str, step: str) -> list[str]:
+        """The newest mask before the step, of this round or another; an empty list if there is none."""
+        return self._newest("mask", round_, step)
+
     def half_maps(self, round_: str, step: str) -> list[str]:
         """The newest pair of half maps before the step."""
         return self._needed("half_maps", round_, step)

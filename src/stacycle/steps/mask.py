@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from stacycle.files import mrc
@@ -44,6 +45,21 @@ def prepare(job: Any, settings: Settings) -> None:
         smooth = low_pass(density, pixel, given["lowpass"])
         mrc.write_map(settings["map"], without_dust(smooth, settings["threshold"]), pixel)
         record.of_map(settings["map"], job.input.map)
+
+
+def compared(job: Any, decision: Decision) -> tuple[Decision, list[str]]:
+    """The decision with the volume of the mask that was made, and what is to be said of it beside the mask before."""
+    from stacycle.decisions.mask import changed_volume
+
+    made, *earlier = map(_volume, [job.output.mask, *job.input.earlier])
+    changed = [warning for before in earlier for warning in changed_volume(made, before)]
+    numbers, warnings = decision.numbers | {"mask": made}, decision.warnings + changed
+    return replace(decision, numbers=numbers, warnings=warnings), changed
+
+
+def _volume(mask: str) -> float:
+    """The volume in Å^3 of a mask, its soft edge by weight."""
+    return float(mrc.voxels(mask).sum(dtype=float)) * mrc.header(mask).pixel ** 3
 
 
 def _given(job: Any) -> tuple[np.ndarray, float, dict[str, Any]]:

@@ -34,6 +34,20 @@ def test_a_mask_is_made_from_a_map_filtered_to_about_its_resolution(resolution, 
     assert geometry.mask_lowpass(resolution) == lowpass
 
 
+@pytest.mark.parametrize(
+    ("resolution", "pixel", "diameter", "margin"),
+    [
+        (24.448, BIN4, 350, (3, 3)),  # the tutorial's bin4
+        (15.28, 1.91, 350, (6, 6)),  # and bin1
+        (60, 16, 260, (1, 3)),  # no further than the voxels beside the density, but with an edge
+        (15, 4, 260, (3, 3)),
+        (60, 1.91, 350, (9, 9)),  # not as far as a poor resolution
+    ],
+)
+def test_a_mask_reaches_about_a_resolution_beyond_the_density(resolution, pixel, diameter, margin):
+    assert geometry.mask_margin(resolution, pixel, diameter) == margin
+
+
 @pytest.mark.parametrize("resolution", [math.inf, math.nan, 0])
 def test_no_filter_follows_from_a_resolution_that_is_none(resolution):
     with pytest.raises(UserError, match="set lowpass in the config"):
