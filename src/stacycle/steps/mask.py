@@ -53,7 +53,7 @@ def compared(job: Any, decision: Decision) -> tuple[Decision, list[str]]:
 
     made, *earlier = map(_volume, [job.output.mask, *job.input.earlier])
     changed = [warning for before in earlier for warning in changed_volume(made, before)]
-    numbers, warnings = decision.numbers | {"mask": made}, decision.warnings + changed
+    numbers, warnings = decision.numbers | {"mask_volume": made}, decision.warnings + changed
     return replace(decision, numbers=numbers, warnings=warnings), changed
 
 

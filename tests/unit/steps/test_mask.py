@@ -123,6 +123,6 @@ def test_a_mask_is_compared_with_the_one_before(job: Any, volume: float, said: s
     mrc.write_map("earlier/mask.mrc", np.full((8, 8, 8), 0.5), 2 * PIXEL)
     mrc.write_map(job.output.mask, np.full((16, 16, 16), volume / 2), PIXEL)
     decision, changed = mask.compared(job, Decision("Mask threshold", {}, "rule", ""))
-    assert decision.numbers["mask"] == pytest.approx(volume / 2 * (16 * PIXEL) ** 3)
+    assert decision.numbers["mask_volume"] == pytest.approx(volume / 2 * (16 * PIXEL) ** 3)
     assert decision.warnings == changed
     assert [said in warning for warning in changed] == ([True] if said else [])
