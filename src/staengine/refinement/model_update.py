@@ -102,9 +102,9 @@ def _maximise_classes(run: Refinement, sums: Sums, task: Task) -> None:
 
 
 def _capped(run: Refinement, shell: int) -> int:
-    """After cross-correlation alone the resolution is no better than the filter of the reference."""
+    """After cross-correlation alone the resolution is that of the reference's filter."""
     filtered = run.by_correlation and run.options.ini_high > 0
-    return min(shell, run.initial_shell) if filtered else shell
+    return run.initial_shell if filtered else shell
 
 
 def _fitted_scale(run: Refinement, sums: Sums) -> float:
