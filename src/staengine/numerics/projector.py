@@ -205,7 +205,7 @@ def _locate(matrix, padding, kx, ky, size, row, room):
 
 
 def enforce_friedel(data: NDArray[np.complex64], weight: NDArray[np.float32]) -> None:
-    """Give both halves of the plane kx = 0 the sum of what was added to either, in place; the origin is its own mate."""
+    """Give both halves of the plane kx = 0 the sum of what was added to either, in place; the origin has no mate."""
     origin = len(data) // 2, len(data) // 2, 0
     once = data[origin].real, weight[origin]
     data[1:, 1:, 0] += data[:0:-1, :0:-1, 0].conj()
