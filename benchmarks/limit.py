@@ -28,7 +28,7 @@ from staengine.tilt_series.particles import ParticleSet
 INPUTS = Path("results/inputs")
 ORACLE = Path("oracle")  # the average at true poses, and what it is made of
 MATTER = 0.99  # of a particle's mass: the smallest space that holds so much is its volume ..
-BLUR = 4.0  # .. when seen with a Gaussian of this radius, Å: its helices touch, its outline stays
+BLUR = 4.0  # .. seen with a Gaussian of this radius in Å, or a pixel: its helices touch, and nothing rings
 
 
 def measure(project: str | Path, recipe: Recipe) -> dict:
@@ -96,7 +96,7 @@ def mask_fit(file: str, state: str, known: truth.Truth) -> dict[str, float]:
     """Share of conformation A's mass inside a mask, and the mask's volume over that of the particle."""
     mask, pixel = maps.read_map(file)
     density, own_pixel = maps.read_map(known.folder / "phantom_A.mrc")
-    density = gaussian_filter(density, BLUR / own_pixel)
+    density = gaussian_filter(density, max(BLUR / own_pixel, 1))
     motion = truth.pose_error(ParticleSet.read(OptimisationSet.read(state).particles), known)
     moved = truth.resample_moved(density, own_pixel, len(mask), pixel, motion)
     volume = volume_of(density) * own_pixel**3

@@ -19,23 +19,25 @@ from staengine.numerics.maps import read_map
 from staengine.simulation.phantom import HEAD_SWIVEL_DEG, RESIDUE_SIGMA, Phantom, phantom_map
 
 FAINTEST = 0.02  # of the strongest point; fainter ones are ringing, and are left out
+WIDEST = 1.4  # diameters that a map may reach across its centre of mass
 TIP = 0.05  # of the mass: what conformation B has turned, at the end of the longest axis
 
 
 def map_phantom(path: str | Path, angpix: float, diameter: float, model: Phantom) -> Phantom:
     """Clouds (n, 4) x y z in Å about the centre of mass, and weight, of a map (MRC) and of it with its tip turned.
 
-    Their densities are those of `model`, another particle. Raises EngineError for a file that is no map, or that
-    holds a particle much wider than `diameter` (Å) or nothing.
+    Their densities are those of `model`, another particle. Raises EngineError for a file that is no map, is
+    empty, or holds a particle much wider than `diameter` (Å).
     """
     values, pixel = read_map(path, "map of --map")
-    if pixel <= 0:
-        raise EngineError(f"simulate: the header of the map {path} has no pixel size.")
+    if pixel <= 0 or not np.ptp(values):
+        raise EngineError(f"simulate: the map {path} is empty, or its header has no pixel size.")
     cloud = _cloud(values, pixel, angpix)
-    extent = 2 * np.linalg.norm(cloud[:, :3], axis=1).max(initial=0)
-    if not 0 < extent < 1.4 * diameter:
+    extent = 2 * np.linalg.norm(cloud[:, :3], axis=1).max()
+    if extent > WIDEST * diameter:
         raise EngineError(
-            f"simulate: the map {path} has density as far as {extent:.0f} Å across; is --diameter?"
+            f"simulate: the map {path} has density up to {extent / 2:.0f} Å from its centre; give its --diameter, "
+            "or mask what is not the particle."
         )
     box = 2 * int(np.ceil(0.75 * diameter / angpix))
     ours, theirs = (_greyscale(phantom_map(points, box, angpix)) for points in (cloud, model.A))
