@@ -113,9 +113,12 @@ def volume_of(density: np.ndarray) -> int:
 
 
 def lost_shells(found: dict[str, dict]) -> float:
-    """The most that a rung's FSC 0.5 is below the one before, in shells of its own box; of what its pixels can show."""
+    """The most that a rung's FSC 0.5 is below the one before, in shells of its own box; of what its pixels can show.
+
+    A class's map does not count: it is made of some of the particles, and is no more than a reference.
+    """
     lost = [0.0]
-    for before, row in pairwise(found.values()):
+    for before, row in pairwise(row for name, row in found.items() if "classes" not in name):
         shells = row["fsc"]["shell_angst"]
         field = shells[1]
         lost.append(field / max(before["fsc05_angst"], shells[-1]) - field / row["fsc05_angst"])

@@ -77,6 +77,7 @@ def test_shells_are_lost_where_a_map_is_worse_than_the_one_before() -> None:
     assert limit.lost_shells({"a": rung(32, 32), "b": rung(20, 16)}) == 0
     assert limit.lost_shells({"a": rung(20, 8), "b": rung(24, 8), "c": rung(20, 8)}) == pytest.approx(4)
     assert limit.lost_shells({"a": rung(12, 8), "b": rung(16, 16)}) == 0  # its pixels show no more
+    assert limit.lost_shells({"a": rung(12, 8), "classes selected": rung(20, 8), "b": rung(12, 8)}) == 0
 
 
 @pytest.mark.parametrize("seed", range(20))
