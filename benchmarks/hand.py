@@ -79,7 +79,9 @@ def of_set(project: Path, binning: int, box: int, diameter: float) -> Decision:
             threads=os.cpu_count() or 1,
         )
         with _silent():
-            engine.main(argv)
+            status = engine.main(argv)
+        if status:
+            raise RuntimeError(f"{argv[0]} ended with {status}")
     before = apply_hand.hands_before(state, names)
     return apply_hand.choose_hands({"set": averages}, before, diameter, "auto", "")
 

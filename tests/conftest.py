@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: workers of xdist share the cores
@@ -94,6 +96,15 @@ def simulate(folder: Path, **flags: object) -> None:
     words = [word for flag, value in flags.items() for word in (f"--{flag}", str(value))]
     command = [warm.python(), "-m", "staengine", "simulate", "--o", str(folder), *words]
     subprocess.run(command, check=True, capture_output=True, text=True)
+
+
+def recorded_pid(job: str = "job", seconds: float = 20) -> int:
+    """The process of a job's last program, as soon as its runner has recorded it: a program may get ahead of that."""
+    deadline = time.monotonic() + seconds
+    while "pid" not in (run := json.loads(Path(job, "job.json").read_text())["runs"][-1]):
+        assert time.monotonic() < deadline, f"{job}: no process was recorded"
+        time.sleep(0.01)
+    return run["pid"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

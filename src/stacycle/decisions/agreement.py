@@ -44,7 +44,7 @@ def likeness(density: np.ndarray, consensus: np.ndarray, ssnr: np.ndarray, T: fl
     however many they are. Each shell counts by how much of the consensus the class's particles could show there (the
     square of e / (1 + e), e the SSNR that the consensus would have in the class at T = 1).
     """
-    cross, of_class, of_consensus, _ = spectra(density, consensus)
+    cross, of_class, of_consensus = spectra(density, consensus)
     shells = slice(1, len(of_class))
     X, M, C = cross[shells], np.maximum(of_class[shells], 1e-30), of_consensus[shells]
     ssnr = np.maximum(ssnr[shells], 1e-6)
@@ -58,21 +58,29 @@ def likeness(density: np.ndarray, consensus: np.ndarray, ssnr: np.ndarray, T: fl
     return float(product / power * product / np.sqrt(power * (weight * undamped**2 * M).sum()))
 
 
-def spectra(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Cross spectrum and the two power spectra, summed over the shells 0 .. n // 2 of two cubic maps (n, n, n), and the
-    number of values in each shell."""
+def spectra(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cross spectrum and the two power spectra, summed over the shells 0 .. n // 2 of two cubic maps (n, n, n)."""
     from scipy import fft  # slow to import: most decisions need no map
 
-    n = len(a)
-    index = np.rint(frequencies(n)).astype(int).ravel()
     A, B = (fft.rfftn(np.asarray(x, np.float32)) for x in (a, b))
-    mates = np.full(n // 2 + 1, 2.0, np.float32)  # what the half transform leaves out ..
+    cross, of_a, of_b = (_summed(x) for x in ((A * B.conj()).real, np.abs(A) ** 2, np.abs(B) ** 2))
+    return cross, of_a, of_b
+
+
+def shell_sizes(n: int) -> np.ndarray:
+    """How many Fourier coefficients each of the shells 0 .. n // 2 of a map (n, n, n) has."""
+    return _summed(np.ones((n, n, n // 2 + 1), np.float32))
+
+
+def _summed(values: np.ndarray) -> np.ndarray:
+    """Sums over shells of values (n, n, n // 2 + 1) of a real transform; what it leaves out counts, too."""
+    n = len(values)
+    mates = np.full(n // 2 + 1, 2.0, np.float32)
     mates[0] = 1
     if n % 2 == 0:
-        mates[-1] = 1  # .. but for the two planes that are their own
-    products = ((A * B.conj()).real, np.abs(A) ** 2, np.abs(B) ** 2, np.ones(A.shape, np.float32))
-    cross, of_a, of_b, values = (np.bincount(index, (mates * x).ravel())[: n // 2 + 1] for x in products)
-    return cross, of_a, of_b, values
+        mates[-1] = 1  # this plane and the first are their own mates
+    index = np.rint(frequencies(n)).astype(int).ravel()
+    return np.bincount(index, (mates * values).ravel())[: n // 2 + 1]
 
 
 def _pearson(a: np.ndarray, b: np.ndarray) -> float:

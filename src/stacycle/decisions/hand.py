@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stacycle.decisions.agreement import spectra
+from stacycle.decisions.agreement import shell_sizes, spectra
 from stacycle.decisions.decision import Decision
 from stacycle.decisions.mask import distance
 
@@ -67,7 +67,7 @@ def compare(halves: Mapping[int, HalfMaps], pixel: float, diameter: float) -> Co
     mask = _sphere(len(next(iter(halves.values()))[0]), pixel, diameter)
     fsc = {hand: _correlation(first * mask, second * mask) for hand, (first, second) in halves.items()}
     noise = _correlation(*((first - second) * mask for first, second in halves.values()))
-    values = np.maximum(spectra(mask, mask)[3] * (mask**2).mean(), 1)
+    values = np.maximum(shell_sizes(len(mask)) * (mask**2).mean(), 1)
     mean = np.clip(sum(fsc.values()) / len(fsc), 0, 1)
     # Of noise in two half maps of one signal, to second order: terms of one noise are alike by `noise`, products by its
     # square.
@@ -123,5 +123,5 @@ def _sphere(n: int, pixel: float, diameter: float) -> Array:
 
 def _correlation(a: Array, b: Array) -> Array:
     """The FSC of two maps (n, n, n), shells 0 .. n // 2."""
-    cross, of_a, of_b, _ = spectra(a, b)
+    cross, of_a, of_b = spectra(a, b)
     return cross / np.sqrt(np.maximum(of_a * of_b, 1e-30))

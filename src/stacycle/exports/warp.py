@@ -17,8 +17,9 @@ from stacycle.inputs.pick_formats.star import OF_WARP
 
 def make(particles: Particles, asked: ExportAsked) -> Exported:
     """particles.star."""
-    pixel = asked.pixel or min(particles.tomograms[name].pixel for name in particles.names_of_user)
-    names = particles.table.rlnTomoName.map(particles.names_of_user)
+    of_user = particles.names_of_user
+    pixel = asked.pixel or min(particles.tomograms[name].pixel for name in of_user)
+    names = particles.table.rlnTomoName.map(of_user)
     table = pd.DataFrame({"rlnMicrographName": names.str.removesuffix(OF_WARP) + OF_WARP})
     table[CORNER] = particles.from_corner(asked) / pixel
     kept = [label for label in (*ANGLES, SUBSET, "rlnClassNumber") if label in particles.table]

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import recorded_pid
 
 from stacycle.diagnosis import explain
 from stacycle.errors import ProgramFailed, UserError
@@ -428,7 +429,7 @@ def test_a_second_start_is_refused_while_the_program_lives_though_its_runner_was
     engine = program("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SLOW)
     runner = start(["relion_tool", "--o", "job/"], ["job/map.mrc"], engine)
     wait_for("started")
-    pid = record()["runs"][-1]["pid"]
+    pid = recorded_pid()
     runner.kill()
     runner.wait()
     with pytest.raises(UserError, match=rf"process {pid} on \S+ still runs here, since .*kill {pid}"):
@@ -584,7 +585,7 @@ def test_a_refinement_continues_with_another_number_of_gpus_and_ranks(project, m
     wait_for("job/run_it002_class001.mrc", 60)
     os.killpg(runner.pid, signal.SIGKILL)
     runner.wait()
-    while Path(f"/proc/{record()['runs'][-1]['pid']}").exists():
+    while Path(f"/proc/{recorded_pid()}").exists():
         time.sleep(0.01)
     argv = mpi.with_mpi(align(3, 1, "--gpu", "0:1"), 3)
     job.run(argv, "job", engine=EMBEDDED, expected_outputs=declared(), gpus=2)

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from conftest import recorded_pid
 
 from stacycle.errors import UserError
 from stacycle.programs import mpi
@@ -379,9 +380,10 @@ def test_a_stop_ends_the_wait_for_a_gpu(tool) -> None:
 def test_a_gpu_is_held_until_the_program_is_dead_though_its_runner_was_killed(tool, record_property) -> None:
     runner = tool("trap '' TERM; touch started; while [ ! -e end ]; do sleep 0.05; done; rm end")
     wait_for(Path("started"))
+    pid = recorded_pid()
     runner.kill()
     runner.wait()
-    assert json.loads((gpus.LOCKS / "3").read_text())["program"] == record()["pid"]
+    assert json.loads((gpus.LOCKS / "3").read_text())["program"] == pid
     with pytest.raises(TimeoutError), gpus.acquire(1, print, give_up_after(20)):
         pass
     Path("end").touch()
@@ -392,13 +394,15 @@ def test_a_gpu_is_held_until_the_program_is_dead_though_its_runner_was_killed(to
 
 
 def test_what_a_killed_program_leaves_running_is_gone_before_its_gpu_is_free(tool) -> None:
-    rank = "import os, time; os.closerange(3, 256); open('rank', 'w').write(str(os.getpid())); time.sleep(20)"
+    rank = (
+        "import os, time; os.closerange(3, 256); open('new', 'w').write(str(os.getpid())); "
+        "os.rename('new', 'rank'); time.sleep(20)"
+    )
     runner = tool(
         f'[ -e rank ] || {sys.executable} -c "{rank}" & wait'
     )  # as mpirun's ranks: they inherit no lock
     wait_for(Path("rank"))
-    time.sleep(0.3)
-    os.kill(record()["pid"], signal.SIGKILL)
+    os.kill(recorded_pid(), signal.SIGKILL)
     with gpus.acquire(1, print):
         assert not Path(f"/proc/{Path('rank').read_text()}").exists()
     assert runner.wait(10) == 1

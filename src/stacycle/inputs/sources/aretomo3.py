@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +23,7 @@ from stacycle.inputs.sources import aretomo_tables as tables
 from stacycle.inputs.sources.aretomo_hand import hand_of
 from stacycle.inputs.sources.aretomo_order import Order, exposures_of, read_order, stage_of
 from stacycle.inputs.sources.aretomo_volume import size_of, volume_of
+from stacycle.inputs.sources.common import is_included
 from stacycle.inputs.sources.source import Asked, ImportedSeries, Source
 from stacycle.inputs.sources.tilt_axis import axes_said, warn_of_other_axis
 
@@ -137,7 +137,7 @@ def _find(asked: Asked) -> Iterator[_Files]:
         prefix = path.name.removesuffix(".aln")
         stem, dot, ending = prefix.rpartition(".")  # AreTomo2 takes .mrc alone off the stack's name
         name = stem if dot + ending in _RAW else prefix
-        if any(fnmatchcase(name, pattern) for pattern in asked.include):
+        if is_included(name, asked):
 
             def first(endings: tuple[str, ...], start: Path = path, name: str = name) -> Path | None:
                 found = (start.parent / (name + ending.format(name)) for ending in endings)
