@@ -82,7 +82,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory):
         "particle": {"diameter": 350},
         "engine": {"kind": "relion", "bin": str(relion)},
         "rounds": {
-            "bin4": {"steps": STEPS, "class3d": {"T": [1], "iterations": 2, "lowpass": 30, "seed": 1}},
+            "bin4": {
+                "steps": STEPS,
+                "class3d": {"T": [1], "classes": 6, "iterations": 2, "lowpass": 30, "seed": 1},
+            },
             "bin2": None,
             "bin1": None,
         },

@@ -47,7 +47,7 @@ ROUND = {
     "box": 24,
     "steps": STEPS,
     "align": {"T": [1], "iterations": 3},
-    "class3d": {"T": [1], "iterations": 3, "lowpass": 30},
+    "class3d": {"T": [1], "classes": 6, "iterations": 3, "lowpass": 30},
     "cycle": {"ctfrefine": {"unregularised": None, "scale_only": None}, "polish": {"no_motion": None}},
 }
 ROUNDS = {**dict.fromkeys(("bin4", "bin2", "bin1")), "only": ROUND}

@@ -26,6 +26,7 @@ from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.preflight import environment
 from stacycle.programs.command import Command
 from stacycle.programs.scratch import scratch_folder
+from stacycle.recipe import geometry
 from stacycle.recipe.config import DEFAULT, validate
 from stacycle.recipe.rounds import Recipe
 from stacycle.resources.site import CPU
@@ -106,9 +107,11 @@ def replay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replay]:
         "inputs": sets,
         "particle": {"diameter": 350, "symmetry": "C1"},
         "engine": {"kind": "relion", "bin": str(relion)},
-        # the later rounds have no numbers in the tutorial: one run of each sweep is enough, and small maps at the end
+        # The stand-in's few particles are not to make other runs than the tutorial's 22,372. The later rounds have no
+        # numbers in the tutorial: one run of each sweep is enough, and small maps at the end.
         "rounds": {
-            "bin2": {"class3d": {"T": [1]}, "cycle": ONE_OF_EACH},
+            "bin4": {"class3d": geometry.classification(22_372, 350) | {"highres_limit": 15}},
+            "bin2": {"class3d": {"T": [1], "classes": 6}, "cycle": ONE_OF_EACH},
             "bin1": {"cycle": {"box": 96, **ONE_OF_EACH}},
         },
     }

@@ -21,7 +21,7 @@ from stacycle.files.star_labels import PIXEL
 from stacycle.provenance import record
 from stacycle.provenance.particles import NEAR, picked_twice
 
-Sweep = Mapping[str, Sequence[float]]  # folder name -> [T, K]
+Sweep = Mapping[str, Sequence[float]]  # folder name -> [T, K], or [T, K, number of the run]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def choose_alignment(
     first = {name: align_iteration(run, iteration, f"{key}.iteration") for name, run in runs.items()}
     tables = {name: _with_maps(relion_output.classes(folder / name, _number(first[name]))) for name in sweep}
     candidates = []
-    for name, (T, _) in sweep.items():
+    for name, (T, *_) in sweep.items():
         resolution = relion_output.resolution_at_unit_T(folder / name, _number(first[name]))
         candidates.append(Alignment(name, T, resolution, tables[name]["accuracy_rotations"].iloc[0]))
     second = align_variant(candidates, variant, f"{key}.variant")
@@ -84,7 +84,7 @@ def choose_classification(
         tables[name] = with_agreement(table, consensus, diameter, lowpass)
     candidates = [
         Variant(name, T, tables[name], relion_output.moved(folder / name, _number(first[name])))
-        for name, (T, _) in sweep.items()
+        for name, (T, *_) in sweep.items()
     ]
     second = class3d_variant(candidates, variant, f"{key}.variant")
     return _chosen(folder, "Classification", first, second, tables)

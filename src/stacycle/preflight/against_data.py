@@ -37,7 +37,7 @@ def check(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str, Any]) -
         found = f"particle.diameter, {diameter:g} Å, is more than {thin['name']} measures, {extent:.0f} Å"
         yield Row(WARNING, "diameter", found, "check the diameter and rlnTomoSizeX/Y/Z")
     sweeps = [variants(recipe.settings(*one)) for one in recipe if one[1] == "class3d"]
-    if classes := [int(K) for sweep in sweeps for _, K in sweep.values()]:
+    if classes := [int(K) for sweep in sweeps for _, K, *_ in sweep.values()]:
         yield _row_of_counts(count, max(classes), "class", FEWEST_PER_CLASS)
     if facts["without_angles"]:
         yield from _check_first_search(recipe, facts)

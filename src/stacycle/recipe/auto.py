@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,15 @@ def mask_settings(
     extend, soft_edge = geometry.mask_margin(resolution, pixel, diameter)
     found = {"lowpass": geometry.mask_lowpass(resolution), "extend": extend, "soft_edge": soft_edge}
     return {key: found.get(key, value) if value == "auto" else value for key, value in settings.items()}
+
+
+def classification(settings: Mapping[str, Any], picks: int | None, diameter: float) -> dict[str, Any]:
+    """What `auto` means for a classification as far as the number of picks tells, which is known before anything runs:
+    which runs there are depends on it. A T of one's own is not repeated."""
+    by_picks = geometry.classification(picks, diameter)
+    if settings["T"] != "auto":
+        by_picks["repeats"] = 1
+    return {key: value for key, value in by_picks.items() if settings[key] == "auto"}
 
 
 def resolve_auto(settings: dict[str, Any], state: State, paths: list[str]) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def _of_classes(key: str, settings: Round) -> Iterator[UserError]:
     runs, chosen = variants(settings.class3d.model_dump()), settings.class3d.variant
     if settings.select.classes == "auto" or chosen not in ("auto", *runs):
         return
-    most = int(max(K for run, (_, K) in runs.items() if chosen in ("auto", run)))
+    most = int(max(K for run, (_, K, *_) in runs.items() if chosen in ("auto", run)))
     if wrong := [str(number) for number in settings.select.classes if number > most]:
         problem = f"there is no class {', '.join(wrong)}, as class3d makes {most}"
         yield UserError(problem, f"name some of 1 to {most}, or auto", key)

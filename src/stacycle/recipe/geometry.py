@@ -7,8 +7,10 @@ quotes them. Boxes are in binned pixels; pixels, diameters and resolutions in Å
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from stacycle.errors import UserError
+from stacycle.recipe.limits import FEW
 
 # In degrees, as RELION's GUI offers them: HEALPix orders 1, 2, 3, ...
 SAMPLINGS = (30, 15, 7.5, 3.7, 1.8, 0.9, 0.5, 0.2, 0.1)
@@ -60,6 +62,17 @@ def estep_limit(pixel_A: float) -> float:
     limit = nyquist(pixel_A)
     step = 1 if limit >= 10 else 0.1
     return round(step * math.floor(limit / step + _ROUNDING), 1)
+
+
+def classification(picks: int | None, diameter_A: float) -> dict[str, Any]:
+    """The sweep and resolution limit of a classification without alignment, by the number of picks, if it is known.
+
+    Of few particles each is a good part of its own class average, and the noise that they share keeps it there: a low T
+    and a coarse limit weaken that, and of several random beginnings one separates. 22,372 -> 6 classes, T of 0.5, 1, 2 and 4, one run each, to Nyquist.
+    """
+    if picks is not None and picks < FEW:
+        return {"classes": 3, "T": [0.1, 0.5], "repeats": 2, "highres_limit": 5 * round(0.06 * diameter_A)}
+    return {"classes": 6, "T": [0.5, 1, 2, 4], "repeats": 1, "highres_limit": "auto"}
 
 
 def initial_lowpass(resolution_A: float) -> int:

@@ -30,8 +30,9 @@ SWEEPS = ("ctfrefine", "polish")  # of a cycle, in their order
 _MAKER = {"reference": ("a reference map", "reconstruct"), "half_maps": ("half maps", "refine3d")}
 # Steps that decide: what follows depends on the content of their state.
 DECISIONS = tuple(step for step, flow in FLOW.items() if flow.decides)
-# Settings of a sweep over T and K: one run per value, named in its folder; and those that the decision alone uses.
-SWEPT = ("T", "classes")
+# Settings of a sweep over T and K: one run per value and repeat, named in its folder; and those that the decision alone
+# uses.
+SWEPT = ("T", "classes", "repeats")
 DECIDED = ("iteration", "variant")
 
 
@@ -255,16 +256,24 @@ class Recipe:
                 raise UserError(problem, f"name one, or take cycle out of {key}", f"rounds.{round_}.cycle")
 
 
-def variant(tau: float, classes: int | None = None) -> str:
-    """Folder name of one variant of a sweep: `T0.5_K6`, or `T1` for an alignment to one reference."""
-    return f"T{tau:g}" + (f"_K{classes}" if classes is not None else "")
+def variant(tau: float, classes: int | None = None, repeat: int = 1) -> str:
+    """Folder name of one variant of a sweep: `T0.5_K6`, `T0.5_K6_run2`, or `T1` for an alignment to one reference."""
+    named = f"T{tau:g}" + (f"_K{classes}" if classes is not None else "")
+    return named + (f"_run{repeat}" if repeat > 1 else "")
 
 
 def variants(settings: Mapping[str, Any]) -> dict[str, list[float]]:
-    """Folder name -> [T, number of classes] of a class3d or align sweep, in the order of the config: `T` and `classes`
-    are each one number or a list; without `classes` the sweep is an alignment, K = 1."""
+    """Folder name -> [T, number of classes] of a class3d or align sweep, in the order of the config, from the second
+    repeat on with its number. `T` and `classes` are each one number or a list; without `classes` the sweep is an
+    alignment, K = 1."""
     taus, counts = _listed(settings["T"]), _listed(settings.get("classes"))
-    return {variant(T, K): [T, K or 1] for T in taus for K in counts}
+    repeats = range(1, settings.get("repeats", 1) + 1)
+    return {
+        variant(T, K, repeat): [T, K or 1, repeat][: 2 if repeat == 1 else 3]
+        for T in taus
+        for K in counts
+        for repeat in repeats
+    }
 
 
 def _listed(value: Any) -> list[Any]:

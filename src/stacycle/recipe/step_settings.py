@@ -112,10 +112,15 @@ class Align(Refinement):
 class Class3D(Refinement):
     flow: ClassVar = Flow(decides=True, needs=("reference",))
 
-    classes: Annotated[int, Field(ge=2)] | Different[Annotated[int, Field(ge=2)]] = 6
-    """Number of classes K; one run for each value of a list, with each T."""
-    T: Positive | Different[Positive] = Field(default=[0.5, 1, 2, 4])
-    """Regularisation parameter T; one run for each value of a list."""
+    classes: Auto | Annotated[int, Field(ge=2)] | Different[Annotated[int, Field(ge=2)]] = "auto"
+    """Number of classes K; one run for each value of a list, with each T; auto is 6, or 3 for fewer than 1000
+    picks."""
+    T: Auto | Positive | Different[Positive] = "auto"
+    """Regularisation parameter T; one run for each value of a list; auto is [0.5, 1, 2, 4], or [0.1, 0.5] for fewer
+    than 1000 picks."""
+    repeats: Auto | Annotated[int, Field(ge=1, le=20)] = "auto"
+    """Runs with each T and K, each from other random classes; auto is 1, or 2 for `T: auto` and fewer than 1000
+    picks."""
     iterations: Annotated[int, Field(ge=1, le=999)] = 25
     """Number of iterations."""
     iteration: Auto | Count = "auto"
@@ -125,7 +130,8 @@ class Class3D(Refinement):
     lowpass: Auto | Positive = "auto"
     """Low-pass filter in Å of the first reference; auto is the next 5 Å above 1.1 times the resolution reached."""
     highres_limit: Auto | Positive | None = "auto"
-    """Resolution limit in Å of the expectation step; auto is Nyquist, rounded down; null sets none."""
+    """Resolution limit in Å of the expectation step; auto is Nyquist, rounded down, or 30 % of the diameter for fewer
+    than 1000 picks; null sets none."""
 
 
 class Select(Section):

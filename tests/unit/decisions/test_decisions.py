@@ -324,6 +324,16 @@ class TestVariant:
         decision = class3d_variant([Variant("T2", 2, self.good, moved=0.01)])
         assert "chance" in decision.warnings[-1]
 
+    def test_a_run_that_left_its_random_classes_wins_over_one_that_seems_to_separate_but_did_not(self):
+        sweep = [Variant("T1", 1, self.junk, moved=0.01), Variant("T0.1", 0.1, self.good, moved=0.4)]
+        decision = class3d_variant(sweep)
+        assert decision.choice == {"variant": "T0.1"}
+        assert "chance" not in " ".join(decision.warnings)
+
+    def test_if_no_run_left_its_random_classes_that_is_said(self):
+        sweep = [Variant(f"T{T}", T, self.good, moved=0.01) for T in (1, 2)]
+        assert "as in all runs" in class3d_variant(sweep).warnings[-1]
+
     def test_losing_half_the_good_particles_counts_for_nothing(self):
         assert separation(table(likeness=[1, 0.34], n=[50, 50])) < separation(
             table(likeness=[1, 0], n=[80, 20])

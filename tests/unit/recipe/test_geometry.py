@@ -24,6 +24,17 @@ def test_the_ribosome_at_bin_4_gives_the_tutorials_numbers():
     assert geometry.healpix_order(7.5) == 2
 
 
+@pytest.mark.parametrize("picks", [22_372, 1000, None])
+def test_many_picks_or_an_unknown_number_are_classified_as_in_the_tutorial(picks):
+    many = {"classes": 6, "T": [0.5, 1, 2, 4], "repeats": 1, "highres_limit": "auto"}
+    assert geometry.classification(picks, 350) == many
+
+
+def test_few_picks_are_classified_with_a_low_t_to_a_coarse_limit_from_two_beginnings():
+    few = {"classes": 3, "T": [0.1, 0.5], "repeats": 2, "highres_limit": 80}
+    assert geometry.classification(164, 260) == few
+
+
 @pytest.mark.parametrize(("resolution", "lowpass"), [(21.075862, 25), (22, 25), (24.448, 30), (3.9, 5)])
 def test_the_reference_is_filtered_slightly_above_the_resolution_reached(resolution, lowpass):
     assert geometry.initial_lowpass(resolution) == lowpass

@@ -189,3 +189,4 @@ def test_a_sweep_is_every_pair_of_T_and_K_named_by_its_folder() -> None:
         "T4_K6": [4, 6],
     }
     assert variants({"T": [1]}) == {"T1": [1, 1]}
+    assert variants({"T": 1, "classes": 3, "repeats": 2}) == {"T1_K3": [1, 3], "T1_K3_run2": [1, 3, 2]}
