@@ -1,12 +1,14 @@
 """Small simulated sets of several seeds and particles through the default config, each held against its limit.
 
 `python benchmarks/small_sets.py FOLDER --seeds 1 2 3 --particle small_subunit_4A.mrc:270`: for each seed a set of the
-phantom and one of the given map, whose diameter in Å follows the colon. What is finished is not done again.
+phantom and one of the given map, whose diameter in Å follows the colon. With `--classes` only as far as bin4's
+selection of classes. What is finished is not done again.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import statistics
 import subprocess
@@ -20,11 +22,13 @@ import yaml
 
 import limit
 import truth as rungs
+from staengine.simulation import truth as simulated
 from staengine.simulation.simulate import SimulationSettings, simulate
+from staengine.tilt_series.particles import ParticleSet
 
 PHANTOM = "phantom:260"
 SET = SimulationSettings(
-    tomos=4, size=440, depth=200, angpix=4.0, tilt_step=6.0
+    tomos=4, size=480, depth=200, angpix=4.0, tilt_step=6.0
 )  # its errors are the defaults
 COLUMNS = {  # of the table: how a set's figure is written
     "final_angst": "{:.1f} Å",
@@ -35,6 +39,12 @@ COLUMNS = {  # of the table: how a set's figure is written
     "true_kept": "{:.0%}",
     "least_inside": "{:.1%}",
     "most_volume": "{:.2f}",
+}
+OF_CLASSES = {name: COLUMNS[name] for name in ("junk_rejected", "true_kept")}
+TO_CLASSES = {
+    "bin4": {"steps": ["extract", "reconstruct", "align", "class3d", "select"]},
+    "bin2": None,
+    "bin1": None,
 }
 
 
@@ -68,7 +78,7 @@ def settings_of(seed: int, particle: Particle, folder: Path) -> SimulationSettin
     )
 
 
-def prepare(seed: int, particle: Particle, folder: Path) -> None:
+def prepare(seed: int, particle: Particle, folder: Path, rounds: dict | None = None) -> None:
     """Simulate a set and write its config, of which only what must be set is set."""
     if (folder / "config.yaml").exists():
         return
@@ -77,7 +87,7 @@ def prepare(seed: int, particle: Particle, folder: Path) -> None:
         "inputs": [{"tomograms": "tomograms.star", "particles": "particles.star"}],
         "particle": {"diameter": particle.diameter},
         "engine": {"kind": "embedded"},
-    }
+    } | ({"rounds": rounds} if rounds else {})
     (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
 
 
@@ -111,16 +121,27 @@ def figures(folder: Path, cores: int) -> dict[str, float]:
     return {name: found[name] for name in COLUMNS}
 
 
+def of_classes(folder: Path, cores: int) -> dict[str, float]:
+    """What the selection of classes of a set shows, a value for each of OF_CLASSES."""
+    run(folder, cores)
+    with contextlib.chdir(folder):
+        before, after = (
+            ParticleSet.read(f"results/{step}/particles.star") for step in ("inputs", "bin4/select")
+        )
+        found = simulated.selection(before, after, simulated.read_truth("."))
+    return {name: found[name] for name in OF_CLASSES}
+
+
 def row(name: str, values: dict[str, float]) -> str:
     """A line of the table."""
-    return " | ".join(["", name, *(form.format(values[key]) for key, form in COLUMNS.items()), ""]).strip()
+    return " | ".join(["", name, *(COLUMNS[key].format(value) for key, value in values.items()), ""]).strip()
 
 
 def summary(found: list[dict[str, float]]) -> list[str]:
     """The last lines of the table: the median, the lowest and the highest of each figure."""
     kinds = {"median": statistics.median, "lowest": min, "highest": max}
     return [
-        row(name, {key: of([one[key] for one in found]) for key in COLUMNS}) for name, of in kinds.items()
+        row(name, {key: of([one[key] for one in found]) for key in found[0]}) for name, of in kinds.items()
     ]
 
 
@@ -131,16 +152,18 @@ def main() -> None:
     parser.add_argument(
         "--particle", action="append", default=[PHANTOM], help="MAP:DIAMETER, beside the phantom"
     )
+    parser.add_argument("--classes", action="store_true", help="no further than the selection of classes")
     parser.add_argument("--cores", type=int, default=2)
     arguments = parser.parse_args()
-    print("| set | " + " | ".join(name.replace("_", " ") for name in COLUMNS) + " |")
-    print("|---" * (len(COLUMNS) + 1) + "|", flush=True)
+    columns = OF_CLASSES if arguments.classes else COLUMNS
+    print("| set | " + " | ".join(name.replace("_", " ") for name in columns) + " |")
+    print("|---" * (len(columns) + 1) + "|", flush=True)
     found = []
     for seed in arguments.seeds:
         for particle in map(Particle.parse, arguments.particle):
             folder = (arguments.folder / f"{particle.name}-{seed}").resolve()
-            prepare(seed, particle, folder)
-            found.append(figures(folder, arguments.cores))
+            prepare(seed, particle, folder, TO_CLASSES if arguments.classes else None)
+            found.append((of_classes if arguments.classes else figures)(folder, arguments.cores))
             print(row(folder.name, found[-1]), flush=True)
     print("\n".join(summary(found)))
 

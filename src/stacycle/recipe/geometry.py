@@ -68,7 +68,8 @@ def classification(picks: int | None, diameter_A: float) -> dict[str, Any]:
     """The sweep and resolution limit of a classification without alignment, by the number of picks, if it is known.
 
     Of few particles each is a good part of its own class average, and the noise that they share keeps it there: a low T
-    and a coarse limit weaken that, and of several random beginnings one separates. 22,372 -> 6 classes, T of 0.5, 1, 2 and 4, one run each, to Nyquist.
+    and a coarse limit weaken that, and of several random beginnings one separates.
+    22,372 -> 6 classes, T of 0.5, 1, 2 and 4, one run each, to Nyquist.
     """
     if picks is not None and picks < FEW:
         return {"classes": 3, "T": [0.1, 0.5], "repeats": 2, "highres_limit": 5 * round(0.06 * diameter_A)}

@@ -101,3 +101,17 @@ def test_what_is_measured_is_not_run_again_and_a_set_has_its_worst_mask(tmp_path
     assert (found["least_inside"], found["most_volume"]) == (0.97, 2.0)
     median, lowest, highest = small_sets.summary([found, found | {"ratio": 1.2}, found | {"ratio": 1.1}])
     assert [line.split(" | ")[3] for line in (median, lowest, highest)] == ["1.10", "1.00", "1.20"]
+
+
+def test_a_selection_of_classes_is_held_against_the_truth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The picks themselves, of which nothing was rejected."""
+    monkeypatch.setattr(small_sets, "run", lambda folder, cores: None)
+    given = Path(__file__).parents[2] / "golden/data/classify_small/input"
+    for path in given.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    for step in ("inputs", "bin4/select"):
+        (tmp_path / "results" / step).mkdir(parents=True)
+        (tmp_path / "results" / step / "particles.star").symlink_to(given / "particles.star")
+    assert small_sets.of_classes(tmp_path, cores=1) == {"junk_rejected": 0, "true_kept": 1}
