@@ -11,12 +11,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from stacycle.errors import UserError, together
-from stacycle.inputs.asked import about_how_many
 from stacycle.recipe import contradictions
 from stacycle.recipe.auto import classification
 from stacycle.recipe.config_meaning import misread, numbered
 from stacycle.recipe.config_problems import problems
 from stacycle.recipe.config_text import Places, read
+from stacycle.recipe.pick_files import about_how_many
 from stacycle.recipe.settings import Config
 from stacycle.recipe.step_settings import STEPS, Round
 from stacycle.workflow import path as workflow_file
