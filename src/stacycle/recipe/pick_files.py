@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from stacycle.recipe.settings import PICK_FORMATS
@@ -12,11 +12,11 @@ from stacycle.recipe.settings import PICK_FORMATS
 Entry = Mapping[str, Any]  # a set of the config, by its keys
 
 
-def pick_files(entry: Entry) -> list[str]:
-    """The files and folders of a set's picks."""
+def pick_files(entry: Entry, formats: Iterable[str] = PICK_FORMATS) -> list[str]:
+    """The files and folders of a set's picks, which may be of one of these formats."""
     given = entry.get("particles") or ()
     return expanded(
-        given if not isinstance(given, Mapping) else next(filter(None, map(given.get, PICK_FORMATS)), ())
+        given if not isinstance(given, Mapping) else next(filter(None, map(given.get, formats)), ())
     )
 
 
