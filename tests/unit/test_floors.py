@@ -22,6 +22,7 @@ FLOORS = {
         "provenance resources",
         "jobs inputs",
         "decisions exports",
+        "scoring",
         "steps",
         "preflight",
         "report cleanup",

@@ -186,6 +186,14 @@ class Postprocess(Section):
     """Leave the final map unfiltered by its FSC."""
 
 
+class Score(Section):
+    flow: ClassVar = Flow((*_TABLES, STATE_FILE), decides=True, needs=("half_maps",))
+
+    cut: Auto | Number | None = "auto"
+    """Particles that score less are left out: 1 shows all of the other half's map, 0 nothing; auto cuts where scores
+    fall into two groups, and else nowhere; null flags only those that auto would."""
+
+
 class Hand(Section):
     flow: ClassVar = Flow((OPTIMISATION_SET, STATE_FILE), decides=True)
 
@@ -300,7 +308,17 @@ class Cycle(Section):
 
 
 Step = Literal[
-    "extract", "reconstruct", "align", "class3d", "select", "mask", "refine3d", "postprocess", "hand", "cycle"
+    "extract",
+    "reconstruct",
+    "align",
+    "class3d",
+    "select",
+    "mask",
+    "refine3d",
+    "postprocess",
+    "score",
+    "hand",
+    "cycle",
 ]
 STEPS: tuple[Step, ...] = get_args(Step)
 
@@ -323,6 +341,7 @@ class Round(Section):
     mask: Mask = LEFT_OUT
     refine3d: Refine3D = LEFT_OUT
     postprocess: Postprocess = LEFT_OUT
+    score: Score = LEFT_OUT
     hand: Hand = LEFT_OUT
     cycle: Cycle = LEFT_OUT
 
