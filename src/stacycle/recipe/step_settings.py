@@ -5,13 +5,14 @@ The defaults are those for rounds of one's own; config/config.yaml, which spells
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from stacycle.files.job_folder import FINAL_DATA, MERGED, OPTIMISATION_SET, PARTICLES, POSTPROCESS, STATE_FILE
+from stacycle.recipe.flow import Flow
 from stacycle.recipe.setting_types import (
     Auto,
     Box,
@@ -25,24 +26,6 @@ from stacycle.recipe.setting_types import (
     Section,
     Variants,
 )
-
-
-@dataclass(frozen=True)
-class Flow:
-    """What a step needs from those before it, and what it leaves for those after it, by file name in its folder.
-
-    `state` begins with the optimisation set; the other files tell whether it is still the same. What follows a step
-    that `decides` depends on what its state holds. `needs` are fields of this class.
-    """
-
-    state: tuple[str, ...] = ()
-    reference: tuple[str, ...] = ()
-    mask: tuple[str, ...] = ()
-    half_maps: tuple[str, ...] = ()
-    resolution: tuple[str, ...] = ()
-    decides: bool = False
-    needs: tuple[str, ...] = ()
-
 
 _TABLES = (OPTIMISATION_SET, PARTICLES)
 _HALF_MAPS = ("run_half1_class001_unfil.mrc", "run_half2_class001_unfil.mrc")

@@ -136,9 +136,10 @@ def scores_figure(scores: NDArray[Any], flagged: int, path: Target) -> None:
     ordered = np.sort(scores)
     with drawn(path, 4.6, 2.6) as figure:
         axes = figure.subplots()
-        bins = np.linspace(*np.quantile(ordered, (0.001, 0.999)), 41)
+        low, high = np.quantile(ordered, (0.001, 0.999))
+        bins = np.linspace(low, high, 41)
         for part, colour in ((ordered[:flagged], ORANGE), (ordered[flagged:], BLUE)):
-            axes.hist(part.clip(bins[0], bins[-1]), bins, color=colour)
+            axes.hist(part.clip(low, high), list(bins), color=colour)
         if 0 < flagged < len(ordered):
             axes.axvline(ordered[flagged - 1 : flagged + 1].mean(), color=INK, linewidth=1, linestyle="--")
         axes.set_xlabel("Score: 1 shows all of the other half's map (orange: flagged)")

@@ -89,6 +89,7 @@ def score_particles(
 
     with ThreadPoolExecutor(threads) as pool:
         agreement, expected = np.array(list(pool.map(compared, rows, turns, poses))).reshape(-1, 2).T
+    expected = np.maximum(expected, 1e-30)  # an image without any signal shows nothing
     scores = {SCORE: agreement / expected, Z: agreement / np.sqrt(expected), GAIN: agreement - expected / 2}
     return pd.DataFrame({PARTICLE_NAME: particles[PARTICLE_NAME]} | scores)
 
@@ -114,7 +115,8 @@ def _noise(images: NDArray[Any], transfer: Array, shell: NDArray[Any]) -> Array:
     """The variance (K,) of the images' noise before they were multiplied by `transfer`, of a shell: their power, of
     which hardly any is the particle's."""
     power = np.bincount(shell, (np.abs(images) ** 2).sum(0))
-    return (power / np.maximum(np.bincount(shell, (transfer**2).sum(0)), 1e-30))[shell]
+    noise = power / np.maximum(np.bincount(shell, (transfer**2).sum(0)), 1e-30)
+    return np.where(noise > 0, noise, np.inf)[shell]  # empty images say nothing
 
 
 def _stack(path: str, images: int, box: int) -> NDArray[Any]:
