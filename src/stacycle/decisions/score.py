@@ -41,7 +41,7 @@ class Groups:
 
     @property
     def lower_is_junk(self) -> bool:
-        return self.apart >= APART and self.mean[0] <= LOW * self.mean[1] and self.gain >= BETTER
+        return self.apart >= APART and self.mean[0] <= LOW * self.mean[1] > 0 and self.gain >= BETTER
 
     def membership(self, scores: Array) -> Array:
         """How likely each score (n,) is of the lower group."""

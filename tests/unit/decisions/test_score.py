@@ -54,7 +54,9 @@ def test_null_flags_and_leaves_out_none() -> None:
 def test_the_config_may_say_the_score() -> None:
     decision, table = decide_cut(scores(150, 30), 0.9, KEY)
     assert decision.choice["flagged"] == (table["score"] < 0.9).sum() > 30
-    assert decision.reason.startswith(f"The config asks for it ({KEY}); the rule: Particles that score less than")
+    assert decision.reason.startswith(
+        f"The config asks for it ({KEY}); the rule: Particles that score less than"
+    )
 
 
 def test_a_cut_of_many_is_warned_of() -> None:

@@ -55,7 +55,10 @@ def test_wrong_poses_score_near_nothing(tmp_path: Path, scores: pd.DataFrame) ->
     particles["rlnAngleTilt"] += 90
     particles["rlnOriginXAngst"] += 150
     star.write(tmp_path / "particles.star", {**tables, "particles": particles})
-    state = {"rlnTomoParticlesFile": tmp_path / "particles.star", "rlnTomoTomogramsFile": "input/tomograms.star"}
+    state = {
+        "rlnTomoParticlesFile": tmp_path / "particles.star",
+        "rlnTomoTomogramsFile": "input/tomograms.star",
+    }
     star.write(tmp_path / "set.star", {"": star.simple(**state)})
     wrong = score_particles(tmp_path / "set.star", HALVES, diameter=260)
     assert wrong["score"].median() < 0.3 * scores["score"][:12].median()
@@ -66,7 +69,11 @@ def test_a_particle_is_not_compared_with_its_own_half(tmp_path: Path) -> None:
     signal = Signal.of(HALVES, 260)
     empty = Density(np.zeros_like(signal.maps[1].transform))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Signal, "of", lambda *_: Signal((signal.maps[0], empty), signal.components, signal.weights, signal.pixel))
+        patch.setattr(
+            Signal,
+            "of",
+            lambda *_: Signal((signal.maps[0], empty), signal.components, signal.weights, signal.pixel),
+        )
         found = score_particles(STATE, HALVES, diameter=260)
     half = star.read("refine/run_data.star")["particles"]["rlnRandomSubset"]
     assert (found["score"][half == 1] == 0).all()
@@ -74,7 +81,9 @@ def test_a_particle_is_not_compared_with_its_own_half(tmp_path: Path) -> None:
 
 
 def test_ctf_dose_and_geometry_are_the_engines() -> None:
-    ours, theirs = (read("input/tomograms.star")["TS_01"] for read in (TiltSeries.read_all, tomograms.load_tomograms))
+    ours, theirs = (
+        read("input/tomograms.star")["TS_01"] for read in (TiltSeries.read_all, tomograms.load_tomograms)
+    )
     components, pixel = Components.within(32, 15), 20.0
     position, visible = np.array([300.0, -200.0, 80.0]), np.arange(len(theirs)) % 3 > 0
     kx, ky = components.kx / (32 * pixel), components.ky / (32 * pixel)
