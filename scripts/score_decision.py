@@ -25,5 +25,6 @@ with task(snakemake.log[0], f"{snakemake.wildcards.round}/score") as log:
     if decision.choice["cut"] is not None:
         kept = particles["particles"][~scores[FLAGGED].to_numpy(bool)].reset_index(drop=True)
         particles = {**particles, "particles": kept}
-    apply.write_selected(particles, state, folder, why="that score low")
+    for reason, number in apply.write_selected(particles, state, folder, why="that score low").items():
+        log.info(f"{number} particles dropped: {reason}")
     write_decision(files.decision, decision)

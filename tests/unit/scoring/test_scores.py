@@ -1,5 +1,6 @@
 """Scores of RELION's own refinement, and the images that they are made of, beside the engine's."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import mrcfile
@@ -42,7 +43,7 @@ def test_all_junk_of_relions_own_refinement_is_found(scores: pd.DataFrame) -> No
     refined = star.read("refine/run_data.star")["particles"][place].round(2)
     is_junk = (refined.merge(kinds, on=place, how="left")["kind"] == "junk").to_numpy()
     assert is_junk.sum() == 8
-    decision, table = decide_cut(scores, "auto", "score.cut")
+    _, table = decide_cut(scores, "auto", "score.cut")
     assert (table["flagged"] == is_junk).all()
     assert 0.9 < scores["score"][~is_junk].median() < 1.3
     assert scores["score"][is_junk].max() < 0.3
@@ -69,11 +70,8 @@ def test_a_particle_is_not_compared_with_its_own_half(tmp_path: Path) -> None:
     signal = Signal.of(HALVES, 260)
     empty = Density(np.zeros_like(signal.maps[1].transform))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            Signal,
-            "of",
-            lambda *_: Signal((signal.maps[0], empty), signal.components, signal.weights, signal.pixel),
-        )
+        half_empty = replace(signal, maps=(signal.maps[0], empty))
+        patch.setattr(Signal, "of", lambda *_: half_empty)
         found = score_particles(STATE, HALVES, diameter=260)
     half = star.read("refine/run_data.star")["particles"]["rlnRandomSubset"]
     assert (found["score"][half == 1] == 0).all()
