@@ -18,6 +18,7 @@ rule score:
         mem_mb=memory(4000),
         runtime=wall_time(120),
     params:
+        step="score",
         diameter=config["particle"]["diameter"],
     message:
         "{wildcards.round}: score particles"
