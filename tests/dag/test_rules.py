@@ -21,7 +21,7 @@ CONFIG = {
     "rounds": {
         "bin4": {"cycle": {"repeat": 2}},
         "bin2": {
-            "steps": ["extract", "reconstruct", "align", "mask", "refine3d", "postprocess", "cycle"],
+            "steps": ["extract", "reconstruct", "align", "mask", "refine3d", "postprocess", "score", "cycle"],
             "align": {"T": [1, 4], "iterations": 10},
         },
     },

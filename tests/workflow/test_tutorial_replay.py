@@ -60,6 +60,8 @@ OURS = {  # file names of the tutorial's jobs -> ours; the first that fits is ta
     "Class3D/job011/": BIN4 + "class3d/T1_K6/",
     "Select/job014/": BIN4 + "select/",
     "MaskCreate/job010/": BIN4 + "mask/",
+    # The cycle starts from the particles that the step between, which the tutorial has not, left in.
+    "Refine3D/job017/run_optimisation_set.star": BIN4 + "score/optimisation_set.star",
     "Refine3D/job017/": BIN4 + "refine3d/",
     "PostProcess/job019/": BIN4 + "postprocess/",
     "Reconstruct/job020/": CYCLE1 + "reference/",

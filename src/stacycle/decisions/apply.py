@@ -103,13 +103,15 @@ def write_selected(
     folder: str | Path,
     reference: str | Path | None = None,
     resolution: float = nan,
+    why: str = "in classes that were not selected",
 ) -> dict[str, int]:
     """Write the state of selected particles; of those that now lie at one position, only the first.
-    `tomograms` is the state that they were selected from. Returns how many particles were dropped, by reason."""
+    `tomograms` is the state that they were selected from, `why` says why others are left out. Returns how many
+    particles were dropped, by reason."""
     rows = particles["particles"]
     once = without_duplicates(particles)
     dropped = {
-        "in classes that were not selected": len(star.read(tomograms.particles)["particles"]) - len(rows),
+        why: len(star.read(tomograms.particles)["particles"]) - len(rows),
         "picked twice": len(rows) - len(once["particles"]),
     }
     dropped = {reason: number for reason, number in dropped.items() if number}

@@ -244,6 +244,8 @@ class Recipe:
             raise UserError("select needs class3d before it, whose classes it chooses from", key=key)
         if step == "class3d" and not self.has(round_, "select"):
             raise UserError("class3d without select", "its classes would be used by nothing", key)
+        if step == "score" and "refine3d" not in before:
+            raise UserError("score needs refine3d before it, whose half maps it compares with", key=key)
         if step == "hand" and set(steps[steps.index(step) + 1 :]) - {"cycle"}:
             problem = "steps after hand would use images that were made with another"
             raise UserError(problem, "put it last, or before cycle", key)

@@ -5,13 +5,14 @@ The defaults are those for rounds of one's own; config/config.yaml, which spells
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from stacycle.files.job_folder import FINAL_DATA, MERGED, OPTIMISATION_SET, PARTICLES, POSTPROCESS, STATE_FILE
+from stacycle.recipe.flow import Flow
 from stacycle.recipe.setting_types import (
     Auto,
     Box,
@@ -25,24 +26,6 @@ from stacycle.recipe.setting_types import (
     Section,
     Variants,
 )
-
-
-@dataclass(frozen=True)
-class Flow:
-    """What a step needs from those before it, and what it leaves for those after it, by file name in its folder.
-
-    `state` begins with the optimisation set; the other files tell whether it is still the same. What follows a step
-    that `decides` depends on what its state holds. `needs` are fields of this class.
-    """
-
-    state: tuple[str, ...] = ()
-    reference: tuple[str, ...] = ()
-    mask: tuple[str, ...] = ()
-    half_maps: tuple[str, ...] = ()
-    resolution: tuple[str, ...] = ()
-    decides: bool = False
-    needs: tuple[str, ...] = ()
-
 
 _TABLES = (OPTIMISATION_SET, PARTICLES)
 _HALF_MAPS = ("run_half1_class001_unfil.mrc", "run_half2_class001_unfil.mrc")
@@ -192,6 +175,14 @@ class Postprocess(Section):
     """Leave the final map unfiltered by its FSC."""
 
 
+class Score(Section):
+    flow: ClassVar = Flow((*_TABLES, STATE_FILE), decides=True, needs=("half_maps",))
+
+    cut: Auto | Number | None = "auto"
+    """Particles that score less are left out: 1 shows all of the other half's map, 0 nothing; auto cuts where scores
+    fall into two groups, and else nowhere; null flags only those that auto would."""
+
+
 class Hand(Section):
     flow: ClassVar = Flow((OPTIMISATION_SET, STATE_FILE), decides=True)
 
@@ -306,7 +297,17 @@ class Cycle(Section):
 
 
 Step = Literal[
-    "extract", "reconstruct", "align", "class3d", "select", "mask", "refine3d", "postprocess", "hand", "cycle"
+    "extract",
+    "reconstruct",
+    "align",
+    "class3d",
+    "select",
+    "mask",
+    "refine3d",
+    "postprocess",
+    "score",
+    "hand",
+    "cycle",
 ]
 STEPS: tuple[Step, ...] = get_args(Step)
 
@@ -329,6 +330,7 @@ class Round(Section):
     mask: Mask = LEFT_OUT
     refine3d: Refine3D = LEFT_OUT
     postprocess: Postprocess = LEFT_OUT
+    score: Score = LEFT_OUT
     hand: Hand = LEFT_OUT
     cycle: Cycle = LEFT_OUT
 

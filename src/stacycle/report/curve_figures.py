@@ -131,6 +131,21 @@ def class_sizes_figure(classes: pd.DataFrame, path: Target) -> None:
         axes.set_ylabel("Particles")
 
 
+def scores_figure(scores: NDArray[Any], flagged: int, path: Target) -> None:
+    """A histogram of the scores (n,) of particles, of which so many are flagged: those that score lowest."""
+    ordered = np.sort(scores)
+    with drawn(path, 4.6, 2.6) as figure:
+        axes = figure.subplots()
+        low, high = np.quantile(ordered, (0.001, 0.999))
+        bins = np.linspace(low, high, 41)
+        for part, colour in ((ordered[:flagged], ORANGE), (ordered[flagged:], BLUE)):
+            axes.hist(part.clip(low, high), list(bins), color=colour)
+        if 0 < flagged < len(ordered):
+            axes.axvline(ordered[flagged - 1 : flagged + 1].mean(), color=INK, linewidth=1, linestyle="--")
+        axes.set_xlabel("Score: 1 shows all of the other half's map (orange: flagged)")
+        axes.set_ylabel("Particles")
+
+
 def _iterations_panel(
     axes: Axes, name: str, runs: Mapping[str, Sequence[Iteration]], chosen: Mapping[str, int]
 ) -> None:

@@ -68,6 +68,21 @@ def class_sizes(project: Project, folder: str) -> Picture | None:
     return _draw(partial(curve_figures.class_sizes_figure, decision.candidates), "Particles per class")
 
 
+def scores(project: Project, folder: str) -> Picture | None:
+    """A histogram of the particles' scores."""
+    path, decision = project.of("decisions", folder), project.decision_of(folder)
+    if not (path and decision):
+        return None
+    table = str(Path(path).with_name("scores.tsv"))
+    caption = f"Scores of particles; {decision.choice['flagged']} are flagged"
+
+    def drawn(file: str) -> Picture:
+        values = pd.read_csv(file, sep="\t")["score"].to_numpy()
+        return _draw(partial(curve_figures.scores_figure, values, decision.choice["flagged"]), caption)
+
+    return project.read(table, drawn)
+
+
 def mask(project: Project, folder: str) -> Picture | None:
     """A round's mask around its post-processed map."""
     density = project.of("maps", f"{Path(folder).parent}/postprocess")

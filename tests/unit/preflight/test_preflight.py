@@ -32,9 +32,10 @@ ROOT = Path(__file__).parents[3]
 FLAGS = json.loads((ROOT / "tests/golden/cli.json").read_text())
 EVERY_RULE = (
     *("inputs", "extract", "reconstruct", "align", "class3d", "mask", "refine3d", "postprocess"),
-    *("cycle_reference", "cycle_mask", "cycle_postprocess", "hand", "ctfrefine", "polish"),
+    *("cycle_reference", "cycle_mask", "cycle_postprocess", "score", "hand", "ctfrefine", "polish"),
     *("variant_reconstruct", "variant_postprocess"),
 )
+OWN_WORK = {"inputs", "score"}  # rules that run no program of RELION
 ON_CPUS = {"engine": {"kind": "embedded", "bin": None, "scratch": None, "pool": 1}}
 ALL_ASK = {rule: {"gpu": 0, "ranks": 3 if rule == "refine3d" else 1} for rule in EVERY_RULE}
 ON_GPUS = ALL_ASK | {rule: ALL_ASK[rule] | {"gpu": 1} for rule in ("align", "refine3d")}
@@ -576,10 +577,10 @@ def needs_of(config):
 
 def test_every_rule_that_runs_a_program_is_known_and_every_program_is_used():
     rules = "\n".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
-    of_programs = set(re.findall(r'\bstep="(\w+)"', rules)) - {"inputs"}
+    of_programs = set(re.findall(r'\bstep="(\w+)"', rules)) - OWN_WORK
     config = configs.load(configs.DEFAULT, overlay(inputs=[{**write_set("a"), "hand": "auto"}])) | ON_CPUS
     known = list(environment.commands(Recipe.from_config(config), config, {rule: {} for rule in EVERY_RULE}))
-    assert {rule for rule, _ in known} == of_programs == set(EVERY_RULE) - {"inputs"}
+    assert {rule for rule, _ in known} == of_programs == set(EVERY_RULE) - OWN_WORK
     assert {command.program for _, command in known} == set(software.all_names())
 
 

@@ -170,6 +170,7 @@ def test_a_cycle_that_cannot_work_is_refused(cycle: dict, steps: list[str], sent
         (["extract", "reconstruct", "postprocess"], "postprocess needs half maps"),
         (["extract", "reconstruct", "select"], "select needs class3d"),
         (["extract", "reconstruct", "class3d"], "class3d without select"),
+        (["extract", "reconstruct", "score"], "score needs half maps"),
         (["extract", "extract"], "extract stands there twice"),
         (["extract", "hand", "reconstruct"], "steps after hand would use images that were made with another"),
     ],
