@@ -16,6 +16,8 @@ from stacycle.recipe.rounds import (
     DECIDED,
     DECISIONS,
     INPUTS,
+    MOVES,
+    POSES,
     SWEEPS,
     SWEPT,
     Recipe,
@@ -65,6 +67,7 @@ for step in (*FLOW, *SWEEPS):
     include: f"rules/{step}.smk"
 
 
+include: "rules/poses.smk"
 include: "rules/report.smk"
 include: "rules/cleanup.smk"
 

@@ -8,6 +8,8 @@ from stacycle.resources import site as resources_site
 from stacycle.steps.registry import all_steps
 
 STEPS = all_steps()
+# The names of folders of decisions.
+DECIDING = (*DECISIONS, *SWEEPS, *(f"{step}{POSES}" for step in MOVES))
 SHOWN_DECISIONS = [name for name, step in STEPS.items() if step.last == "decision.json"]
 
 
@@ -167,8 +169,7 @@ def by_content(paths):
     return [
         (
             ancient(path)
-            if Path(path).parent.name in (*DECISIONS, *SWEEPS)
-            and Path(path).name != STATE_FILE
+            if Path(path).parent.name in DECIDING and Path(path).name != STATE_FILE
             else path
         )
         for path in paths

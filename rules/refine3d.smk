@@ -27,7 +27,7 @@ rule refine3d:
         step="refine3d",
         engine=engine,
         symmetry=config["particle"]["symmetry"],
-        settings=settings("refine3d"),
+        settings=settings("refine3d", *DECIDED),
     message:
         "{wildcards.round}: refine two independent halves"
     script:

@@ -8,7 +8,7 @@ starts from the result of the one before it. Only names are worked out, and noth
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -22,7 +22,7 @@ from stacycle.files.job_folder import (
     POSTPROCESS,
     STATE_FILE,
 )
-from stacycle.recipe.step_settings import FLOW
+from stacycle.recipe.step_settings import FLOW, Flow
 
 INPUTS = "results/inputs"
 SWEEPS = ("ctfrefine", "polish")  # of a cycle, in their order
@@ -32,7 +32,10 @@ _MAKER = {"reference": ("a reference map", "reconstruct"), "half_maps": ("half m
 DECISIONS = tuple(step for step, flow in FLOW.items() if flow.decides)
 # Settings of a sweep over T and K: one run per value, named in its folder; and those that the decision alone uses.
 SWEPT = ("T", "classes")
-DECIDED = ("iteration", "variant")
+DECIDED = ("iteration", "variant", "poses")
+# Steps whose poses can be compared with those before them, and by what name the folder of that ends.
+MOVES = ("align", "refine3d")
+POSES = "_poses"
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,28 @@ class Recipe:
             maps, postprocess = f"{folder}/reference", f"{folder}/postprocess/{POSTPROCESS}"
         return Start(state, [f"{maps}/{half}" for half in HALF_MAPS], f"{maps}/{MERGED}", postprocess)
 
+    def compares_poses(self, round_: str, step: str) -> bool:
+        """Whether the poses after a step are compared with those before it, which may be what goes on."""
+        return self.settings(round_, step).get("poses", "after") != "after"
+
+    def poses_compared(self) -> list[str]:
+        """The folders of these comparisons, in the order of work."""
+        return [self._folder(*one) for one in self if self.compares_poses(*one)]
+
+    def left(self, kind: str, round_: str, step: str) -> list[str]:
+        """The files of a kind (a field of Flow) that a step itself leaves, whether they go on or not."""
+        return [f"results/{round_}/{step}/{name}" for name in getattr(FLOW[step], kind)]
+
+    def averaged_before(self, round_: str, step: str) -> str:
+        """The folder of the average, with half maps, at the poses before a step: that of the round's `reconstruct` if
+        it is of the same state, and that has half sets; else one that is made for the comparison."""
+        steps = self.rounds[round_]["steps"]
+        if "reconstruct" in steps[: steps.index(step)]:
+            place = round_, "reconstruct"
+            if self.state(*place) == self.state(round_, step) and self._newest("half_maps", *place):
+                return f"results/{round_}/reconstruct"
+        return f"{self._folder(round_, step)}/before/reconstruct"
+
     def _sweeps_before(self, round_: str, cycle: str, sweep: str = "") -> list[tuple[str, str]]:
         """The sweeps of the round before a sweep, or before the start of a cycle."""
         if not cycle:
@@ -184,7 +209,8 @@ class Recipe:
             refined = next(one for one in self._before(round_, step) if self._offered("half_maps", *one))
             star, state = f"{self._folder(round_, step)}/{POSTPROCESS}", self._offered("state", *refined)[0]
             rung |= {"binning": self.rounds[round_]["binning"], "label": "Refine3D, post-processed"}
-            yield rung | {"postprocess": star, "state": state, "decision": None}
+            decision = f"{self._folder(*refined)}/{DECISION}" if self.compares_poses(*refined) else None
+            yield rung | {"postprocess": star, "state": state, "decision": decision}
         for number, cycle in enumerate(self.cycles(round_) if step == "cycle" else (), 1):
             star, state = (
                 f"results/{round_}/{cycle}/postprocess/{POSTPROCESS}",
@@ -199,15 +225,18 @@ class Recipe:
                     yield rung | {"label": label} | {key: f"{folder}/{name}" for key, name in files.items()}
 
     def _folder(self, round_: str, step: str) -> str:
-        """Where a step leaves its files; a cycle, those of its last sweep."""
+        """Where the files are that go on from a step; of a cycle, those of its last sweep."""
         if step == "cycle":
             return self._sweep_folder(round_, *self.sweeps(round_)[-1])
+        if self.compares_poses(round_, step):
+            return f"results/{round_}/{step}{POSES}"
         return f"results/{round_}/{step}"
 
     def _decision_folders(self, round_: str, step: str) -> list[str]:
         if step == "cycle":
             return [self._sweep_folder(round_, *one) for one in self.sweeps(round_)]
-        return [self._folder(round_, step)] if FLOW[step].decides else []
+        own = [f"results/{round_}/{step}"] if FLOW[step].decides else []
+        return own + [self._folder(round_, step)] * self.compares_poses(round_, step)
 
     def _before(self, round_: str, step: str) -> Iterator[tuple[str, str]]:
         """The steps before this one, newest first."""
@@ -215,8 +244,11 @@ class Recipe:
         return reversed(steps[: steps.index((round_, step))])
 
     def _offered(self, kind: str, round_: str, step: str) -> list[str]:
-        """The files of a kind (a field of Flow) that a step leaves."""
-        return [f"{self._folder(round_, step)}/{name}" for name in getattr(FLOW[step], kind)]
+        """The files of a kind (a field of Flow) that go on from a step."""
+        flow: Flow = FLOW[step]
+        if self.compares_poses(round_, step):
+            flow = replace(flow, state=(flow.state[0], STATE_FILE))
+        return [f"{self._folder(round_, step)}/{name}" for name in getattr(flow, kind)]
 
     def _newest(self, kind: str, round_: str, step: str, within_round: bool = False) -> list[str]:
         before = (one for one in self._before(round_, step) if one[0] == round_ or not within_round)

@@ -84,7 +84,15 @@ class Refinement(Section):
     """Random seed; null takes a new one for each run, as RELION does."""
 
 
-class Align(Refinement):
+class Posed(Refinement):
+    """A step that changes poses."""
+
+    poses: Literal["auto", "after", "before"] = "auto"
+    """The poses to go on with, those after the step or before it; auto keeps those after it unless averages with both
+    show that it made them worse; after makes no such averages."""
+
+
+class Align(Posed):
     flow: ClassVar = replace(_CHOICE, needs=("reference",))
 
     T: Positive | Different[Positive] = Field(default=[1])  # type: ignore[assignment]
@@ -149,7 +157,7 @@ class Mask(Section):
     """Width of the soft edge in px; auto is three quarters of the same width, and 3 px at least."""
 
 
-class Refine3D(Refinement):
+class Refine3D(Posed):
     flow: ClassVar = Flow(
         ("run_optimisation_set.star", FINAL_DATA),
         reference=("run_class001.mrc",),

@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from stacycle.decisions.cycle import BEFORE, area
-from stacycle.decisions.decision import read_decision
+from stacycle.decisions.cycle import area
+from stacycle.decisions.decision import BEFORE, Decision, read_decision
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.report.project import Project
 
@@ -85,7 +85,7 @@ def resolutions(project: Project) -> list[MapResolution]:
                 resolution=result.resolution,
                 nyquist=result.nyquist,
                 at_nyquist=result.at_nyquist,
-                kept=str(decision.choice.get("variant", "")) if decision else "",
+                kept=_kept(decision) if decision else "",
                 particles_in=rows[-1].particles if rows else project.facts.get("particles") or nan,
                 particles=count(state.particles) if state else nan,
                 box=2 * shells,
@@ -96,6 +96,10 @@ def resolutions(project: Project) -> list[MapResolution]:
             )
             rows.append(replace(row, notes=_notes(row, rows[-1] if rows else None, project)))
     return rows
+
+
+def _kept(decision: Decision) -> str:
+    return BEFORE if decision.rolled_back else str(decision.choice.get("variant", ""))
 
 
 def to_table(rows: Sequence[MapResolution]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from golden_project import POLISHED, PROJECT, STEPS, make, step
 
-from stacycle.decisions.cycle import BEFORE
+from stacycle.decisions.decision import BEFORE
 from stacycle.report import curve_figures, drawing, resolution
 from stacycle.report.page import write_report
 from stacycle.report.project import Project
