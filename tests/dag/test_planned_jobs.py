@@ -27,6 +27,9 @@ SWEPT = {
 # No line of a table is about one of these: they are made in seconds on the machine that Snakemake runs on.
 SHORT = {
     "align_decision",
+    "align_poses",
+    "refine3d_poses",
+    "poses_state",
     "class3d_decision",
     "cycle_decision",
     "class_montage",
