@@ -18,6 +18,8 @@ from stacycle.recipe.rounds import (
     INPUTS,
     MOVES,
     POSES,
+    PROBE,
+    PROBING,
     SWEEPS,
     SWEPT,
     Recipe,

@@ -22,6 +22,7 @@ from stacycle.files.job_folder import (
     POSTPROCESS,
     STATE_FILE,
 )
+from stacycle.recipe.geometry import TUTORIAL_SAMPLING
 from stacycle.recipe.step_settings import FLOW, Flow
 
 INPUTS = "results/inputs"
@@ -33,6 +34,9 @@ DECISIONS = tuple(step for step, flow in FLOW.items() if flow.decides)
 # Settings of a sweep over T and K: one run per value, named in its folder; and those that the decision alone uses.
 SWEPT = ("T", "classes")
 DECIDED = ("iteration", "variant", "poses")
+# The settings of the short run before an alignment, from which its sampling follows, and its file of the round.
+PROBING = {"iterations": 3, "sampling": TUTORIAL_SAMPLING}
+PROBE = "align_probe/run_it003_model.star"
 # Steps whose poses can be compared with those before them, and by what name the folder of that ends.
 MOVES = ("align", "refine3d")
 POSES = "_poses"
@@ -126,6 +130,15 @@ class Recipe:
         """All files before the step that tell a resolution, newest first: the newest may tell none (`inf`)."""
         before = self._before(round_, step)
         return [file for earlier in before for file in self._offered("resolution", *earlier)]
+
+    def accuracy(self, round_: str, step: str) -> list[str]:
+        """The newest file that tells how accurate angles are, if the step's sampling follows from that: of a step
+        before, or of the short run before an `align` that has none. An empty list if there is none."""
+        if self.settings(round_, step).get("sampling") != "auto":
+            return []
+        told = (files for earlier in self._before(round_, step) if (files := self.left("accuracy", *earlier)))
+        probe = [f"results/{round_}/{PROBE}"] if step == "align" else []
+        return next(told, probe)
 
     def decided(self, round_: str, step: str, cycle: str = "", sweep: str = "") -> list[str]:
         """The state files of all decisions before the step, or before a sweep (or, if "", the start) of a cycle."""

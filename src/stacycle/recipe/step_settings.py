@@ -40,6 +40,7 @@ class Flow:
     mask: tuple[str, ...] = ()
     half_maps: tuple[str, ...] = ()
     resolution: tuple[str, ...] = ()
+    accuracy: tuple[str, ...] = ()
     decides: bool = False
     needs: tuple[str, ...] = ()
 
@@ -93,7 +94,7 @@ class Posed(Refinement):
 
 
 class Align(Posed):
-    flow: ClassVar = replace(_CHOICE, needs=("reference",))
+    flow: ClassVar = replace(_CHOICE, accuracy=(STATE_FILE,), needs=("reference",))
 
     T: Positive | Different[Positive] = Field(default=[1])  # type: ignore[assignment]
     """Regularisation parameter T; one run for each value of a list."""
@@ -105,8 +106,9 @@ class Align(Posed):
     """The run to continue from, by the name of its folder (T1); auto compares them."""
     lowpass: Auto | Positive = 50
     """Low-pass filter in Å of the first reference."""
-    sampling: Sampling = 7.5
-    """Angular sampling interval in degrees."""
+    sampling: Auto | Sampling = "auto"
+    """Angular sampling interval in degrees; auto is at most 7.5, and at most 2.5 times as coarse as the angles are
+    known, which RELION estimates in a run of three iterations before, or in the refinement before."""
     local_range: Positive | None = 4
     """Degrees around the pose so far that are searched; null searches everywhere."""
     offset_range: Positive = 2
@@ -162,15 +164,16 @@ class Refine3D(Posed):
         ("run_optimisation_set.star", FINAL_DATA),
         reference=("run_class001.mrc",),
         half_maps=_HALF_MAPS,
+        accuracy=("run_model.star",),
         needs=("reference",),
     )
 
     lowpass: Auto | Positive = "auto"
     """Low-pass filter in Å of the first reference; auto is the next 5 Å above 1.1 times the resolution reached."""
-    sampling: Sampling = 7.5
-    """Angular sampling interval in degrees to begin with."""
-    local_sampling: Sampling = 7.5
-    """Sampling from which on searches are local; the same as `sampling` makes all of them local."""
+    sampling: Auto | Sampling = "auto"
+    """Angular sampling interval in degrees to begin with; auto as in align, from the accuracy of the step before."""
+    local_sampling: Auto | Sampling = "auto"
+    """Sampling from which on searches are local; auto is the same as `sampling`, which makes all of them local."""
     offset_range: Positive = 2
     """Binned px around the position so far that are searched."""
     offset_step: Positive = 1

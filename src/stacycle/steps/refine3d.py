@@ -8,7 +8,7 @@ from typing import Any
 from stacycle.files.job_folder import FINAL_DATA
 from stacycle.files.removed import ITERATIONS, PARTS
 from stacycle.programs import mpi, refine
-from stacycle.recipe import geometry
+from stacycle.recipe import auto, geometry
 from stacycle.resources.site import GPU
 from stacycle.steps import class3d, poses, sizes
 from stacycle.steps.dry_run import DryRun
@@ -41,7 +41,8 @@ def dry_run(step: Step, run: DryRun) -> Iterator[tuple[str, list[str]]]:
 
 def space(size: Sizes, settings: Settings) -> Iterator[Need]:
     maps = sizes.maps(4, size.image)  # filtered and unfiltered, of each half
-    order = max(5, geometry.healpix_order(settings["sampling"]) + 1)  # it goes to finer angles by itself
+    order = geometry.healpix_order(auto.sampling(settings["sampling"]))
+    order = max(5, order + 1)  # it goes to finer angles by itself
     tables = size.iteration(order, models=2) * (MOST_ITERATIONS + 1)
     yield size.need("maps of iterations", maps * (MOST_ITERATIONS - 1), ITERATIONS)
     yield size.need("maps and tables", maps + tables + sizes.maps(3, size.image) + size.iteration(order))

@@ -213,6 +213,17 @@ def test_what_goes_on_after_poses_were_compared_is_beside_the_step() -> None:
     assert two.rungs()[0]["decision"] == f"{refined}/decision.json"
 
 
+def test_the_accuracy_of_angles_is_that_of_the_step_before_or_of_a_short_run() -> None:
+    two = recipe(bin4=BIN4, bin2=BIN2)
+    assert two.accuracy("bin2", "refine3d") == []  # the config names a sampling
+    for settings in two.rounds.values():
+        settings |= {step: {"sampling": "auto"} for step in ("align", "refine3d")}
+    assert two.accuracy("bin4", "align") == ["results/bin4/align_probe/run_it003_model.star"]
+    assert two.accuracy("bin4", "refine3d") == ["results/bin4/align/state.json"]
+    assert two.accuracy("bin2", "refine3d") == ["results/bin4/refine3d/run_model.star"]
+    assert two.accuracy("bin2", "class3d") == []
+
+
 def test_no_average_is_made_of_poses_that_the_round_has_averaged_in_half_sets() -> None:
     two = comparing(bin4=BIN4, bin2=["extract", "reconstruct", "align", "mask", "refine3d"])
     assert two.averaged_before("bin2", "align") == "results/bin2/reconstruct"
