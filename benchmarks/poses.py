@@ -1,7 +1,7 @@
 """Whether poses are rolled back where a step made them worse, and kept where it made them better.
 
-`python benchmarks/poses.py FOLDER --seeds 1 2 --particle small_subunit_4A.mrc:270`: small sets of the phantom and of the
-given map, whose diameter in Å follows the colon, with picks of several angular errors; each is aligned to one reference
+`python benchmarks/poses.py FOLDER --seeds 1 2 --particle small_subunit_4A.mrc:270`: small sets of the phantom and a
+map, whose diameter in Å follows the colon, with picks of several angular errors; each is aligned to one reference
 with several samplings, then refined. What is finished is not done again.
 """
 
@@ -74,12 +74,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the sets are, or will be")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--angles", type=float, nargs="+", default=[4, 7, 10], help="errors of picks, degrees")
+    parser.add_argument(
+        "--angles", type=float, nargs="+", default=[4, 7, 10], help="errors of picks, degrees"
+    )
     parser.add_argument("--samplings", type=float, nargs="+", default=[7.5, 3.7], help="of align, degrees")
     parser.add_argument("--particle", action="append", default=[small_sets.PHANTOM], help="or MAP:DIAMETER")
     parser.add_argument("--cores", type=int, default=2)
     asked = parser.parse_args()
-    print("| set | step | °, Å before | °, Å after | standard errors better | went on |\n|---|---|---|---|---|---|")
+    print(
+        "| set | step | °, Å before | °, Å after | standard errors better | went on |\n|---|---|---|---|---|---|"
+    )
     particles = [Particle.parse(text) for text in asked.particle]
     for seed, particle, angle, sampling in product(asked.seeds, particles, asked.angles, asked.samplings):
         folder = (asked.folder / f"{particle.name}-{seed}-{angle:g}deg-{sampling:g}").resolve()

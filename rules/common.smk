@@ -183,7 +183,11 @@ def with_decisions(files, *place):
     given = [[paths] if isinstance(paths, str) else paths for paths in files.values()]
     used = {Path(path).parent for paths in given for path in paths}
     decided = recipe.decided(*place)
-    return named | {"decided": [path if Path(path).parent in used else ancient(path) for path in decided]}
+    return named | {
+        "decided": [
+            path if Path(path).parent in used else ancient(path) for path in decided
+        ]
+    }
 
 
 def before(step, *parts, **named):

@@ -121,4 +121,6 @@ def test_what_goes_on_belongs_together_and_has_the_steps_own_names(
     assert set(table[ANGLES[0]]) == {10 if kept == "before" else 20}
     assert table[SUBSET].tolist() == [2, 2, 1, 1]
     assert {mrc.voxels(f"poses/{Path(path).name}").max() for path in maps} == {1 if kept == "before" else 2}
-    assert set(json.loads(Path("poses", STATE_FILE).read_text())["maps"]) == {Path(path).name for path in maps}
+    assert set(json.loads(Path("poses", STATE_FILE).read_text())["maps"]) == {
+        Path(path).name for path in maps
+    }
