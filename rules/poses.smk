@@ -1,6 +1,6 @@
 """Checking the poses of a step: averages with those before and after it, and the better ones go on.
 
-The step itself, align or refine3d, is the wildcard `moved`; what it leaves has the same names among what goes on.
+The step itself, align or refine3d, is the wildcard `moved`; its maps have the same names among what goes on.
 """
 
 
@@ -110,7 +110,7 @@ checkpoint refine3d_poses:
     output:
         decision="results/{round}/{moved}_poses/decision.json",
         state_file=f"results/{{round}}/{{moved}}_poses/{STATE_FILE}",
-        state="results/{round}/{moved}_poses/run_optimisation_set.star",
+        state="results/{round}/{moved}_poses/optimisation_set.star",
         reference="results/{round}/{moved}_poses/run_class001.mrc",
         half1="results/{round}/{moved}_poses/run_half1_class001_unfil.mrc",
         half2="results/{round}/{moved}_poses/run_half2_class001_unfil.mrc",

@@ -59,7 +59,7 @@ OURS = {  # file names of the tutorial's jobs -> ours; the first that fits is ta
     "Class3D/job011/": BIN4 + "class3d/T1_K6/",
     "Select/job014/": BIN4 + "select/",
     "MaskCreate/job010/": BIN4 + "mask/",
-    "Refine3D/job017/run_optimisation_set.star": BIN4 + "refine3d_poses/run_optimisation_set.star",
+    "Refine3D/job017/run_optimisation_set.star": BIN4 + "refine3d_poses/optimisation_set.star",
     "Refine3D/job017/run_half": BIN4 + "refine3d_poses/run_half",
     "Refine3D/job017/": BIN4 + "refine3d/",
     "PostProcess/job019/": BIN4 + "postprocess/",

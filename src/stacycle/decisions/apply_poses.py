@@ -60,8 +60,8 @@ def choose_poses(
 def write_kept(
     decision: Decision, average: Path, after: str | Path, maps: Sequence[str], folder: Path
 ) -> None:
-    """Write the state that goes on, and its maps, in `folder`, under the names that they have after the step: `maps`,
-    the reference and, if the step leaves half maps, these. If the poses are rolled back, they are the `average`'s."""
+    """Write the state that goes on in `folder`, and its maps under the names that they have after the step: `maps`, the
+    reference and, if the step leaves half maps, these. If the poses are rolled back, they are the `average`'s."""
     start, sources = Path(after).parent, [Path(path) for path in maps]
     files, resolution = OptimisationSet.read(after), _record(start).get("resolution")
     if decision.choice["poses"] == BEFORE:
@@ -69,7 +69,7 @@ def write_kept(
         start, resolution = Path(made_of["parent"]["path"]), decision.numbers["resolution"]
         files = OptimisationSet(*(made_of[kind] and made_of[kind][0] for kind in KINDS))
         sources = [average / name for name in (MERGED, *HALF_MAPS)[: len(maps)]]
-    files.write(folder / Path(after).name)
+    files.write(folder / OPTIMISATION_SET)
     names = [Path(path).name for path in maps]
     for source, name in zip(sources, names, strict=True):
         shutil.copyfile(source, folder / name)

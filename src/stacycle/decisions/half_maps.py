@@ -1,4 +1,4 @@
-"""Two pairs of half maps of the same images, as of two hands or of poses before and after a step: which agree better."""
+"""Two pairs of half maps of the same images, as of two hands or of poses before and after a step: which is better."""
 
 from __future__ import annotations
 

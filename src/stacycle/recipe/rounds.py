@@ -260,7 +260,7 @@ class Recipe:
         """The files of a kind (a field of Flow) that go on from a step."""
         flow: Flow = FLOW[step]
         if self.compares_poses(round_, step):
-            flow = replace(flow, state=(flow.state[0], STATE_FILE))
+            flow = replace(flow, state=(OPTIMISATION_SET, STATE_FILE))
         return [f"{self._folder(round_, step)}/{name}" for name in getattr(flow, kind)]
 
     def _newest(self, kind: str, round_: str, step: str, within_round: bool = False) -> list[str]:

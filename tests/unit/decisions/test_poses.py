@@ -102,7 +102,8 @@ def test_particles_without_half_sets_get_two_of_one_size(states: tuple[str, str]
 def test_what_goes_on_belongs_together_and_has_the_steps_own_names(
     states: tuple[str, str], kept: str
 ) -> None:
-    before, after = states
+    before, made = states
+    after = str(Path(made).rename("refine3d/run_optimisation_set.star"))
     apply_poses.write_candidate(before, after, "poses/before", "before")
     average = Path("poses/before/reconstruct")
     average.mkdir()

@@ -206,7 +206,7 @@ def test_what_goes_on_after_poses_were_compared_is_beside_the_step() -> None:
     assert two.reference("bin4", "class3d") == f"{aligned}/reference.mrc"
     assert two.resolution("bin4", "class3d") == [f"{aligned}/state.json"]
     assert two.half_maps("bin4", "postprocess")[0] == f"{refined}/run_half1_class001_unfil.mrc"
-    assert two.cycle_state("bin4", "cycle1")[0] == f"{refined}/run_optimisation_set.star"
+    assert two.cycle_state("bin4", "cycle1")[0] == f"{refined}/optimisation_set.star"
     assert f"{refined}/state.json" in two.decided("bin4", "postprocess")
     assert two.decided("bin4", "class3d") == ["results/bin4/align/state.json", f"{aligned}/state.json"]
     assert two.poses_compared() == [aligned, refined, "results/bin2/refine3d_poses"]

@@ -26,6 +26,7 @@ LAST = MapResolution(
     pixel_size=2.0,
     area=nan,
     mask="m",
+    mask_volume=nan,
     state="s",
 )
 
