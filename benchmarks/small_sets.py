@@ -15,7 +15,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -83,16 +83,20 @@ def prepare(seed: int, particle: Particle, folder: Path, rounds: dict | None = N
     if (folder / "config.yaml").exists():
         return
     simulate(settings_of(seed, particle, folder))
-    settings = {
+    (folder / "config.yaml").write_text(yaml.safe_dump(config_of(particle, rounds), sort_keys=False))
+
+
+def config_of(particle: Particle, rounds: dict | None = None) -> dict[str, Any]:
+    """What must be set of a set's config."""
+    return {
         "inputs": [{"tomograms": "tomograms.star", "particles": "particles.star"}],
         "particle": {"diameter": particle.diameter},
         "engine": {"kind": "embedded"},
     } | ({"rounds": rounds} if rounds else {})
-    (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
 
 
-def run(folder: Path, cores: int) -> None:
-    """Average a set; what its jobs say goes to run.log. Raises CalledProcessError."""
+def run(folder: Path, cores: int, target: str = "all") -> None:
+    """Average a set, as far as a file or to the end; what its jobs say goes to run.log. Raises CalledProcessError."""
     command = [
         sys.executable,
         "-m",
@@ -105,7 +109,7 @@ def run(folder: Path, cores: int) -> None:
     command += ["--configfile", folder / "config.yaml", "--cores", str(cores), "--resources", "gpu=0"]
     with (folder / "run.log").open("a") as log:
         options = ["--quiet", "all", "--rerun-incomplete"]
-        subprocess.run([*command, *options], check=True, stdout=log, stderr=subprocess.STDOUT)
+        subprocess.run([*command, *options, "--", target], check=True, stdout=log, stderr=subprocess.STDOUT)
 
 
 def figures(folder: Path, cores: int) -> dict[str, float]:

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from stacycle.files.job_folder import OPTIMISATION_SET
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.recipe import config
-from stacycle.recipe.rounds import Recipe
+from stacycle.recipe.rounds import POSES, Recipe
 from staengine.simulation import truth
 from staengine.tilt_series.particles import ParticleSet
 from staengine.tilt_series.tomograms import load_tomograms
@@ -39,8 +40,10 @@ def steps(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     """What a step is called, its optimisation set, and the map made of it, in the order of work."""
     for round_, step in recipe:
         if step in STEPS:
-            name, *files = STEPS[step]
-            yield f"{round_} {name}", *(f"results/{round_}/{file}" for file in files)
+            files = list(STEPS[step][1:])
+            if recipe.compares_poses(round_, step):  # what went on from it
+                files = [f"{step}{POSES}/{name}" for name in (OPTIMISATION_SET, Path(files[1]).name)]
+            yield f"{round_} {STEPS[step][0]}", *(f"results/{round_}/{file}" for file in files)
         for cycle in recipe.cycles(round_) if step == "cycle" else ():
             folder, start = f"results/{round_}/{cycle}", recipe.cycle_state(round_, cycle)[0]
             yield f"{round_} {cycle} reference", start, f"{folder}/reference/merged.mrc"

@@ -27,6 +27,9 @@ SWEPT = {
 # No line of a table is about one of these: they are made in seconds on the machine that Snakemake runs on.
 SHORT = {
     "align_decision",
+    "align_poses",
+    "refine3d_poses",
+    "poses_state",
     "class3d_decision",
     "cycle_decision",
     "class_montage",
@@ -110,6 +113,7 @@ def test_rounds_and_their_steps_stand_in_the_order_of_the_recipe(project: Projec
     rounds = {"bin4": {"steps": steps}, "bin2": {"steps": ["extract", "reconstruct"]}, "bin1": None}
     table = [line[:2] for line in lines(plan(project, change={"rounds": rounds})) if line[1] != SUM_OF_SHORT]
     shown = [("bin4", step) for step in steps if step != "select"]
+    shown.insert(shown.index(("bin4", "refine3d")) + 1, ("bin4", "poses"))
     assert table == [("", "inputs"), *shown, ("bin2", "extract"), ("bin2", "reconstruct")]
 
 

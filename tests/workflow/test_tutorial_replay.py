@@ -53,8 +53,8 @@ OURS = {  # file names of the tutorial's jobs -> ours; the first that fits is ta
     "Extract/job003/": BIN4 + "extract/",
     "Extract/job006/": BIN4 + "extract/",
     "Reconstruct/job005/": BIN4 + "reconstruct/",
-    "Class3D/job009/run_it020_optimisation_set.star": BIN4 + "align/optimisation_set.star",
-    "Class3D/job009/run_it020_class001.mrc": BIN4 + "align/reference.mrc",
+    "Class3D/job009/run_it020_optimisation_set.star": BIN4 + "align_poses/optimisation_set.star",
+    "Class3D/job009/run_it020_class001.mrc": BIN4 + "align_poses/reference.mrc",
     "Class3D/job009/": BIN4 + "align/T1/",
     "Class3D/job011/run_it019_class003.mrc": BIN4 + "select/reference.mrc",
     "Class3D/job011/": BIN4 + "class3d/T1_K6/",
@@ -62,6 +62,7 @@ OURS = {  # file names of the tutorial's jobs -> ours; the first that fits is ta
     "MaskCreate/job010/": BIN4 + "mask/",
     # The cycle starts from the particles that the step between, which the tutorial has not, left in.
     "Refine3D/job017/run_optimisation_set.star": BIN4 + "score/optimisation_set.star",
+    "Refine3D/job017/run_half": BIN4 + "refine3d_poses/run_half",
     "Refine3D/job017/": BIN4 + "refine3d/",
     "PostProcess/job019/": BIN4 + "postprocess/",
     "Reconstruct/job020/": CYCLE1 + "reference/",
@@ -211,7 +212,7 @@ WHAT_COMES_NEXT = {  # re-extract from the best Polish job, generate a bin2 refe
     "reconstruct": "relion_tomo_reconstruct_particle --i results/bin2/extract/optimisation_set.star --theme classic "
     "--o results/bin2/reconstruct/ --b 180 --bin 2 --j 2 --j_out 2 --j_in 1 --sym C1",
     "postprocess": "relion_postprocess --mask results/bin2/mask/mask.mrc "
-    "--i results/bin2/refine3d/run_half1_class001_unfil.mrc --o results/bin2/postprocess/postprocess --angpix -1 "
+    "--i results/bin2/refine3d_poses/run_half1_class001_unfil.mrc --o results/bin2/postprocess/postprocess --angpix -1 "
     "--adhoc_bfac -100",
     "cycle": "relion_tomo_reconstruct_particle --i results/bin2/select/optimisation_set.star --theme classic "
     "--o results/bin2/cycle1/reference/ --b 360 --bin 1 --j 2 --j_out 2 --j_in 1 --sym C1",
@@ -274,7 +275,8 @@ def test_every_program_ran_as_often_as_the_tutorial_wants_it(replay: Replay) -> 
         "relion_refine": 1 + 4 + 1,
         "relion_refine_mpi": 3,
         "relion_tomo_subtomo": 3,
-        "relion_tomo_reconstruct_particle": 3 + 3 + variants,
+        # with poses before and after: two for align and bin4's refine3d, one where `reconstruct` is that before
+        "relion_tomo_reconstruct_particle": 3 + 3 + variants + (2 + 2 + 1 + 1),
         "relion_mask_create": 3 + 3,
         "relion_postprocess": 3 + 3 + variants,
         "relion_tomo_refine_ctf": 3 + 2 * 1,
@@ -304,6 +306,8 @@ def test_no_flag_is_emitted_that_relion_would_ignore(replay: Replay) -> None:
 
 def test_the_tutorials_numbers_lead_to_its_authors_choices(replay: Replay) -> None:
     assert replay.decision("align")["choice"] == {"variant": "T1", "iteration": 20}
+    assert replay.decision("align_poses")["choice"] == {"poses": "after"}
+    assert replay.decision("refine3d_poses")["choice"] == {"poses": "after"}
     assert replay.decision("class3d")["choice"] == {"variant": "T1_K6", "iteration": 19}
     assert replay.decision("select")["choice"]["classes"] == [2, 3, 5, 6]
     assert replay.decision("select")["numbers"]["resolution"] == pytest.approx(24.448)

@@ -52,7 +52,7 @@ def choose_alignment(
         candidates.append(Alignment(name, T, resolution, tables[name]["accuracy_rotations"].iloc[0]))
     second = align_variant(candidates, variant, f"{key}.variant")
     chosen = _chosen(folder, "Alignment", first, second, tables)
-    accuracy = chosen.classes["accuracy_rotations"].iloc[0]
+    accuracy = chosen.decision.numbers["accuracy"] = float(chosen.classes["accuracy_rotations"].iloc[0])
     if sampling > 2 * accuracy:
         chosen.decision.warnings.append(
             f"The sampling of {sampling:g} degrees is coarse: these images tell angles to {accuracy:.1f}. Picks that "
@@ -138,6 +138,7 @@ def write_chosen(chosen: Chosen, folder: str | Path, reference: str | Path | Non
         record.start_folder(chosen.folder),  # the run's own state is that of its last iteration
         reference,
         chosen.decision.numbers.get("resolution", nan),
+        accuracy=chosen.decision.numbers.get("accuracy", nan),
     )
 
 
@@ -149,6 +150,7 @@ def _write_state(
     reference: str | Path | None,
     resolution: float,
     dropped: Mapping[str, int] | None = None,
+    accuracy: float = nan,
 ) -> None:
     """Write what the next step starts from: particles, the optimisation set that joins them to their tomograms, the
     reference if there is one, and the record of the state. `start` is the folder of the state before."""
@@ -160,7 +162,7 @@ def _write_state(
     if reference is not None:
         maps = [job_folder.REFERENCE]
         shutil.copyfile(reference, path.with_name(job_folder.REFERENCE))
-    record.of_decision(folder, start, maps, resolution, dropped)
+    record.of_decision(folder, start, maps, resolution, dropped, accuracy=accuracy)
 
 
 def of_classes(particles: star.Tables, classes: Sequence[int]) -> star.Tables:

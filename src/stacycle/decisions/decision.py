@@ -16,6 +16,7 @@ from stacycle.errors import UserError
 from stacycle.files.atomic import write_text
 
 By = Literal["rule", "config"]
+BEFORE = "before"  # the choice of the state that a step, or a sweep, started from
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class Decision:
     warnings: list[str] = field(default_factory=list)
     numbers: dict[str, float] = field(default_factory=dict)
     parts: list[Decision] = field(default_factory=list)
+
+    @property
+    def rolled_back(self) -> bool:
+        """Whether the state before the step was kept."""
+        return BEFORE in (self.choice.get("variant"), self.choice.get("poses"))
 
     def __str__(self) -> str:
         """For a log: question, table, reason, warnings."""

@@ -66,8 +66,8 @@ def _check_first_search(recipe: Recipe, facts: Mapping[str, Any]) -> Iterator[Ro
     if first[1] == "class3d":
         found = f"{where} turns no particle, but {lacking}"
         yield Row(PROBLEM, "config", found, "put align before it, with local_range: null")
-    if first[1] == "refine3d" and settings["local_sampling"] >= settings["sampling"]:
-        local = f"{settings['local_sampling']:g} degrees, makes all searches local"
+    if first[1] == "refine3d" and _searches_locally(settings):
+        local = f"{settings['local_sampling']}, makes all searches local"
         found = f"{where}.local_sampling, {local}, but {lacking}"
         yield Row(
             PROBLEM,
@@ -75,6 +75,12 @@ def _check_first_search(recipe: Recipe, facts: Mapping[str, Any]) -> Iterator[Ro
             found,
             "give a finer one than sampling, or put align before it, with local_range: null",
         )
+
+
+def _searches_locally(settings: Mapping[str, Any]) -> bool:
+    """Whether a refinement never searches all angles."""
+    sampling = auto.sampling(settings["sampling"])
+    return settings["local_sampling"] == "auto" or float(settings["local_sampling"]) >= sampling
 
 
 def _check_sizes(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str, Any]) -> Iterator[Row]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,22 @@ def lowpass(setting: float | str, paths: list[str], pixel: float = 0) -> float:
     return geometry.initial_lowpass(max(reached(paths), geometry.nyquist(pixel)))
 
 
+def accuracy(path: str) -> float:
+    """The accuracy of angles in degrees that RELION estimated: in a `state.json`, or in a model of one class."""
+    if Path(path).suffix == ".json":
+        return float(json.loads(Path(path).read_text())["accuracy"])
+    column = "rlnAccuracyRotations"
+    return float(star.columns(path, "model_classes", [column])[column][0])
+
+
+def sampling(setting: float | str, paths: Sequence[str] = ()) -> float:
+    """The angular sampling in degrees to begin with; `auto` follows from the accuracy in a file of `paths`, if there is
+    one, and is the tutorial's if not."""
+    if setting != "auto":
+        return float(setting)
+    return geometry.angular_sampling(accuracy(paths[0])) if paths else geometry.TUTORIAL_SAMPLING
+
+
 def mask_settings(
     settings: dict[str, Any], paths: list[str], pixel: float, diameter: float
 ) -> dict[str, Any]:
@@ -124,8 +140,11 @@ def classification(settings: Mapping[str, Any], picks: int | None, diameter: flo
     return {key: value for key, value in by_picks.items() if settings[key] == "auto"}
 
 
-def resolve_auto(settings: dict[str, Any], state: State, paths: list[str]) -> dict[str, Any]:
-    """A refinement's settings with each `auto` worked out; `paths` are the files with a resolution, newest first."""
+def resolve_auto(
+    settings: dict[str, Any], state: State, paths: list[str], accuracies: Sequence[str] = ()
+) -> dict[str, Any]:
+    """A refinement's settings with each `auto` worked out; `paths` are the files with a resolution, newest first, and
+    `accuracies` one with an accuracy of angles, if there is one."""
     of_images = {
         "mask_diameter": geometry.mask_diameter(state.box, state.pixel),
         "highres_limit": geometry.estep_limit(state.pixel),
@@ -133,4 +152,9 @@ def resolve_auto(settings: dict[str, Any], state: State, paths: list[str]) -> di
     resolved = {
         key: of_images.get(key, value) if value == "auto" else value for key, value in settings.items()
     }
-    return resolved | {"lowpass": lowpass(settings["lowpass"], paths, state.pixel)}
+    resolved["lowpass"] = lowpass(settings["lowpass"], paths, state.pixel)
+    if "sampling" in settings:
+        resolved["sampling"] = sampling(settings["sampling"], accuracies)
+    if settings.get("local_sampling") == "auto":
+        resolved["local_sampling"] = resolved["sampling"]
+    return resolved

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stacycle.files.job_folder import OPTIMISATION_SET, PARTICLES, STATE_FILE
+
 
 @dataclass(frozen=True)
 class Flow:
@@ -18,5 +20,10 @@ class Flow:
     mask: tuple[str, ...] = ()
     half_maps: tuple[str, ...] = ()
     resolution: tuple[str, ...] = ()
+    accuracy: tuple[str, ...] = ()
     decides: bool = False
     needs: tuple[str, ...] = ()
+
+
+TABLES = (OPTIMISATION_SET, PARTICLES)  # of a state
+CHOICE = Flow((*TABLES, STATE_FILE), reference=("reference.mrc",), resolution=(STATE_FILE,), decides=True)

@@ -14,6 +14,7 @@ from stacycle.recipe.limits import FEW
 
 # In degrees, as RELION's GUI offers them: HEALPix orders 1, 2, 3, ...
 SAMPLINGS = (30, 15, 7.5, 3.7, 1.8, 0.9, 0.5, 0.2, 0.1)
+TUTORIAL_SAMPLING = 7.5
 SMALLEST_BOX = 16  # px; below it a box has too few Fourier shells to align anything
 _ROUNDING = 1e-6  # so that 16.0000001 and 15.9999999 are both 16
 
@@ -102,6 +103,13 @@ def mask_margin(resolution_A: float, pixel_A: float, diameter_A: float) -> tuple
 def sigma_ang(local_range_deg: float) -> float:
     """Width in degrees of the prior on angles: RELION searches three times as far. 4 -> 1.33333."""
     return local_range_deg / 3
+
+
+def angular_sampling(accuracy_deg: float) -> float:
+    """The coarsest of RELION's samplings that is at most 2.5 times as coarse as the angles are known, and at most the
+    tutorial's: coarser, it makes good poses worse. 3.128 -> 7.5, 2.3 -> 3.7."""
+    coarsest = min(TUTORIAL_SAMPLING, 2.5 * accuracy_deg)
+    return next((sampling for sampling in SAMPLINGS if sampling <= coarsest), SAMPLINGS[-1])
 
 
 def healpix_order(sampling_deg: float, oversampling: int = 1) -> int:

@@ -8,7 +8,7 @@ starts from the result of the one before it. Only names are worked out, and noth
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +22,8 @@ from stacycle.files.job_folder import (
     POSTPROCESS,
     STATE_FILE,
 )
+from stacycle.recipe.flow import Flow
+from stacycle.recipe.geometry import TUTORIAL_SAMPLING
 from stacycle.recipe.step_settings import FLOW
 
 INPUTS = "results/inputs"
@@ -33,7 +35,13 @@ DECISIONS = tuple(step for step, flow in FLOW.items() if flow.decides)
 # Settings of a sweep over T and K: one run per value and repeat, named in its folder; and those that the decision alone
 # uses.
 SWEPT = ("T", "classes", "repeats")
-DECIDED = ("iteration", "variant")
+DECIDED = ("iteration", "variant", "poses")
+# The settings of the short run before an alignment, from which its sampling follows, and its file of the round.
+PROBING = {"iterations": 3, "sampling": TUTORIAL_SAMPLING}
+PROBE = "align_probe/run_it003_model.star"
+# Steps whose poses can be compared with those before them, and by what name the folder of that ends.
+MOVES = ("align", "refine3d")
+POSES = "_poses"
 
 
 @dataclass(frozen=True)
@@ -125,6 +133,15 @@ class Recipe:
         before = self._before(round_, step)
         return [file for earlier in before for file in self._offered("resolution", *earlier)]
 
+    def accuracy(self, round_: str, step: str) -> list[str]:
+        """The newest file that tells how accurate angles are, if the step's sampling follows from that: of a step
+        before, or of the short run before an `align` that has none. An empty list if there is none."""
+        if self.settings(round_, step).get("sampling") != "auto":
+            return []
+        told = (files for earlier in self._before(round_, step) if (files := self.left("accuracy", *earlier)))
+        probe = [f"results/{round_}/{PROBE}"] if step == "align" else []
+        return next(told, probe)
+
     def decided(self, round_: str, step: str, cycle: str = "", sweep: str = "") -> list[str]:
         """The state files of all decisions before the step, or before a sweep (or, if "", the start) of a cycle."""
         earlier = reversed(list(self._before(round_, step)))
@@ -164,6 +181,28 @@ class Recipe:
             maps, postprocess = f"{folder}/reference", f"{folder}/postprocess/{POSTPROCESS}"
         return Start(state, [f"{maps}/{half}" for half in HALF_MAPS], f"{maps}/{MERGED}", postprocess)
 
+    def compares_poses(self, round_: str, step: str) -> bool:
+        """Whether the poses after a step are compared with those before it, which may be what goes on."""
+        return self.settings(round_, step).get("poses", "after") != "after"
+
+    def poses_compared(self) -> list[str]:
+        """The folders of these comparisons, in the order of work."""
+        return [self._folder(*one) for one in self if self.compares_poses(*one)]
+
+    def left(self, kind: str, round_: str, step: str) -> list[str]:
+        """The files of a kind (a field of Flow) that a step itself leaves, whether they go on or not."""
+        return [f"results/{round_}/{step}/{name}" for name in getattr(FLOW[step], kind)]
+
+    def averaged_before(self, round_: str, step: str) -> str:
+        """The folder of the average, with half maps, at the poses before a step: that of the round's `reconstruct` if
+        it is of the same state, and that has half sets; else one that is made for the comparison."""
+        steps = self.rounds[round_]["steps"]
+        if "reconstruct" in steps[: steps.index(step)]:
+            place = round_, "reconstruct"
+            if self.state(*place) == self.state(round_, step) and self._newest("half_maps", *place):
+                return f"results/{round_}/reconstruct"
+        return f"{self._folder(round_, step)}/before/reconstruct"
+
     def _sweeps_before(self, round_: str, cycle: str, sweep: str = "") -> list[tuple[str, str]]:
         """The sweeps of the round before a sweep, or before the start of a cycle."""
         if not cycle:
@@ -185,7 +224,8 @@ class Recipe:
             refined = next(one for one in self._before(round_, step) if self._offered("half_maps", *one))
             star, state = f"{self._folder(round_, step)}/{POSTPROCESS}", self._offered("state", *refined)[0]
             rung |= {"binning": self.rounds[round_]["binning"], "label": "Refine3D, post-processed"}
-            yield rung | {"postprocess": star, "state": state, "decision": None}
+            decision = f"{self._folder(*refined)}/{DECISION}" if self.compares_poses(*refined) else None
+            yield rung | {"postprocess": star, "state": state, "decision": decision}
         for number, cycle in enumerate(self.cycles(round_) if step == "cycle" else (), 1):
             star, state = (
                 f"results/{round_}/{cycle}/postprocess/{POSTPROCESS}",
@@ -200,15 +240,18 @@ class Recipe:
                     yield rung | {"label": label} | {key: f"{folder}/{name}" for key, name in files.items()}
 
     def _folder(self, round_: str, step: str) -> str:
-        """Where a step leaves its files; a cycle, those of its last sweep."""
+        """Where the files are that go on from a step; of a cycle, those of its last sweep."""
         if step == "cycle":
             return self._sweep_folder(round_, *self.sweeps(round_)[-1])
+        if self.compares_poses(round_, step):
+            return f"results/{round_}/{step}{POSES}"
         return f"results/{round_}/{step}"
 
     def _decision_folders(self, round_: str, step: str) -> list[str]:
         if step == "cycle":
             return [self._sweep_folder(round_, *one) for one in self.sweeps(round_)]
-        return [self._folder(round_, step)] if FLOW[step].decides else []
+        own = [f"results/{round_}/{step}"] if FLOW[step].decides else []
+        return own + [self._folder(round_, step)] * self.compares_poses(round_, step)
 
     def _before(self, round_: str, step: str) -> Iterator[tuple[str, str]]:
         """The steps before this one, newest first."""
@@ -216,8 +259,11 @@ class Recipe:
         return reversed(steps[: steps.index((round_, step))])
 
     def _offered(self, kind: str, round_: str, step: str) -> list[str]:
-        """The files of a kind (a field of Flow) that a step leaves."""
-        return [f"{self._folder(round_, step)}/{name}" for name in getattr(FLOW[step], kind)]
+        """The files of a kind (a field of Flow) that go on from a step."""
+        flow: Flow = FLOW[step]
+        if self.compares_poses(round_, step):
+            flow = replace(flow, state=(OPTIMISATION_SET, STATE_FILE))
+        return [f"{self._folder(round_, step)}/{name}" for name in getattr(flow, kind)]
 
     def _newest(self, kind: str, round_: str, step: str, within_round: bool = False) -> list[str]:
         before = (one for one in self._before(round_, step) if one[0] == round_ or not within_round)

@@ -5,14 +5,14 @@ The defaults are those for rounds of one's own; config/config.yaml, which spells
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from stacycle.files.job_folder import FINAL_DATA, MERGED, OPTIMISATION_SET, PARTICLES, POSTPROCESS, STATE_FILE
-from stacycle.recipe.flow import Flow
+from stacycle.files.job_folder import MERGED, OPTIMISATION_SET, POSTPROCESS, STATE_FILE
+from stacycle.recipe.flow import CHOICE, TABLES, Flow
+from stacycle.recipe.refinement_settings import Align, Class3D, Refine3D
 from stacycle.recipe.setting_types import (
     Auto,
     Box,
@@ -22,18 +22,13 @@ from stacycle.recipe.setting_types import (
     Number,
     Pixels,
     Positive,
-    Sampling,
     Section,
     Variants,
 )
 
-_TABLES = (OPTIMISATION_SET, PARTICLES)
-_HALF_MAPS = ("run_half1_class001_unfil.mrc", "run_half2_class001_unfil.mrc")
-_CHOICE = Flow((*_TABLES, STATE_FILE), reference=("reference.mrc",), resolution=(STATE_FILE,), decides=True)
-
 
 class Extract(Section):
-    flow: ClassVar = Flow(_TABLES)
+    flow: ClassVar = Flow(TABLES)
 
     crop: Box | None = None
     """Box size in binned px that the extracted images are cropped to; null leaves them as they are."""
@@ -52,73 +47,8 @@ class Reconstruct(Section):
     """Signal-to-noise ratio of a Wiener filter; 0 lets RELION choose."""
 
 
-class Refinement(Section):
-    """What align, class3d and refine3d have in common."""
-
-    mask_diameter: Auto | Positive = "auto"
-    """Diameter in Å of the spherical mask; auto is 90 % of the box, rounded down to 10 Å."""
-    absolute_greyscale: bool = False
-    """Whether the reference is on RELION's absolute greyscale; if not, the first iteration is by cross-correlation."""
-    ctf_intact_first_peak: bool = False
-    """Ignore CTFs until their first peak, which acts like a low-pass filter (RELION only)."""
-    blush: bool = False
-    """Blush regularisation (RELION only, with its Python environment)."""
-    seed: Pixels | None = None
-    """Random seed; null takes a new one for each run, as RELION does."""
-
-
-class Align(Refinement):
-    flow: ClassVar = replace(_CHOICE, needs=("reference",))
-
-    T: Positive | Different[Positive] = Field(default=[1])  # type: ignore[assignment]
-    """Regularisation parameter T; one run for each value of a list."""
-    iterations: Annotated[int, Field(ge=1, le=999)] = 25
-    """Number of iterations."""
-    iteration: Auto | Count = "auto"
-    """The iteration to continue from; auto is the first of the plateau in resolution."""
-    variant: str = "auto"
-    """The run to continue from, by the name of its folder (T1); auto compares them."""
-    lowpass: Auto | Positive = 50
-    """Low-pass filter in Å of the first reference."""
-    sampling: Sampling = 7.5
-    """Angular sampling interval in degrees."""
-    local_range: Positive | None = 4
-    """Degrees around the pose so far that are searched; null searches everywhere."""
-    offset_range: Positive = 2
-    """Binned px around the position so far that are searched."""
-    offset_step: Positive = 1
-    """Step of that search in binned px."""
-    highres_limit: Auto | Positive | None = "auto"
-    """Resolution limit in Å of the expectation step; auto is Nyquist, rounded down; null sets none."""
-
-
-class Class3D(Refinement):
-    flow: ClassVar = Flow(decides=True, needs=("reference",))
-
-    classes: Auto | Annotated[int, Field(ge=2)] | Different[Annotated[int, Field(ge=2)]] = "auto"
-    """Number of classes K; one run for each value of a list, with each T; auto is 6, or 3 for fewer than 1000
-    picks."""
-    T: Auto | Positive | Different[Positive] = "auto"
-    """Regularisation parameter T; one run for each value of a list; auto is [0.5, 1, 2, 4], or [0.1, 0.5] for fewer
-    than 1000 picks."""
-    repeats: Auto | Annotated[int, Field(ge=1, le=20)] = "auto"
-    """Runs with each T and K, each from other random classes; auto is 1, or 2 for `T: auto` and fewer than 1000
-    picks."""
-    iterations: Annotated[int, Field(ge=1, le=999)] = 25
-    """Number of iterations."""
-    iteration: Auto | Count = "auto"
-    """The iteration to continue from; auto is the first of the plateau in changing classes."""
-    variant: str = "auto"
-    """The run to continue from, by the name of its folder (T1_K6); auto is the one that separates best."""
-    lowpass: Auto | Positive = "auto"
-    """Low-pass filter in Å of the first reference; auto is the next 5 Å above 1.1 times the resolution reached."""
-    highres_limit: Auto | Positive | None = "auto"
-    """Resolution limit in Å of the expectation step; auto is Nyquist, rounded down, or 30 % of the diameter for fewer
-    than 1000 picks; null sets none."""
-
-
 class Select(Section):
-    flow: ClassVar = _CHOICE
+    flow: ClassVar = CHOICE
 
     classes: Auto | Different[Count] = "auto"
     """The classes to keep, such as [2, 3]; auto weighs accuracy, resolution and size."""
@@ -138,32 +68,6 @@ class Mask(Section):
     """Width of the soft edge in px; auto is three quarters of the same width, and 3 px at least."""
 
 
-class Refine3D(Refinement):
-    flow: ClassVar = Flow(
-        ("run_optimisation_set.star", FINAL_DATA),
-        reference=("run_class001.mrc",),
-        half_maps=_HALF_MAPS,
-        needs=("reference",),
-    )
-
-    lowpass: Auto | Positive = "auto"
-    """Low-pass filter in Å of the first reference; auto is the next 5 Å above 1.1 times the resolution reached."""
-    sampling: Sampling = 7.5
-    """Angular sampling interval in degrees to begin with."""
-    local_sampling: Sampling = 7.5
-    """Sampling from which on searches are local; the same as `sampling` makes all of them local."""
-    offset_range: Positive = 2
-    """Binned px around the position so far that are searched."""
-    offset_step: Positive = 1
-    """Step of that search in binned px."""
-    solvent_correct_fsc: bool = True
-    """Use FSCs corrected for the mask during refinement."""
-    finer_faster: bool = True
-    """Go to finer angular sampling faster."""
-    join_halves: Positive = 40
-    """Resolution in Å up to which the half maps are joined, so that they keep one orientation."""
-
-
 class Postprocess(Section):
     flow: ClassVar = Flow(resolution=(POSTPROCESS,), needs=("half_maps",))
 
@@ -176,7 +80,7 @@ class Postprocess(Section):
 
 
 class Score(Section):
-    flow: ClassVar = Flow((*_TABLES, STATE_FILE), decides=True, needs=("half_maps",))
+    flow: ClassVar = Flow((*TABLES, STATE_FILE), decides=True, needs=("half_maps",))
 
     cut: Auto | Number | None = "auto"
     """Particles that score less are left out: 1 shows all of the other half's map, 0 nothing; auto cuts where scores

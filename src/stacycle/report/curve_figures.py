@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from stacycle.decisions.cycle import BEFORE
+from stacycle.decisions.decision import BEFORE
 from stacycle.files.relion_output import Iteration, PostProcess
 from stacycle.report.drawing import BLUE, GREEN, GREY, INK, ORANGE, PINK, RED, SKY, Target, drawn
 from stacycle.report.resolution import ROLLED_BACK

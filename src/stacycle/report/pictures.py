@@ -12,8 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from stacycle.decisions.cycle import BEFORE
-from stacycle.decisions.decision import Decision
+from stacycle.decisions.decision import BEFORE, Decision
 from stacycle.files import job_folder, relion_output
 from stacycle.report import curve_figures, map_figures
 from stacycle.report.drawing import DPI

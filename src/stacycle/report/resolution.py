@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cache
+from functools import cache, partial
 from math import nan
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from stacycle.decisions.cycle import BEFORE, area
-from stacycle.decisions.decision import read_decision
+from stacycle.decisions.cycle import area
+from stacycle.decisions.decision import BEFORE, Decision, read_decision
+from stacycle.files import mrc
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.report.project import Project
 
@@ -34,7 +35,7 @@ class MapResolution:
     `cycle` is 0 outside of cycles, `binning` the map's; `resolution` and `nyquist` in Å; `kept` the variant of a sweep,
     or BEFORE if the step was rolled back, or "". `particles_in` are those of the row before, or the given ones,
     `particles` those that the map is of; nan if unknown. `box` in px, `pixel_size` in Å, `area` under the corrected
-    FSC in shells.
+    FSC in shells, `mask_volume` in Å³.
     """
 
     round: str
@@ -51,6 +52,7 @@ class MapResolution:
     pixel_size: float
     area: float
     mask: str
+    mask_volume: float
     state: str
     notes: tuple[Note, ...] = ()
 
@@ -70,7 +72,7 @@ _COLUMNS = [*(field.name for field in fields(MapResolution) if field.name != "no
 
 def resolutions(project: Project) -> list[MapResolution]:
     """A row for each step of which there is a `postprocess.star`, in the order of work."""
-    count = cache(project.count)
+    count, volume = cache(project.count), cache(partial(_volume, project))
     rows: list[MapResolution] = []
     for step in project.steps_with_resolution:
         if result := project.fsc(step["postprocess"]):
@@ -85,17 +87,22 @@ def resolutions(project: Project) -> list[MapResolution]:
                 resolution=result.resolution,
                 nyquist=result.nyquist,
                 at_nyquist=result.at_nyquist,
-                kept=str(decision.choice.get("variant", "")) if decision else "",
+                kept=_kept(decision) if decision else "",
                 particles_in=rows[-1].particles if rows else project.facts.get("particles") or nan,
                 particles=count(state.particles) if state else nan,
                 box=2 * shells,
                 pixel_size=result.nyquist / 2,
                 area=area(result, shells) if "corrected" in result.fsc else nan,
                 mask=result.mask,
+                mask_volume=volume(result.mask),
                 state=step["state"],
             )
             rows.append(replace(row, notes=_notes(row, rows[-1] if rows else None, project)))
     return rows
+
+
+def _kept(decision: Decision) -> str:
+    return BEFORE if decision.rolled_back else str(decision.choice.get("variant", ""))
 
 
 def to_table(rows: Sequence[MapResolution]) -> pd.DataFrame:
@@ -111,14 +118,16 @@ def write_table(path: str | Path, rows: Sequence[MapResolution]) -> None:
 
 
 def _notes(row: MapResolution, before: MapResolution | None, project: Project) -> tuple[Note, ...]:
-    """Nyquist, and a resolution coarser than before."""
+    """Nyquist, and a resolution that is coarser than before, or finer, but of another kind of map."""
     notes = []
     if before and row.resolution > 1.0001 * before.resolution:
         if row.at_nyquist:
             said = f"the step before had {before.resolution:.2f} Å, which this binning cannot show"
             notes.append(Note(said))
         else:
-            notes.append(Note(_coarser(row, before), warns=True))
+            notes.append(Note(_beside("coarser", row, before), warns=True))
+    elif before and row.resolution < before.resolution and _differ(row, before):
+        notes.append(Note(_beside("finer", row, before)))
     if row.at_nyquist:
         finer = project.finer_round(row.binning) or "a finer binning"
         further = f"go on to {finer}" if row.binning > 1 else "the data's own limit"
@@ -126,10 +135,24 @@ def _notes(row: MapResolution, before: MapResolution | None, project: Project) -
     return tuple(notes)
 
 
-def _coarser(row: MapResolution, before: MapResolution) -> str:
+def _differ(row: MapResolution, before: MapResolution) -> list[str]:
+    """What makes two resolutions not quite comparable; of masks, by how much their volumes differ."""
     differ = [name for name in ("binning", "box", "mask") if getattr(row, name) != getattr(before, name)]
+    ratio = row.mask_volume / before.mask_volume if before.mask_volume else nan
+    said = f"mask, of {ratio:.2g} times the volume" if ratio > 0 else "mask"
+    return [said if name == "mask" else name for name in differ]
+
+
+def _beside(how: str, row: MapResolution, before: MapResolution) -> str:
+    differ = _differ(row, before)
     caveat = f" (not quite comparable: another {listed(differ)})" if differ else ""
-    return f"coarser than the step before, {before.resolution:.2f} Å{caveat}"
+    return f"{how} than the step before, {before.resolution:.2f} Å{caveat}"
+
+
+def _volume(project: Project, mask: str) -> float:
+    """The volume in Å³ of a mask; nan if there is none."""
+    there = mask if Path(mask).is_file() else None
+    return project.read(there, lambda path: float(mrc.voxels(path).sum()) * mrc.header(path).pixel ** 3, nan)
 
 
 def listed(words: Sequence[Any]) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from stacycle.decisions.agreement import spectra
-from stacycle.decisions.hand import THRESHOLD
+from stacycle.decisions.half_maps import THRESHOLD
 from stacycle.decisions.mask import distance
 from stacycle.errors import UserError
 from stacycle.files import mrc, star

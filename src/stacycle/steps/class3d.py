@@ -43,7 +43,9 @@ def of_refinement(job: Any, engine: Settings, state: State) -> dict[str, Any]:
         "symmetry": job.params.symmetry,
         "pool": engine["pool"],
         "scratch": scratch_folder(engine["scratch"]),
-        **auto.resolve_auto(job.params.settings, state, job.input.resolution),
+        **auto.resolve_auto(
+            job.params.settings, state, job.input.resolution, getattr(job.input, "accuracy", [])
+        ),
     }
 
 

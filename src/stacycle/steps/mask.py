@@ -91,5 +91,5 @@ STEP = Step(
     last=DECISION,
     pictures=("mask",),
     candidates_shown=0,
-    in_cycle=("cycle_mask",),
+    runs_alike=("cycle_mask",),
 )

@@ -24,7 +24,7 @@ def all_steps() -> Mapping[str, Step]:
 
 @cache
 def _by_rule() -> Mapping[str, Step]:
-    return {rule: step for step in all_steps().values() for rule in (step.name, *step.in_cycle)}
+    return {rule: step for step in all_steps().values() for rule in (step.name, *step.runs_alike)}
 
 
 def half_sets(rule: str) -> bool:

@@ -210,7 +210,7 @@ def test_a_sweep_set_to_null_is_left_out(tmp_path):
         ),
         (bin4(align={"iterations": True}), "rounds.bin4.align.iterations: true is not a whole number"),
         (bin4(align={"T": 0}), "rounds.bin4.align.T: 0 is not a number above 0 or a list of different items"),
-        (bin4(align={"sampling": 5}), "rounds.bin4.align.sampling: 5 is not one of 30, 15, 7.5, 3.7"),
+        (bin4(align={"sampling": 5}), "rounds.bin4.align.sampling: 5 is not auto or one of 30, 15, 7.5, 3.7"),
         (bin4(box=81), "rounds.bin4.box: 81 is not auto or a whole number of at least 16 that 2 divides"),
         (bin4(box="automatic"), "rounds.bin4.box: automatic is not auto or a whole number"),
         (

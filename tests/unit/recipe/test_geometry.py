@@ -22,6 +22,14 @@ def test_the_ribosome_at_bin_4_gives_the_tutorials_numbers():
     assert geometry.estep_limit(BIN4) == 15
     assert geometry.sigma_ang(4) == pytest.approx(1.33333, abs=1e-5)
     assert geometry.healpix_order(7.5) == 2
+    assert geometry.angular_sampling(3.128) == 7.5
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "sampling"), [(30, 7.5), (3, 7.5), (2.9, 3.7), (1.0, 1.8), (0.65, 0.9), (0.001, 0.1)]
+)
+def test_the_sampling_is_at_most_two_and_a_half_times_the_accuracy(accuracy, sampling):
+    assert geometry.angular_sampling(accuracy) == sampling
 
 
 @pytest.mark.parametrize("picks", [22_372, 1000, None])
