@@ -3,7 +3,9 @@
 
 rule refine3d:
     input:
-        unpack(before("refine3d", "state", "reference", "mask", "resolution", "accuracy")),
+        unpack(
+            before("refine3d", "state", "reference", "mask", "resolution", "accuracy")
+        ),
     output:
         data="results/{round}/refine3d/run_data.star",
         model="results/{round}/refine3d/run_model.star",
