@@ -44,7 +44,7 @@ use rule align as align_probe with:
     benchmark:
         "benchmarks/{round}/align_probe.tsv"
     params:
-        step="align",
+        step="align_probe",
         engine=engine,
         symmetry=config["particle"]["symmetry"],
         settings=lambda wc: settings("align", *SWEPT, *DECIDED)(wc) | PROBING,

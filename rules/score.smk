@@ -7,7 +7,7 @@ rule score:
     output:
         table="results/{round}/score/scores.tsv",
     log:
-        "logs/{round}/score/scores.log",
+        "logs/{round}/score.log",
     benchmark:
         "benchmarks/{round}/score.tsv"
     conda:

@@ -33,6 +33,7 @@ SHORT = {
     "class3d_decision",
     "cycle_decision",
     "class_montage",
+    "score_decision",
     "select",
     "cleanup",
     "report",
@@ -142,7 +143,7 @@ def test_each_step_goes_where_the_profile_sends_it_and_asks_for_what_the_profile
     assert told["extract"] == "cpu - 1 x 3 16 GB 8 h"
     assert told["class3d"] == "cpu - 4 x 8 32 GB 20 h"
     assert told["mask"] == "cpu - 1 x 4 8 GB 5 min"
-    assert {told[step].split()[0] for step in told.keys() - {"align", "refine3d"}} == {"cpu"}
+    assert {told[step].split()[0] for step in told.keys() - {"align_probe", "align", "refine3d"}} == {"cpu"}
     assert "Jobs are given to cluster-generic, at most 7 at a time." in text
 
 

@@ -46,6 +46,7 @@ STEP = Step(
     command,
     dry_run,
     space,
+    runs_alike=("align_probe",),
     device=GPU,
     last=DECISION,
     removable={ITERATIONS: ("align/*", "align_probe"), PARTS: ("align_poses/*/reconstruct*",)},

@@ -31,7 +31,7 @@ from stacycle.resources import gpus
 ROOT = Path(__file__).parents[3]
 FLAGS = json.loads((ROOT / "tests/golden/cli.json").read_text())
 EVERY_RULE = (
-    "poses",
+    *("poses", "align_probe"),
     *("inputs", "extract", "reconstruct", "align", "class3d", "mask", "refine3d", "postprocess"),
     *("cycle_reference", "cycle_mask", "cycle_postprocess", "score", "hand", "ctfrefine", "polish"),
     *("variant_reconstruct", "variant_postprocess"),
@@ -39,7 +39,7 @@ EVERY_RULE = (
 OWN_WORK = {"inputs", "score"}  # rules that run no program of RELION
 ON_CPUS = {"engine": {"kind": "embedded", "bin": None, "scratch": None, "pool": 1}}
 ALL_ASK = {rule: {"gpu": 0, "ranks": 3 if rule == "refine3d" else 1} for rule in EVERY_RULE}
-ON_GPUS = ALL_ASK | {rule: ALL_ASK[rule] | {"gpu": 1} for rule in ("align", "refine3d")}
+ON_GPUS = ALL_ASK | {rule: ALL_ASK[rule] | {"gpu": 1} for rule in ("align_probe", "align", "refine3d")}
 
 
 @pytest.fixture(autouse=True)
@@ -272,8 +272,9 @@ def test_the_largest_number_of_classes_counts():
 def test_the_limit_for_a_class_is_the_decisions_own():
     fewest = limits.FEWEST_PER_CLASS
     for particles, warned in ((3 * fewest - 1, True), (3 * fewest, False)):  # in each of two tomograms
-        report = run(settings(inputs=[write_set(f"b{particles}", particles=particles, tilts=21)]))
-        rows = [row for row in report.rows if "for each class" in row.found]
+        config = settings(inputs=[write_set(f"b{particles}", particles=particles, tilts=21)])
+        config["rounds"]["bin4"]["class3d"]["classes"] = 6
+        rows = [row for row in run(config).rows if "for each class" in row.found]
         assert [row.level == preflight.WARNING for row in rows] == [warned]
     assert classes.FEWEST_PER_CLASS is against_data.FEWEST_PER_CLASS is fewest
 
