@@ -21,6 +21,10 @@ from staengine.refinement.particle_data import RefineData
 from staengine.refinement.sampling import OrientationGrid, Orientations
 
 ADAPTIVE_FRACTION = 0.999
+# Orientations are compared at first by the coarsest of the components, then by more. One whose log-likelihood is so far
+# below the best is not compared further: in the rest, noise would have to make up for that with 7 standard deviations.
+STAGES = (1 / 8, 3 / 8, 1)
+HOPELESS = 30.0
 
 
 @dataclass
@@ -136,34 +140,53 @@ class ParticleStep:
     def _scores(
         self, class_index: int | np.integer, rotations: NDArray[Any], offsets: NDArray[Any], n_components: int
     ) -> NDArray[np.float32]:
-        """Log-likelihood (n, t) of rotations (n, 3, 3) and offsets (t, 3).
+        """Log-likelihood (n, t) of rotations (n, 3, 3) and offsets (t, 3); -inf for hopeless rotations.
 
         For a reference of unknown scale, the value at its best scale: the squared normalised cross-correlation.
         """
-        task, c = self.task, self.task.data.components
-        kx, ky = c.kx[:n_components], c.ky[:n_components]
-        out, power = (
-            np.empty((len(rotations), len(offsets)), np.float32),
-            np.empty(len(rotations), np.float32),
-        )
+        if self.task.cross_correlation:
+            out, power = self._compared(class_index, rotations, offsets, 0, n_components)
+            return np.maximum(out, 0) ** 2 / (4 * np.maximum(power, 1e-30))[:, None]
+        scores = np.zeros((len(rotations), len(offsets)), np.float32)
+        rows, start = np.arange(len(rotations)), 0
+        for share in STAGES if len(rotations) > 1 else (1,):
+            stop = round(share * n_components)
+            out, power = self._compared(class_index, rotations[rows], offsets, start, stop)
+            scores[rows] += out - power[:, None]
+            best, start = scores[rows].max(1), stop
+            hopeless = best < best.max() - HOPELESS
+            scores[rows[hopeless]] = -np.inf
+            rows = rows[~hopeless]
+        return scores
+
+    def _compared(
+        self,
+        class_index: int | np.integer,
+        rotations: NDArray[Any],
+        offsets: NDArray[Any],
+        start: int,
+        stop: int,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Correlation (n, t) and power (n,) (see `kernels.score`) of the components from start to stop."""
+        task, c, part = self.task, self.task.data.components, slice(start, stop)
+        out = np.empty((len(rotations), len(offsets)), np.float32)
+        power = np.empty(len(rotations), np.float32)
         kernels.score(
             task.transforms[class_index],
             task.padding,
             self.tilt_matrices(rotations),
-            self.masked,
+            np.ascontiguousarray(self.masked[:, part]),
             task.data.shifts(self.particle, offsets),
-            kx,
-            ky,
+            c.kx[part],
+            c.ky[part],
             c.box,
-            self.ctf2,
-            self.fit_weight,
+            np.ascontiguousarray(self.ctf2[:, part]),
+            self.fit_weight[part],
             self.scale,
             out,
             power,
         )
-        if task.cross_correlation:
-            return np.maximum(out, 0) ** 2 / (4 * np.maximum(power, 1e-30))[:, None]
-        return out - power[:, None]
+        return out, power
 
     def tilt_matrices(self, rotations: NDArray[Any]) -> NDArray[np.float32]:
         """(n, m, 3, 3): R_tilt · A for each orientation and tilt."""

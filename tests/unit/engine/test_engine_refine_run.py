@@ -15,7 +15,7 @@ from staengine.numerics.euler import euler_matrix
 from staengine.numerics.fsc import fsc
 from staengine.programs import refine, refine_mpi
 from staengine.programs.refine_options import read_options
-from staengine.refinement import iterations
+from staengine.refinement import iterations, pose_search
 from staengine.refinement.particle_data import RefineData
 from staengine.refinement.start import begin, read_particles
 from staengine.tilt_series.ctf import ctf, dose_weight
@@ -282,6 +282,24 @@ def test_the_last_iteration_uses_images_to_nyquist_but_compares_only_what_the_re
     assert shell == 3
     known, everything = (run.data.components.count_within(r) for r in (shell + 2, BOX / 2))
     assert counts == [(known, known), (everything, known)]
+
+
+def test_orientations_that_are_given_up_early_would_have_been_far_from_the_best(project_folder, monkeypatch):
+    argv = (COMMON + " --o out/run --auto_refine --split_random_halves --ini_high 40").split()
+    run = begin(MPI, read_options(MPI, argv), argv, 2)
+    task = iterations.expectation_task(run, run.models[0])
+    iterations.limit_resolution(run, task, run.models[0])
+    task.cross_correlation = False
+    step = pose_search.ParticleStep(task, 0)
+    step.search()
+    rotations, offsets = task.grid.rotations(task.grid.everywhere()), np.zeros((1, 3))
+    found = step._scores(0, rotations, offsets, task.n_fit)
+    monkeypatch.setattr(pose_search, "HOPELESS", np.inf)
+    whole = step._scores(0, rotations, offsets, task.n_fit)
+    kept = np.isfinite(found)
+    assert 1 <= kept.sum() < len(kept) / 2
+    np.testing.assert_allclose(found[kept], whole[kept], rtol=1e-5)
+    assert whole[~kept].max() < whole.max() - 20
 
 
 @pytest.mark.slow
