@@ -86,6 +86,8 @@ class Class3D(Refinement):
     highres_limit: Auto | Positive | None = "auto"
     """Resolution limit in Å of the expectation step; auto is Nyquist, rounded down, or 30 % of the diameter for fewer
     than 1000 picks; null sets none."""
+    mask: bool = False
+    """Compare classes within the round's mask, which must stand before; for a classification after refine3d."""
 
 
 class Refine3D(Posed):

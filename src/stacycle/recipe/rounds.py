@@ -120,6 +120,10 @@ class Recipe:
         """The newest mask of this round before the step; an empty list if there is none."""
         return self._newest("mask", round_, step, within_round=True)
 
+    def class_mask(self, round_: str, step: str) -> list[str]:
+        """The mask that classes are compared in; an empty list if the config wants none."""
+        return self.mask(round_, step) if self.settings(round_, step).get("mask") else []
+
     def earlier_mask(self, round_: str, step: str) -> list[str]:
         """The newest mask before the step, of this round or another; an empty list if there is none."""
         return self._newest("mask", round_, step)
@@ -290,6 +294,9 @@ class Recipe:
             raise UserError("select needs class3d before it, whose classes it chooses from", key=key)
         if step == "class3d" and not self.has(round_, "select"):
             raise UserError("class3d without select", "its classes would be used by nothing", key)
+        if step == "class3d" and self.settings(round_, step).get("mask") and "mask" not in before:
+            problem = "class3d is to compare classes within a mask, but mask does not stand before it"
+            raise UserError(problem, "put it there, or set class3d.mask: false", key)
         if step == "score" and "refine3d" not in before:
             raise UserError("score needs refine3d before it, whose half maps it compares with", key=key)
         if step == "hand" and set(steps[steps.index(step) + 1 :]) - {"cycle"}:

@@ -15,7 +15,7 @@ from stacycle.recipe.rounds import variants
 from stacycle.steps import sizes
 from stacycle.steps.dry_run import DryRun
 from stacycle.steps.sizes import Need, Sizes
-from stacycle.steps.step import FILES, Reader, Settings, Step, filled, folder_of, layout_of
+from stacycle.steps.step import FILES, Reader, Settings, Step, filled, folder_of, layout_of, mask_of
 
 
 def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
@@ -30,6 +30,7 @@ def arguments(job: Any, engine: Settings, reader: Reader) -> dict[str, Any]:
     params, state = job.params, reader.state(job.input.state[0])
     tau, classes, *repeat = params.variant
     given = {"state": state.path, "T": tau, "classes": classes, **of_refinement(job, engine, state)}
+    given["mask"] = mask_of(job) if params.settings.get("mask") else None
     if repeat:  # null: a seed by the clock could be that of the first run, which starts at the same time
         given["seed"] = repeat[0] if given["seed"] is None else given["seed"] + repeat[0] - 1
     return given

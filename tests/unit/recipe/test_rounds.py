@@ -182,6 +182,15 @@ def test_an_order_that_cannot_work_is_refused_with_the_step_and_the_cure(
         recipe(bin4=steps)
 
 
+def test_classes_within_a_mask_need_one_before_them() -> None:
+    steps = ["extract", "reconstruct", "mask", "refine3d", "class3d", "select"]
+    settings = {"binning": 4, "class3d": {"mask": True}}
+    masked = Recipe.from_config({"rounds": {"bin4": settings | {"steps": steps}}})
+    assert masked.class_mask("bin4", "class3d") == ["results/bin4/mask/mask.mrc"]
+    with pytest.raises(UserError, match="mask does not stand before it"):
+        Recipe.from_config({"rounds": {"bin4": settings | {"steps": [s for s in steps if s != "mask"]}}})
+
+
 def test_a_sweep_is_every_pair_of_T_and_K_named_by_its_folder() -> None:
     assert variants({"T": [0.5, 4], "classes": [3, 6]}) == {
         "T0.5_K3": [0.5, 3],
