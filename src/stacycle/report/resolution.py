@@ -13,6 +13,7 @@ import pandas as pd
 
 from stacycle.decisions.cycle import area
 from stacycle.decisions.decision import BEFORE, Decision, read_decision
+from stacycle.decisions.half_maps import compare
 from stacycle.files import mrc
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.report.project import Project
@@ -54,6 +55,7 @@ class MapResolution:
     mask: str
     mask_volume: float
     state: str
+    half_maps: tuple[str, str] = ("", "")
     notes: tuple[Note, ...] = ()
 
     @property
@@ -67,7 +69,8 @@ class MapResolution:
         return self.kept == BEFORE
 
 
-_COLUMNS = [*(field.name for field in fields(MapResolution) if field.name != "notes"), "note"]
+_LEFT_OUT = ("half_maps", "notes")
+_COLUMNS = [*(field.name for field in fields(MapResolution) if field.name not in _LEFT_OUT), "note"]
 
 
 def resolutions(project: Project) -> list[MapResolution]:
@@ -96,9 +99,27 @@ def resolutions(project: Project) -> list[MapResolution]:
                 mask=result.mask,
                 mask_volume=volume(result.mask),
                 state=step["state"],
+                half_maps=result.half_maps,
             )
             rows.append(replace(row, notes=_notes(row, rows[-1] if rows else None, project)))
     return rows
+
+
+def within_one_mask(rows: Sequence[MapResolution]) -> tuple[MapResolution, float, float] | None:
+    """The first map with the box and pixels of the last one, and the resolutions (Å) of the half maps of both within
+    the last one's mask: comparable as those of the rows are not. None if there is none, or files of it are gone."""
+    *earlier, last = rows
+    grid = last.box, last.pixel_size
+    first = next((row for row in earlier if (row.box, row.pixel_size) == grid), None)
+    if first is None or not all(
+        Path(path).is_file() for path in (last.mask, *first.half_maps, *last.half_maps)
+    ):
+        return None
+    halves = {row is last: [mrc.voxels(path) for path in row.half_maps] for row in (first, last)}
+    found = compare(
+        {at: (one, two) for at, (one, two) in halves.items()}, last.pixel_size, mrc.voxels(last.mask)
+    )
+    return first, found.resolution(False), found.resolution(True)
 
 
 def _kept(decision: Decision) -> str:

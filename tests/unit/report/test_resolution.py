@@ -1,10 +1,12 @@
 """The resolution by step, as the report and `results/ladder.tsv` have it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from golden_project import step
+from scipy import ndimage
 
 from stacycle.files import mrc, star
 from stacycle.report import resolution
@@ -74,3 +76,24 @@ def test_beside_a_rung_stands_how_much_larger_its_mask_is(tmp_path, monkeypatch)
     assert [row.mask_volume for row in rows] == [64 * 8, 216 * 8]
     said = "finer than the step before, 6.00 Å (not quite comparable: another mask, of 3.4 times the volume)"
     assert notes_of(rows) == ["", said]
+
+
+def test_the_first_and_the_last_map_are_compared_within_one_mask(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng, n = np.random.default_rng(1), 24
+    signal = ndimage.gaussian_filter(rng.normal(size=(n, n, n)), 1.5)
+    mask = np.zeros((n, n, n), np.float32)
+    mask[6:18, 6:18, 6:18] = 1
+    mrc.write_map("mask.mrc", mask, 2.0)
+    (row,), rows = resolutions_of(tmp_path, (1, 6, "mask.mrc")), []
+    for name, noise in (("coarse", 0.3), ("fine", 0.03)):
+        halves = tuple(f"{name}{half}.mrc" for half in (1, 2))
+        for path in halves:
+            mrc.write_map(path, (signal + noise * rng.normal(size=signal.shape)).astype(np.float32), 2.0)
+        rows.append(replace(row, box=n, half_maps=halves))
+    first, before, after = resolution.within_one_mask(rows)
+    assert first is rows[0]
+    assert before > 1.2 * after
+    assert resolution.within_one_mask([replace(rows[0], box=12), rows[1]]) is None
+    Path("mask.mrc").unlink()
+    assert resolution.within_one_mask(rows) is None
