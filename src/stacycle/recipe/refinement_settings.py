@@ -52,7 +52,7 @@ class Align(Posed):
     """Low-pass filter in Å of the first reference."""
     sampling: Auto | Sampling = "auto"
     """Angular sampling interval in degrees; auto is at most 7.5, and at most 2.5 times as coarse as the angles are
-    known, which RELION estimates in a run of three iterations before, or in the refinement before."""
+    known, which RELION estimates in a run of five iterations before, or in the refinement before."""
     local_range: Positive | None = 4
     """Degrees around the pose so far that are searched; null searches everywhere."""
     offset_range: Positive = 2

@@ -37,8 +37,8 @@ DECISIONS = tuple(step for step, flow in FLOW.items() if flow.decides)
 SWEPT = ("T", "classes", "repeats")
 DECIDED = ("iteration", "variant", "poses")
 # The settings of the short run before an alignment, from which its sampling follows, and its file of the round.
-PROBING = {"iterations": 3, "sampling": TUTORIAL_SAMPLING}
-PROBE = "align_probe/run_it003_model.star"
+PROBING = {"iterations": 5, "sampling": TUTORIAL_SAMPLING}
+PROBE = "align_probe/run_it005_model.star"
 # Steps whose poses can be compared with those before them, and by what name the folder of that ends.
 MOVES = ("align", "refine3d")
 POSES = "_poses"

@@ -229,7 +229,7 @@ def test_the_accuracy_of_angles_is_that_of_the_step_before_or_of_a_short_run() -
     assert two.accuracy("bin2", "refine3d") == []  # the config names a sampling
     for settings in two.rounds.values():
         settings |= {step: {"sampling": "auto"} for step in ("align", "refine3d")}
-    assert two.accuracy("bin4", "align") == ["results/bin4/align_probe/run_it003_model.star"]
+    assert two.accuracy("bin4", "align") == ["results/bin4/align_probe/run_it005_model.star"]
     assert two.accuracy("bin4", "refine3d") == ["results/bin4/align/state.json"]
     assert two.accuracy("bin2", "refine3d") == ["results/bin4/refine3d/run_model.star"]
     assert two.accuracy("bin2", "class3d") == []
