@@ -56,7 +56,8 @@ CLASSES = pd.DataFrame(
     columns=["share", "rotations", "translations", "resolution", "completeness"],
 )
 JUNK = (1, 4)
-ACCURACY = 3.128  # degrees, of the alignment: its run.out shows that of iteration 23
+# Of the alignment, in degrees and Å: what its run.out shows of iteration 23.
+ACCURACY = {"rotations": 3.128, "translations": 4.93544}
 SERIES = "rlnTomoTiltSeriesStarFile"
 
 
@@ -243,7 +244,7 @@ def class3d(flags: dict, particles: pd.DataFrame, optics: pd.DataFrame, files: t
         classes = (
             CLASSES[:count]
             if count > 1
-            else CLASSES.loc[[5]].assign(share=1.0, rotations=ACCURACY, resolution=RESOLUTION[iteration])
+            else CLASSES.loc[[5]].assign(share=1.0, **ACCURACY, resolution=RESOLUTION[iteration])
         )
         names = [f"{start}_class{k:03d}.mrc" for k in range(1, count + 1)]
         for k, (name, resolution) in enumerate(zip(names, classes["resolution"], strict=True), 1):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import nan
+from math import isfinite, nan
 from pathlib import Path
 
 import pandas as pd
@@ -52,7 +52,7 @@ def choose_alignment(
         candidates.append(Alignment(name, T, resolution, tables[name]["accuracy_rotations"].iloc[0]))
     second = align_variant(candidates, variant, f"{key}.variant")
     chosen = _chosen(folder, "Alignment", first, second, tables)
-    accuracy = chosen.decision.numbers["accuracy"] = float(chosen.classes["accuracy_rotations"].iloc[0])
+    accuracy = chosen.classes["accuracy_rotations"].iloc[0]
     if sampling > 2 * accuracy:
         chosen.decision.warnings.append(
             f"The sampling of {sampling:g} degrees is coarse: these images tell angles to {accuracy:.1f}. Picks that "
@@ -138,7 +138,7 @@ def write_chosen(chosen: Chosen, folder: str | Path, reference: str | Path | Non
         record.start_folder(chosen.folder),  # the run's own state is that of its last iteration
         reference,
         chosen.decision.numbers.get("resolution", nan),
-        accuracy=chosen.decision.numbers.get("accuracy", nan),
+        accuracy=_accuracy(chosen.classes),
     )
 
 
@@ -150,7 +150,7 @@ def _write_state(
     reference: str | Path | None,
     resolution: float,
     dropped: Mapping[str, int] | None = None,
-    accuracy: float = nan,
+    accuracy: Sequence[float] = (),
 ) -> None:
     """Write what the next step starts from: particles, the optimisation set that joins them to their tomograms, the
     reference if there is one, and the record of the state. `start` is the folder of the state before."""
@@ -178,6 +178,12 @@ def _chosen(
     name = second.choice["variant"]
     decision = combine(question, [second, first[name]])
     return Chosen(folder / name, _number(first[name]), tables[name], decision)
+
+
+def _accuracy(classes: pd.DataFrame) -> list[float]:
+    """Of angles (degrees) and positions (Å), as far as an alignment to one reference tells them."""
+    told = classes[["accuracy_rotations", "accuracy_translations"]].iloc[0].tolist()
+    return [float(one) for one in told] if len(classes) == 1 and all(map(isfinite, told)) else []
 
 
 def _number(decision: Decision) -> int:

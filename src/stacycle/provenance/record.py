@@ -45,14 +45,14 @@ def of_decision(
     resolution: float = math.nan,
     dropped: Mapping[str, int] | None = None,
     kept: Sequence[str] = _KEPT_BY_DECISIONS,
-    accuracy: float = math.nan,
+    accuracy: Sequence[float] = (),
 ) -> None:
     """Write `state.json` for the optimisation set and `maps` in `folder`, of a decision or (no `start`) the inputs.
 
     `start` is the folder of the state that it was made from, `dropped` how many particles fewer it has, by reason,
-    `kept` the kinds of files that are still the same, `accuracy` that of the angles in degrees. As a small file that
-    Snakemake compares by content, it shows whether a decision made again came to the same state: if so, nothing after
-    it is done again. UserError as `of_program`.
+    `kept` the kinds of files that are still the same, `accuracy` that of the angles in degrees and of the positions
+    in Å. As a small file that Snakemake compares by content, it shows whether a decision made again came to the same
+    state: if so, nothing after it is done again. UserError as `of_program`.
     """
     folder = Path(folder)
     files = OptimisationSet.read(folder / OPTIMISATION_SET)
@@ -65,8 +65,8 @@ def of_decision(
         _must_be_as_before(record, before, kept, str(folder))
         particles.add_counts(record, before["particles"][0], dropped or {}, moved=False)
     record["resolution"] = resolution if math.isfinite(resolution) else None
-    if math.isfinite(accuracy):
-        record["accuracy"] = accuracy
+    if accuracy:
+        record["accuracy"] = [*accuracy]
     write_json(folder / STATE_FILE, record)
 
 

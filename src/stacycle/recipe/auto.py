@@ -102,12 +102,15 @@ def lowpass(setting: float | str, paths: list[str], pixel: float = 0) -> float:
     return geometry.initial_lowpass(max(reached(paths), geometry.nyquist(pixel)))
 
 
-def accuracy(path: str) -> float:
-    """The accuracy of angles in degrees that RELION estimated: in a `state.json`, or in a model of one class."""
+def accuracy(path: str) -> tuple[float, float]:
+    """The accuracy of angles in degrees and of positions in Å that RELION estimated: in a `state.json`, or in a model
+    of one class."""
     if Path(path).suffix == ".json":
-        return float(json.loads(Path(path).read_text())["accuracy"])
-    column = "rlnAccuracyRotations"
-    return float(star.columns(path, "model_classes", [column])[column][0])
+        rotations, translations = json.loads(Path(path).read_text())["accuracy"]
+        return float(rotations), float(translations)
+    labels = ["rlnAccuracyRotations", "rlnAccuracyTranslationsAngst"]
+    columns = star.columns(path, "model_classes", labels)
+    return float(columns[labels[0]][0]), float(columns[labels[1]][0])
 
 
 def sampling(setting: float | str, paths: Sequence[str] = ()) -> float:
@@ -115,7 +118,7 @@ def sampling(setting: float | str, paths: Sequence[str] = ()) -> float:
     one, and is the tutorial's if not."""
     if setting != "auto":
         return float(setting)
-    return geometry.angular_sampling(accuracy(paths[0])) if paths else geometry.TUTORIAL_SAMPLING
+    return geometry.angular_sampling(accuracy(paths[0])[0]) if paths else geometry.TUTORIAL_SAMPLING
 
 
 def mask_settings(
@@ -146,6 +149,8 @@ def resolve_auto(
     """A refinement's settings with each `auto` worked out; `paths` are the files with a resolution, newest first, and
     `accuracies` one with an accuracy of angles, if there is one."""
     of_images = {
+        "offset_range": geometry.offset_range(state.pixel),
+        "offset_step": geometry.offset_step(accuracy(accuracies[0])[1], state.pixel) if accuracies else 1,
         "mask_diameter": geometry.mask_diameter(state.box, state.pixel),
         "highres_limit": geometry.estep_limit(state.pixel),
     }
@@ -157,4 +162,6 @@ def resolve_auto(
         resolved["sampling"] = sampling(settings["sampling"], accuracies)
     if settings.get("local_sampling") == "auto":
         resolved["local_sampling"] = resolved["sampling"]
+    if settings.get("offset_range") == "auto":
+        resolved["offset_range"] = max(resolved["offset_range"], resolved["offset_step"])
     return resolved

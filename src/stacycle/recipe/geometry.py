@@ -112,6 +112,18 @@ def angular_sampling(accuracy_deg: float) -> float:
     return next((sampling for sampling in SAMPLINGS if sampling <= coarsest), SAMPLINGS[-1])
 
 
+def offset_range(pixel_A: float) -> float:
+    """Px around the picks' positions that an alignment searches: the tutorial's 15.28 Å in steps of half a px, at least
+    one. 7.64 -> 2, 16 -> 1."""
+    return max(1, round(2 * 15.28 / pixel_A) / 2)
+
+
+def offset_step(accuracy_A: float, pixel_A: float) -> float:
+    """Step of that search in px: 1, or less where positions are known to less than 1 / 1.6 of that. 4.935, 7.64 -> 1;
+    4, 16 -> 0.25."""
+    return next((step for step in (1, 0.5) if step * pixel_A <= 1.6 * accuracy_A), 0.25)
+
+
 def healpix_order(sampling_deg: float, oversampling: int = 1) -> int:
     """HEALPix order of the coarse grid for one of RELION's samplings (the oversampled step). 7.5 -> 2."""
     if sampling_deg not in SAMPLINGS:

@@ -55,10 +55,10 @@ class Align(Posed):
     known, which RELION estimates in a run of five iterations before, or in the refinement before."""
     local_range: Positive | None = 4
     """Degrees around the pose so far that are searched; null searches everywhere."""
-    offset_range: Positive = 2
-    """Binned px around the position so far that are searched."""
-    offset_step: Positive = 1
-    """Step of that search in binned px."""
+    offset_range: Auto | Positive = "auto"
+    """Binned px around the position so far that are searched; auto is 15 Å in half px, at least one."""
+    offset_step: Auto | Positive = "auto"
+    """Step of that search in binned px; auto is 1, or 0.5 or 0.25 where positions are known better, as the angles."""
     highres_limit: Auto | Positive | None = "auto"
     """Resolution limit in Å of the expectation step; auto is Nyquist, rounded down; null sets none."""
 

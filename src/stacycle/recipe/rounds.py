@@ -138,9 +138,9 @@ class Recipe:
         return [file for earlier in before for file in self._offered("resolution", *earlier)]
 
     def accuracy(self, round_: str, step: str) -> list[str]:
-        """The newest file that tells how accurate angles are, if the step's sampling follows from that: of a step
+        """The newest file that tells how accurate poses are, if the step's sampling follows from that: of a step
         before, or of the short run before an `align` that has none. An empty list if there is none."""
-        if self.settings(round_, step).get("sampling") != "auto":
+        if "auto" not in map(self.settings(round_, step).get, ("sampling", "offset_step")):
             return []
         told = (files for earlier in self._before(round_, step) if (files := self.left("accuracy", *earlier)))
         probe = [f"results/{round_}/{PROBE}"] if step == "align" else []

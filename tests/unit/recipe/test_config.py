@@ -280,7 +280,7 @@ def test_a_sweep_set_to_null_is_left_out(tmp_path):
         ),
         (bin4(box=64, extract={"crop": 96}), "rounds.bin4.extract.crop: 96 px is more than the box of 64"),
         (
-            bin4(align={"offset_step": 3}),
+            bin4(align={"offset_range": 2, "offset_step": 3}),
             "rounds.bin4.align.offset_step: 3 px leads out of the range of 2 px",
         ),
         (

@@ -23,6 +23,8 @@ def test_the_ribosome_at_bin_4_gives_the_tutorials_numbers():
     assert geometry.sigma_ang(4) == pytest.approx(1.33333, abs=1e-5)
     assert geometry.healpix_order(7.5) == 2
     assert geometry.angular_sampling(3.128) == 7.5
+    assert geometry.offset_range(BIN4) == 2
+    assert geometry.offset_step(4.935, BIN4) == 1
 
 
 @pytest.mark.parametrize(
@@ -30,6 +32,14 @@ def test_the_ribosome_at_bin_4_gives_the_tutorials_numbers():
 )
 def test_the_sampling_is_at_most_two_and_a_half_times_the_accuracy(accuracy, sampling):
     assert geometry.angular_sampling(accuracy) == sampling
+
+
+@pytest.mark.parametrize(
+    ("pixel", "accuracy", "reach", "step"),
+    [(16, 6, 1, 0.5), (16, 2.6, 1, 0.25), (4, 5, 4, 1), (30, 30, 1, 1)],
+)
+def test_positions_are_searched_as_far_and_as_finely_in_angst_as_the_tutorials(pixel, accuracy, reach, step):
+    assert (geometry.offset_range(pixel), geometry.offset_step(accuracy, pixel)) == (reach, step)
 
 
 @pytest.mark.parametrize("picks", [22_372, 1000, None])
