@@ -17,8 +17,11 @@ from stacycle.decisions.iteration import align_iteration, class3d_iteration
 from stacycle.decisions.mask import DUST, low_pass, mask_threshold, without_dust
 from stacycle.decisions.variant import Alignment, Variant, align_variant, class3d_variant, separation
 from stacycle.errors import UserError
+from stacycle.files import relion_output
 from stacycle.files.relion_output import Iteration
 from stacycle.recipe.limits import FEWEST_PER_CLASS
+
+GOLDEN = Path(__file__).parents[2] / "golden/data"
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -382,6 +385,20 @@ class TestAgreement:
             assert found[1] == pytest.approx(found[0], rel=0.1)
             assert 0.3 < found[2] / found[0] < 0.65
             assert found[3] < 0.1 * found[0]
+
+    def test_noise_of_a_consensus_beyond_its_low_pass_does_not_count(self, tmp_path):
+        """As of an average: a map of refine3d has none."""
+        classes = relion_output.classes(GOLDEN / "classify", 10)
+        consensus, pixel, lowpass = GOLDEN / "align/run_it005_class001.mrc", 20.0, 60
+        density = mrcfile.read(consensus)
+        noise = np.random.default_rng(1).normal(size=density.shape).astype(np.float32) * density.std()
+        noisy = np.float32(density + 3 * (noise - low_pass(noise, pixel, 40)))
+        mrcfile.write(tmp_path / "average.mrc", noisy, voxel_size=pixel)
+        of_refined, of_average = (
+            with_agreement(classes, path, 260, lowpass)["likeness"]
+            for path in (consensus, tmp_path / "average.mrc")
+        )
+        assert list(of_average) == pytest.approx(list(of_refined), abs=0.1)
 
     def test_maps_of_another_box_are_refused(self, tmp_path):
         mrcfile.write(tmp_path / "consensus.mrc", np.zeros((8, 8, 8), np.float32), voxel_size=10)
