@@ -1,10 +1,17 @@
 """The plan before the run: `snakemake plan` prints which jobs would run where. It runs none."""
 
 from dataclasses import asdict
+from functools import cache
 
 from stacycle.preflight import plan
 
 TARGET = snakemake_api.renamed(workflow, "all")
+
+
+@cache  # Snakemake asks twice for a job's parameters
+def planned_jobs():
+    jobs = plan.jobs(workflow, recipe, config["engine"], TARGET)
+    return [asdict(job) for job in jobs]
 
 
 rule plan:
@@ -14,10 +21,7 @@ rule plan:
     conda:
         "../envs/conda.yaml"
     params:
-        jobs=lambda wc: [
-            asdict(job)
-            for job in plan.jobs(workflow, recipe, config["engine"], TARGET)
-        ],
+        jobs=lambda wc: planned_jobs(),
         limits=lambda wc: asdict(plan.limits(workflow)),
     message:
         "Plan the run"

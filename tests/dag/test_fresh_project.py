@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import resource
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, Project
+from conftest import ROOT, Project, computing_seconds
 
 TUTORIAL = {
     "inputs": [
@@ -81,10 +81,9 @@ def tutorial(tmp_path: Path) -> Project:
 def planning_seconds(project: Project, change: dict | None = None) -> tuple[float, int]:
     """Seconds of computing that a dry run takes, and the number of jobs that it plans."""
     project.cold = True
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before = computing_seconds()
     jobs = project.jobs(change)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, len(jobs)
+    return computing_seconds() - before, len(jobs)
 
 
 def test_the_tutorial_config_plans_every_job_of_its_three_rounds(tutorial: Project) -> None:
@@ -98,6 +97,18 @@ def test_planning_the_tutorial_takes_less_than_eight_seconds_of_computing(
     seconds, jobs = planning_seconds(tutorial)
     record_property("snakemake -n, the tutorial's three rounds", f"{seconds:.1f} s for {jobs} jobs")
     assert seconds < 8
+
+
+@pytest.mark.slow
+def test_a_start_imports_nothing_that_only_jobs_need(tutorial: Project) -> None:
+    python, *words = tutorial.command("--dry-run")
+    done = subprocess.run([python, "-X", "importtime", *words], capture_output=True, text=True, cwd="/")
+    assert "stacycle.inputs" in done.stderr
+    assert not {"scipy", "matplotlib", "mrcfile"} & {
+        line.split("|")[2].strip().split(".")[0]
+        for line in done.stderr.splitlines()
+        if line.startswith("import time:")
+    }
 
 
 @pytest.mark.slow

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
-
-from stacycle.errors import UserError
-from stacycle.files.star_labels import TURNS
 
 
 def to_rotation(angles: ArrayLike) -> Rotation:
@@ -27,18 +23,6 @@ def to_angles(rotation: Rotation) -> NDArray[np.floating]:
         warnings.filterwarnings("ignore", "Gimbal lock", UserWarning)
         angles: NDArray[np.floating] = rotation.inv().as_euler("ZYZ", degrees=True)
     return angles
-
-
-def has_turns(path: str | Path, table: pd.DataFrame) -> bool:
-    """Whether particles are in frames that are turned themselves, by rlnTomoSubtomogramRot, Tilt and Psi, of which the
-    last two may lack. UserError for these without Rot, for RELION then reads none."""
-    found = [label for label in TURNS if label in table]
-    if found and TURNS[0] not in found:
-        problem = (
-            f"{path}: has {', '.join(found)}, but not {TURNS[0]}, without which RELION does not read them"
-        )
-        raise UserError(problem, "add it, or leave them out")
-    return bool(found)
 
 
 def or_zero(table: pd.DataFrame, labels: list[str]) -> NDArray[np.floating]:

@@ -18,8 +18,7 @@ from stacycle.errors import UserError, some
 from stacycle.files import star
 from stacycle.files.star_labels import ANGLES, CENTRED, CORNER, ORIGINS, PIXEL, SIZE, SUBSET, TURNS
 from stacycle.inputs.findings import Findings
-from stacycle.inputs.orientations import has_turns
-from stacycle.inputs.pick_formats.pick_format import are_fractions
+from stacycle.inputs.pick_formats.pick_format import are_fractions, has_turns
 from stacycle.inputs.series import make_numeric, rows_where
 from stacycle.inputs.tomogram_names import match_names
 

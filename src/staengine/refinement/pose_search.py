@@ -144,14 +144,15 @@ class ParticleStep:
 
         For a reference of unknown scale, the value at its best scale: the squared normalised cross-correlation.
         """
+        matrices, shifts = self.tilt_matrices(rotations), self.task.data.shifts(self.particle, offsets)
         if self.task.cross_correlation:
-            out, power = self._compared(class_index, rotations, offsets, 0, n_components)
+            out, power = self._compared(class_index, matrices, shifts, slice(n_components))
             return np.maximum(out, 0) ** 2 / (4 * np.maximum(power, 1e-30))[:, None]
         scores = np.zeros((len(rotations), len(offsets)), np.float32)
         rows, start = np.arange(len(rotations)), 0
         for share in STAGES if len(rotations) > 1 else (1,):
             stop = round(share * n_components)
-            out, power = self._compared(class_index, rotations[rows], offsets, start, stop)
+            out, power = self._compared(class_index, matrices[rows], shifts, slice(start, stop))
             scores[rows] += out - power[:, None]
             best, start = scores[rows].max(1), stop
             hopeless = best < best.max() - HOPELESS
@@ -162,21 +163,20 @@ class ParticleStep:
     def _compared(
         self,
         class_index: int | np.integer,
-        rotations: NDArray[Any],
-        offsets: NDArray[Any],
-        start: int,
-        stop: int,
+        matrices: NDArray[np.float32],
+        shifts: NDArray[np.float32],
+        part: slice,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Correlation (n, t) and power (n,) (see `kernels.score`) of the components from start to stop."""
-        task, c, part = self.task, self.task.data.components, slice(start, stop)
-        out = np.empty((len(rotations), len(offsets)), np.float32)
-        power = np.empty(len(rotations), np.float32)
+        """Correlation (n, t) and power (n,) (see `kernels.score`) of a part of the components."""
+        task, c = self.task, self.task.data.components
+        out = np.empty((len(matrices), len(shifts)), np.float32)
+        power = np.empty(len(matrices), np.float32)
         kernels.score(
             task.transforms[class_index],
             task.padding,
-            self.tilt_matrices(rotations),
+            matrices,
             np.ascontiguousarray(self.masked[:, part]),
-            task.data.shifts(self.particle, offsets),
+            shifts,
             c.kx[part],
             c.ky[part],
             c.box,

@@ -9,12 +9,12 @@ import json
 import math
 import shlex
 import shutil
-import time
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import least_seconds
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
@@ -564,11 +564,13 @@ def test_50_000_particles_in_500_tomograms_are_checked_and_recorded_within_2_s(
     for folder in ("before", "after"):
         write_many(folder, 50_000, 500, rng)
     record.of_decision("before")
-    content._read.cache_clear()
     command = of("relion_tomo_align", "--i", "before/optimisation_set.star", "--o", "after/")
-    start = time.process_time()
-    origin.check(command)
-    record.of_program(command, "after")
-    took = time.process_time() - start
+
+    def check_and_record() -> None:
+        content._read.cache_clear()
+        origin.check(command)
+        record.of_program(command, "after")
+
+    took = least_seconds(check_and_record, limit=2)
     record_property("lineage: 50,000 particles, 500 tomograms, check and record", f"{took:.2f} s of one core")
     assert took < 2

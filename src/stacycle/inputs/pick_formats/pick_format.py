@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from stacycle.errors import UserError
+from stacycle.files.star_labels import TURNS
 from stacycle.inputs import pick_formats
 from stacycle.inputs.findings import Findings
 
@@ -30,6 +33,18 @@ FRACTIONS = "parts of the tilt series' tomogram along each axis"
 def are_fractions(positions: NDArray[np.floating]) -> bool:
     """Whether positions (n, 3) are FRACTIONS: all within 0 and 1, which no pixels and no Å are."""
     return bool(positions.size and positions.min() >= 0 and positions.max() <= 1)
+
+
+def has_turns(path: str | Path, table: pd.DataFrame) -> bool:
+    """Whether particles are in frames that are turned themselves, by rlnTomoSubtomogramRot, Tilt and Psi, of which the
+    last two may lack. UserError for these without Rot, for RELION then reads none."""
+    found = [label for label in TURNS if label in table]
+    if found and TURNS[0] not in found:
+        problem = (
+            f"{path}: has {', '.join(found)}, but not {TURNS[0]}, without which RELION does not read them"
+        )
+        raise UserError(problem, "add it, or leave them out")
+    return bool(found)
 
 
 @dataclass(frozen=True)

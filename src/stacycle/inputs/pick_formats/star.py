@@ -30,7 +30,7 @@ from stacycle.errors import UserError, some
 from stacycle.files import safe_names, star
 from stacycle.files.star_labels import ANGLES, CENTRED, CORNER, ORIGINS, SUBSET, TURNS
 from stacycle.inputs.findings import Findings
-from stacycle.inputs.orientations import has_turns, or_zero, to_angles, to_rotation
+from stacycle.inputs.orientations import or_zero, to_angles, to_rotation
 from stacycle.inputs.pick_formats import m_species
 from stacycle.inputs.pick_formats.pick_format import (
     CENTRED as CENTRED_ANGSTROM,
@@ -44,6 +44,7 @@ from stacycle.inputs.pick_formats.pick_format import (
     Picks,
     PicksAsked,
     are_fractions,
+    has_turns,
 )
 from stacycle.inputs.picked_twice import SCORES
 
