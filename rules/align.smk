@@ -55,7 +55,6 @@ use rule align as align_probe with:
 
 checkpoint align_decision:
     input:
-        unpack(before("align", "accuracy")),
         runs=last_iterations("align"),
     output:
         decision="results/{round}/align/decision.json",

@@ -5,7 +5,6 @@ from pathlib import Path
 from stacycle.decisions import apply
 from stacycle.decisions.decision import write_decision
 from stacycle.jobs.log import task
-from stacycle.recipe import auto
 
 params = snakemake.params
 folder = Path(snakemake.output.decision).parent
@@ -18,7 +17,7 @@ with task(snakemake.log[0], f"{snakemake.wildcards.round}/align") as log:
         params.iteration,
         params.variant,
         key,
-        sampling=auto.sampling(params.sampling, snakemake.input.get("accuracy", [])),
+        sampling=params.sampling,
     )
     log.info(str(chosen.decision))
     apply.write_chosen(chosen, folder, reference=chosen.classes["map"].iloc[0])

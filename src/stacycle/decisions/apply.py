@@ -20,6 +20,7 @@ from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.star_labels import PIXEL
 from stacycle.provenance import record
 from stacycle.provenance.particles import NEAR, picked_twice
+from stacycle.recipe import geometry
 
 Sweep = Mapping[str, Sequence[float]]  # folder name -> [T, K], or [T, K, number of the run]
 
@@ -35,12 +36,12 @@ class Chosen:
 
 
 def choose_alignment(
-    folder: str | Path, sweep: Sweep, iteration: Choice, variant: str, key: str, *, sampling: float
+    folder: str | Path, sweep: Sweep, iteration: Choice, variant: str, key: str, *, sampling: float | str
 ) -> Chosen:
     """The iteration of each K = 1 run under `folder`, then the run; `key` names the config's section.
 
-    Warns if `sampling` (degrees) is more than twice as coarse as the accuracy that RELION estimates: picks that are
-    better than the sampling come out worse, as in golden/ (7.5 degrees: from 3.4 to 7.4).
+    Warns if `sampling` (degrees, or auto) was given and auto would be finer: picks that are better than the sampling
+    come out worse.
     """
     folder = Path(folder)
     runs = {name: relion_output.iterations(folder / name, maps=False) for name in sweep}
@@ -53,10 +54,11 @@ def choose_alignment(
     second = align_variant(candidates, variant, f"{key}.variant")
     chosen = _chosen(folder, "Alignment", first, second, tables)
     accuracy = chosen.classes["accuracy_rotations"].iloc[0]
-    if sampling > 2 * accuracy:
+    finer = geometry.angular_sampling(accuracy)
+    if sampling != "auto" and float(sampling) > finer:
         chosen.decision.warnings.append(
-            f"The sampling of {sampling:g} degrees is coarse: these images tell angles to {accuracy:.1f}. Picks that "
-            f"were good to that are worse now, until refine3d samples finer; lower {key}.sampling if so."
+            f"The sampling of {sampling:g} degrees is coarse: these images tell angles to {accuracy:.1f}, for which "
+            f"{key}.sampling: auto takes {finer:g}."
         )
     return chosen
 
