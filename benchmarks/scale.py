@@ -95,7 +95,9 @@ def demo() -> Data:
     made = yaml.safe_load((ROOT / "config/demo_data.yaml").read_text())
     picks = round(made["particles"] * (1 + made["junk"])) * made["sets"] * made["tomos"]
     settings = loaded(ROOT / "config/demo.yaml")
-    few = geometry.classification(picks, settings["particle"]["diameter"])  # there is no file to count them in
+    few = geometry.classification(
+        picks, settings["particle"]["diameter"]
+    )  # there is no file to count them in
     settings["rounds"]["bin4"]["class3d"]["classes"] = few["classes"]
     return Data(picks, 120 // made["tilt_step"] + 1, made["angpix"], settings)
 

@@ -39,7 +39,7 @@ rule poses_state:
         particles="results/{round}/{moved}_poses/{poses}/particles.star",
         state_file=f"results/{{round}}/{{moved}}_poses/{{poses}}/{STATE_FILE}",
     log:
-        "logs/{round}/{moved}_poses/{poses}_state.log",
+        "logs/{round}/{moved}_poses/{poses}/state.log",
     localrule: True
     conda:
         "../envs/conda.yaml"
@@ -58,9 +58,9 @@ rule poses:
         half1="results/{round}/{moved}_poses/{poses}/reconstruct/half1.mrc",
         half2="results/{round}/{moved}_poses/{poses}/reconstruct/half2.mrc",
     log:
-        "logs/{round}/{moved}_poses/{poses}.log",
+        "logs/{round}/{moved}_poses/{poses}/reconstruct.log",
     benchmark:
-        "benchmarks/{round}/{moved}_poses/{poses}.tsv"
+        "benchmarks/{round}/{moved}_poses/{poses}/reconstruct.tsv"
     conda:
         "../envs/conda.yaml"
     threads: cores("reconstruct", 8)

@@ -41,7 +41,7 @@ from stacycle.recipe.settings import Config
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("there and back")]
 
 ROOT = Path(__file__).parents[2]
-STEPS = ["extract", "reconstruct", "align", "class3d", "select", "mask", "refine3d", "postprocess", "cycle"]
+STEPS = ["extract", "reconstruct", "align", "mask", "class3d", "select", "refine3d", "postprocess", "cycle"]
 ROUND = {
     "binning": 4,
     "box": 24,
@@ -59,7 +59,7 @@ FITTING = {
     "crop": 20,
     "estimation_box": 128,
     "search_range": 3000,
-    "classes": [3, 5],
+    "classes": [3, 6],
     "choose": -1,
 }
 # Other values, of which the first that the config allows is taken. Few of them change what a step makes.

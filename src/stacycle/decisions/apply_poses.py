@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import nan
+from math import isfinite, nan
 from pathlib import Path
 
 import pandas as pd
@@ -61,12 +61,14 @@ def write_kept(
     decision: Decision, average: Path, after: str | Path, maps: Sequence[str], folder: Path
 ) -> None:
     """Write the state that goes on in `folder`, and its maps under the names that they have after the step: `maps`, the
-    reference and, if the step leaves half maps, these. If the poses are rolled back, they are the `average`'s."""
+    reference and, if the step leaves half maps, these. If the poses are rolled back, they are the `average`'s, and so is
+    the resolution, if its half maps agree in any shell."""
     start, sources = Path(after).parent, [Path(path) for path in maps]
     files, resolution = OptimisationSet.read(after), _record(start).get("resolution")
     if decision.choice["poses"] == BEFORE:
         made_of = _record(average)
-        start, resolution = Path(made_of["parent"]["path"]), decision.numbers["resolution"]
+        start, reached = Path(made_of["parent"]["path"]), decision.numbers["resolution"]
+        resolution = reached if isfinite(reached) else resolution
         files = OptimisationSet(*(made_of[kind] and made_of[kind][0] for kind in KINDS))
         sources = [average / name for name in (MERGED, *HALF_MAPS)[: len(maps)]]
     files.write(folder / OPTIMISATION_SET)
