@@ -61,8 +61,8 @@ def write_kept(
     decision: Decision, average: Path, after: str | Path, maps: Sequence[str], folder: Path
 ) -> None:
     """Write the state that goes on in `folder`, and its maps under the names that they have after the step: `maps`, the
-    reference and, if the step leaves half maps, these. If the poses are rolled back, they are the `average`'s, and so is
-    the resolution, if its half maps agree in any shell."""
+    reference and, if the step leaves half maps, these. If the poses are rolled back, they are the `average`'s; so
+    is the resolution, if its half maps agree in any shell."""
     start, sources = Path(after).parent, [Path(path) for path in maps]
     files, resolution = OptimisationSet.read(after), _record(start).get("resolution")
     if decision.choice["poses"] == BEFORE:
