@@ -210,6 +210,28 @@ def earlier_mask(step):
     return lambda wc: [ancient(path) for path in recipe.earlier_mask(wc.round, step)]
 
 
+def around_step(wc):
+    """Input function to unpack: the states before and after a step, and all decisions before it."""
+    files = {
+        "before": recipe.state(wc.round, wc.moved),
+        "after": recipe.left("state", wc.round, wc.moved),
+    }
+    return with_decisions(files, wc.round, wc.moved)
+
+
+def compared_poses(wc):
+    """Input function to unpack: what is compared after a step, and what the step left, which may go on."""
+    average = recipe.averaged_before(wc.round, wc.moved)
+    files = {
+        "mask": recipe.mask(wc.round, wc.moved),
+        "reference": recipe.left("reference", wc.round, wc.moved),
+        "half_maps": recipe.left("half_maps", wc.round, wc.moved),
+        "average_before": f"{average}/merged.mrc",
+        "average_after": f"results/{wc.round}/{wc.moved}_poses/after/reconstruct/merged.mrc",
+    }
+    return around_step(wc) | {name: by_content(paths) for name, paths in files.items()}
+
+
 def before_cycle(*parts):
     """As `before`, for the reference of a cycle: state, resolution."""
     return lambda wc: with_decisions(
