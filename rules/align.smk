@@ -55,6 +55,7 @@ use rule align as align_probe with:
 
 checkpoint align_decision:
     input:
+        unpack(before("align")),
         runs=last_iterations("align"),
     output:
         decision="results/{round}/align/decision.json",
