@@ -78,7 +78,7 @@ def _files_of_set(number: int, entry: Entry) -> list[str]:
     found = [entry[RELIONS]] if entry.get(RELIONS) else []
     if of_source := source_of(number, entry):
         found += _files_of_source(*of_source)
-    for path in map(Path, pick_files(entry, all_formats())):
+    for path in map(Path, pick_files(entry)):
         found += map(str, sorted(path.rglob("*.json"))) if path.is_dir() else [str(path)]
     return found
 
