@@ -166,7 +166,7 @@ def test_a_finished_project_has_nothing_to_do(finished: Project) -> None:
         (bin4(class3d={"iteration": 3}), AFTER_CLASS3D),
         (bin4(class3d={"variant": "T2_K2"}), AFTER_CLASS3D),
         (bin4(align={"iteration": 2}), AFTER_ALIGN),
-        (bin4(align={"local_range": 6}), ALIGN | AFTER_ALIGN),
+        (bin4(align={"local_range": 6}), PROBE | ALIGN | AFTER_ALIGN),
         (bin4(align={"T": [2]}), {"bin4: align to one reference, T2"} | AFTER_ALIGN),
         (bin4(box=28), {"bin4: extract subtomograms"} | AFTER_EXTRACT),
         ({"particle": {"symmetry": "C2"}}, AFTER_EXTRACT),

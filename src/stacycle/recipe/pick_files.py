@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stacycle.recipe.settings import PICK_FORMATS
+from stacycle.recipe.settings import PickOptions
 
 Entry = Mapping[str, Any]  # a set of the config, by its keys
 
 
-def pick_files(entry: Entry, formats: Iterable[str] = PICK_FORMATS) -> list[str]:
-    """The files and folders of a set's picks, which may be of one of these formats."""
+def pick_files(entry: Entry) -> list[str]:
+    """The files and folders of a set's picks: where a format is named, those under its key."""
     given = entry.get("particles") or ()
-    return expanded(
-        given if not isinstance(given, Mapping) else next(filter(None, map(given.get, formats)), ())
-    )
+    if isinstance(given, Mapping):
+        given = next(
+            (files for key, files in given.items() if files and key not in PickOptions.model_fields), ()
+        )
+    return expanded(given)
 
 
 def about_how_many(sets: Sequence[Entry]) -> int | None:
