@@ -8,10 +8,12 @@ from stacycle.preflight import plan
 TARGET = snakemake_api.renamed(workflow, "all")
 
 
-@cache  # Snakemake asks twice for a job's parameters
-def planned_jobs():
-    jobs = plan.jobs(workflow, recipe, config["engine"], TARGET)
-    return [asdict(job) for job in jobs]
+# Snakemake asks twice for a job's parameters.
+planned_jobs = cache(
+    lambda: [
+        asdict(job) for job in plan.jobs(workflow, recipe, config["engine"], TARGET)
+    ]
+)
 
 
 rule plan:
