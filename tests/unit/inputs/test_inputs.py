@@ -1,13 +1,13 @@
 """Sets are merged with unique names and nothing lost; whatever is wrong with them is told, all at once."""
 
 import json
-import time
 from pathlib import Path
 
 import mrcfile
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import least_seconds
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -435,7 +435,9 @@ def test_tilt_series_of_a_file_that_is_not_there_are_none():
 @pytest.mark.slow
 def test_500_tomograms_and_50_000_particles_take_less_than_10_seconds():
     one = write_set("a", names=[f"{i:03}" for i in range(500)], particles=100, tilts=41, image=(4, 4))
-    start = time.process_time()
-    facts, _, _ = merged(one)
-    assert facts["particles"] == 50_000
-    assert time.process_time() - start < 10
+
+    def merge() -> None:
+        facts, _, _ = merged(one)
+        assert facts["particles"] == 50_000
+
+    assert least_seconds(merge, limit=10) < 10
