@@ -73,6 +73,7 @@ def settings_of(seed: int, particle: Particle, folder: Path) -> SimulationSettin
         map=particle.map,
         diameter=particle.diameter,
         particles=round(picks * (1 - junk) / SET.tomos),
+        depth=2 * round(SET.depth / 2 * (particle.diameter / 260) ** 5),  # larger ones need room at edges too
         junk=round(junk, 3),
         snr=round(snr, 2),
     )
