@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from stacycle.errors import UserError
+from stacycle.errors import UserError, unreadable
 from stacycle.files.atomic import write_text
 
 By = Literal["rule", "config"]
@@ -77,7 +77,7 @@ def read_decision(path: str | Path) -> Decision:
     try:
         return _from_json(json.loads(Path(path).read_text()))
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})", "has its step been run?") from None
+        raise unreadable(path, error, cure="has its step been run?") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path}: is not a decision file", "delete it and run its step again") from None
 

@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from stacycle.errors import UserError
+from stacycle.errors import UserError, unreadable
 from stacycle.files.removed import explain_missing
 
 if TYPE_CHECKING:
@@ -60,9 +60,7 @@ def header(path: str | Path, exact: bool = True) -> Header:
         finally:
             os.close(file)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        unknown = f"{path}: cannot be read as an MRC map ({reason}); check the path."
-        raise UserError(explain_missing(path) or unknown) from None
+        raise UserError(explain_missing(path) or str(unreadable(path, error, "an MRC map"))) from None
     found = parse(start)
     if found is None:
         raise UserError(f"{path}: cannot be read as an MRC map (its header is damaged)", "make it again")

@@ -536,7 +536,7 @@ class TestFile:
             read_decision(tmp_path / "decision.json")
 
     def test_a_missing_file_is_reported(self, tmp_path):
-        with pytest.raises(UserError, match="cannot be read"):
+        with pytest.raises(UserError, match="no such file"):
             read_decision(tmp_path / "decision.json")
 
     def test_printed_it_shows_table_reason_and_warnings(self):

@@ -196,7 +196,9 @@ def test_what_was_found_out_of_other_inputs_is_not_taken_for_these():
     config = settings()
     run(config)
     config["inputs"] = [{"tomograms": "a/tomograms.star", "particles": "no.star"}]
-    assert "no.star: cannot be read" in problem(run(config))
+    assert "no.star: there is no such file; check the path, which starts at the project" in problem(
+        run(config)
+    )
 
 
 def test_a_damaged_memory_is_no_problem():
