@@ -96,7 +96,7 @@ def low_pass(density: np.ndarray, pixel_size: float, resolution: float) -> np.nd
 
 
 def coarse(density: np.ndarray, pixel_size: float, resolution: float) -> tuple[np.ndarray, float]:
-    """The low-passed map with no more voxels than it needs, and its pixel size: a bin1 map is searched 40 times."""
+    """The low-passed map with no more voxels than it needs, and its pixel size: its pieces are sought several times."""
     n = len(density)
     m = min(n, 2 * int(np.ceil(n * pixel_size * OVERSAMPLED / resolution / 2)))
     return _low_passed(density, pixel_size, resolution, m), pixel_size * n / m
