@@ -150,7 +150,7 @@ def resolve_auto(
     `accuracies` one with an accuracy of angles, if there is one."""
     of_images = {
         "offset_range": geometry.offset_range(state.pixel),
-        "offset_step": geometry.offset_step(accuracy(accuracies[0])[1], state.pixel) if accuracies else 1,
+        "offset_step": geometry.offset_step(state.pixel, *(accuracy(path)[1] for path in accuracies[:1])),
         "mask_diameter": geometry.mask_diameter(state.box, state.pixel),
         "highres_limit": geometry.estep_limit(state.pixel),
     }

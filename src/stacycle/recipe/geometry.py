@@ -118,10 +118,11 @@ def offset_range(pixel_A: float) -> float:
     return max(1, round(2 * 15.28 / pixel_A) / 2)
 
 
-def offset_step(accuracy_A: float, pixel_A: float) -> float:
-    """Step of that search in px: 1, or less where positions are known to less than 1 / 1.6 of that. 4.935, 7.64 -> 1;
-    4, 16 -> 0.25."""
-    return next((step for step in (1, 0.5) if step * pixel_A <= 1.6 * accuracy_A), 0.25)
+def offset_step(pixel_A: float, accuracy_A: float | None = None) -> float:
+    """Step of that search in px: 1, or less where that is more than 1.6 times the accuracy of positions, or, as long as
+    nothing tells that, far more than the tutorial's 7.64 Å. 7.64, 4.935 -> 1; 16, 4 -> 0.25; 7.64 -> 1; 16 -> 0.5."""
+    largest = 1.6 * accuracy_A if accuracy_A is not None else 7.64 * math.sqrt(2)
+    return next((step for step in (1, 0.5) if step * pixel_A <= largest), 0.25)
 
 
 def healpix_order(sampling_deg: float, oversampling: int = 1) -> int:

@@ -24,7 +24,7 @@ def test_the_ribosome_at_bin_4_gives_the_tutorials_numbers():
     assert geometry.healpix_order(7.5) == 2
     assert geometry.angular_sampling(3.128) == 7.5
     assert geometry.offset_range(BIN4) == 2
-    assert geometry.offset_step(4.935, BIN4) == 1
+    assert geometry.offset_step(BIN4, 4.935) == geometry.offset_step(BIN4) == 1
 
 
 @pytest.mark.parametrize(
@@ -36,10 +36,17 @@ def test_the_sampling_is_at_most_two_and_a_half_times_the_accuracy(accuracy, sam
 
 @pytest.mark.parametrize(
     ("pixel", "accuracy", "reach", "step"),
-    [(16, 6, 1, 0.5), (16, 2.6, 1, 0.25), (4, 5, 4, 1), (30, 30, 1, 1)],
+    [
+        (16, 6, 1, 0.5),
+        (16, 2.6, 1, 0.25),
+        (4, 5, 4, 1),
+        (30, 30, 1, 1),
+        (10, None, 1.5, 1),
+        (16, None, 1, 0.5),
+    ],
 )
 def test_positions_are_searched_as_far_and_as_finely_in_angst_as_the_tutorials(pixel, accuracy, reach, step):
-    assert (geometry.offset_range(pixel), geometry.offset_step(accuracy, pixel)) == (reach, step)
+    assert (geometry.offset_range(pixel), geometry.offset_step(pixel, accuracy)) == (reach, step)
 
 
 @pytest.mark.parametrize("picks", [22_372, 1000, None])
