@@ -58,7 +58,7 @@ class Align(Posed):
     offset_range: Auto | Positive = "auto"
     """Binned px around the position so far that are searched; auto is 15 Å in half px, at least one."""
     offset_step: Auto | Positive = "auto"
-    """Step of that search in binned px; auto is 1, or 0.5 or 0.25 where pixels are large or positions are known better."""
+    """Step of that search in binned px; auto is 1, or 0.5 or 0.25 where pixels are large or positions known better."""
     highres_limit: Auto | Positive | None = "auto"
     """Resolution limit in Å of the expectation step; auto is Nyquist, rounded down; null sets none."""
 
