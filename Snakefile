@@ -16,6 +16,10 @@ from stacycle.recipe.rounds import (
     DECIDED,
     DECISIONS,
     INPUTS,
+    MOVES,
+    POSES,
+    PROBE,
+    PROBING,
     SWEEPS,
     SWEPT,
     Recipe,
@@ -65,6 +69,7 @@ for step in (*FLOW, *SWEEPS):
     include: f"rules/{step}.smk"
 
 
+include: "rules/poses.smk"
 include: "rules/report.smk"
 include: "rules/cleanup.smk"
 

@@ -128,10 +128,10 @@ class Agreement(NamedTuple):
     mirrored: float
 
 
-def average(folder: Path, out: Path, box: int = BOX) -> np.ndarray:
-    """The average (box, box, box) of the particles in a folder's STAR files, at the tilt series' pixel size."""
+def average(folder: Path, out: Path, box: int = BOX, binning: float = 1) -> np.ndarray:
+    """The average (box, box, box) of the particles in a folder's STAR files, at the tilt series' pixel size, binned."""
     files = ["--p", folder / "particles.star", "--t", folder / "tomograms.star", "--o", out]
-    options = ["--b", box, "--bin", 1, "--j", 1, "--no_backup"]
+    options = ["--b", box, "--bin", binning, "--j", 1, "--no_backup"]
     with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO())) as said:
         status = engine.main(["relion_tomo_reconstruct_particle", *map(str, files + options)])
     if status:

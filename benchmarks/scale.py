@@ -42,7 +42,7 @@ import small_inputs
 
 import wall_time
 from stacycle.recipe import config, geometry
-from stacycle.recipe.rounds import Recipe
+from stacycle.recipe.rounds import PROBING, Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMES = ROOT / "benchmarks/demo_times.tsv"
@@ -52,9 +52,9 @@ CYCLE = {
     "polish": {"stiff": {"sigma_velocity": 0.1}, "loose": {"sigma_velocity": 0.4}},
 }
 # What a job's work grows with; that of all other jobs grows with their maps, box^3.
-IMAGES = {"extract", "reconstruct", "align", "class3d", "refine3d", "cycle_reference", "variant_reconstruct",
-          "ctfrefine", "polish"}  # fmt: skip
-TABLES = {"inputs", "align_decision", "class3d_decision", "select"}
+IMAGES = {"extract", "reconstruct", "align_probe", "align", "class3d", "refine3d", "poses", "score",
+          "cycle_reference", "variant_reconstruct", "ctfrefine", "polish"}  # fmt: skip
+TABLES = {"inputs", "align_decision", "class3d_decision", "poses_state", "score_decision", "select"}
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Data:
             return self.particles
         if rule not in IMAGES:
             return self.box(round_, rule) ** 3
-        repeats = 1
+        repeats = PROBING["iterations"] if rule == "align_probe" else 1
         if rule in ("align", "class3d"):
             given = Recipe.from_config(self.config).settings(round_, rule)
             repeats = given["iterations"] * given.get("classes", 1)
@@ -94,7 +94,12 @@ def demo() -> Data:
     """The data on which the times were recorded."""
     made = yaml.safe_load((ROOT / "config/demo_data.yaml").read_text())
     picks = round(made["particles"] * (1 + made["junk"])) * made["sets"] * made["tomos"]
-    return Data(picks, 120 // made["tilt_step"] + 1, made["angpix"], loaded(ROOT / "config/demo.yaml"))
+    settings = loaded(ROOT / "config/demo.yaml")
+    few = geometry.classification(
+        picks, settings["particle"]["diameter"]
+    )  # there is no file to count them in
+    settings["rounds"]["bin4"]["class3d"]["classes"] = few["classes"]
+    return Data(picks, 120 // made["tilt_step"] + 1, made["angpix"], settings)
 
 
 def large(configfile: Path, tomograms: int) -> Data:

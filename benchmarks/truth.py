@@ -1,6 +1,6 @@
-"""How far the demo's results are from what was simulated: poses, tilt series, maps, rejected junk.
+"""How far the results of simulated data are from what was simulated: poses, tilt series, maps, rejected junk.
 
-`python benchmarks/truth.py [PROJECT]`, after `make demo`; also written to results/truth.json.
+`python benchmarks/truth.py`, after `make demo`, or `truth.py PROJECT CONFIG`; also written to results/truth.json.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from stacycle.files.job_folder import OPTIMISATION_SET
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.recipe import config
-from stacycle.recipe.rounds import Recipe
+from stacycle.recipe.rounds import POSES, Recipe
 from staengine.simulation import truth
 from staengine.tilt_series.particles import ParticleSet
 from staengine.tilt_series.tomograms import load_tomograms
@@ -30,14 +31,19 @@ STEPS = {  # step -> what it is called, its optimisation set, and the map made o
 SWEPT = {"ctfrefine": "CTF refined", "polish": "polished"}
 
 
-def steps() -> Iterator[tuple[str, str, str]]:
+def recipe_of(overlay: str | Path) -> Recipe:
+    """The recipe of a project's config."""
+    return Recipe.from_config(config.load(ROOT / "config/config.yaml", overlay))
+
+
+def steps(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     """What a step is called, its optimisation set, and the map made of it, in the order of work."""
-    configs = (ROOT / "config" / name for name in ("config.yaml", "demo.yaml"))
-    recipe = Recipe.from_config(config.load(*configs))
     for round_, step in recipe:
         if step in STEPS:
-            name, *files = STEPS[step]
-            yield f"{round_} {name}", *(f"results/{round_}/{file}" for file in files)
+            files = list(STEPS[step][1:])
+            if recipe.compares_poses(round_, step):  # what went on from it
+                files = [f"{step}{POSES}/{name}" for name in (OPTIMISATION_SET, Path(files[1]).name)]
+            yield f"{round_} {STEPS[step][0]}", *(f"results/{round_}/{file}" for file in files)
         for cycle in recipe.cycles(round_) if step == "cycle" else ():
             folder, start = f"results/{round_}/{cycle}", recipe.cycle_state(round_, cycle)[0]
             yield f"{round_} {cycle} reference", start, f"{folder}/reference/merged.mrc"
@@ -46,14 +52,14 @@ def steps() -> Iterator[tuple[str, str, str]]:
                 yield f"{round_} {cycle} {name}", *files
 
 
-def compare(project: str | Path) -> dict[str, dict]:
+def compare(project: str | Path, recipe: Recipe) -> dict[str, dict]:
     """Errors of poses, tilt series and maps after each step that was made; also written to results/truth.json."""
     with contextlib.chdir(project):
         known = truth.read_truth(".")
         picks = ParticleSet.read("results/inputs/particles.star")
         found = {
             name: compare_step(state, density, picks, known)
-            for name, state, density in steps()
+            for name, state, density in steps(recipe)
             if Path(state).exists() and Path(density).exists()
         }
         Path("results/truth.json").write_text(json.dumps(found, indent=1))
@@ -104,10 +110,12 @@ def show(found: dict[str, dict]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("project", nargs="?", default=ROOT / "demo", help="project folder (default: demo/)")
     parser.add_argument(
-        "project", nargs="?", default=ROOT / "demo", help="folder of the demo (default: demo/)"
+        "config", nargs="?", default=ROOT / "config/demo.yaml", help="its config (default: demo's)"
     )
-    show(compare(parser.parse_args().project))
+    arguments = parser.parse_args()
+    show(compare(arguments.project, recipe_of(arguments.config)))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 
 rule align:
     input:
-        unpack(before("align", "state", "reference", "resolution")),
+        unpack(before("align", "state", "reference", "resolution", "accuracy")),
     output:
         data="results/{round}/align/{variant}/run_it{iteration}_data.star",
         model="results/{round}/align/{variant}/run_it{iteration}_model.star",
@@ -31,6 +31,26 @@ rule align:
         "{wildcards.round}: align to one reference, {wildcards.variant}"
     script:
         "../scripts/class3d.py"
+
+
+# The first iterations, if the sampling follows from the accuracy of angles and no step before tells that.
+use rule align as align_probe with:
+    input:
+        unpack(before("align", "state", "reference", "resolution")),
+    output:
+        model=f"results/{{round}}/{PROBE}",
+    log:
+        "logs/{round}/align_probe.log",
+    benchmark:
+        "benchmarks/{round}/align_probe.tsv"
+    params:
+        step="align_probe",
+        engine=engine,
+        symmetry=config["particle"]["symmetry"],
+        settings=lambda wc: settings("align", *SWEPT, *DECIDED)(wc) | PROBING,
+        variant=[1, 1],
+    message:
+        "{wildcards.round}: align for a few iterations, to know the accuracy of angles"
 
 
 checkpoint align_decision:

@@ -3,7 +3,7 @@
 
 use rule align as class3d with:
     input:
-        unpack(before("class3d", "state", "reference", "resolution")),
+        unpack(before("class3d", "state", "reference", "resolution", mask="class_mask")),
     output:
         data="results/{round}/class3d/{variant}/run_it{iteration}_data.star",
         model="results/{round}/class3d/{variant}/run_it{iteration}_model.star",

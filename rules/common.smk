@@ -8,6 +8,8 @@ from stacycle.resources import site as resources_site
 from stacycle.steps.registry import all_steps
 
 STEPS = all_steps()
+# The names of folders of decisions.
+DECIDING = (*DECISIONS, *SWEEPS, *(f"{step}{POSES}" for step in MOVES))
 SHOWN_DECISIONS = [name for name, step in STEPS.items() if step.last == "decision.json"]
 
 
@@ -167,8 +169,7 @@ def by_content(paths):
     return [
         (
             ancient(path)
-            if Path(path).parent.name in (*DECISIONS, *SWEEPS)
-            and Path(path).name != STATE_FILE
+            if Path(path).parent.name in DECIDING and Path(path).name != STATE_FILE
             else path
         )
         for path in paths
@@ -176,9 +177,17 @@ def by_content(paths):
 
 
 def with_decisions(files, *place):
-    """Named input files, and the state.json of each decision before a place in the recipe (see Recipe.decided)."""
+    """Named input files, and the state.json of each decision before a place in the recipe (see Recipe.decided): that of
+    one whose files are used is not `ancient`."""
     named = {name: by_content(paths) for name, paths in files.items()}
-    return named | {"decided": [ancient(path) for path in recipe.decided(*place)]}
+    given = [[paths] if isinstance(paths, str) else paths for paths in files.values()]
+    used = {Path(path).parent for paths in given for path in paths}
+    decided = recipe.decided(*place)
+    return named | {
+        "decided": [
+            path if Path(path).parent in used else ancient(path) for path in decided
+        ]
+    }
 
 
 def before(step, *parts, **named):
@@ -194,6 +203,33 @@ def before(step, *parts, **named):
         wc.round,
         step,
     )
+
+
+def earlier_mask(step):
+    """Input function: the newest mask before a step, which the step's own is only compared with."""
+    return lambda wc: [ancient(path) for path in recipe.earlier_mask(wc.round, step)]
+
+
+def around_step(wc):
+    """Input function to unpack: the states before and after a step, and all decisions before it."""
+    files = {
+        "before": recipe.state(wc.round, wc.moved),
+        "after": recipe.left("state", wc.round, wc.moved),
+    }
+    return with_decisions(files, wc.round, wc.moved)
+
+
+def compared_poses(wc):
+    """Input function to unpack: what is compared after a step, and what the step left, which may go on."""
+    average = recipe.averaged_before(wc.round, wc.moved)
+    files = {
+        "mask": recipe.mask(wc.round, wc.moved),
+        "reference": recipe.left("reference", wc.round, wc.moved),
+        "half_maps": recipe.left("half_maps", wc.round, wc.moved),
+        "average_before": f"{average}/merged.mrc",
+        "average_after": f"results/{wc.round}/{wc.moved}_poses/after/reconstruct/merged.mrc",
+    }
+    return around_step(wc) | {name: by_content(paths) for name, paths in files.items()}
 
 
 def before_cycle(*parts):

@@ -39,6 +39,7 @@ rule cycle_mask:
     input:
         unpack(before_cycle("resolution")),
         map="results/{round}/{cycle}/reference/merged.mrc",
+        earlier=earlier_mask("cycle"),
     output:
         mask="results/{round}/{cycle}/mask/mask.mrc",
         decision="results/{round}/{cycle}/mask/decision.json",

@@ -4,6 +4,7 @@
 rule mask:
     input:
         unpack(before("mask", "resolution", map="reference")),
+        earlier=earlier_mask("mask"),
     output:
         mask="results/{round}/mask/mask.mrc",
         decision="results/{round}/mask/decision.json",

@@ -3,7 +3,9 @@
 
 rule refine3d:
     input:
-        unpack(before("refine3d", "state", "reference", "mask", "resolution")),
+        unpack(
+            before("refine3d", "state", "reference", "mask", "resolution", "accuracy")
+        ),
     output:
         data="results/{round}/refine3d/run_data.star",
         model="results/{round}/refine3d/run_model.star",
@@ -27,7 +29,7 @@ rule refine3d:
         step="refine3d",
         engine=engine,
         symmetry=config["particle"]["symmetry"],
-        settings=settings("refine3d"),
+        settings=settings("refine3d", *DECIDED),
     message:
         "{wildcards.round}: refine two independent halves"
     script:

@@ -17,7 +17,8 @@ rule report:
             f"results/{round_}/{step}/decision.json"
             for step in (*DECISIONS, "mask")
             for round_ in rounds_with(step)
-        ],
+        ]
+        + [f"{folder}/decision.json" for folder in recipe.poses_compared()],
         montages=collect(
             "results/{round}/select/classes.png", round=rounds_with("select")
         ),

@@ -47,6 +47,8 @@ def finished(recipe: Recipe, round_: str) -> list[str]:
     following = names[names.index(round_) + 1 :][:1]
     last = {name: f"{name}/{step.last}" for name, step in all_steps().items() if step.last}
     files = [f"{round_}/{last[step]}" for name, step in recipe if name == round_ and step in last]
+    compared = [Path(folder) for folder in recipe.poses_compared()]
+    files += [f"{round_}/{one.name}/{job_folder.DECISION}" for one in compared if one.parent.name == round_]
     if recipe.has(round_, "cycle"):
         files += [f"{round_}/{cycle}/{sweep}/{job_folder.DECISION}" for cycle, sweep in recipe.sweeps(round_)]
     return [f"results/{file}" for file in [*files, *(f"{name}/{last['extract']}" for name in following)]]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stacycle import __version__
-from stacycle.errors import UserError
+from stacycle.errors import UserError, unreadable
 from stacycle.files import job_folder
 from stacycle.jobs import record as job_record
 
@@ -224,7 +224,7 @@ def _end(path: Path) -> bytes:
             log.seek(max(0, path.stat().st_size - MOST_BYTES))
             return log.read(MOST_BYTES)
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+        raise unreadable(path.absolute(), error) from None
 
 
 def _lines(text: bytes) -> list[str]:

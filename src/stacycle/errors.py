@@ -1,6 +1,7 @@
 """What a user is meant to see of a fault, in one sentence."""
 
 from collections.abc import Iterable, Sequence
+from os.path import isabs
 from typing import Any
 
 _ENDS = (".", "!", "?")
@@ -31,6 +32,15 @@ class ProgramFailed(UserError):
 def together(faults: Sequence[UserError]) -> UserError:
     """Several faults as one, a line each."""
     return faults[0] if len(faults) == 1 else UserError("\n".join(map(str, faults)))
+
+
+def unreadable(path: Any, error: Exception, kind: str = "", cure: str = "") -> UserError:
+    """What to say of a file that could not be opened, or not read as the `kind` that it should be ("a STAR file")."""
+    if isinstance(error, FileNotFoundError):
+        start = "" if isabs(path) else ", which starts at the project's folder"
+        return UserError(f"{path}: there is no such file", cure or f"check the path{start}")
+    wanted, reason = f" as {kind}" if kind else "", getattr(error, "strerror", None) or error
+    return UserError(f"{path}: cannot be read{wanted} ({reason})", cure or "check the path")
 
 
 class Interrupted(Exception):

@@ -44,9 +44,24 @@ def cycled(round_: str, cycle: str = "cycle1") -> set[str]:
     return {f"{round_}/{cycle}: {step}" for step in steps}
 
 
+def compared(round_: str, step: str, *poses: str) -> set[str]:
+    """The jobs that compare the poses after a step with those before, of which averages are made."""
+    jobs = {f"{round_}: keep the poses after {step}, or those before it"}
+    for one in poses:
+        jobs |= {
+            f"{round_}: particles of {step} with the poses {one} it",
+            f"{round_}: reconstruct with the poses {one} {step}",
+        }
+    return jobs
+
+
 ALL_JOBS = (
     {"Check and merge the inputs", "Write the report"}
+    | {"bin4: align for a few iterations, to know the accuracy of angles"}
     | {"bin4: align to one reference, T1", "bin4: choose the alignment's T and iteration"}
+    | {"bin4: score particles", "bin4: leave out particles that score low"}
+    | compared("bin4", "align", "before", "after") | compared("bin4", "refine3d", "before", "after")
+    | compared("bin2", "refine3d", "after") | compared("bin1", "refine3d", "after")
     | refined("bin4") | classified("bin4") | cycled("bin4")
     | refined("bin2") | classified("bin2") | cycled("bin2")
     | refined("bin1") | cycled("bin1")
@@ -129,7 +144,7 @@ def test_a_round_that_is_no_finer_than_the_one_before_it_is_planned_and_said(tut
 def test_a_shorter_recipe_plans_just_its_steps(tutorial: Project) -> None:
     steps = ["extract", "reconstruct", "mask", "refine3d", "postprocess"]
     jobs = tutorial.jobs({"rounds": {"bin4": {"steps": steps}, "bin2": None, "bin1": None}})
-    assert len(jobs) == 7
+    assert len(jobs) == 7 + len(compared("bin4", "refine3d", "before", "after"))
     assert not any("class" in job or "align" in job for job in jobs)
 
 

@@ -62,7 +62,7 @@ CHANGES = {
 
 
 ''',
-    "]\nSTEPS:": ', "blur"',
+    "]\nSTEPS:": '    "blur",\n',
     "    cycle: Cycle = LEFT_OUT": "    blur: Blur = LEFT_OUT\n",
 }
 CONFIG = {

@@ -27,9 +27,13 @@ SWEPT = {
 # No line of a table is about one of these: they are made in seconds on the machine that Snakemake runs on.
 SHORT = {
     "align_decision",
+    "align_poses",
+    "refine3d_poses",
+    "poses_state",
     "class3d_decision",
     "cycle_decision",
     "class_montage",
+    "score_decision",
     "select",
     "cleanup",
     "report",
@@ -110,6 +114,7 @@ def test_rounds_and_their_steps_stand_in_the_order_of_the_recipe(project: Projec
     rounds = {"bin4": {"steps": steps}, "bin2": {"steps": ["extract", "reconstruct"]}, "bin1": None}
     table = [line[:2] for line in lines(plan(project, change={"rounds": rounds})) if line[1] != SUM_OF_SHORT]
     shown = [("bin4", step) for step in steps if step != "select"]
+    shown.insert(shown.index(("bin4", "refine3d")) + 1, ("bin4", "poses"))
     assert table == [("", "inputs"), *shown, ("bin2", "extract"), ("bin2", "reconstruct")]
 
 
@@ -138,7 +143,7 @@ def test_each_step_goes_where_the_profile_sends_it_and_asks_for_what_the_profile
     assert told["extract"] == "cpu - 1 x 3 16 GB 8 h"
     assert told["class3d"] == "cpu - 4 x 8 32 GB 20 h"
     assert told["mask"] == "cpu - 1 x 4 8 GB 5 min"
-    assert {told[step].split()[0] for step in told.keys() - {"align", "refine3d"}} == {"cpu"}
+    assert {told[step].split()[0] for step in told.keys() - {"align_probe", "align", "refine3d"}} == {"cpu"}
     assert "Jobs are given to cluster-generic, at most 7 at a time." in text
 
 

@@ -21,7 +21,7 @@ CONFIG = {
     "rounds": {
         "bin4": {"cycle": {"repeat": 2}},
         "bin2": {
-            "steps": ["extract", "reconstruct", "align", "mask", "refine3d", "postprocess", "cycle"],
+            "steps": ["extract", "reconstruct", "align", "mask", "refine3d", "postprocess", "score", "cycle"],
             "align": {"T": [1, 4], "iterations": 10},
         },
     },
@@ -79,6 +79,23 @@ def test_of_a_decisions_files_only_what_tells_its_content_can_make_a_job_run(wor
     }
     # class3d's table of classes has no numbers that differ between runs but those that the choice is made of
     assert not_ancient == {("class_montage", "classes.tsv"), ("select", "classes.tsv")}
+
+
+def test_a_job_that_uses_a_decisions_files_runs_again_where_it_chose_otherwise(workflow: Any) -> None:
+    dag = workflow.dag
+    stale = {
+        (job.rule.name, decision.rule.name)
+        for job in before_the_last(dag)
+        for decision, files in dag.dependencies[job].items()
+        if decision.is_checkpoint and {Path(str(file)).name for file in files} - {STATE_FILE, "classes.tsv"}
+        if not any(
+            str(file) in set(map(str, files))
+            and Path(file).name == STATE_FILE
+            and "ancient" not in file.flags
+            for file in job.input
+        )
+    }
+    assert stale == set()
 
 
 def test_rules_that_can_be_queued_name_their_step_which_is_their_own_name(workflow: Any) -> None:

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.slow
 
 INPUTS = "results/inputs/particles.star"
 ALIGNED = "results/bin4/align/T1/run_it006_data.star"
-CONFIG = overlay(TINY, {"rounds": {"bin2": None, "bin4": {"align": {"T": [1], "iterations": 6}}}})
+ALIGN = {"T": [1], "iterations": 6, "sampling": 7.5, "offset_step": 1}
+CONFIG = overlay(TINY, {"rounds": {"bin2": None, "bin4": {"align": ALIGN}}})
 
 
 @pytest.fixture(scope="module")

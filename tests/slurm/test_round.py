@@ -20,7 +20,8 @@ from sandbox import Job, Slurm
 pytestmark = pytest.mark.slow
 
 DEMO = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
-BIN4 = overlay(DEMO, {"rounds": {"bin2": None, "bin1": None}})
+ONCE = {"class3d": {"classes": 3, "T": [0.1, 0.5, 2], "repeats": 1}}
+BIN4 = overlay(DEMO, {"rounds": {"bin4": ONCE, "bin2": None, "bin1": None}})
 SMALL = {"tomos": 1, "tilt_step": 12, "size": 336, "depth": 160, "angpix": 5}
 DATA = yaml.safe_load((ROOT / "config/demo_data.yaml").read_text()) | SMALL
 GPUS_PER_JOB = 1  # of two: a sweep's jobs run side by side
@@ -29,14 +30,20 @@ SUBMITTED = {
     "sta-inputs": ("cpu", 60, 4000, 1, 0),
     "sta-bin4-extract": ("cpu", 480, 16000, 8, 0),
     "sta-bin4-reconstruct": ("cpu", 240, 16000, 8, 0),
+    "sta-bin4-align_probe": ("gpu", 720, 32000, 8, 1),
     "sta-bin4-align-T1_it008": ("gpu", 720, 32000, 8, 1),
     "sta-bin4-align-T4_it008": ("gpu", 720, 32000, 8, 1),
+    "sta-bin4-align_poses-before-reconstruct": ("cpu", 240, 32000, 8, 0),
+    "sta-bin4-align_poses-after-reconstruct": ("cpu", 240, 32000, 8, 0),
     "sta-bin4-class3d-T0.1_K3_it012": ("cpu", 1440, 32000, 8, 0),
     "sta-bin4-class3d-T0.5_K3_it012": ("cpu", 1440, 32000, 8, 0),
     "sta-bin4-class3d-T2_K3_it012": ("cpu", 1440, 32000, 8, 0),
     "sta-bin4-mask": ("cpu", 60, 8000, 4, 0),
     "sta-bin4-refine3d": ("gpu", 1440, 64000, 8, 1),
+    "sta-bin4-refine3d_poses-before-reconstruct": ("cpu", 240, 32000, 8, 0),
+    "sta-bin4-refine3d_poses-after-reconstruct": ("cpu", 240, 32000, 8, 0),
     "sta-bin4-postprocess": ("cpu", 60, 8000, 1, 0),
+    "sta-bin4-score": ("cpu", 120, 4000, 8, 0),
     "sta-bin4-cycle1-reference": ("cpu", 480, 64000, 8, 0),
     "sta-bin4-cycle1-mask": ("cpu", 60, 16000, 4, 0),
     "sta-bin4-cycle1-postprocess": ("cpu", 60, 16000, 1, 0),

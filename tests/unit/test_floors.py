@@ -21,7 +21,7 @@ FLOORS = {
         "programs",
         "provenance resources",
         "jobs inputs",
-        "decisions exports",
+        "decisions exports scoring",
         "steps",
         "preflight",
         "report cleanup",

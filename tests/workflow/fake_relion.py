@@ -56,6 +56,8 @@ CLASSES = pd.DataFrame(
     columns=["share", "rotations", "translations", "resolution", "completeness"],
 )
 JUNK = (1, 4)
+# Of the alignment, in degrees and Å: what its run.out shows of iteration 23.
+ACCURACY = {"rotations": 3.128, "translations": 4.93544}
 SERIES = "rlnTomoTiltSeriesStarFile"
 
 
@@ -160,8 +162,9 @@ def reconstruct_particle(flags: dict[str, str]) -> None:
     else:
         show_particle(flags, f"{out}merged.mrc", box, pixel, 30)
     if "rlnRandomSubset" in tables["particles"]:
+        made_of = zlib.crc32(Path(state["rlnTomoParticlesFile"]).read_bytes())
         for half in (1, 2):
-            label = f"{reached(state['rlnTomoTomogramsFile']):.6g} A"
+            label = f"{reached(state['rlnTomoTomogramsFile']):.6g} A of {made_of:x}"
             write_hollow(f"{out}half{half}.mrc", (box, box, box), pixel, label)
 
 
@@ -242,7 +245,7 @@ def class3d(flags: dict, particles: pd.DataFrame, optics: pd.DataFrame, files: t
         classes = (
             CLASSES[:count]
             if count > 1
-            else CLASSES.loc[[5]].assign(share=1.0, resolution=RESOLUTION[iteration])
+            else CLASSES.loc[[5]].assign(share=1.0, **ACCURACY, resolution=RESOLUTION[iteration])
         )
         names = [f"{start}_class{k:03d}.mrc" for k in range(1, count + 1)]
         for k, (name, resolution) in enumerate(zip(names, classes["resolution"], strict=True), 1):
@@ -291,7 +294,10 @@ def auto_refine(
     best = CLASSES.loc[[5]].assign(share=1.0, resolution=15.6718)
     write_model(f"{root}_model.star", [f"{root}_class001.mrc"], best, box, pixel, 1)
     halves = particles.get("rlnRandomSubset", np.arange(len(particles)) % 2 + 1)
-    write_particles(f"{root}_data.star", particles.assign(rlnClassNumber=1, rlnRandomSubset=halves), optics)
+    mask = flags.get("--solvent_mask")  # other masks give other poses
+    turn = zlib.crc32(Path(mask).read_bytes()) % 1000 / 1000 if mask else 0.0
+    refined = {"rlnAngleRot": particles["rlnAngleRot"] + turn, "rlnRandomSubset": halves}
+    write_particles(f"{root}_data.star", particles.assign(rlnClassNumber=1, **refined), optics)
     write_set(f"{root}_optimisation_set.star", f"{root}_data.star", *files)
     write_optimiser(root, 0.0)
     write_sampling(root)
@@ -310,7 +316,7 @@ def postprocess(flags: dict[str, str]) -> None:
     with mrcfile.open(flags["--i"], header_only=True) as file:
         box, pixel = int(file.header.nx), float(file.voxel_size.x)
     label = label_of(flags["--i"])  # none at a refinement's half maps: they reach Nyquist, as the tutorial's
-    of_cycle = label.endswith(" A")
+    of_cycle = " A of " in label
     for path in (f"{flags['--o']}.mrc", f"{flags['--o']}_masked.mrc"):
         if of_cycle:
             write_hollow(path, (box, box, box), pixel)

@@ -61,7 +61,14 @@ class Site:
             "inputs": [write_inputs(self.folder, particles=60)],
             "particle": {"diameter": 350},
             "engine": {"bin": str(relion)},
-            "rounds": {"bin4": {"steps": ["extract", "reconstruct", "align"]}, "bin2": None, "bin1": None},
+            "rounds": {
+                "bin4": {
+                    "steps": ["extract", "reconstruct", "align"],
+                    "align": {"sampling": 7.5, "offset_step": 1},  # or a run before it tells them
+                },
+                "bin2": None,
+                "bin1": None,
+            },
         }
         (self.folder / "config.yaml").write_text(yaml.safe_dump(config))
         shutil.copytree(ROOT / "profiles" / name, self.folder / "profile")

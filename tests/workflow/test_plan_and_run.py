@@ -67,7 +67,7 @@ class Finished:
         done = self.project.snakemake(*arguments, change=change)
         assert done.returncode == 0, done.stderr[-4000:]
         commands = map(" ".join, fake_relion.recorded(self.relion)[before:])
-        return {re.search(r" --o results/bin4/(\w+)", line)[1] for line in commands}  # type: ignore[index]
+        return {re.search(r" --o results/bin4/(?:\w+_)?(\w+)", line)[1] for line in commands}  # type: ignore[index]
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory):
         "particle": {"diameter": 350},
         "engine": {"kind": "relion", "bin": str(relion)},
         "rounds": {
-            "bin4": {"steps": STEPS, "class3d": {"T": [1], "iterations": 2, "lowpass": 30, "seed": 1}},
+            "bin4": {
+                "steps": STEPS,
+                "class3d": {"T": [1], "classes": 6, "iterations": 2, "lowpass": 30, "seed": 1},
+            },
             "bin2": None,
             "bin1": None,
         },
@@ -90,8 +93,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory):
     found = Finished(Project(root / "project", config), relion)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", str(mpi), prepend=":")
-        assert found.plan().runs == set(STEPS) - {"select"} | {"inputs"}
-        assert found.run() == set(STEPS) - {"select"}
+        programs = {*STEPS, "poses"} - {"select"}
+        assert found.plan().runs == programs | {"inputs"}
+        assert found.run() == programs
         yield found
 
 
@@ -110,7 +114,7 @@ def test_after_a_whole_run_all_is_done_and_nothing_is_left(finished: Finished) -
     ("change", "runs"),
     [
         (bin4(postprocess={"bfactor": -150}), {"postprocess"}),
-        (bin4(mask={"extend": 5}), {"mask", "refine3d", "postprocess"}),
+        (bin4(mask={"extend": 5}), {"mask", "refine3d", "poses", "postprocess"}),
         (bin4(class3d={"T": [1, 2]}), {"class3d"}),
     ],
 )

@@ -35,7 +35,11 @@ class Small(Project):
 
     def __init__(self, folder: Path) -> None:
         self.relion = fake_relion.install(folder / "relion")
-        round_ = {"steps": STEPS, "box": 48, "class3d": {"T": [1], "iterations": 2, "lowpass": 30}}
+        round_ = {
+            "steps": STEPS,
+            "box": 48,
+            "class3d": {"T": [1], "classes": 6, "iterations": 2, "lowpass": 30},
+        }
         super().__init__(
             folder,
             {

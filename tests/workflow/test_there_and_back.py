@@ -41,13 +41,13 @@ from stacycle.recipe.settings import Config
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("there and back")]
 
 ROOT = Path(__file__).parents[2]
-STEPS = ["extract", "reconstruct", "align", "class3d", "select", "mask", "refine3d", "postprocess", "cycle"]
+STEPS = ["extract", "reconstruct", "align", "mask", "class3d", "select", "refine3d", "postprocess", "cycle"]
 ROUND = {
     "binning": 4,
     "box": 24,
     "steps": STEPS,
     "align": {"T": [1], "iterations": 3},
-    "class3d": {"T": [1], "iterations": 3, "lowpass": 30},
+    "class3d": {"T": [1], "classes": 6, "iterations": 3, "lowpass": 30},
     "cycle": {"ctfrefine": {"unregularised": None, "scale_only": None}, "polish": {"no_motion": None}},
 }
 ROUNDS = {**dict.fromkeys(("bin4", "bin2", "bin1")), "only": ROUND}
@@ -59,7 +59,7 @@ FITTING = {
     "crop": 20,
     "estimation_box": 128,
     "search_range": 3000,
-    "classes": [3, 5],
+    "classes": [3, 6],
     "choose": -1,
 }
 # Other values, of which the first that the config allows is taken. Few of them change what a step makes.

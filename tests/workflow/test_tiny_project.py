@@ -43,15 +43,27 @@ def polish(name: str) -> set[str]:
     return of_variant("polish", "polish", name)
 
 
+def poses(step: str) -> set[str]:
+    """The jobs that compare the poses after a step of bin4 with those before it."""
+    each = ("before", "after")
+    return (
+        {f"bin4: particles of {step} with the poses {when} it" for when in each}
+        | {f"bin4: reconstruct with the poses {when} {step}" for when in each}
+        | {f"bin4: keep the poses after {step}, or those before it"}
+    )
+
+
 AFTER_POLISH = decide("polish") | BIN2
 AFTER_CTFREFINE = decide("ctfrefine") | polish("motion") | polish("no_motion") | AFTER_POLISH
 AFTER_CYCLE_POSTPROCESS = ctfrefine("regularised") | ctfrefine("unregularised") | AFTER_CTFREFINE
 AFTER_CYCLE_MASK = {CYCLE + "post-process the reference"} | AFTER_CYCLE_POSTPROCESS
 AFTER_CYCLE_REFERENCE = {CYCLE + "create the bin1 mask"} | AFTER_CYCLE_MASK
 AFTER_POSTPROCESS = {CYCLE + "create the bin1 mask"} | AFTER_CYCLE_MASK
+AFTER_SCORE = {CYCLE + "reconstruct the half maps at bin 1"} | AFTER_CYCLE_REFERENCE
 AFTER_REFINE = (
-    {"bin4: post-process", CYCLE + "reconstruct the half maps at bin 1"}
-    | AFTER_CYCLE_REFERENCE
+    poses("refine3d")
+    | {"bin4: post-process", "bin4: score particles", "bin4: leave out particles that score low"}
+    | AFTER_SCORE
     | AFTER_POSTPROCESS
 )
 AFTER_MASK = {"bin4: refine two independent halves"} | AFTER_REFINE
@@ -60,9 +72,10 @@ AFTER_CLASS3D_DECISION = {"bin4: show the classes", "bin4: select good classes"}
 AFTER_CLASS3D = {"bin4: choose the classification's T and iteration"} | AFTER_CLASS3D_DECISION
 CLASS3D = {f"bin4: classify without alignment, T{T}_K2" for T in ("0.5", "2")}
 AFTER_ALIGN_DECISION = CLASS3D | AFTER_CLASS3D
-AFTER_ALIGN = {"bin4: choose the alignment's T and iteration"} | AFTER_ALIGN_DECISION
+AFTER_ALIGN = {"bin4: choose the alignment's T and iteration"} | poses("align") | AFTER_ALIGN_DECISION
 ALIGN = {"bin4: align to one reference, T1"}
-AFTER_EXTRACT = {"bin4: reconstruct the average"} | ALIGN | AFTER_ALIGN
+PROBE = {"bin4: align for a few iterations, to know the accuracy of angles"}
+AFTER_EXTRACT = {"bin4: reconstruct the average"} | PROBE | ALIGN | AFTER_ALIGN
 
 
 KILLS = 24
@@ -153,7 +166,7 @@ def test_a_finished_project_has_nothing_to_do(finished: Project) -> None:
         (bin4(class3d={"iteration": 3}), AFTER_CLASS3D),
         (bin4(class3d={"variant": "T2_K2"}), AFTER_CLASS3D),
         (bin4(align={"iteration": 2}), AFTER_ALIGN),
-        (bin4(align={"local_range": 6}), ALIGN | AFTER_ALIGN),
+        (bin4(align={"local_range": 6}), PROBE | ALIGN | AFTER_ALIGN),
         (bin4(align={"T": [2]}), {"bin4: align to one reference, T2"} | AFTER_ALIGN),
         (bin4(box=28), {"bin4: extract subtomograms"} | AFTER_EXTRACT),
         ({"particle": {"symmetry": "C2"}}, AFTER_EXTRACT),

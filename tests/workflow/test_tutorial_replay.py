@@ -26,6 +26,7 @@ from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.preflight import environment
 from stacycle.programs.command import Command
 from stacycle.programs.scratch import scratch_folder
+from stacycle.recipe import geometry
 from stacycle.recipe.config import DEFAULT, validate
 from stacycle.recipe.rounds import Recipe
 from stacycle.resources.site import CPU
@@ -52,13 +53,16 @@ OURS = {  # file names of the tutorial's jobs -> ours; the first that fits is ta
     "Extract/job003/": BIN4 + "extract/",
     "Extract/job006/": BIN4 + "extract/",
     "Reconstruct/job005/": BIN4 + "reconstruct/",
-    "Class3D/job009/run_it020_optimisation_set.star": BIN4 + "align/optimisation_set.star",
-    "Class3D/job009/run_it020_class001.mrc": BIN4 + "align/reference.mrc",
+    "Class3D/job009/run_it020_optimisation_set.star": BIN4 + "align_poses/optimisation_set.star",
+    "Class3D/job009/run_it020_class001.mrc": BIN4 + "align_poses/reference.mrc",
     "Class3D/job009/": BIN4 + "align/T1/",
     "Class3D/job011/run_it019_class003.mrc": BIN4 + "select/reference.mrc",
     "Class3D/job011/": BIN4 + "class3d/T1_K6/",
     "Select/job014/": BIN4 + "select/",
     "MaskCreate/job010/": BIN4 + "mask/",
+    # The cycle starts from the particles that the step between, which the tutorial has not, left in.
+    "Refine3D/job017/run_optimisation_set.star": BIN4 + "score/optimisation_set.star",
+    "Refine3D/job017/run_half": BIN4 + "refine3d_poses/run_half",
     "Refine3D/job017/": BIN4 + "refine3d/",
     "PostProcess/job019/": BIN4 + "postprocess/",
     "Reconstruct/job020/": CYCLE1 + "reference/",
@@ -106,9 +110,11 @@ def replay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replay]:
         "inputs": sets,
         "particle": {"diameter": 350, "symmetry": "C1"},
         "engine": {"kind": "relion", "bin": str(relion)},
-        # the later rounds have no numbers in the tutorial: one run of each sweep is enough, and small maps at the end
+        # The stand-in's few particles are not to make other runs than the tutorial's 22,372. The later rounds have no
+        # numbers in the tutorial: one run of each sweep is enough, and small maps at the end.
         "rounds": {
-            "bin2": {"class3d": {"T": [1]}, "cycle": ONE_OF_EACH},
+            "bin4": {"class3d": geometry.classification(22_372, 350) | {"highres_limit": 15}},
+            "bin2": {"class3d": {"T": [1], "classes": 6}, "cycle": ONE_OF_EACH},
             "bin1": {"cycle": {"box": 96, **ONE_OF_EACH}},
         },
     }
@@ -206,7 +212,7 @@ WHAT_COMES_NEXT = {  # re-extract from the best Polish job, generate a bin2 refe
     "reconstruct": "relion_tomo_reconstruct_particle --i results/bin2/extract/optimisation_set.star --theme classic "
     "--o results/bin2/reconstruct/ --b 180 --bin 2 --j 2 --j_out 2 --j_in 1 --sym C1",
     "postprocess": "relion_postprocess --mask results/bin2/mask/mask.mrc "
-    "--i results/bin2/refine3d/run_half1_class001_unfil.mrc --o results/bin2/postprocess/postprocess --angpix -1 "
+    "--i results/bin2/refine3d_poses/run_half1_class001_unfil.mrc --o results/bin2/postprocess/postprocess --angpix -1 "
     "--adhoc_bfac -100",
     "cycle": "relion_tomo_reconstruct_particle --i results/bin2/select/optimisation_set.star --theme classic "
     "--o results/bin2/cycle1/reference/ --b 360 --bin 1 --j 2 --j_out 2 --j_in 1 --sym C1",
@@ -233,8 +239,8 @@ def test_bin2_is_refined_with_the_trajectories_in_small_steps(replay: Replay) ->
         "--ref": "results/bin2/reconstruct/merged.mrc",
         "--ini_high": "10",
         "--particle_diameter": "610",
-        "--healpix_order": "4",
-        "--auto_local_healpix_order": "4",
+        "--healpix_order": "3",  # refined to 1.8 degrees
+        "--auto_local_healpix_order": "3",
     }
     for flag, value in changed.items():
         bin2[bin2.index(flag) + 1] = value
@@ -266,10 +272,11 @@ def test_every_program_ran_as_often_as_the_tutorial_wants_it(replay: Replay) -> 
     names = [line[0] for line in replay.commands]
     variants = (3 + 2) + 2 * (1 + 1)  # of CTF refinement and of polishing, in bin4 and in the later rounds
     assert {name: names.count(name) for name in names} == {
-        "relion_refine": 1 + 4 + 1,
+        "relion_refine": (1 + 1) + 4 + 1,  # a short alignment first
         "relion_refine_mpi": 3,
         "relion_tomo_subtomo": 3,
-        "relion_tomo_reconstruct_particle": 3 + 3 + variants,
+        # with poses before and after: two for align and bin4's refine3d, one where `reconstruct` is that before
+        "relion_tomo_reconstruct_particle": 3 + 3 + variants + (2 + 2 + 1 + 1),
         "relion_mask_create": 3 + 3,
         "relion_postprocess": 3 + 3 + variants,
         "relion_tomo_refine_ctf": 3 + 2 * 1,
@@ -299,6 +306,8 @@ def test_no_flag_is_emitted_that_relion_would_ignore(replay: Replay) -> None:
 
 def test_the_tutorials_numbers_lead_to_its_authors_choices(replay: Replay) -> None:
     assert replay.decision("align")["choice"] == {"variant": "T1", "iteration": 20}
+    assert replay.decision("align_poses")["choice"] == {"poses": "after"}
+    assert replay.decision("refine3d_poses")["choice"] == {"poses": "after"}
     assert replay.decision("class3d")["choice"] == {"variant": "T1_K6", "iteration": 19}
     assert replay.decision("select")["choice"]["classes"] == [2, 3, 5, 6]
     assert replay.decision("select")["numbers"]["resolution"] == pytest.approx(24.448)

@@ -23,7 +23,8 @@ def with_agreement(
     """
     reference, pixel_size = _read(consensus)
     inside = distance(len(reference)) * pixel_size <= diameter / 2
-    filtered = low_pass(reference, pixel_size, lowpass)[inside]
+    reference = low_pass(reference, pixel_size, lowpass)  # as all classes had it; an average has noise beyond
+    filtered = reference[inside]
     correlations, strengths = [], []
     for path in classes["map"]:
         density, _ = _read(path)

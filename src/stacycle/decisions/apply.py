@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import nan
+from math import isfinite, nan
 from pathlib import Path
 
 import pandas as pd
@@ -20,8 +20,9 @@ from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.star_labels import PIXEL
 from stacycle.provenance import record
 from stacycle.provenance.particles import NEAR, picked_twice
+from stacycle.recipe import geometry
 
-Sweep = Mapping[str, Sequence[float]]  # folder name -> [T, K]
+Sweep = Mapping[str, Sequence[float]]  # folder name -> [T, K], or [T, K, number of the run]
 
 
 @dataclass(frozen=True)
@@ -35,28 +36,29 @@ class Chosen:
 
 
 def choose_alignment(
-    folder: str | Path, sweep: Sweep, iteration: Choice, variant: str, key: str, *, sampling: float
+    folder: str | Path, sweep: Sweep, iteration: Choice, variant: str, key: str, *, sampling: float | str
 ) -> Chosen:
     """The iteration of each K = 1 run under `folder`, then the run; `key` names the config's section.
 
-    Warns if `sampling` (degrees) is more than twice as coarse as the accuracy that RELION estimates: picks that are
-    better than the sampling come out worse, as in golden/ (7.5 degrees: from 3.4 to 7.4).
+    Warns if `sampling` (degrees, or auto) was given and auto would be finer: picks that are better than the sampling
+    come out worse.
     """
     folder = Path(folder)
     runs = {name: relion_output.iterations(folder / name, maps=False) for name in sweep}
     first = {name: align_iteration(run, iteration, f"{key}.iteration") for name, run in runs.items()}
     tables = {name: _with_maps(relion_output.classes(folder / name, _number(first[name]))) for name in sweep}
     candidates = []
-    for name, (T, _) in sweep.items():
+    for name, (T, *_) in sweep.items():
         resolution = relion_output.resolution_at_unit_T(folder / name, _number(first[name]))
         candidates.append(Alignment(name, T, resolution, tables[name]["accuracy_rotations"].iloc[0]))
     second = align_variant(candidates, variant, f"{key}.variant")
     chosen = _chosen(folder, "Alignment", first, second, tables)
     accuracy = chosen.classes["accuracy_rotations"].iloc[0]
-    if sampling > 2 * accuracy:
+    finer = geometry.angular_sampling(accuracy)
+    if sampling != "auto" and float(sampling) > finer:
         chosen.decision.warnings.append(
-            f"The sampling of {sampling:g} degrees is coarse: these images tell angles to {accuracy:.1f}. Picks that "
-            f"were good to that are worse now, until refine3d samples finer; lower {key}.sampling if so."
+            f"The sampling of {sampling:g} degrees is coarse: these images tell angles to {accuracy:.1f}, for which "
+            f"{key}.sampling: auto takes {finer:g}."
         )
     return chosen
 
@@ -84,7 +86,7 @@ def choose_classification(
         tables[name] = with_agreement(table, consensus, diameter, lowpass)
     candidates = [
         Variant(name, T, tables[name], relion_output.moved(folder / name, _number(first[name])))
-        for name, (T, _) in sweep.items()
+        for name, (T, *_) in sweep.items()
     ]
     second = class3d_variant(candidates, variant, f"{key}.variant")
     return _chosen(folder, "Classification", first, second, tables)
@@ -103,13 +105,15 @@ def write_selected(
     folder: str | Path,
     reference: str | Path | None = None,
     resolution: float = nan,
+    why: str = "in classes that were not selected",
 ) -> dict[str, int]:
     """Write the state of selected particles; of those that now lie at one position, only the first.
-    `tomograms` is the state that they were selected from. Returns how many particles were dropped, by reason."""
+    `tomograms` is the state that they were selected from, `why` says why others are left out. Returns how many
+    particles were dropped, by reason."""
     rows = particles["particles"]
     once = without_duplicates(particles)
     dropped = {
-        "in classes that were not selected": len(star.read(tomograms.particles)["particles"]) - len(rows),
+        why: len(star.read(tomograms.particles)["particles"]) - len(rows),
         "picked twice": len(rows) - len(once["particles"]),
     }
     dropped = {reason: number for reason, number in dropped.items() if number}
@@ -136,6 +140,7 @@ def write_chosen(chosen: Chosen, folder: str | Path, reference: str | Path | Non
         record.start_folder(chosen.folder),  # the run's own state is that of its last iteration
         reference,
         chosen.decision.numbers.get("resolution", nan),
+        accuracy=_accuracy(chosen.classes),
     )
 
 
@@ -147,6 +152,7 @@ def _write_state(
     reference: str | Path | None,
     resolution: float,
     dropped: Mapping[str, int] | None = None,
+    accuracy: Sequence[float] = (),
 ) -> None:
     """Write what the next step starts from: particles, the optimisation set that joins them to their tomograms, the
     reference if there is one, and the record of the state. `start` is the folder of the state before."""
@@ -158,7 +164,7 @@ def _write_state(
     if reference is not None:
         maps = [job_folder.REFERENCE]
         shutil.copyfile(reference, path.with_name(job_folder.REFERENCE))
-    record.of_decision(folder, start, maps, resolution, dropped)
+    record.of_decision(folder, start, maps, resolution, dropped, accuracy=accuracy)
 
 
 def of_classes(particles: star.Tables, classes: Sequence[int]) -> star.Tables:
@@ -174,6 +180,12 @@ def _chosen(
     name = second.choice["variant"]
     decision = combine(question, [second, first[name]])
     return Chosen(folder / name, _number(first[name]), tables[name], decision)
+
+
+def _accuracy(classes: pd.DataFrame) -> list[float]:
+    """Of angles (degrees) and positions (Å), as far as an alignment to one reference tells them."""
+    told = classes[["accuracy_rotations", "accuracy_translations"]].iloc[0].tolist()
+    return [float(one) for one in told] if len(classes) == 1 and all(map(isfinite, told)) else []
 
 
 def _number(decision: Decision) -> int:

@@ -14,8 +14,8 @@ from typing import Any
 import pandas as pd
 
 from stacycle.decisions import tilt_changes
-from stacycle.decisions.cycle import BEFORE, Candidate, cycle_variant
-from stacycle.decisions.decision import Decision
+from stacycle.decisions.cycle import Candidate, cycle_variant
+from stacycle.decisions.decision import BEFORE, Decision
 from stacycle.files import job_folder, relion_output, star
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.star_labels import SERIES

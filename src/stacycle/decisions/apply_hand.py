@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from stacycle.decisions.decision import Decision, combine
-from stacycle.decisions.hand import MIRRORED, compare, hand_of_set
+from stacycle.decisions.half_maps import compare, read, sphere
+from stacycle.decisions.hand import MIRRORED, hand_of_set
 from stacycle.errors import UserError
-from stacycle.files import mrc, star
-from stacycle.files.job_folder import HALF_MAPS, OPTIMISATION_SET, PARTICLES, TOMOGRAMS
+from stacycle.files import star
+from stacycle.files.job_folder import OPTIMISATION_SET, PARTICLES, TOMOGRAMS
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.star_labels import SUBSET
 from stacycle.provenance import record
@@ -58,9 +59,8 @@ def choose_hands(
     """The hand of each set, of the folders of its averages with 1 and -1; `before` are the hands so far."""
     parts = []
     for name, folders in averages.items():
-        paths = {hand: [Path(folder) / half for half in HALF_MAPS] for hand, folder in folders.items()}
-        halves = {hand: (mrc.voxels(first), mrc.voxels(second)) for hand, (first, second) in paths.items()}
-        found = compare(halves, mrc.header(paths[1][0]).pixel, diameter)
+        halves, pixel = read(folders)
+        found = compare(halves, pixel, sphere(len(halves[1][0]), pixel, diameter))
         parts.append(hand_of_set(name, found, before[name], choice, key))
     decision = combine("Hand", parts)
     return replace(decision, reason=f"{decision.reason} {MIRRORED}")

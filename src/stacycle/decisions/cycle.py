@@ -9,11 +9,10 @@ from math import inf, nan
 import numpy as np
 import pandas as pd
 
-from stacycle.decisions.decision import By, Decision, check_override
+from stacycle.decisions.decision import BEFORE, By, Decision, check_override
 from stacycle.errors import UserError
 from stacycle.files.relion_output import PostProcess
 
-BEFORE = "before"  # name of the state that the sweep started from
 EQUAL = 1  # shell: resolutions that are no farther apart are equal
 BEYOND = 1.25  # x the finest resolution is integrated to: signal goes on below 0.143, farther out is noise
 # Of the integrated shells: a smaller gain of the integral may be noise (docs/decisions-evidence.md).

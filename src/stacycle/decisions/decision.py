@@ -12,10 +12,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from stacycle.errors import UserError
+from stacycle.errors import UserError, unreadable
 from stacycle.files.atomic import write_text
 
 By = Literal["rule", "config"]
+BEFORE = "before"  # the choice of the state that a step, or a sweep, started from
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class Decision:
     warnings: list[str] = field(default_factory=list)
     numbers: dict[str, float] = field(default_factory=dict)
     parts: list[Decision] = field(default_factory=list)
+
+    @property
+    def rolled_back(self) -> bool:
+        """Whether the state before the step was kept."""
+        return BEFORE in (self.choice.get("variant"), self.choice.get("poses"))
 
     def __str__(self) -> str:
         """For a log: question, table, reason, warnings."""
@@ -71,7 +77,7 @@ def read_decision(path: str | Path) -> Decision:
     try:
         return _from_json(json.loads(Path(path).read_text()))
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})", "has its step been run?") from None
+        raise unreadable(path, error, cure="has its step been run?") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path}: is not a decision file", "delete it and run its step again") from None
 

@@ -14,16 +14,20 @@ SIGMAS = 3.0  # above the solvent: what is higher is not noise
 SHARE = 0.3  # of the particle's level above the solvent: "rather low", so that weak and floppy parts stay in
 AROUND = 1.25  # of the particle's diameter is searched; farther out a refinement flattens the map
 OVERSAMPLED = 6  # pixels for each resolution element of the low-passed map are enough
-DUST = 0.02  # of the voxels above the threshold may lie outside the largest piece
+PIECE = 0.05  # of the largest piece: what is larger belongs to the particle, what is smaller is dust
+DUST = 0.001  # of the voxels above the threshold may be dust: mask_create would extend each speck
+CHANGED = 1.6  # times the volume of the mask before it, or less: so far masks of one particle differ
 FULL = 0.6  # of the sphere around the particle: density that fills more may have solvent in it
 
 
 class Extent(NamedTuple):
-    """What lies above a threshold: volume (Å^3), its share of the sphere, and the share of it in one piece."""
+    """What lies above a threshold: the kept pieces' volume (Å^3), its share of the sphere, their number, and the share
+    of all that is dust."""
 
     volume: float
     of_sphere: float
-    in_one_piece: float
+    pieces: int
+    dust: float
 
 
 def mask_threshold(
@@ -55,10 +59,9 @@ def mask_threshold(
         f"solvent + {SIGMAS:g} sigma": solvent + SIGMAS * noise,
         f"solvent + {SHARE:.0%} of the particle's level": solvent + SHARE * (level - solvent),
         "Otsu's limit between particle and solvent": split,
-        "above the dust": _above_dust(smooth, solvent, level),
     }
-    *low, otsu, dust = options.values()
-    automatic = max(min(max(low), otsu), dust)
+    *low, otsu = options.values()
+    automatic = min(max(low), otsu)
     name = next(name for name, value in options.items() if value == automatic)
     by: By = "rule" if threshold == "auto" else "config"
     if threshold == "auto":
@@ -73,7 +76,7 @@ def mask_threshold(
         options["config"] = chosen
     extents = [_extent(smooth, inside, value, pixel_size) for value in options.values()]
     table = pd.DataFrame({"candidate": list(options), "threshold": list(options.values())})
-    table[["volume", "of sphere", "in one piece"]] = extents
+    table[["volume", "of sphere", "pieces", "dust"]] = extents
     table["chosen"] = table["threshold"] == chosen
     extent = extents[list(options.values()).index(chosen)]
     return Decision(
@@ -83,7 +86,7 @@ def mask_threshold(
         reason=reason,
         candidates=table,
         warnings=_warnings(extent, key),
-        numbers={"volume": extent.volume, "solvent": solvent, "noise": noise},
+        numbers={"volume": extent.volume, "dust": extent.dust, "solvent": solvent, "noise": noise},
     )
 
 
@@ -93,7 +96,7 @@ def low_pass(density: np.ndarray, pixel_size: float, resolution: float) -> np.nd
 
 
 def coarse(density: np.ndarray, pixel_size: float, resolution: float) -> tuple[np.ndarray, float]:
-    """The low-passed map with no more voxels than it needs, and its pixel size: a bin1 map is searched 40 times."""
+    """The low-passed map with no more voxels than it needs, and its pixel size: its pieces are sought several times."""
     n = len(density)
     m = min(n, 2 * int(np.ceil(n * pixel_size * OVERSAMPLED / resolution / 2)))
     return _low_passed(density, pixel_size, resolution, m), pixel_size * n / m
@@ -149,32 +152,38 @@ def otsu_level(values: np.ndarray, bins: int = 256) -> float:
     return float(edges[1:-1][np.argmax(between)])
 
 
-def _above_dust(smooth: np.ndarray, low: float, high: float) -> float:
-    """The lowest of 40 thresholds between `low` and `high` from which on nearly all is in one piece."""
-    lowest = high
-    for step in np.linspace(high, low, 41)[:-1]:
-        if 1 - _pieces(smooth, step)[1] > DUST:
-            break
-        lowest = float(step)
-    return lowest
+def without_dust(smooth: np.ndarray, threshold: float) -> np.ndarray:
+    """The low-passed map (n, n, n) with its lowest density in place of the pieces that are dust at the threshold."""
+    above = smooth > threshold
+    labels, kept = _pieces(above)
+    return np.where(above & ~kept[labels], smooth.min(), smooth)
 
 
-def _pieces(smooth: np.ndarray, threshold: float) -> tuple[int, float]:
-    """Voxels above the threshold, and the share of them in the largest connected piece."""
+def _pieces(above: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The connected pieces of what is above a threshold: the number of each voxel's (0 outside), and which are kept."""
     from scipy import ndimage
 
-    above = smooth > threshold
-    if not above.any():
-        return 0, 0.0
-    along = [np.flatnonzero(above.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
-    around = above[tuple(slice(filled[0], filled[-1] + 1) for filled in along)]
-    sizes = np.bincount(ndimage.label(around)[0][around])
-    return int(sizes.sum()), float(sizes.max() / sizes.sum())
+    labels = ndimage.label(above)[0]
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return labels, sizes > PIECE * sizes.max()
 
 
 def _extent(smooth: np.ndarray, inside: np.ndarray, threshold: float, pixel_size: float) -> Extent:
-    voxels, connected = _pieces(smooth, threshold)
-    return Extent(voxels * pixel_size**3, float(voxels / inside.sum()), connected)
+    labels, kept = _pieces(smooth > threshold)
+    above, voxels = np.count_nonzero(labels), np.count_nonzero(kept[labels])
+    share = 1 - voxels / above if above else 0.0
+    return Extent(voxels * pixel_size**3, float(voxels / inside.sum()), int(kept.sum()), share)
+
+
+def changed_volume(volume: float, before: float) -> list[str]:
+    """A warning if a mask's volume (Å^3) is not about that of the mask before it, of the same particle."""
+    if before / CHANGED <= volume <= CHANGED * before:
+        return []
+    fault = "a part of the particle may be cut off" if volume < before else "solvent may be inside"
+    return [
+        f"The mask has {volume / before:.2f} times the volume of the one before it: {fault}; look at both."
+    ]
 
 
 def _warnings(extent: Extent, key: str) -> list[str]:
@@ -184,8 +193,6 @@ def _warnings(extent: Extent, key: str) -> list[str]:
             f"Density above the threshold fills {extent.of_sphere:.0%} of the sphere around the particle: "
             f"too much solvent may be inside; look at the mask and raise {key}."
         )
-    if extent.in_one_piece < 1 - DUST:
-        warnings.append(
-            f"Only {extent.in_one_piece:.0%} of the density above the threshold is in one piece: look at the mask."
-        )
+    if extent.pieces > 1:
+        warnings.append(f"The density above the threshold is in {extent.pieces} pieces: look at the mask.")
     return warnings

@@ -58,31 +58,35 @@ def class3d_variant(
 ) -> Decision:
     """The variant that separates best. If none separates, the one whose T is nearest to the tutorial's 1.
 
-    Never by resolution: the finest of a sweep belongs to the overfitted run of highest T. UserError if there
-    is no variant, or if the config names one that does not exist.
+    Never by resolution: the finest of a sweep belongs to the overfitted run of highest T. Never a run that left
+    the particles in their random classes, if another has not. UserError if there is no variant, or if the config names
+    one that does not exist.
     """
     table = pd.DataFrame([_row(variant) for variant in variants])
     by_config = _pick(table, choice, key)
+    locked = table["moved"] < LOCKED
+    free = table if locked.all() else table[~locked]
     by: By = "config" if by_config else "rule"
     warnings = []
     if by_config:
         chosen, reason = by_config, f"The config asks for {by_config} ({key})."
-    elif table["separation"].max() >= SEPARATES:
-        best = table.iloc[int(np.argmax(table["separation"]))]
+    elif free["separation"].max() >= SEPARATES:
+        best = free.iloc[int(np.argmax(free["separation"]))]
         chosen = best["variant"]
         unlike = f"{best['rejected']} particles are in classes unlike the consensus"
         reason = f"{chosen} separates best: {unlike} (separation {best['separation']:.2f})."
     else:
-        chosen = _nearest_to_tutorial(table)
+        chosen = _nearest_to_tutorial(free)
         reason = f"No variant separates good classes from bad; {chosen} has the T nearest to the tutorial's."
         warnings.append(
             "No variant separated anything: if there is junk, add a smaller T to the sweep, or fewer classes."
         )
-    row = table.set_index("variant").loc[chosen]
-    if row["moved"] < LOCKED:
+    if locked.all() or locked[table["variant"] == chosen].any():
+        moved = table.loc[table["variant"] == chosen, "moved"].iloc[0]
         warnings.append(
-            f"In {chosen} only {row['moved']:.0%} of the particles left the class that chance gave them at "
-            "the start: T is too large for so few particles."
+            f"In {chosen} only {moved:.0%} of the particles left the class that chance gave them at the start"
+            f"{', as in all runs' if len(table) > 1 and locked.all() else ''}: T is too large for so few particles, or "
+            "the random classes were unlucky (repeats)."
         )
     return Decision(
         question="Variant",

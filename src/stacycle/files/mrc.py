@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from stacycle.errors import UserError
+from stacycle.errors import UserError, unreadable
 from stacycle.files.removed import explain_missing
 
 if TYPE_CHECKING:
@@ -60,9 +60,7 @@ def header(path: str | Path, exact: bool = True) -> Header:
         finally:
             os.close(file)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        unknown = f"{path}: cannot be read as an MRC map ({reason}); check the path."
-        raise UserError(explain_missing(path) or unknown) from None
+        raise UserError(explain_missing(path) or str(unreadable(path, error, "an MRC map"))) from None
     found = parse(start)
     if found is None:
         raise UserError(f"{path}: cannot be read as an MRC map (its header is damaged)", "make it again")
@@ -109,6 +107,18 @@ def voxels(path: str | Path) -> np.ndarray:
     if found.voxel.endswith(FOUR_BIT):
         raise UserError(f"{path}: holds numbers of 4 bits, which no map has", "convert it (newstack -mode 2)")
     return np.memmap(path, found.voxel, "r", found.start, (found.sections, found.ny, found.nx))
+
+
+def write_map(path: str | Path, values: np.ndarray, pixel: float) -> None:
+    """Write a map (z, y, x) of `pixel` Å, and its folder if need be, complete or not at all."""
+    import mrcfile
+    import numpy as np
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    mrcfile.write(partial, values.astype(np.float32), voxel_size=pixel, overwrite=True)
+    partial.replace(path)
 
 
 def check_values(path: str | Path, empty: bool = False) -> None:

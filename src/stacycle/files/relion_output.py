@@ -145,7 +145,7 @@ def resolution_at_unit_T(folder: str | Path, iteration: int) -> float:
 
 @dataclass(frozen=True)
 class PostProcess:
-    """What `postprocess.star` says: resolutions in Å, the four curves of `fsc`, and the map and mask it names."""
+    """What `postprocess.star` says: resolutions in Å, the four curves of `fsc`, and the maps and mask it names."""
 
     resolution: float
     nyquist: float
@@ -154,6 +154,7 @@ class PostProcess:
     fsc: pd.DataFrame
     map: str = ""
     mask: str = ""
+    half_maps: tuple[str, str] = ("", "")
 
     @property
     def at_nyquist(self) -> bool:
@@ -186,6 +187,7 @@ def fsc(path: str | Path) -> PostProcess:
         fsc=curves.astype(float),
         map=_word(general, "rlnPostprocessedMap"),
         mask=_word(general, "rlnMaskName"),
+        half_maps=(_word(general, "rlnUnfilteredMapHalf1"), _word(general, "rlnUnfilteredMapHalf2")),
     )
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stacycle.errors import UserError, rows_of
+from stacycle.errors import UserError, rows_of, unreadable
 from stacycle.files.atomic import write_text
 
 if TYPE_CHECKING:  # pandas takes most of a second to import: whoever only needs `columns` does not wait
@@ -164,8 +164,7 @@ def _text(path: str | Path, oddities: list[str] | None = None) -> str:
         line = raw.count(b"\n", 0, error.start) + 1
         raise UserError(f"{path}: line {line} is not UTF-8 text", _INCOMPLETE) from None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{path}: cannot be read as a STAR file ({reason})", "check the path") from None
+        raise unreadable(path, error, "a STAR file") from None
     windows = ("\r" in text, "has the line ends of Windows", "run dos2unix on it")
     for odd, fault, cure in ((utf_16, "is UTF-16 text", "save it as UTF-8"), windows):
         if odd and oddities is None:

@@ -13,8 +13,8 @@ from typing import Any
 from stacycle.errors import UserError
 from stacycle.inputs.pick_formats.pick_format import PickFormat, PicksAsked, all_formats
 from stacycle.inputs.sources.source import Asked, Source, all_sources
+from stacycle.recipe.pick_files import Entry, expanded, listed, pick_files
 
-Entry = Mapping[str, Any]  # a set of the config, by its keys
 RELIONS = "tomograms"  # the key of RELION's own tilt series, which need no source
 UNKNOWN = "auto"  # a hand that the data are to tell
 STAR = "star"  # the format of a path without a key
@@ -36,7 +36,7 @@ def source_of(number: int, entry: Entry) -> tuple[Source, Asked] | None:
     is_open = entry.get("hand") == UNKNOWN
     numbers |= {"hand": None if is_open else entry.get("hand"), "hand_is_open": is_open}
     size = tuple(entry["size"]) if entry.get("size") else None
-    include = tuple(_listed(entry.get("include") or "*"))
+    include = tuple(listed(entry.get("include") or "*"))
     asked = Asked(Path(entry[source.key]), f"inputs.{number}", size=size, include=include, **numbers)
     return source, asked
 
@@ -78,9 +78,7 @@ def _files_of_set(number: int, entry: Entry) -> list[str]:
     found = [entry[RELIONS]] if entry.get(RELIONS) else []
     if of_source := source_of(number, entry):
         found += _files_of_source(*of_source)
-    given = entry.get("particles") or ()
-    picks = given if not isinstance(given, Mapping) else next(filter(None, map(given.get, all_formats())), ())
-    for path in map(Path, _expanded(picks)):
+    for path in map(Path, pick_files(entry)):
         found += map(str, sorted(path.rglob("*.json"))) if path.is_dir() else [str(path)]
     return found
 
@@ -93,22 +91,9 @@ def _files_of_source(source: Source, asked: Asked) -> list[str]:
     return [str(asked.folder)]
 
 
-def _listed(given: str | Sequence[str]) -> list[str]:
-    return [given] if isinstance(given, str) else list(given)
-
-
-def _expanded(given: str | Sequence[str]) -> list[str]:
-    """The files of paths and patterns, each once; a pattern that no file has stays."""
-    found: list[str] = []
-    for pattern in _listed(given):
-        is_pattern = glob.has_magic(pattern) and not os.path.exists(pattern)
-        found += (is_pattern and sorted(glob.glob(pattern, recursive=True))) or [pattern]
-    return list(dict.fromkeys(found))
-
-
 def _found(given: str | Sequence[str], label: str) -> tuple[Path, ...]:
     """The files of paths and patterns, which are there."""
-    found = _expanded(given)
+    found = expanded(given)
     for path in found:
         if not os.path.exists(path):
             raise UserError(f"there is no file {path}", "paths start at the project folder", label)

@@ -17,13 +17,14 @@ from stacycle.files import safe_names, star
 from stacycle.files.job_folder import PARTICLES, TOMOGRAMS
 from stacycle.files.star_labels import ANGLES, OPTICS, SERIES, SIZE
 from stacycle.inputs import picks
-from stacycle.inputs.asked import RELIONS, Entry, label_of, picks_of, source_of
+from stacycle.inputs.asked import RELIONS, label_of, picks_of, source_of
 from stacycle.inputs.findings import Findings, Taken
 from stacycle.inputs.input_set import read_tomograms
 from stacycle.inputs.pick_formats.pick_format import PicksAsked
 from stacycle.inputs.place_picks import place_picks, tomograms_of
 from stacycle.inputs.sources.source import Asked, ImportedSeries
 from stacycle.inputs.taken import summed_up
+from stacycle.recipe.pick_files import Entry
 
 
 @dataclass(frozen=True)

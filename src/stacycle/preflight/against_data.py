@@ -37,7 +37,7 @@ def check(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str, Any]) -
         found = f"particle.diameter, {diameter:g} Å, is more than {thin['name']} measures, {extent:.0f} Å"
         yield Row(WARNING, "diameter", found, "check the diameter and rlnTomoSizeX/Y/Z")
     sweeps = [variants(recipe.settings(*one)) for one in recipe if one[1] == "class3d"]
-    if classes := [int(K) for sweep in sweeps for _, K in sweep.values()]:
+    if classes := [int(K) for sweep in sweeps for _, K, *_ in sweep.values()]:
         yield _row_of_counts(count, max(classes), "class", FEWEST_PER_CLASS)
     if facts["without_angles"]:
         yield from _check_first_search(recipe, facts)
@@ -66,8 +66,8 @@ def _check_first_search(recipe: Recipe, facts: Mapping[str, Any]) -> Iterator[Ro
     if first[1] == "class3d":
         found = f"{where} turns no particle, but {lacking}"
         yield Row(PROBLEM, "config", found, "put align before it, with local_range: null")
-    if first[1] == "refine3d" and settings["local_sampling"] >= settings["sampling"]:
-        local = f"{settings['local_sampling']:g} degrees, makes all searches local"
+    if first[1] == "refine3d" and _searches_locally(settings):
+        local = f"{settings['local_sampling']}, makes all searches local"
         found = f"{where}.local_sampling, {local}, but {lacking}"
         yield Row(
             PROBLEM,
@@ -75,6 +75,12 @@ def _check_first_search(recipe: Recipe, facts: Mapping[str, Any]) -> Iterator[Ro
             found,
             "give a finer one than sampling, or put align before it, with local_range: null",
         )
+
+
+def _searches_locally(settings: Mapping[str, Any]) -> bool:
+    """Whether a refinement never searches all angles."""
+    sampling = auto.sampling(settings["sampling"])
+    return settings["local_sampling"] == "auto" or float(settings["local_sampling"]) >= sampling
 
 
 def _check_sizes(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str, Any]) -> Iterator[Row]:

@@ -16,6 +16,7 @@ HERE = "here"
 # What comes of a job that Snakemake runs: its program starts, continues where it was cut off, or keeps its earlier
 # result; or that depends on a decision which is made again before it.
 RUNS, CONTINUES, KEPT, OPEN = "runs", "continues", "kept", "open"
+_NAMED = 8  # steps of a kind, at most
 _HEAD = (
     ["", "", "", "", "", "", "ranks x", "", "wall"],
     ["round", "step", "jobs", "done", "where", "GPUs", "threads", "memory", "time"],
@@ -175,7 +176,7 @@ def _not_from_the_beginning(started: Sequence[PlannedJob]) -> Iterator[str]:
 def _listed(jobs: Sequence[PlannedJob]) -> str:
     """Names of steps, each once, the first few."""
     called = dict.fromkeys(f"{job.round} {job.step}".strip() for job in jobs)
-    return some(called, 6) + " steps" * (len(called) > 6)
+    return some(called, _NAMED) + " steps" * (len(called) > _NAMED)
 
 
 def _concurrent_jobs(limits: Limits) -> str:

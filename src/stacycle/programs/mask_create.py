@@ -10,11 +10,13 @@ from stacycle.programs.task import Task
 
 
 def argv(
-    *, map: str, out: str, lowpass: float, threshold: float, extend: int, soft_edge: int, threads: int
+    *, map: str, out: str, lowpass: float | None, threshold: float, extend: int, soft_edge: int, threads: int
 ) -> list[str]:
-    """Create a mask from a map: filtered (Å), cut at the threshold, extended and given a soft edge (px)."""
+    """Create a mask from a map: filtered (Å), cut at a threshold, extended and given a soft edge (px)."""
     return shared.line(
-        ["relion_mask_create", "--i", map, "--o", out, "--lowpass", lowpass, "--ini_threshold", threshold],
+        ["relion_mask_create", "--i", map, "--o", out],
+        ["--lowpass", lowpass],
+        ["--ini_threshold", threshold],
         ["--extend_inimask", extend, "--width_soft_edge", soft_edge, "--j", threads],
     )
 

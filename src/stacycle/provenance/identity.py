@@ -22,7 +22,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stacycle.errors import UserError
+from stacycle.errors import UserError, unreadable
 from stacycle.files import content, star
 from stacycle.files.job_folder import STATE_FILE
 from stacycle.files.optimisation_set import KINDS, OptimisationSet
@@ -58,7 +58,7 @@ def digest(path: str | Path) -> str:
     try:
         return content.digest(path)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})", "check the path") from None
+        raise unreadable(path, error) from None
 
 
 def _sha256(text: str) -> str:

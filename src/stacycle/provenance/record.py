@@ -45,13 +45,14 @@ def of_decision(
     resolution: float = math.nan,
     dropped: Mapping[str, int] | None = None,
     kept: Sequence[str] = _KEPT_BY_DECISIONS,
+    accuracy: Sequence[float] = (),
 ) -> None:
     """Write `state.json` for the optimisation set and `maps` in `folder`, of a decision or (no `start`) the inputs.
 
     `start` is the folder of the state that it was made from, `dropped` how many particles fewer it has, by reason,
-    `kept` the kinds of files that are still the same. As a small file that Snakemake compares by content, it shows
-    whether a decision made again came to the same state: if so, nothing after it is done again. UserError as
-    `of_program`.
+    `kept` the kinds of files that are still the same, `accuracy` that of the angles in degrees and of the positions
+    in Å. As a small file that Snakemake compares by content, it shows whether a decision made again came to the same
+    state: if so, nothing after it is done again. UserError as `of_program`.
     """
     folder = Path(folder)
     files = OptimisationSet.read(folder / OPTIMISATION_SET)
@@ -64,7 +65,16 @@ def of_decision(
         _must_be_as_before(record, before, kept, str(folder))
         particles.add_counts(record, before["particles"][0], dropped or {}, moved=False)
     record["resolution"] = resolution if math.isfinite(resolution) else None
+    if accuracy:
+        record["accuracy"] = [*accuracy]
     write_json(folder / STATE_FILE, record)
+
+
+def of_map(path: str | Path, source: str | Path) -> None:
+    """Write the `state.json` of a map that was worked out from another, if that one has any."""
+    path, start = Path(path), Path(source).parent
+    if before := record_of(start):
+        write_json(path.with_name(STATE_FILE), _of_maps(before, start, [path]))
 
 
 def adopt(optimisation_set: str | Path) -> Record:
@@ -98,17 +108,22 @@ def _describe(command: Command, folder: Path) -> Record | None:
         record = identity(OptimisationSet.read(program.optimisation_set(command, folder)))
         _must_be_as_before(record, before, program.must_not_change, command.program)
     else:
-        record = {key: before[key] for key in ("id", *KINDS)}
+        record = {}
     out = command.get("--o") or ""
     start_of_name = "" if out.endswith("/") else Path(out).name
     made = [path for end in program.maps for path in sorted(folder.glob(start_of_name + end))]
-    record |= {
-        "parent": {"id": before["id"], "path": str(start)},
-        "maps": {path.name: digest(path) for path in made},
-    }
+    record = _of_maps(before, start, made) | record
     if program.made_of_map and all(halves := command.half_maps()):
         record["half_maps"] = {path: digest(path) for path in halves}
     return record
+
+
+def _of_maps(before: Record, start: Path, made: Sequence[Path]) -> Record:
+    """The record of maps of a state, whose own record is `before`, in `start`."""
+    return {key: before[key] for key in ("id", *KINDS)} | {
+        "parent": {"id": before["id"], "path": str(start)},
+        "maps": {path.name: digest(path) for path in made},
+    }
 
 
 def _must_be_as_before(record: Record, before: Record, kinds: Sequence[str], who: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,20 +102,66 @@ def lowpass(setting: float | str, paths: list[str], pixel: float = 0) -> float:
     return geometry.initial_lowpass(max(reached(paths), geometry.nyquist(pixel)))
 
 
-def mask_lowpass(setting: Any, paths: list[str], pixel: float) -> float:
-    """The low-pass filter in Å of a map before a mask is cut from it; `auto` is about the resolution `reached`."""
-    if setting == "auto":
-        return geometry.mask_lowpass(max(reached(paths), geometry.nyquist(pixel)))
-    return setting
+def accuracy(path: str) -> tuple[float, float]:
+    """The accuracy of angles in degrees and of positions in Å that RELION estimated: in a `state.json`, or in a model
+    of one class."""
+    if Path(path).suffix == ".json":
+        rotations, translations = json.loads(Path(path).read_text())["accuracy"]
+        return float(rotations), float(translations)
+    labels = ["rlnAccuracyRotations", "rlnAccuracyTranslationsAngst"]
+    columns = star.columns(path, "model_classes", labels)
+    return float(columns[labels[0]][0]), float(columns[labels[1]][0])
 
 
-def resolve_auto(settings: dict[str, Any], state: State, paths: list[str]) -> dict[str, Any]:
-    """A refinement's settings with each `auto` worked out; `paths` are the files with a resolution, newest first."""
+def sampling(setting: float | str, paths: Sequence[str] = ()) -> float:
+    """The angular sampling in degrees to begin with; `auto` follows from the accuracy in a file of `paths`, if there is
+    one, and is the tutorial's if not."""
+    if setting != "auto":
+        return float(setting)
+    return geometry.angular_sampling(accuracy(paths[0])[0]) if paths else geometry.TUTORIAL_SAMPLING
+
+
+def mask_settings(
+    settings: dict[str, Any], paths: list[str], pixel: float, diameter: float
+) -> dict[str, Any]:
+    """A mask's settings with each `auto` but the threshold worked out: the low-pass filter is about the resolution
+    `reached`, the extension and soft edge (px) follow from that, or from the filter that is given."""
+    resolution = settings["lowpass"]
+    if resolution == "auto":
+        resolution = max(reached(paths), geometry.nyquist(pixel))
+    extend, soft_edge = geometry.mask_margin(resolution, pixel, diameter)
+    found = {"lowpass": geometry.mask_lowpass(resolution), "extend": extend, "soft_edge": soft_edge}
+    return {key: found.get(key, value) if value == "auto" else value for key, value in settings.items()}
+
+
+def classification(settings: Mapping[str, Any], picks: int | None, diameter: float) -> dict[str, Any]:
+    """What `auto` means for a classification as far as the number of picks tells, which is known before anything runs:
+    which runs there are depends on it. A T of one's own is not repeated."""
+    by_picks = geometry.classification(picks, diameter)
+    if settings["T"] != "auto":
+        by_picks["repeats"] = 1
+    return {key: value for key, value in by_picks.items() if settings[key] == "auto"}
+
+
+def resolve_auto(
+    settings: dict[str, Any], state: State, paths: list[str], accuracies: Sequence[str] = ()
+) -> dict[str, Any]:
+    """A refinement's settings with each `auto` worked out; `paths` are the files with a resolution, newest first, and
+    `accuracies` one with an accuracy of angles, if there is one."""
     of_images = {
+        "offset_range": geometry.offset_range(state.pixel),
+        "offset_step": geometry.offset_step(state.pixel, *(accuracy(path)[1] for path in accuracies[:1])),
         "mask_diameter": geometry.mask_diameter(state.box, state.pixel),
         "highres_limit": geometry.estep_limit(state.pixel),
     }
     resolved = {
         key: of_images.get(key, value) if value == "auto" else value for key, value in settings.items()
     }
-    return resolved | {"lowpass": lowpass(settings["lowpass"], paths, state.pixel)}
+    resolved["lowpass"] = lowpass(settings["lowpass"], paths, state.pixel)
+    if "sampling" in settings:
+        resolved["sampling"] = sampling(settings["sampling"], accuracies)
+    if settings.get("local_sampling") == "auto":
+        resolved["local_sampling"] = resolved["sampling"]
+    if settings.get("offset_range") == "auto":
+        resolved["offset_range"] = max(resolved["offset_range"], resolved["offset_step"])
+    return resolved

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ from pydantic import ValidationError
 
 from stacycle.errors import UserError, together
 from stacycle.recipe import contradictions
+from stacycle.recipe.auto import classification
 from stacycle.recipe.config_meaning import misread, numbered
 from stacycle.recipe.config_problems import problems
 from stacycle.recipe.config_text import Places, read
+from stacycle.recipe.pick_files import about_how_many
 from stacycle.recipe.settings import Config
 from stacycle.recipe.step_settings import STEPS, Round
 from stacycle.workflow import path as workflow_file
@@ -45,6 +47,7 @@ def validate(config: dict[str, Any], configfiles: Sequence[str | Path] = ()) -> 
         raise together(problems(as_json, error, places)) from None
     _refuse(numbered(config, places))
     rounds = {name: settings for name, settings in typed.rounds.items() if settings is not None}
+    _settle(rounds, config["inputs"], typed.particle.diameter)
     if not rounds:
         raise UserError("all are null", "leave at least one round in the config", "rounds")
     _refuse(contradictions.contradictions(typed))
@@ -77,6 +80,15 @@ def notes(config: dict[str, Any]) -> list[UserError]:
             *contradictions.without_effect(name, Round.model_validate(given), diameter),
         ]
     ]
+
+
+def _settle(rounds: Mapping[str, Round], inputs: Sequence[Mapping[str, Any]], diameter: float) -> None:
+    """Put values in place of each `auto` that the jobs to be run depend on."""
+    picks = about_how_many(inputs)
+    for settings in rounds.values():
+        if given := settings.class3d:
+            settled = classification(given.model_dump(), picks, diameter)
+            settings.class3d = given.model_copy(update=settled)
 
 
 def _refuse(faults: Iterable[UserError]) -> None:

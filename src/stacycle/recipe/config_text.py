@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from stacycle.errors import UserError, together
+from stacycle.errors import UserError, together, unreadable
 
 Keys = tuple[str | int, ...]  # from a config's top to a value
 _WIDEST = 100  # characters of a line that are shown
@@ -54,7 +54,7 @@ def _text(path: str | Path) -> str:
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})", "check the path") from None
+        raise unreadable(path, error) from None
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # byte order marks
         raise UserError(f"{path}: is text in UTF-16", "save it as UTF-8")
     try:

@@ -87,7 +87,8 @@ def _of_round(where: str, settings: Round) -> Iterator[UserError]:
             if chosen.iteration != "auto" and chosen.iteration > chosen.iterations:
                 problem = f"{chosen.iteration} comes after the last, {chosen.iterations}"
                 yield UserError(problem, "choose an earlier one or raise iterations", f"{key}.iteration")
-        if step in ("align", "refine3d") and chosen.offset_step > chosen.offset_range:
+        offsets = [chosen.offset_step, chosen.offset_range] if step in ("align", "refine3d") else ["auto"]
+        if "auto" not in offsets and offsets[0] > offsets[1]:
             wide = f"{chosen.offset_range:g} px"
             problem = f"{chosen.offset_step:g} px leads out of the range of {wide} that is searched"
             yield UserError(problem, "give a smaller one, or raise offset_range", f"{key}.offset_step")
@@ -105,7 +106,7 @@ def _of_classes(key: str, settings: Round) -> Iterator[UserError]:
     runs, chosen = variants(settings.class3d.model_dump()), settings.class3d.variant
     if settings.select.classes == "auto" or chosen not in ("auto", *runs):
         return
-    most = int(max(K for run, (_, K) in runs.items() if chosen in ("auto", run)))
+    most = int(max(K for run, (_, K, *_) in runs.items() if chosen in ("auto", run)))
     if wrong := [str(number) for number in settings.select.classes if number > most]:
         problem = f"there is no class {', '.join(wrong)}, as class3d makes {most}"
         yield UserError(problem, f"name some of 1 to {most}, or auto", key)

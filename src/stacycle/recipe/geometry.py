@@ -7,11 +7,14 @@ quotes them. Boxes are in binned pixels; pixels, diameters and resolutions in Å
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from stacycle.errors import UserError
+from stacycle.recipe.limits import FEW
 
 # In degrees, as RELION's GUI offers them: HEALPix orders 1, 2, 3, ...
 SAMPLINGS = (30, 15, 7.5, 3.7, 1.8, 0.9, 0.5, 0.2, 0.1)
+TUTORIAL_SAMPLING = 7.5
 SMALLEST_BOX = 16  # px; below it a box has too few Fourier shells to align anything
 _ROUNDING = 1e-6  # so that 16.0000001 and 15.9999999 are both 16
 
@@ -62,6 +65,18 @@ def estep_limit(pixel_A: float) -> float:
     return round(step * math.floor(limit / step + _ROUNDING), 1)
 
 
+def classification(picks: int | None, diameter_A: float) -> dict[str, Any]:
+    """The sweep and resolution limit of a classification without alignment, by the number of picks, if it is known.
+
+    Of few particles each is a good part of its own class average, and the noise that they share keeps it there: a low T
+    and a coarse limit weaken that, and of several random beginnings one separates.
+    22,372 -> 6 classes, T of 0.5, 1, 2 and 4, one run each, to Nyquist.
+    """
+    if picks is not None and picks < FEW:
+        return {"classes": 3, "T": [0.1, 0.5], "repeats": 2, "highres_limit": 5 * round(0.06 * diameter_A)}
+    return {"classes": 6, "T": [0.5, 1, 2, 4], "repeats": 1, "highres_limit": "auto"}
+
+
 def initial_lowpass(resolution_A: float) -> int:
     """Low-pass filter in Å of a reference that reached this resolution: 10 % more, against overfitting, up to a
     multiple of 5 Å. 21.08 -> 25, 22 -> 25, 24.448 -> 30."""
@@ -73,9 +88,41 @@ def mask_lowpass(resolution_A: float) -> int:
     return _next_multiple_of_5(resolution_A)
 
 
+def mask_margin(resolution_A: float, pixel_A: float, diameter_A: float) -> tuple[int, int]:
+    """Px by which a mask is extended, and of its soft edge, which is at half its height `margin` Å from the density.
+
+    The margin is the resolution, but at most 23 Å and a fifteenth of the diameter. Three quarters of it are the edge,
+    of 3 px or more; the rest is the extension, which reaches 1 px less far than mask_create is told.
+    24.448 Å, 7.64 Å, 350 Å -> (3, 3); 15.28 Å, 1.91 Å, 350 Å -> (6, 6).
+    """
+    margin = min(resolution_A, 23, diameter_A / 15) / pixel_A
+    edge = max(3, round(0.75 * margin))
+    return 1 + max(0, round(margin - edge / 2)), edge
+
+
 def sigma_ang(local_range_deg: float) -> float:
     """Width in degrees of the prior on angles: RELION searches three times as far. 4 -> 1.33333."""
     return local_range_deg / 3
+
+
+def angular_sampling(accuracy_deg: float) -> float:
+    """The coarsest of RELION's samplings that is at most 2.5 times as coarse as the angles are known, and at most the
+    tutorial's: coarser, it makes good poses worse. 3.128 -> 7.5, 2.3 -> 3.7."""
+    coarsest = min(TUTORIAL_SAMPLING, 2.5 * accuracy_deg)
+    return next((sampling for sampling in SAMPLINGS if sampling <= coarsest), SAMPLINGS[-1])
+
+
+def offset_range(pixel_A: float) -> float:
+    """Px around the picks' positions that an alignment searches: the tutorial's 15.28 Å in steps of half a px, at least
+    one. 7.64 -> 2, 16 -> 1."""
+    return max(1, round(2 * 15.28 / pixel_A) / 2)
+
+
+def offset_step(pixel_A: float, accuracy_A: float | None = None) -> float:
+    """Step of that search in px: 1, or less where that is more than 1.6 times the accuracy of positions, or, as long as
+    nothing tells that, far more than the tutorial's 7.64 Å. 7.64, 4.935 -> 1; 16, 4 -> 0.25; 7.64 -> 1; 16 -> 0.5."""
+    largest = 1.6 * accuracy_A if accuracy_A is not None else 7.64 * math.sqrt(2)
+    return next((step for step in (1, 0.5) if step * pixel_A <= largest), 0.25)
 
 
 def healpix_order(sampling_deg: float, oversampling: int = 1) -> int:

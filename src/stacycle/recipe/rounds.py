@@ -8,7 +8,7 @@ starts from the result of the one before it. Only names are worked out, and noth
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +22,8 @@ from stacycle.files.job_folder import (
     POSTPROCESS,
     STATE_FILE,
 )
+from stacycle.recipe.flow import Flow
+from stacycle.recipe.geometry import TUTORIAL_SAMPLING
 from stacycle.recipe.step_settings import FLOW
 
 INPUTS = "results/inputs"
@@ -30,9 +32,16 @@ SWEEPS = ("ctfrefine", "polish")  # of a cycle, in their order
 _MAKER = {"reference": ("a reference map", "reconstruct"), "half_maps": ("half maps", "refine3d")}
 # Steps that decide: what follows depends on the content of their state.
 DECISIONS = tuple(step for step, flow in FLOW.items() if flow.decides)
-# Settings of a sweep over T and K: one run per value, named in its folder; and those that the decision alone uses.
-SWEPT = ("T", "classes")
-DECIDED = ("iteration", "variant")
+# Settings of a sweep over T and K: one run per value and repeat, named in its folder; and those that the decision alone
+# uses.
+SWEPT = ("T", "classes", "repeats")
+DECIDED = ("iteration", "variant", "poses")
+# The settings of the short run before an alignment, from which its sampling follows, and its file of the round.
+PROBING = {"iterations": 5, "sampling": TUTORIAL_SAMPLING}
+PROBE = "align_probe/run_it005_model.star"
+# Steps whose poses can be compared with those before them, and by what name the folder of that ends.
+MOVES = ("align", "refine3d")
+POSES = "_poses"
 
 
 @dataclass(frozen=True)
@@ -111,6 +120,14 @@ class Recipe:
         """The newest mask of this round before the step; an empty list if there is none."""
         return self._newest("mask", round_, step, within_round=True)
 
+    def class_mask(self, round_: str, step: str) -> list[str]:
+        """The mask that classes are compared in; an empty list if the config wants none."""
+        return self.mask(round_, step) if self.settings(round_, step).get("mask") else []
+
+    def earlier_mask(self, round_: str, step: str) -> list[str]:
+        """The newest mask before the step, of this round or another; an empty list if there is none."""
+        return self._newest("mask", round_, step)
+
     def half_maps(self, round_: str, step: str) -> list[str]:
         """The newest pair of half maps before the step."""
         return self._needed("half_maps", round_, step)
@@ -119,6 +136,15 @@ class Recipe:
         """All files before the step that tell a resolution, newest first: the newest may tell none (`inf`)."""
         before = self._before(round_, step)
         return [file for earlier in before for file in self._offered("resolution", *earlier)]
+
+    def accuracy(self, round_: str, step: str) -> list[str]:
+        """The newest file that tells how accurate poses are, if the step's sampling follows from that: of a step
+        before, or of the short run before an `align` that has none. An empty list if there is none."""
+        if "auto" not in map(self.settings(round_, step).get, ("sampling", "offset_step")):
+            return []
+        told = (files for earlier in self._before(round_, step) if (files := self.left("accuracy", *earlier)))
+        probe = [f"results/{round_}/{PROBE}"] if step == "align" else []
+        return next(told, probe)
 
     def decided(self, round_: str, step: str, cycle: str = "", sweep: str = "") -> list[str]:
         """The state files of all decisions before the step, or before a sweep (or, if "", the start) of a cycle."""
@@ -159,6 +185,28 @@ class Recipe:
             maps, postprocess = f"{folder}/reference", f"{folder}/postprocess/{POSTPROCESS}"
         return Start(state, [f"{maps}/{half}" for half in HALF_MAPS], f"{maps}/{MERGED}", postprocess)
 
+    def compares_poses(self, round_: str, step: str) -> bool:
+        """Whether the poses after a step are compared with those before it, which may be what goes on."""
+        return self.settings(round_, step).get("poses", "after") != "after"
+
+    def poses_compared(self) -> list[str]:
+        """The folders of these comparisons, in the order of work."""
+        return [self._folder(*one) for one in self if self.compares_poses(*one)]
+
+    def left(self, kind: str, round_: str, step: str) -> list[str]:
+        """The files of a kind (a field of Flow) that a step itself leaves, whether they go on or not."""
+        return [f"results/{round_}/{step}/{name}" for name in getattr(FLOW[step], kind)]
+
+    def averaged_before(self, round_: str, step: str) -> str:
+        """The folder of the average, with half maps, at the poses before a step: that of the round's `reconstruct` if
+        it is of the same state, and that has half sets; else one that is made for the comparison."""
+        steps = self.rounds[round_]["steps"]
+        if "reconstruct" in steps[: steps.index(step)]:
+            place = round_, "reconstruct"
+            if self.state(*place) == self.state(round_, step) and self._newest("half_maps", *place):
+                return f"results/{round_}/reconstruct"
+        return f"{self._folder(round_, step)}/before/reconstruct"
+
     def _sweeps_before(self, round_: str, cycle: str, sweep: str = "") -> list[tuple[str, str]]:
         """The sweeps of the round before a sweep, or before the start of a cycle."""
         if not cycle:
@@ -180,7 +228,8 @@ class Recipe:
             refined = next(one for one in self._before(round_, step) if self._offered("half_maps", *one))
             star, state = f"{self._folder(round_, step)}/{POSTPROCESS}", self._offered("state", *refined)[0]
             rung |= {"binning": self.rounds[round_]["binning"], "label": "Refine3D, post-processed"}
-            yield rung | {"postprocess": star, "state": state, "decision": None}
+            decision = f"{self._folder(*refined)}/{DECISION}" if self.compares_poses(*refined) else None
+            yield rung | {"postprocess": star, "state": state, "decision": decision}
         for number, cycle in enumerate(self.cycles(round_) if step == "cycle" else (), 1):
             star, state = (
                 f"results/{round_}/{cycle}/postprocess/{POSTPROCESS}",
@@ -195,15 +244,18 @@ class Recipe:
                     yield rung | {"label": label} | {key: f"{folder}/{name}" for key, name in files.items()}
 
     def _folder(self, round_: str, step: str) -> str:
-        """Where a step leaves its files; a cycle, those of its last sweep."""
+        """Where the files are that go on from a step; of a cycle, those of its last sweep."""
         if step == "cycle":
             return self._sweep_folder(round_, *self.sweeps(round_)[-1])
+        if self.compares_poses(round_, step):
+            return f"results/{round_}/{step}{POSES}"
         return f"results/{round_}/{step}"
 
     def _decision_folders(self, round_: str, step: str) -> list[str]:
         if step == "cycle":
             return [self._sweep_folder(round_, *one) for one in self.sweeps(round_)]
-        return [self._folder(round_, step)] if FLOW[step].decides else []
+        own = [f"results/{round_}/{step}"] if FLOW[step].decides else []
+        return own + [self._folder(round_, step)] * self.compares_poses(round_, step)
 
     def _before(self, round_: str, step: str) -> Iterator[tuple[str, str]]:
         """The steps before this one, newest first."""
@@ -211,8 +263,11 @@ class Recipe:
         return reversed(steps[: steps.index((round_, step))])
 
     def _offered(self, kind: str, round_: str, step: str) -> list[str]:
-        """The files of a kind (a field of Flow) that a step leaves."""
-        return [f"{self._folder(round_, step)}/{name}" for name in getattr(FLOW[step], kind)]
+        """The files of a kind (a field of Flow) that go on from a step."""
+        flow: Flow = FLOW[step]
+        if self.compares_poses(round_, step):
+            flow = replace(flow, state=(OPTIMISATION_SET, STATE_FILE))
+        return [f"{self._folder(round_, step)}/{name}" for name in getattr(flow, kind)]
 
     def _newest(self, kind: str, round_: str, step: str, within_round: bool = False) -> list[str]:
         before = (one for one in self._before(round_, step) if one[0] == round_ or not within_round)
@@ -239,6 +294,11 @@ class Recipe:
             raise UserError("select needs class3d before it, whose classes it chooses from", key=key)
         if step == "class3d" and not self.has(round_, "select"):
             raise UserError("class3d without select", "its classes would be used by nothing", key)
+        if step == "class3d" and self.settings(round_, step).get("mask") and "mask" not in before:
+            problem = "class3d is to compare classes within a mask, but mask does not stand before it"
+            raise UserError(problem, "put it there, or set class3d.mask: false", key)
+        if step == "score" and "refine3d" not in before:
+            raise UserError("score needs refine3d before it, whose half maps it compares with", key=key)
         if step == "hand" and set(steps[steps.index(step) + 1 :]) - {"cycle"}:
             problem = "steps after hand would use images that were made with another"
             raise UserError(problem, "put it last, or before cycle", key)
@@ -251,16 +311,24 @@ class Recipe:
                 raise UserError(problem, f"name one, or take cycle out of {key}", f"rounds.{round_}.cycle")
 
 
-def variant(tau: float, classes: int | None = None) -> str:
-    """Folder name of one variant of a sweep: `T0.5_K6`, or `T1` for an alignment to one reference."""
-    return f"T{tau:g}" + (f"_K{classes}" if classes is not None else "")
+def variant(tau: float, classes: int | None = None, repeat: int = 1) -> str:
+    """Folder name of one variant of a sweep: `T0.5_K6`, `T0.5_K6_run2`, or `T1` for an alignment to one reference."""
+    named = f"T{tau:g}" + (f"_K{classes}" if classes is not None else "")
+    return named + (f"_run{repeat}" if repeat > 1 else "")
 
 
 def variants(settings: Mapping[str, Any]) -> dict[str, list[float]]:
-    """Folder name -> [T, number of classes] of a class3d or align sweep, in the order of the config: `T` and `classes`
-    are each one number or a list; without `classes` the sweep is an alignment, K = 1."""
+    """Folder name -> [T, number of classes] of a class3d or align sweep, in the order of the config, from the second
+    repeat on with its number. `T` and `classes` are each one number or a list; without `classes` the sweep is an
+    alignment, K = 1."""
     taus, counts = _listed(settings["T"]), _listed(settings.get("classes"))
-    return {variant(T, K): [T, K or 1] for T in taus for K in counts}
+    repeats = range(1, settings.get("repeats", 1) + 1)
+    return {
+        variant(T, K, repeat): [T, K or 1, repeat][: 2 if repeat == 1 else 3]
+        for T in taus
+        for K in counts
+        for repeat in repeats
+    }
 
 
 def _listed(value: Any) -> list[Any]:

@@ -5,13 +5,14 @@ The defaults are those for rounds of one's own; config/config.yaml, which spells
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from stacycle.files.job_folder import FINAL_DATA, MERGED, OPTIMISATION_SET, PARTICLES, POSTPROCESS, STATE_FILE
+from stacycle.files.job_folder import MERGED, OPTIMISATION_SET, POSTPROCESS, STATE_FILE
+from stacycle.recipe.flow import CHOICE, TABLES, Flow
+from stacycle.recipe.refinement_settings import Align, Class3D, Refine3D
 from stacycle.recipe.setting_types import (
     Auto,
     Box,
@@ -21,36 +22,13 @@ from stacycle.recipe.setting_types import (
     Number,
     Pixels,
     Positive,
-    Sampling,
     Section,
     Variants,
 )
 
 
-@dataclass(frozen=True)
-class Flow:
-    """What a step needs from those before it, and what it leaves for those after it, by file name in its folder.
-
-    `state` begins with the optimisation set; the other files tell whether it is still the same. What follows a step
-    that `decides` depends on what its state holds. `needs` are fields of this class.
-    """
-
-    state: tuple[str, ...] = ()
-    reference: tuple[str, ...] = ()
-    mask: tuple[str, ...] = ()
-    half_maps: tuple[str, ...] = ()
-    resolution: tuple[str, ...] = ()
-    decides: bool = False
-    needs: tuple[str, ...] = ()
-
-
-_TABLES = (OPTIMISATION_SET, PARTICLES)
-_HALF_MAPS = ("run_half1_class001_unfil.mrc", "run_half2_class001_unfil.mrc")
-_CHOICE = Flow((*_TABLES, STATE_FILE), reference=("reference.mrc",), resolution=(STATE_FILE,), decides=True)
-
-
 class Extract(Section):
-    flow: ClassVar = Flow(_TABLES)
+    flow: ClassVar = Flow(TABLES)
 
     crop: Box | None = None
     """Box size in binned px that the extracted images are cropped to; null leaves them as they are."""
@@ -69,67 +47,8 @@ class Reconstruct(Section):
     """Signal-to-noise ratio of a Wiener filter; 0 lets RELION choose."""
 
 
-class Refinement(Section):
-    """What align, class3d and refine3d have in common."""
-
-    mask_diameter: Auto | Positive = "auto"
-    """Diameter in Å of the spherical mask; auto is 90 % of the box, rounded down to 10 Å."""
-    absolute_greyscale: bool = False
-    """Whether the reference is on RELION's absolute greyscale; if not, the first iteration is by cross-correlation."""
-    ctf_intact_first_peak: bool = False
-    """Ignore CTFs until their first peak, which acts like a low-pass filter (RELION only)."""
-    blush: bool = False
-    """Blush regularisation (RELION only, with its Python environment)."""
-    seed: Pixels | None = None
-    """Random seed; null takes a new one for each run, as RELION does."""
-
-
-class Align(Refinement):
-    flow: ClassVar = replace(_CHOICE, needs=("reference",))
-
-    T: Positive | Different[Positive] = Field(default=[1])  # type: ignore[assignment]
-    """Regularisation parameter T; one run for each value of a list."""
-    iterations: Annotated[int, Field(ge=1, le=999)] = 25
-    """Number of iterations."""
-    iteration: Auto | Count = "auto"
-    """The iteration to continue from; auto is the first of the plateau in resolution."""
-    variant: str = "auto"
-    """The run to continue from, by the name of its folder (T1); auto compares them."""
-    lowpass: Auto | Positive = 50
-    """Low-pass filter in Å of the first reference."""
-    sampling: Sampling = 7.5
-    """Angular sampling interval in degrees."""
-    local_range: Positive | None = 4
-    """Degrees around the pose so far that are searched; null searches everywhere."""
-    offset_range: Positive = 2
-    """Binned px around the position so far that are searched."""
-    offset_step: Positive = 1
-    """Step of that search in binned px."""
-    highres_limit: Auto | Positive | None = "auto"
-    """Resolution limit in Å of the expectation step; auto is Nyquist, rounded down; null sets none."""
-
-
-class Class3D(Refinement):
-    flow: ClassVar = Flow(decides=True, needs=("reference",))
-
-    classes: Annotated[int, Field(ge=2)] | Different[Annotated[int, Field(ge=2)]] = 6
-    """Number of classes K; one run for each value of a list, with each T."""
-    T: Positive | Different[Positive] = Field(default=[0.5, 1, 2, 4])
-    """Regularisation parameter T; one run for each value of a list."""
-    iterations: Annotated[int, Field(ge=1, le=999)] = 25
-    """Number of iterations."""
-    iteration: Auto | Count = "auto"
-    """The iteration to continue from; auto is the first of the plateau in changing classes."""
-    variant: str = "auto"
-    """The run to continue from, by the name of its folder (T1_K6); auto is the one that separates best."""
-    lowpass: Auto | Positive = "auto"
-    """Low-pass filter in Å of the first reference; auto is the next 5 Å above 1.1 times the resolution reached."""
-    highres_limit: Auto | Positive | None = "auto"
-    """Resolution limit in Å of the expectation step; auto is Nyquist, rounded down; null sets none."""
-
-
 class Select(Section):
-    flow: ClassVar = _CHOICE
+    flow: ClassVar = CHOICE
 
     classes: Auto | Different[Count] = "auto"
     """The classes to keep, such as [2, 3]; auto weighs accuracy, resolution and size."""
@@ -142,36 +61,11 @@ class Mask(Section):
     """Density at which the map is cut; auto finds it from the map."""
     lowpass: Auto | Positive = "auto"
     """Low-pass filter in Å of the map before it is cut; auto is the next 5 Å above the resolution reached."""
-    extend: Pixels = 3
-    """Binned px by which the mask is extended."""
-    soft_edge: Pixels = 3
-    """Width of the soft edge in binned px."""
-
-
-class Refine3D(Refinement):
-    flow: ClassVar = Flow(
-        ("run_optimisation_set.star", FINAL_DATA),
-        reference=("run_class001.mrc",),
-        half_maps=_HALF_MAPS,
-        needs=("reference",),
-    )
-
-    lowpass: Auto | Positive = "auto"
-    """Low-pass filter in Å of the first reference; auto is the next 5 Å above 1.1 times the resolution reached."""
-    sampling: Sampling = 7.5
-    """Angular sampling interval in degrees to begin with."""
-    local_sampling: Sampling = 7.5
-    """Sampling from which on searches are local; the same as `sampling` makes all of them local."""
-    offset_range: Positive = 2
-    """Binned px around the position so far that are searched."""
-    offset_step: Positive = 1
-    """Step of that search in binned px."""
-    solvent_correct_fsc: bool = True
-    """Use FSCs corrected for the mask during refinement."""
-    finer_faster: bool = True
-    """Go to finer angular sampling faster."""
-    join_halves: Positive = 40
-    """Resolution in Å up to which the half maps are joined, so that they keep one orientation."""
+    extend: Auto | Pixels = "auto"
+    """Px by which the mask is extended; auto is about the resolution in Å, at most 23 Å and 1/15 of the diameter, from
+    the density to the middle of the soft edge."""
+    soft_edge: Auto | Pixels = "auto"
+    """Width of the soft edge in px; auto is three quarters of the same width, and 3 px at least."""
 
 
 class Postprocess(Section):
@@ -185,6 +79,14 @@ class Postprocess(Section):
     """Leave the final map unfiltered by its FSC."""
 
 
+class Score(Section):
+    flow: ClassVar = Flow((*TABLES, STATE_FILE), decides=True, needs=("half_maps",))
+
+    cut: Auto | Number | None = "auto"
+    """Particles that score less are left out: 1 shows all of the other half's map, 0 nothing; auto cuts where scores
+    fall into two groups, and else nowhere; null flags only those that auto would."""
+
+
 class Hand(Section):
     flow: ClassVar = Flow((OPTIMISATION_SET, STATE_FILE), decides=True)
 
@@ -192,13 +94,6 @@ class Hand(Section):
     """Binning of the averages that are compared; auto is half of the round's."""
     choose: Auto | Literal[1, -1] = "auto"
     """The hand (rlnTomoHand) to take for all sets with `hand: auto`; auto compares both."""
-
-
-class UnbinnedMask(Mask):
-    extend: Pixels = 6
-    """Unbinned px by which the mask is extended."""
-    soft_edge: Pixels = 6
-    """Width of the soft edge in unbinned px."""
 
 
 class UnbinnedPostprocess(Postprocess):
@@ -275,7 +170,7 @@ class Cycle(Section):
     """Box size in unbinned px in which images are compared; auto is the next product of twos and threes above 1.1
     times the box."""
     reconstruct: Reconstruct = Reconstruct()
-    mask: UnbinnedMask = UnbinnedMask()
+    mask: Mask = Mask()
     postprocess: UnbinnedPostprocess = UnbinnedPostprocess()
     ctfrefine: Variants[CtfRefine] | None = Field(
         default={
@@ -306,7 +201,17 @@ class Cycle(Section):
 
 
 Step = Literal[
-    "extract", "reconstruct", "align", "class3d", "select", "mask", "refine3d", "postprocess", "hand", "cycle"
+    "extract",
+    "reconstruct",
+    "align",
+    "class3d",
+    "select",
+    "mask",
+    "refine3d",
+    "postprocess",
+    "score",
+    "hand",
+    "cycle",
 ]
 STEPS: tuple[Step, ...] = get_args(Step)
 
@@ -329,6 +234,7 @@ class Round(Section):
     mask: Mask = LEFT_OUT
     refine3d: Refine3D = LEFT_OUT
     postprocess: Postprocess = LEFT_OUT
+    score: Score = LEFT_OUT
     hand: Hand = LEFT_OUT
     cycle: Cycle = LEFT_OUT
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from stacycle.decisions.cycle import BEFORE
+from stacycle.decisions.decision import BEFORE
 from stacycle.files.relion_output import Iteration, PostProcess
 from stacycle.report.drawing import BLUE, GREEN, GREY, INK, ORANGE, PINK, RED, SKY, Target, drawn
 from stacycle.report.resolution import ROLLED_BACK
@@ -128,6 +128,21 @@ def class_sizes_figure(classes: pd.DataFrame, path: Target) -> None:
         axes.bar_label(bars, labels, padding=2)
         axes.margins(y=0.3)
         axes.set_xlabel("Class" if kept.all() else "Class (grey: rejected)")
+        axes.set_ylabel("Particles")
+
+
+def scores_figure(scores: NDArray[Any], flagged: int, path: Target) -> None:
+    """A histogram of the scores (n,) of particles, of which so many are flagged: those that score lowest."""
+    ordered = np.sort(scores)
+    with drawn(path, 4.6, 2.6) as figure:
+        axes = figure.subplots()
+        low, high = np.quantile(ordered, (0.001, 0.999))
+        bins = np.linspace(low, high, 41)
+        for part, colour in ((ordered[:flagged], ORANGE), (ordered[flagged:], BLUE)):
+            axes.hist(part.clip(low, high), list(bins), color=colour)
+        if 0 < flagged < len(ordered):
+            axes.axvline(ordered[flagged - 1 : flagged + 1].mean(), color=INK, linewidth=1, linestyle="--")
+        axes.set_xlabel("Score: 1 shows all of the other half's map (orange: flagged)")
         axes.set_ylabel("Particles")
 
 

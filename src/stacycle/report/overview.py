@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stacycle.decisions import extent
 from stacycle.report.project import Project
-from stacycle.report.resolution import MapResolution, listed
+from stacycle.report.resolution import MapResolution, listed, within_one_mask
 from stacycle.report.tables import cell
 
 _ENGINES = {
@@ -56,11 +56,17 @@ def summary(project: Project, rows: Sequence[MapResolution]) -> dict[str, list[s
 
 
 def reached(rows: Sequence[MapResolution]) -> str:
-    """The first and the last resolution, and the finest where that is another."""
+    """The first and the last resolution, and the finest where that is another; and what one mask for both gives."""
     where = [f"{row.resolution:.2f} Å ({row.where})" for row in rows]
     finest = min(range(len(rows)), key=lambda at: rows[at].resolution)
     more = f"; the finest was {where[finest]}" if rows[-1].resolution > rows[finest].resolution else ""
-    return (f"From {where[0]} to {where[-1]}" if len(where) > 1 else where[0]) + f"{more}."
+    said = (f"From {where[0]} to {where[-1]}" if len(where) > 1 else where[0]) + f"{more}."
+    if alike := within_one_mask(rows):
+        first, before, after = alike
+        said += (
+            f" Within one mask, that of the last map: from {before:.2f} Å ({first.where}) to {after:.2f} Å."
+        )
+    return said
 
 
 def what_next(project: Project, rows: Sequence[MapResolution]) -> str:

@@ -12,8 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from stacycle.decisions.cycle import BEFORE
-from stacycle.decisions.decision import Decision
+from stacycle.decisions.decision import BEFORE, Decision
 from stacycle.files import job_folder, relion_output
 from stacycle.report import curve_figures, map_figures
 from stacycle.report.drawing import DPI
@@ -66,6 +65,21 @@ def class_sizes(project: Project, folder: str) -> Picture | None:
     if not decision or not {"class", "n", "fraction", "kept"} <= set(decision.candidates):
         return None
     return _draw(partial(curve_figures.class_sizes_figure, decision.candidates), "Particles per class")
+
+
+def scores(project: Project, folder: str) -> Picture | None:
+    """A histogram of the particles' scores."""
+    path, decision = project.of("decisions", folder), project.decision_of(folder)
+    if not (path and decision):
+        return None
+    table = str(Path(path).with_name("scores.tsv"))
+    caption = f"Scores of particles; {decision.choice['flagged']} are flagged"
+
+    def drawn(file: str) -> Picture:
+        values = pd.read_csv(file, sep="\t")["score"].to_numpy()
+        return _draw(partial(curve_figures.scores_figure, values, decision.choice["flagged"]), caption)
+
+    return project.read(table, drawn)
 
 
 def mask(project: Project, folder: str) -> Picture | None:

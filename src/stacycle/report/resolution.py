@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cache
+from functools import cache, partial
 from math import nan
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from stacycle.decisions.cycle import BEFORE, area
-from stacycle.decisions.decision import read_decision
+from stacycle.decisions.cycle import area
+from stacycle.decisions.decision import BEFORE, Decision, read_decision
+from stacycle.decisions.half_maps import compare
+from stacycle.files import mrc
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.report.project import Project
 
@@ -34,7 +36,7 @@ class MapResolution:
     `cycle` is 0 outside of cycles, `binning` the map's; `resolution` and `nyquist` in Å; `kept` the variant of a sweep,
     or BEFORE if the step was rolled back, or "". `particles_in` are those of the row before, or the given ones,
     `particles` those that the map is of; nan if unknown. `box` in px, `pixel_size` in Å, `area` under the corrected
-    FSC in shells.
+    FSC in shells, `mask_volume` in Å³.
     """
 
     round: str
@@ -51,7 +53,9 @@ class MapResolution:
     pixel_size: float
     area: float
     mask: str
+    mask_volume: float
     state: str
+    half_maps: tuple[str, str] = ("", "")
     notes: tuple[Note, ...] = ()
 
     @property
@@ -65,12 +69,13 @@ class MapResolution:
         return self.kept == BEFORE
 
 
-_COLUMNS = [*(field.name for field in fields(MapResolution) if field.name != "notes"), "note"]
+_LEFT_OUT = ("half_maps", "notes")
+_COLUMNS = [*(field.name for field in fields(MapResolution) if field.name not in _LEFT_OUT), "note"]
 
 
 def resolutions(project: Project) -> list[MapResolution]:
     """A row for each step of which there is a `postprocess.star`, in the order of work."""
-    count = cache(project.count)
+    count, volume = cache(project.count), cache(partial(_volume, project))
     rows: list[MapResolution] = []
     for step in project.steps_with_resolution:
         if result := project.fsc(step["postprocess"]):
@@ -85,17 +90,40 @@ def resolutions(project: Project) -> list[MapResolution]:
                 resolution=result.resolution,
                 nyquist=result.nyquist,
                 at_nyquist=result.at_nyquist,
-                kept=str(decision.choice.get("variant", "")) if decision else "",
+                kept=_kept(decision) if decision else "",
                 particles_in=rows[-1].particles if rows else project.facts.get("particles") or nan,
                 particles=count(state.particles) if state else nan,
                 box=2 * shells,
                 pixel_size=result.nyquist / 2,
                 area=area(result, shells) if "corrected" in result.fsc else nan,
                 mask=result.mask,
+                mask_volume=volume(result.mask),
                 state=step["state"],
+                half_maps=result.half_maps,
             )
             rows.append(replace(row, notes=_notes(row, rows[-1] if rows else None, project)))
     return rows
+
+
+def within_one_mask(rows: Sequence[MapResolution]) -> tuple[MapResolution, float, float] | None:
+    """The first map with the box and pixels of the last one, and the resolutions (Å) of the half maps of both within
+    the last one's mask: comparable as those of the rows are not. None if there is none, or files of it are gone."""
+    *earlier, last = rows
+    grid = last.box, last.pixel_size
+    first = next((row for row in earlier if (row.box, row.pixel_size) == grid), None)
+    if first is None or not all(
+        Path(path).is_file() for path in (last.mask, *first.half_maps, *last.half_maps)
+    ):
+        return None
+    halves = {row is last: [mrc.voxels(path) for path in row.half_maps] for row in (first, last)}
+    found = compare(
+        {at: (one, two) for at, (one, two) in halves.items()}, last.pixel_size, mrc.voxels(last.mask)
+    )
+    return first, found.resolution(False), found.resolution(True)
+
+
+def _kept(decision: Decision) -> str:
+    return BEFORE if decision.rolled_back else str(decision.choice.get("variant", ""))
 
 
 def to_table(rows: Sequence[MapResolution]) -> pd.DataFrame:
@@ -111,14 +139,16 @@ def write_table(path: str | Path, rows: Sequence[MapResolution]) -> None:
 
 
 def _notes(row: MapResolution, before: MapResolution | None, project: Project) -> tuple[Note, ...]:
-    """Nyquist, and a resolution coarser than before."""
+    """Nyquist, and a resolution that is coarser than before, or finer, but of another kind of map."""
     notes = []
     if before and row.resolution > 1.0001 * before.resolution:
         if row.at_nyquist:
             said = f"the step before had {before.resolution:.2f} Å, which this binning cannot show"
             notes.append(Note(said))
         else:
-            notes.append(Note(_coarser(row, before), warns=True))
+            notes.append(Note(_beside("coarser", row, before), warns=True))
+    elif before and row.resolution < before.resolution and _differ(row, before):
+        notes.append(Note(_beside("finer", row, before)))
     if row.at_nyquist:
         finer = project.finer_round(row.binning) or "a finer binning"
         further = f"go on to {finer}" if row.binning > 1 else "the data's own limit"
@@ -126,10 +156,24 @@ def _notes(row: MapResolution, before: MapResolution | None, project: Project) -
     return tuple(notes)
 
 
-def _coarser(row: MapResolution, before: MapResolution) -> str:
+def _differ(row: MapResolution, before: MapResolution) -> list[str]:
+    """What makes two resolutions not quite comparable; of masks, by how much their volumes differ."""
     differ = [name for name in ("binning", "box", "mask") if getattr(row, name) != getattr(before, name)]
+    ratio = row.mask_volume / before.mask_volume if before.mask_volume else nan
+    said = f"mask, of {ratio:.2g} times the volume" if ratio > 0 else "mask"
+    return [said if name == "mask" else name for name in differ]
+
+
+def _beside(how: str, row: MapResolution, before: MapResolution) -> str:
+    differ = _differ(row, before)
     caveat = f" (not quite comparable: another {listed(differ)})" if differ else ""
-    return f"coarser than the step before, {before.resolution:.2f} Å{caveat}"
+    return f"{how} than the step before, {before.resolution:.2f} Å{caveat}"
+
+
+def _volume(project: Project, mask: str) -> float:
+    """The volume in Å³ of a mask; nan if there is none."""
+    there = mask if Path(mask).is_file() else None
+    return project.read(there, lambda path: float(mrc.voxels(path).sum()) * mrc.header(path).pixel ** 3, nan)
 
 
 def listed(words: Sequence[Any]) -> str:

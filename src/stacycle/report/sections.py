@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stacycle.decisions.cycle import BEFORE
 from stacycle.decisions.decision import Decision
 from stacycle.files.relion_output import PostProcess
+from stacycle.recipe.rounds import POSES
 from stacycle.report import pictures, tables
 from stacycle.report.pictures import Picture
 from stacycle.report.project import Project, decision_file
@@ -78,11 +78,12 @@ def _sections(project: Project, round_: dict[str, Any]) -> list[Section]:
 
 
 def _step(project: Project, folder: str, step: Step) -> list[Block]:
-    """The pictures of a step, then its decision."""
+    """The pictures of a step, then its decision, and that on its poses."""
     shown = [picture for name in step.pictures if (picture := getattr(pictures, name)(project, folder))]
-    decision = project.decision_of(folder)
-    verdict = _verdict(decision, step.candidates_shown) if decision else None
-    return [Block(shown, verdict)] if shown or verdict else []
+    decisions = [project.decision_of(folder), project.decision_of(f"{folder}{POSES}")]
+    verdicts = [_verdict(decision, step.candidates_shown) for decision in decisions if decision]
+    blocks = [Block(verdict=verdict) for verdict in verdicts[1:]]
+    return [Block(shown, next(iter(verdicts), None)), *blocks] if shown or verdicts else []
 
 
 def _cycle(project: Project, steps: list[dict[str, Any]]) -> list[Block]:
@@ -108,7 +109,7 @@ def _step_of_cycle(
     elif decision:
         picture = pictures.sweep(project, before, step, decision)
         variant = decision.choice.get("variant")
-        verdict = _verdict(decision, 100, "Rolled back" if variant == BEFORE else f"Kept: {variant}")
+        verdict = _verdict(decision, 100, "Rolled back" if decision.rolled_back else f"Kept: {variant}")
     return Block([picture] if picture else [], verdict, step["label"], result.resolution)
 
 
@@ -124,5 +125,5 @@ def _verdict(decision: Decision, longest: int, outcome: str = "") -> Verdict:
         for part in decision.parts or [decision]
         if len(part.candidates)
     ]
-    rolled_back = decision.choice.get("variant") == BEFORE
-    return Verdict(outcome or decision.question, decision.by, decision.reason, rolled_back, candidates)
+    shown = outcome or decision.question
+    return Verdict(shown, decision.by, decision.reason, decision.rolled_back, candidates)

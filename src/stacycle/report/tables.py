@@ -28,7 +28,7 @@ _HEADINGS = {
     for what in ("defocus", "astigmatism", "shift", "particle", "motion")
     for how in ("mean", "rms", "largest")
 }
-_PERCENT = {"fraction", "changed_classes", "moved", "likeness", "of sphere", "in one piece"}
+_PERCENT = {"fraction", "changed_classes", "moved", "likeness", "of sphere", "dust"}
 _HIDDEN = {"map", "loglik", "pmax", "completeness", "failed"}
 _RESOLUTIONS = {"resolution", "nyquist"}
 

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from stacycle.files.job_folder import DECISION
-from stacycle.files.removed import ITERATIONS
+from stacycle.files.removed import ITERATIONS, PARTS
 from stacycle.programs import mpi, refine
-from stacycle.recipe import geometry
+from stacycle.recipe import auto, geometry
+from stacycle.recipe.rounds import PROBE, PROBING
 from stacycle.resources.site import GPU
-from stacycle.steps import class3d, sizes
+from stacycle.steps import class3d, poses, sizes
+from stacycle.steps.dry_run import DryRun
 from stacycle.steps.sizes import Need, Sizes
-from stacycle.steps.step import FILES, Reader, Settings, Step, layout_of
+from stacycle.steps.step import FILES, Reader, Settings, Step, filled, layout_of
 
 
 def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
@@ -22,19 +24,31 @@ def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
     return mpi.with_mpi(argv, layout.ranks, layout.launcher)
 
 
+def dry_run(step: Step, run: DryRun) -> Iterator[tuple[str, list[str]]]:
+    """One run for each T, the short one before them, and the averages of their poses."""
+    yield from class3d.dry_run(step, run)
+    if any(path.endswith(PROBE) for path in run.recipe.accuracy(run.round, run.step)):
+        yield "align_probe", run.command(step, filled(run.settings) | PROBING, variant=[1, 1])
+    yield from poses.dry_run(run)
+
+
 def space(size: Sizes, settings: Settings) -> Iterator[Need]:
-    yield from class3d.space(size, settings, geometry.healpix_order(settings["sampling"]))
+    for runs in (settings, {**settings, **PROBING, "T": 1}):
+        order = geometry.healpix_order(auto.sampling(runs["sampling"]))
+        yield from class3d.space(size, runs, order)
     yield size.need("reference", sizes.maps(1, size.image))
+    yield from poses.space(size, settings, kept=1)
 
 
 STEP = Step(
     "align",
     "Alignment",
     command,
-    class3d.dry_run,
+    dry_run,
     space,
+    runs_alike=("align_probe",),
     device=GPU,
     last=DECISION,
-    removable={ITERATIONS: ("align/*",)},
+    removable={ITERATIONS: ("align/*", "align_probe"), PARTS: ("align_poses/*/reconstruct*",)},
     pictures=("sweep_by_iteration",),
 )

@@ -15,7 +15,7 @@ from stacycle.recipe.rounds import variants
 from stacycle.steps import sizes
 from stacycle.steps.dry_run import DryRun
 from stacycle.steps.sizes import Need, Sizes
-from stacycle.steps.step import FILES, Reader, Settings, Step, filled, folder_of, layout_of
+from stacycle.steps.step import FILES, Reader, Settings, Step, filled, folder_of, layout_of, mask_of
 
 
 def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
@@ -28,8 +28,12 @@ def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
 def arguments(job: Any, engine: Settings, reader: Reader) -> dict[str, Any]:
     """What alignment and classification are given alike."""
     params, state = job.params, reader.state(job.input.state[0])
-    tau, classes = params.variant
-    return {"state": state.path, "T": tau, "classes": classes, **of_refinement(job, engine, state)}
+    tau, classes, *repeat = params.variant
+    given = {"state": state.path, "T": tau, "classes": classes, **of_refinement(job, engine, state)}
+    given["mask"] = mask_of(job) if params.settings.get("mask") else None
+    if repeat:  # null: a seed by the clock could be that of the first run, which starts at the same time
+        given["seed"] = repeat[0] if given["seed"] is None else given["seed"] + repeat[0] - 1
+    return given
 
 
 def of_refinement(job: Any, engine: Settings, state: State) -> dict[str, Any]:
@@ -40,7 +44,9 @@ def of_refinement(job: Any, engine: Settings, state: State) -> dict[str, Any]:
         "symmetry": job.params.symmetry,
         "pool": engine["pool"],
         "scratch": scratch_folder(engine["scratch"]),
-        **auto.resolve_auto(job.params.settings, state, job.input.resolution),
+        **auto.resolve_auto(
+            job.params.settings, state, job.input.resolution, getattr(job.input, "accuracy", [])
+        ),
     }
 
 
@@ -52,7 +58,7 @@ def dry_run(step: Step, run: DryRun) -> Iterator[tuple[str, list[str]]]:
 
 def space(size: Sizes, settings: Settings, order: int | None = None) -> Iterator[Need]:
     """What all variants write; `order` is the HEALPix order of the angles that are searched, if any."""
-    for _, classes in variants(settings).values():
+    for _, classes, *_ in variants(settings).values():
         maps, iterations = sizes.maps(int(classes), size.image), settings["iterations"]
         tables = size.iteration(order, int(classes)) * (iterations + 1)
         yield size.need("maps of iterations", maps * max(0, iterations - 1), ITERATIONS)

@@ -35,7 +35,10 @@ def space(size: Sizes, settings: Settings) -> Iterator[Need]:
     box = auto.unbinned_box(settings["box"], size.image, size.binning)
     maps = [*reconstruct.of_box(size, box), size.need("maps", postprocess.of_box(box))]
     swept = [name for name in SWEEPS if settings[name]]
-    found = [*maps, size.need("maps", sizes.maps(1 + 3 * len(swept), box))]  # mask; what each sweep keeps
+    found = [
+        *maps,
+        size.need("maps", sizes.maps(2 + 3 * len(swept), box)),
+    ]  # mask, its map; what each sweep keeps
     for sweep in swept:
         for variant in settings[sweep].values():
             found += [*maps, *_STEP_OF_SWEEP[sweep].space(size, variant)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from stacycle.files import mrc
@@ -11,36 +12,75 @@ from stacycle.programs import mask_create
 from stacycle.recipe import auto
 from stacycle.steps import sizes
 from stacycle.steps.sizes import Need, Sizes
-from stacycle.steps.step import FILES, Reader, Settings, Step
+from stacycle.steps.step import FILES, Reader, Settings, Step, folder_of
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from stacycle.decisions.decision import Decision
 
 
 def decide(job: Any) -> tuple[Decision, dict[str, Any]]:
-    """The threshold of a job's map, and the settings with the low-pass filter that it holds for."""
-    from stacycle.decisions.mask import mask_threshold
+    """The threshold of a job's map, and what relion_mask_create is given, of which nothing is `auto`. If there is dust
+    at the threshold, its map is the one that `prepare` writes, which is low-passed already."""
+    from stacycle.decisions.mask import DUST, mask_threshold
 
-    settings, density, pixel = job.params.settings, mrc.voxels(job.input.map), mrc.header(job.input.map).pixel
-    lowpass = auto.mask_lowpass(settings["lowpass"], job.input.resolution, pixel)
-    diameter, key = job.params.diameter, f"{job.params.key}.threshold"
-    decision = mask_threshold(density, pixel, lowpass, diameter, settings["threshold"], key=key)
-    return decision, settings | {"lowpass": lowpass} | decision.choice
+    density, pixel, settings = _given(job)
+    key, threshold = f"{job.params.key}.threshold", settings["threshold"]
+    decision = mask_threshold(density, pixel, settings["lowpass"], job.params.diameter, threshold, key=key)
+    settings |= decision.choice | {"map": job.input.map}
+    if decision.numbers["dust"] > DUST:
+        folder = folder_of(job)  # what lies in it is moved with its earlier results
+        settings |= {"map": f"{folder}_density/density.mrc", "lowpass": None}
+    return decision, settings
+
+
+def prepare(job: Any, settings: Settings) -> None:
+    """Write the map without dust, if the mask is made of that."""
+    from stacycle.decisions.mask import low_pass, without_dust
+    from stacycle.provenance import record
+
+    if settings["map"] != job.input.map:
+        density, pixel, given = _given(job)
+        smooth = low_pass(density, pixel, given["lowpass"])
+        mrc.write_map(settings["map"], without_dust(smooth, settings["threshold"]), pixel)
+        record.of_map(settings["map"], job.input.map)
+
+
+def compared(job: Any, decision: Decision) -> tuple[Decision, list[str]]:
+    """The decision with the volume of the mask that was made, and what is to be said of it beside the mask before."""
+    from stacycle.decisions.mask import changed_volume
+
+    made, *earlier = map(_volume, [job.output.mask, *job.input.earlier])
+    changed = [warning for before in earlier for warning in changed_volume(made, before)]
+    numbers, warnings = decision.numbers | {"mask_volume": made}, decision.warnings + changed
+    return replace(decision, numbers=numbers, warnings=warnings), changed
+
+
+def _volume(mask: str) -> float:
+    """The volume in Å^3 of a mask, its soft edge by weight."""
+    return float(mrc.voxels(mask).sum(dtype=float)) * mrc.header(mask).pixel ** 3
+
+
+def _given(job: Any) -> tuple[np.ndarray, float, dict[str, Any]]:
+    """The voxels and pixel size of a job's map, and its settings, of which only the threshold may be `auto`."""
+    density, pixel = mrc.voxels(job.input.map), mrc.header(job.input.map).pixel
+    params, resolution = job.params, job.input.resolution
+    return density, pixel, auto.mask_settings(params.settings, resolution, pixel, params.diameter)
 
 
 def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
-    """Make a mask from a map; the threshold and low-pass filter are decided if they are `auto`."""
-    settings = job.params.settings
-    return argv(job, decide(job)[1] if "auto" in settings.values() else settings)
+    """Make a mask from a map, or from it without dust; what is `auto` is decided. A dry run has no map to look at."""
+    return argv(job, decide(job)[1] if reader is FILES else {**job.params.settings, "map": job.input.map})
 
 
 def argv(job: Any, settings: Settings) -> list[str]:
     """The command line, with settings of which none is `auto`."""
-    return mask_create.argv(map=job.input.map, out=job.output.mask, threads=job.threads, **settings)
+    return mask_create.argv(out=job.output.mask, threads=job.threads, **settings)
 
 
 def space(size: Sizes, settings: Settings) -> Iterator[Need]:
-    yield size.need("mask", sizes.maps(1, size.image) + sizes.tables(2))
+    yield size.need("mask", sizes.maps(2, size.image) + sizes.tables(2))  # and the map without dust
 
 
 STEP = Step(
@@ -51,5 +91,5 @@ STEP = Step(
     last=DECISION,
     pictures=("mask",),
     candidates_shown=0,
-    in_cycle=("cycle_mask",),
+    runs_alike=("cycle_mask",),
 )

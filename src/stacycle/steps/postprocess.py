@@ -48,5 +48,5 @@ STEP = Step(
     space,
     last=POSTPROCESS,
     pictures=("fsc", "postprocessed_map"),
-    in_cycle=("cycle_postprocess", "variant_postprocess"),
+    runs_alike=("cycle_postprocess", "variant_postprocess"),
 )

@@ -48,5 +48,5 @@ STEP = Step(
     space=space,
     last=MERGED,
     removable={PARTS: ("reconstruct*",)},
-    in_cycle=("cycle_reference", "variant_reconstruct"),
+    runs_alike=("cycle_reference", "variant_reconstruct", "poses"),
 )

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from stacycle.files.job_folder import FINAL_DATA
-from stacycle.files.removed import ITERATIONS
+from stacycle.files.removed import ITERATIONS, PARTS
 from stacycle.programs import mpi, refine
-from stacycle.recipe import geometry
+from stacycle.recipe import auto, geometry
 from stacycle.resources.site import GPU
-from stacycle.steps import class3d, sizes
+from stacycle.steps import class3d, poses, sizes
+from stacycle.steps.dry_run import DryRun
 from stacycle.steps.sizes import Need, Sizes
-from stacycle.steps.step import FILES, Reader, Settings, Step, layout_of, mask_of
+from stacycle.steps.step import FILES, Reader, Settings, Step, filled, layout_of, mask_of
 
 MOST_ITERATIONS = 15  # it ends by itself, seldom later than this
 
@@ -32,22 +33,31 @@ def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
     return mpi.with_mpi(argv, layout.ranks, layout.launcher)
 
 
+def dry_run(step: Step, run: DryRun) -> Iterator[tuple[str, list[str]]]:
+    """One run, and the averages of its poses."""
+    yield step.name, run.command(step, filled(run.settings))
+    yield from poses.dry_run(run)
+
+
 def space(size: Sizes, settings: Settings) -> Iterator[Need]:
     maps = sizes.maps(4, size.image)  # filtered and unfiltered, of each half
-    order = max(5, geometry.healpix_order(settings["sampling"]) + 1)  # it goes to finer angles by itself
+    order = geometry.healpix_order(auto.sampling(settings["sampling"]))
+    order = max(5, order + 1)  # it goes to finer angles by itself
     tables = size.iteration(order, models=2) * (MOST_ITERATIONS + 1)
     yield size.need("maps of iterations", maps * (MOST_ITERATIONS - 1), ITERATIONS)
     yield size.need("maps and tables", maps + tables + sizes.maps(3, size.image) + size.iteration(order))
+    yield from poses.space(size, settings, kept=3)
 
 
 STEP = Step(
     "refine3d",
     "3D auto-refine",
     command,
-    space=space,
+    dry_run,
+    space,
     device=GPU,
     half_sets=True,
     last=FINAL_DATA,
-    removable={ITERATIONS: ("refine3d*",)},
+    removable={ITERATIONS: ("refine3d*",), PARTS: ("refine3d_poses/*/reconstruct*",)},
     pictures=("refinement_by_iteration",),
 )

@@ -24,7 +24,7 @@ def all_steps() -> Mapping[str, Step]:
 
 @cache
 def _by_rule() -> Mapping[str, Step]:
-    return {rule: step for step in all_steps().values() for rule in (step.name, *step.in_cycle)}
+    return {rule: step for step in all_steps().values() for rule in (step.name, *step.runs_alike)}
 
 
 def half_sets(rule: str) -> bool:
@@ -33,10 +33,15 @@ def half_sets(rule: str) -> bool:
     return step is not None and step.half_sets
 
 
+def command_of_rule(rule: str) -> MakeCommand | None:
+    """What makes the command line of a rule's jobs; None if they run no program."""
+    step = _by_rule().get(rule)
+    return step.command if step else None
+
+
 def command_of(job: Any) -> MakeCommand | None:
     """What makes the command line of a job of Snakemake's, by its rule's param `step`; None if it runs no program."""
-    step = _by_rule().get(job.rule.params.get("step", ""))
-    return step.command if step else None
+    return command_of_rule(job.rule.params.get("step", ""))
 
 
 def command_lines(

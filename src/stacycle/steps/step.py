@@ -48,7 +48,7 @@ class Step:
     `command`: the command line of a job (Snakemake's, as its script or the DAG has it), with the config's section
     `engine`, from what a Reader reads; None if no program runs. It raises UserError if a file that it follows from
     cannot be read, or if no value follows from it.
-    `in_cycle`: the rules of a cycle that run the same.
+    `runs_alike`: other rules that run the same.
     `dry_run`: (rule, command line) of all that the step can run in a round (a DryRun), before there are files; by
     default one job of its own rule.
     `space`: what the step writes, of its settings.
@@ -65,7 +65,7 @@ class Step:
     command: MakeCommand | None = None
     dry_run: Callable[[Step, Any], Iterator[tuple[str, list[str]]]] = _one_job
     space: Callable[[Sizes, Settings], Iterator[Need]] = lambda sizes, settings: iter(())
-    in_cycle: tuple[str, ...] = ()
+    runs_alike: tuple[str, ...] = ()
     device: str = CPU
     half_sets: bool = False
     last: str = ""

@@ -205,10 +205,12 @@ def _locate(matrix, padding, kx, ky, size, row, room):
 
 
 def enforce_friedel(data: NDArray[np.complex64], weight: NDArray[np.float32]) -> None:
-    """Give both halves of the plane kx = 0 the sum of what was added to either, in place."""
-    plane, mirrored = data[1:, 1:, 0], data[:0:-1, :0:-1, 0].conj()
-    data[1:, 1:, 0] = plane + mirrored
-    weight[1:, 1:, 0] = weight[1:, 1:, 0] + weight[:0:-1, :0:-1, 0]
+    """Give both halves of the plane kx = 0 the sum of what was added to either, in place; the origin has no mate."""
+    origin = len(data) // 2, len(data) // 2, 0
+    once = data[origin].real, weight[origin]
+    data[1:, 1:, 0] += data[:0:-1, :0:-1, 0].conj()
+    weight[1:, 1:, 0] += weight[:0:-1, :0:-1, 0]
+    data[origin], weight[origin] = once
 
 
 @njit(nogil=True, cache=True, fastmath=True)

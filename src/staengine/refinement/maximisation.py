@@ -23,11 +23,15 @@ RANDOMISE_BELOW_FSC = 0.8
 
 @functools.lru_cache(maxsize=4)
 def padded_shells(size: int, padding: int) -> NDArray[np.int32]:
-    """Shell index in unpadded pixels (S, S, S // 2) of a padded half transform with its centre at S // 2."""
+    """Shell index in unpadded pixels (S, S, S // 2) of a padded half transform with its centre at S // 2.
+
+    Halves are rounded up, as RELION does: of the shells of padding 2, shell 0 is the origin alone. Were its neighbours
+    in it, their power would be the prior of the map's mean.
+    """
     axis = np.arange(size) - size // 2
     half = np.arange(size // 2)
     r = np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + half**2)
-    return np.rint(r / padding).astype(np.int32)
+    return np.floor(r / padding + 0.5).astype(np.int32)
 
 
 @dataclass

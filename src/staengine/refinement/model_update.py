@@ -89,9 +89,10 @@ def _maximise_classes(run: Refinement, sums: Sums, task: Task) -> None:
     with ProgressBar(run.options.K):
         backprojections, scale = _backprojections(run, sums), _fitted_scale(run, sums)
         for k, class_model in enumerate(model.classes[: 1 if seeds_only else None]):
-            power = maximisation.signal_power(task.transforms[k], run.options.pad, run.data.box)
-            tau2 = run.options.tau2_fudge * power * scale**2
+            power = scale**2 * maximisation.signal_power(task.transforms[k], run.options.pad, run.data.box)
+            tau2 = run.options.tau2_fudge * power
             _update_class(run, class_model, backprojections[k], tau2, model.image_size // 2, tau2 / mean_ctf2)
+            class_model.tau2 = power  # RELION records it without T, unlike that of half sets
             class_model.resolution = _capped(run, maximisation.resolution_shell(class_model.ssnr))
         if seeds_only:
             first = model.classes[0]
@@ -102,9 +103,9 @@ def _maximise_classes(run: Refinement, sums: Sums, task: Task) -> None:
 
 
 def _capped(run: Refinement, shell: int) -> int:
-    """After cross-correlation alone the resolution is no better than the filter of the reference."""
+    """After cross-correlation alone the resolution is that of the reference's filter."""
     filtered = run.by_correlation and run.options.ini_high > 0
-    return min(shell, run.initial_shell) if filtered else shell
+    return run.initial_shell if filtered else shell
 
 
 def _fitted_scale(run: Refinement, sums: Sums) -> float:

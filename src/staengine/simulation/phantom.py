@@ -1,6 +1,7 @@
 """An asymmetric, ribosome-like particle in two conformations, its density and its projections.
 
-A particle is a cloud of residue-sized Gaussians arranged in helices. A projection is the cloud rotated,
+A particle is a cloud of residue-sized Gaussians arranged in helices. (Points with a weight each, as those of a given
+map, are a cloud as well: a fourth column.) A projection is the cloud rotated,
 summed onto an oversampled image with cubic B-splines and taken through Fourier space, where the splines are
 divided out and contrast transfer, dose and the Gaussian are multiplied in: exact up to the Nyquist frequency,
 without interpolation of a volume.
@@ -32,7 +33,7 @@ HEAD_SWIVEL_DEG = (55.0, 25.0, 0.0)
 
 
 class Phantom(NamedTuple):
-    """Residues of the two conformations, each (n, 3) x y z in Å about the particle's origin, float32."""
+    """Residues of the two conformations, each (n, 3) x y z in Å about the particle's origin, or (n, 4); float32."""
 
     A: np.ndarray
     B: np.ndarray
@@ -94,26 +95,34 @@ def _spline_weights(t, weights):  # pragma: no cover - compiled
 def _spread2d(points, matrix, shift, image):  # pragma: no cover - compiled
     """Add points, projected by matrix (2, 3) and moved by shift (x, y), to an image with origin n // 2."""
     wx, wy = np.empty(4), np.empty(4)
+    weighted = points.shape[1] == 4
     for p in points:
         x = matrix[0, 0] * p[0] + matrix[0, 1] * p[1] + matrix[0, 2] * p[2] + shift[0] + image.shape[1] // 2
         y = matrix[1, 0] * p[0] + matrix[1, 1] * p[1] + matrix[1, 2] * p[2] + shift[1] + image.shape[0] // 2
         ix, iy = int(x), int(y)
         _spline_weights(x - ix, wx)
         _spline_weights(y - iy, wy)
+        if weighted:
+            wy *= p[3]
         for b in range(4):
             for a in range(4):
                 image[iy + b - 1, ix + a - 1] += wy[b] * wx[a]
 
 
 @njit(nogil=True, cache=True)
-def _spread3d(points, volume):  # pragma: no cover - compiled
-    """Add points (x y z in voxels) to a volume with its origin at n // 2."""
+def _spread3d(points, scale, volume):  # pragma: no cover - compiled
+    """Add points, `scale` voxels to a unit, to a volume with its origin at n // 2."""
     wx, wy, wz = np.empty(4), np.empty(4), np.empty(4)
-    for p in points + volume.shape[0] // 2:
-        ix, iy, iz = int(p[0]), int(p[1]), int(p[2])
-        _spline_weights(p[0] - ix, wx)
-        _spline_weights(p[1] - iy, wy)
-        _spline_weights(p[2] - iz, wz)
+    weighted = points.shape[1] == 4
+    for p in points:
+        x, y, z = scale * p[0], scale * p[1], scale * p[2]
+        x, y, z = x + volume.shape[2] // 2, y + volume.shape[1] // 2, z + volume.shape[0] // 2
+        ix, iy, iz = int(x), int(y), int(z)
+        _spline_weights(x - ix, wx)
+        _spline_weights(y - iy, wy)
+        _spline_weights(z - iz, wz)
+        if weighted:
+            wz *= p[3]
         for c in range(4):
             for b in range(4):
                 for a in range(4):
@@ -129,9 +138,9 @@ def residue_filter(box: int, angpix: float, ndim: int) -> np.ndarray:
 
 
 def phantom_map(points: np.ndarray, box: int, angpix: float) -> np.ndarray:
-    """Density of residues (n, 3) in Å as a map (box, box, box), residues per voxel, origin at box // 2."""
+    """Density of residues (n, 3 or 4) in Å as a map (box, box, box), residues per voxel, origin at box // 2."""
     fine = np.zeros((2 * box,) * 3, np.float32)
-    _spread3d(points * np.float32(2 / angpix), fine)
+    _spread3d(points, 2 / angpix, fine)
     transform = fourier.resize_transform(scipy.fft.rfftn(fine, workers=-1), box, 3)
     return scipy.fft.irfftn(transform * residue_filter(box, angpix, 3), s=(box,) * 3)
 
@@ -139,7 +148,7 @@ def phantom_map(points: np.ndarray, box: int, angpix: float) -> np.ndarray:
 def projection(
     points: np.ndarray, matrix: np.ndarray, shift_px: np.ndarray, grid: Grid, transfer: Any = 1.0
 ) -> np.ndarray:
-    """Image (box, box), origin at box // 2, of residues turned by `matrix` (3, 3), shifted and filtered."""
+    """Image (box, box), origin at box // 2, of residues (n, 3 or 4) turned by `matrix` (3, 3), shifted and filtered."""
     fine = np.zeros((2 * grid.box,) * 2, np.float32)
     _spread2d(points, matrix[:2] * (2 / grid.angpix), np.multiply(shift_px, 2.0), fine)
     # The origin is at half the box on both grids, so the phases of the two shifts cancel.

@@ -1,4 +1,4 @@
-"""Simulated tilt series of a phantom, with the truth beside them.
+"""Simulated tilt series of a phantom or of a given map, with the truth beside them.
 
 Frames (RELION's): a point x (Å) of a particle lies at A x + p in the tomogram and at the first two rows of
 R (A x + p) plus the tilt's shift in an image, with p from the tomogram's centre, A from the particle's Euler
@@ -24,6 +24,7 @@ from scipy.spatial.transform import Rotation
 from staengine.errors import EngineError
 from staengine.numerics import fourier
 from staengine.numerics.euler import euler_angles
+from staengine.simulation.given_map import map_phantom, weaken_second_half
 from staengine.simulation.phantom import (
     Grid,
     Phantom,
@@ -58,6 +59,8 @@ class SimulationSettings:
     )
     tomos: int = _setting(2, "tilt series per set")
     optics_groups: int = _setting(1, "optics groups per set, given to tilt series in turn")
+    map: str = _setting("", "density (MRC) of the particle instead of the phantom; give its --diameter")
+    occupancy: float = _setting(1.0, "weight of the half beyond the middle of the particle's longest axis")
     particles: int = _setting(40, "true particles per tilt series")
     junk: float = _setting(0.15, "junk among all picks, fraction")
     clumps: float = _setting(0.0, "junk picks that sit on amorphous protein instead of bare ice, fraction")
@@ -91,7 +94,7 @@ class SimulationSettings:
             (at_least_one, lambda v: v >= 1, "must be at least 1"),
             (positive, lambda v: v > 0, "must be positive"),
             (errors, lambda v: v >= 0, "must not be negative"),
-            (("clumps", "fraction_b"), lambda v: 0 <= v <= 1, "is a fraction between 0 and 1"),
+            (("clumps", "fraction_b", "occupancy"), lambda v: 0 <= v <= 1, "is a fraction between 0 and 1"),
             (("junk",), lambda v: 0 <= v < 1, "is a fraction of all picks, below 1"),
             (("tilt_max",), lambda v: 0 <= v < 90, "is an angle between 0 and 90 degrees"),
             (("hand",), lambda v: v in (1, -1), "must be 1 or -1"),
@@ -122,7 +125,7 @@ def simulate(settings: SimulationSettings) -> None:
     n_series = s.sets * s.tomos
     first, *seeds = np.random.SeedSequence(s.seed).spawn(n_series + 1)
     rng = np.random.default_rng(first)
-    phantom = build_phantom(s.diameter, rng)
+    phantom = _particle(s, rng)
     spread = (rng.permutation(n_series) + rng.random(n_series)) / n_series  # else all zeros may fall together
     defoci = s.defocus_min + spread * (s.defocus_max - s.defocus_min)
     # A box of 2.2 diameters holds what the contrast transfer spreads around the particle.
@@ -135,6 +138,13 @@ def simulate(settings: SimulationSettings) -> None:
     for k in range(s.sets):
         folder = s.o / f"set{k + 1}" if s.sets > 1 else s.o
         _simulate_set(folder, series[k * s.tomos : (k + 1) * s.tomos], phantom, grid, noise, s)
+
+
+def _particle(s: SimulationSettings, rng: np.random.Generator) -> Phantom:
+    phantom = build_phantom(s.diameter, rng)
+    if s.map:
+        phantom = map_phantom(s.map, s.angpix, s.diameter, phantom)
+    return phantom if s.occupancy == 1 else weaken_second_half(phantom, s.occupancy)
 
 
 def _simulate_set(

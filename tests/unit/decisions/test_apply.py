@@ -47,7 +47,7 @@ def same(ours, theirs) -> None:
     assert_frame_equal(ours, theirs, check_dtype=False)
 
 
-def chosen(folder: Path, iteration: int | str = "auto", sampling: float = 7.5) -> apply.Chosen:
+def chosen(folder: Path, iteration: int | str = "auto", sampling: float | str = 7.5) -> apply.Chosen:
     return apply.choose_alignment(
         folder, {"T1": [1, 1]}, iteration, "auto", "rounds.bin4.align", sampling=sampling
     )
@@ -63,9 +63,10 @@ def test_the_chosen_iteration_of_an_alignment_is_what_the_next_step_gets(align: 
 
 
 def test_a_sampling_too_coarse_for_the_images_is_warned_of(align: Path) -> None:
-    warnings = chosen(align, sampling=7.5).decision.warnings
+    warnings = chosen(align, sampling=15).decision.warnings
     assert any("rounds.bin4.align.sampling" in warning for warning in warnings)
-    assert not any("sampling" in warning for warning in chosen(align, sampling=3.7).decision.warnings)
+    for good in (7.5, "auto"):
+        assert not any("sampling" in warning for warning in chosen(align, sampling=good).decision.warnings)
 
 
 def test_selecting_classes_keeps_their_particles_and_the_tables_about_images() -> None:

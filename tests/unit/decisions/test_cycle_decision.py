@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from stacycle.decisions import tilt_changes
-from stacycle.decisions.cycle import BEFORE, Candidate, cycle_variant
-from stacycle.decisions.decision import read_decision, write_decision
+from stacycle.decisions.cycle import Candidate, cycle_variant
+from stacycle.decisions.decision import BEFORE, read_decision, write_decision
 from stacycle.errors import UserError
 from stacycle.files import relion_output
 from stacycle.files.optimisation_set import OptimisationSet

@@ -14,11 +14,14 @@ from stacycle.decisions.agreement import likeness, with_agreement
 from stacycle.decisions.classes import choose_classes
 from stacycle.decisions.decision import Decision, combine, read_decision, write_decision
 from stacycle.decisions.iteration import align_iteration, class3d_iteration
-from stacycle.decisions.mask import low_pass, mask_threshold
+from stacycle.decisions.mask import DUST, low_pass, mask_threshold, without_dust
 from stacycle.decisions.variant import Alignment, Variant, align_variant, class3d_variant, separation
 from stacycle.errors import UserError
+from stacycle.files import relion_output
 from stacycle.files.relion_output import Iteration
 from stacycle.recipe.limits import FEWEST_PER_CLASS
+
+GOLDEN = Path(__file__).parents[2] / "golden/data"
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -324,6 +327,16 @@ class TestVariant:
         decision = class3d_variant([Variant("T2", 2, self.good, moved=0.01)])
         assert "chance" in decision.warnings[-1]
 
+    def test_a_run_that_left_its_random_classes_wins_over_one_that_seems_to_separate_but_did_not(self):
+        sweep = [Variant("T1", 1, self.junk, moved=0.01), Variant("T0.1", 0.1, self.good, moved=0.4)]
+        decision = class3d_variant(sweep)
+        assert decision.choice == {"variant": "T0.1"}
+        assert "chance" not in " ".join(decision.warnings)
+
+    def test_if_no_run_left_its_random_classes_that_is_said(self):
+        sweep = [Variant(f"T{T}", T, self.good, moved=0.01) for T in (1, 2)]
+        assert "as in all runs" in class3d_variant(sweep).warnings[-1]
+
     def test_losing_half_the_good_particles_counts_for_nothing(self):
         assert separation(table(likeness=[1, 0.34], n=[50, 50])) < separation(
             table(likeness=[1, 0], n=[80, 20])
@@ -373,6 +386,20 @@ class TestAgreement:
             assert 0.3 < found[2] / found[0] < 0.65
             assert found[3] < 0.1 * found[0]
 
+    def test_noise_of_a_consensus_beyond_its_low_pass_does_not_count(self, tmp_path):
+        """As of an average: a map of refine3d has none."""
+        classes = relion_output.classes(GOLDEN / "classify", 10)
+        consensus, pixel, lowpass = GOLDEN / "align/run_it005_class001.mrc", 20.0, 60
+        density = mrcfile.read(consensus)
+        noise = np.random.default_rng(1).normal(size=density.shape).astype(np.float32) * density.std()
+        noisy = np.float32(density + 3 * (noise - low_pass(noise, pixel, 40)))
+        mrcfile.write(tmp_path / "average.mrc", noisy, voxel_size=pixel)
+        of_refined, of_average = (
+            with_agreement(classes, path, 260, lowpass)["likeness"]
+            for path in (consensus, tmp_path / "average.mrc")
+        )
+        assert list(of_average) == pytest.approx(list(of_refined), abs=0.1)
+
     def test_maps_of_another_box_are_refused(self, tmp_path):
         mrcfile.write(tmp_path / "consensus.mrc", np.zeros((8, 8, 8), np.float32), voxel_size=10)
         mrcfile.write(tmp_path / "class.mrc", np.zeros((6, 6, 6), np.float32), voxel_size=10)
@@ -384,8 +411,9 @@ class TestMaskThreshold:
     APIX = 10.0
 
     def mask(self, density: np.ndarray, threshold: float, extend=2) -> np.ndarray:
-        """What mask_create's binary part and extension would keep."""
-        return ndimage.distance_transform_edt(low_pass(density, self.APIX, 30) <= threshold) <= extend
+        """What mask_create's binary part and extension would keep of the map without dust."""
+        smooth = without_dust(low_pass(density, self.APIX, 30), threshold)
+        return ndimage.distance_transform_edt(smooth <= threshold) <= extend
 
     @pytest.mark.parametrize("noise", [0, 0.1, 0.3])
     @pytest.mark.parametrize("scale", [1, 1e-3, 50])
@@ -404,6 +432,34 @@ class TestMaskThreshold:
         kept = self.mask(halo, mask_threshold(halo, self.APIX, 30, 240).choice["threshold"])
         assert truth[kept].sum() >= 0.99 * truth.sum()
         assert kept.sum() <= 3 * (truth > 0.5).sum()
+
+    @pytest.mark.parametrize("apart", [0, 14])  # px: a half that touches, and one that is a piece of its own
+    @pytest.mark.parametrize("occupancy", [0.5, 0.6, 1])
+    def test_a_half_bound_second_half_is_not_cut_off(self, apart, occupancy):
+        whole, weak = blob(48), np.arange(48) >= 24  # along x
+        truth = np.roll(whole * ~weak, -apart // 2, 2) + occupancy * np.roll(whole * weak, apart // 2, 2)
+        density = truth + 0.2 * np.random.default_rng(0).normal(size=truth.shape)
+        decision = mask_threshold(density, self.APIX, 30, 400)
+        kept = self.mask(density, decision.choice["threshold"])
+        assert truth[kept].sum() >= 0.98 * truth.sum()
+        assert (truth * kept)[..., weak].sum() >= 0.97 * truth[..., weak].sum()
+
+    def test_a_threshold_is_not_above_otsus_whatever_the_dust(self):
+        density = blob(48) + 0.3 * np.random.default_rng(0).normal(size=(48, 48, 48))
+        decision = mask_threshold(density, self.APIX, 30, 240)
+        limits = decision.candidates.set_index("candidate")["threshold"]
+        assert decision.choice["threshold"] <= limits["Otsu's limit between particle and solvent"] * 1.00001
+        assert decision.numbers["dust"] > DUST, "or the test shows nothing"
+
+    def test_pieces_are_kept_by_their_size(self):
+        density = np.zeros((32, 32, 32))
+        density[4:14, 4:14, 4:14] = 1  # the largest piece
+        density[20:25, 20:25, 20:25] = 0.6  # an eighth of it, weaker
+        density[20:22, 4:6, 4:6] = 2  # a speck, stronger
+        kept = without_dust(density, 0.3) > 0.3
+        assert kept[4:14, 4:14, 4:14].all()
+        assert kept[20:25, 20:25, 20:25].all()
+        assert kept.sum() == 10**3 + 5**3
 
     def test_it_is_rather_low(self):
         """A person takes a fifth to a third of the particle's level (0.00294 of 0.0172 in the tutorial)."""
@@ -480,7 +536,7 @@ class TestFile:
             read_decision(tmp_path / "decision.json")
 
     def test_a_missing_file_is_reported(self, tmp_path):
-        with pytest.raises(UserError, match="cannot be read"):
+        with pytest.raises(UserError, match="no such file"):
             read_decision(tmp_path / "decision.json")
 
     def test_printed_it_shows_table_reason_and_warnings(self):

@@ -11,7 +11,8 @@ import pytest
 
 from stacycle.decisions import apply_hand
 from stacycle.decisions.decision import Decision
-from stacycle.decisions.hand import SURE, compare, hand_of_set
+from stacycle.decisions.half_maps import compare, sphere
+from stacycle.decisions.hand import SURE, hand_of_set
 from stacycle.errors import UserError
 from stacycle.files import star
 from stacycle.files.job_folder import OPTIMISATION_SET, STATE_FILE, TOMOGRAMS
@@ -47,7 +48,7 @@ def half_maps(seed: int, loss: float, better: int = 1) -> dict[int, tuple[np.nda
 
 
 def found(seed: int, loss: float, better: int = 1, **asked) -> Decision:
-    comparison = compare(half_maps(seed, loss, better), PIXEL, DIAMETER)
+    comparison = compare(half_maps(seed, loss, better), PIXEL, sphere(BOX, PIXEL, DIAMETER))
     return hand_of_set("set1", comparison, **{"before": -1, **asked})
 
 
@@ -81,10 +82,8 @@ def test_the_error_is_that_of_chance() -> None:
     """Where the hands differ by noise alone, the difference is as large as its standard error says."""
     ratios = []
     for seed in range(40):
-        comparison = compare(half_maps(seed, loss=0), PIXEL, DIAMETER)
-        shells = slice(1, comparison.shells + 1)
-        difference = comparison.area(1) - comparison.area(-1)
-        ratios.append(difference / np.sqrt((comparison.error[shells] ** 2).sum()))
+        comparison = compare(half_maps(seed, loss=0), PIXEL, sphere(BOX, PIXEL, DIAMETER))
+        ratios.append(comparison.errors(comparison.area(1) - comparison.area(-1)))
     assert 0.7 < np.std(ratios) < 1.3
     assert np.max(np.abs(ratios)) < SURE + 0.5
 

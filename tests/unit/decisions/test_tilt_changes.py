@@ -199,7 +199,7 @@ def test_other_tilts_particles_or_series_cannot_be_compared(state):
 
 
 def test_trajectories_that_cannot_be_read_are_an_error(state):
-    with pytest.raises(UserError, match=r"none.star: cannot be read as a STAR file"):
+    with pytest.raises(UserError, match=r"none.star: there is no such file"):
         tilt_changes.changes(state("a"), OptimisationSet("a/particles.star", "a/tomograms.star", "none.star"))
 
 

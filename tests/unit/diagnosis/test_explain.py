@@ -989,7 +989,7 @@ def test_a_huge_log_is_read_from_its_end(capsys, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda path: None, "cannot be read: No such file"),
+        (lambda path: None, "there is no such file"),
         (lambda path: path.mkdir(), "not a job's folder"),
         (lambda path: path.write_bytes(b""), "is empty"),
         (lambda path: path.write_bytes(bytes(range(256)) * 100), "binary"),

@@ -158,3 +158,12 @@ def test_components_are_one_of_each_pair_and_sorted_by_radius():
         <= 3
         < components.radius[components.count_within(3.0)]
     )
+
+
+def test_the_origin_counts_once_and_is_a_shell_of_its_own():
+    shape = array_shape(BOX, PAD)
+    data, weight, c = np.zeros((*shape, 2), np.float32), np.zeros(shape, np.float32), shape[0] // 2
+    weight[c, c, 0], weight[c, c + 1, 0], weight[c, c - 1, 0] = 2, 5, 1
+    found = BackProjection.of(data, weight, PAD, BOX, symmetry.rotations("C1"))
+    assert found.inverse_variance()[0] == 2 * PAD**3
+    assert found.weight[c, c + 1, 0] == found.weight[c, c - 1, 0] == 6

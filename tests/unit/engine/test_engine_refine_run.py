@@ -307,8 +307,12 @@ def test_auto_refinement_converges_on_the_truth(project_folder):
     flags = " --o out/run --auto_refine --split_random_halves --healpix_order 3 --auto_local_healpix_order 3"
     flags += " --offset_range 2 --offset_step 2 --ini_high 50 --low_resol_join_halves 60 --auto_ignore_angles"
     flags += " --flatten_solvent --scale"
-    assert refine_mpi.main((COMMON + flags).split()) == 0
-    assert errors("out/run_data.star")[0] < 4  # the estimated accuracy is 4.4 degrees
+    found = []
+    for seed in (2, 3, 1):  # seeds differ: 12 particles of 9 tilts tell angles to 4.4 degrees
+        argv = COMMON.replace("seed 1", f"seed {seed}") + flags
+        assert refine_mpi.main(argv.split()) == 0
+        found.append(errors("out/run_data.star")[0])
+    assert np.median(found) < 4
     assert table("out/run_optimiser.star", "optimiser_general")["rlnHasConverged"] == 1
     half1, half2 = (mrcfile.read(f"out/run_half{h}_class001_unfil.mrc") for h in (1, 2))
     assert fsc(half1, half2)[2:5].min() > 0.5

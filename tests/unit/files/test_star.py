@@ -88,7 +88,7 @@ HEADER = "data_particles\n\nloop_\n_rlnTomoName #1\n_rlnAngleRot #2\n_rlnAnglePs
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        (None, "cannot be read"),
+        (None, "there is no such file"),
         ("", "holds no STAR table"),
         ("tomogram,x,y\n1,2,3\n", "holds no STAR table"),
         ("data_particles\n", "data_particles has no columns; was it written completely"),

@@ -247,7 +247,7 @@ def test_picks_without_angles_are_told_and_the_first_search_must_be_global(nativ
     assert problems(align, align={"local_range": None}) == []
     assert problems(class3d) == ["rounds.bin4.class3d turns no particle, but 12 particles have no angles"]
     (said,) = problems(["mask", "refine3d"])
-    assert said.startswith("rounds.bin4.refine3d.local_sampling, 7.5 degrees, makes all searches local")
+    assert said.startswith("rounds.bin4.refine3d.local_sampling, auto, makes all searches local")
     assert problems(["mask", "refine3d"], refine3d={"local_sampling": 1.8}) == []
 
 

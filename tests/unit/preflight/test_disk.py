@@ -65,7 +65,7 @@ def test_what_relion_wrote_in_an_alignment_was_predicted(tmp_path: Path) -> None
 
 
 def test_what_relion_wrote_in_a_refinement_was_predicted(tmp_path: Path) -> None:
-    rounds = {"bin4": {"box": 24}, "bin2": None, "bin1": None}
+    rounds = {"bin4": {"box": 24, "refine3d": {"poses": "after"}}, "bin2": None, "bin1": None}
     foretold = [x for x in needs(tmp_path, RELIONS, rounds) if x.step == "bin4/refine3d"]
     assert sum(x.files for x in foretold if x.freed_by) == 4 * (refine3d.MOST_ITERATIONS - 1)
     map_on_disk = 57344  # 24 px

@@ -31,13 +31,15 @@ from stacycle.resources import gpus
 ROOT = Path(__file__).parents[3]
 FLAGS = json.loads((ROOT / "tests/golden/cli.json").read_text())
 EVERY_RULE = (
+    *("poses", "align_probe"),
     *("inputs", "extract", "reconstruct", "align", "class3d", "mask", "refine3d", "postprocess"),
-    *("cycle_reference", "cycle_mask", "cycle_postprocess", "hand", "ctfrefine", "polish"),
+    *("cycle_reference", "cycle_mask", "cycle_postprocess", "score", "hand", "ctfrefine", "polish"),
     *("variant_reconstruct", "variant_postprocess"),
 )
+OWN_WORK = {"inputs", "score"}  # rules that run no program of RELION
 ON_CPUS = {"engine": {"kind": "embedded", "bin": None, "scratch": None, "pool": 1}}
 ALL_ASK = {rule: {"gpu": 0, "ranks": 3 if rule == "refine3d" else 1} for rule in EVERY_RULE}
-ON_GPUS = ALL_ASK | {rule: ALL_ASK[rule] | {"gpu": 1} for rule in ("align", "refine3d")}
+ON_GPUS = ALL_ASK | {rule: ALL_ASK[rule] | {"gpu": 1} for rule in ("align_probe", "align", "refine3d")}
 
 
 @pytest.fixture(autouse=True)
@@ -194,7 +196,9 @@ def test_what_was_found_out_of_other_inputs_is_not_taken_for_these():
     config = settings()
     run(config)
     config["inputs"] = [{"tomograms": "a/tomograms.star", "particles": "no.star"}]
-    assert "no.star: cannot be read" in problem(run(config))
+    assert "no.star: there is no such file; check the path, which starts at the project" in problem(
+        run(config)
+    )
 
 
 def test_a_damaged_memory_is_no_problem():
@@ -270,8 +274,9 @@ def test_the_largest_number_of_classes_counts():
 def test_the_limit_for_a_class_is_the_decisions_own():
     fewest = limits.FEWEST_PER_CLASS
     for particles, warned in ((3 * fewest - 1, True), (3 * fewest, False)):  # in each of two tomograms
-        report = run(settings(inputs=[write_set(f"b{particles}", particles=particles, tilts=21)]))
-        rows = [row for row in report.rows if "for each class" in row.found]
+        config = settings(inputs=[write_set(f"b{particles}", particles=particles, tilts=21)])
+        config["rounds"]["bin4"]["class3d"]["classes"] = 6
+        rows = [row for row in run(config).rows if "for each class" in row.found]
         assert [row.level == preflight.WARNING for row in rows] == [warned]
     assert classes.FEWEST_PER_CLASS is against_data.FEWEST_PER_CLASS is fewest
 
@@ -576,10 +581,10 @@ def needs_of(config):
 
 def test_every_rule_that_runs_a_program_is_known_and_every_program_is_used():
     rules = "\n".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
-    of_programs = set(re.findall(r'\bstep="(\w+)"', rules)) - {"inputs"}
+    of_programs = set(re.findall(r'\bstep="(\w+)"', rules)) - OWN_WORK
     config = configs.load(configs.DEFAULT, overlay(inputs=[{**write_set("a"), "hand": "auto"}])) | ON_CPUS
     known = list(environment.commands(Recipe.from_config(config), config, {rule: {} for rule in EVERY_RULE}))
-    assert {rule for rule, _ in known} == of_programs == set(EVERY_RULE) - {"inputs"}
+    assert {rule for rule, _ in known} == of_programs == set(EVERY_RULE) - OWN_WORK
     assert {command.program for _, command in known} == set(software.all_names())
 
 

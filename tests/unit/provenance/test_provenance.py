@@ -238,7 +238,7 @@ def test_where_tilt_series_lie_and_when_a_file_was_written_makes_no_other_state(
 
 def test_a_missing_file_is_named(project: Path) -> None:
     Path("cycle/polish/motion.star").unlink()
-    with pytest.raises(UserError, match=r"cycle/polish/motion\.star: cannot be read"):
+    with pytest.raises(UserError, match=r"cycle/polish/motion\.star: there is no such file"):
         origin.check(relions("polish_rec"))
 
 
@@ -506,7 +506,7 @@ def extract_again() -> None:
         (lambda: miscount("refine"), "refine/state.json: says 65 particles in, 64 out; it is 64, 64"),
         (extract_again, "average/state.json: extract, which it was made of, is not the state"),
         (lambda: Path("postprocess/postprocess.star").write_text("x"), "postprocess.star is not what it was"),
-        (lambda: Path("refine/run_data.star").unlink(), "refine/run_data.star: cannot be read"),
+        (lambda: Path("refine/run_data.star").unlink(), "refine/run_data.star: there is no such file"),
         (lambda: Path("refine/state.json").write_text("{"), "refine/state.json: is damaged"),
     ],
 )

@@ -55,6 +55,23 @@ def test_auto_gives_the_tutorials_numbers() -> None:
     assert resolve_auto(settings, TUTORIAL, []) == {"mask_diameter": 570, "highres_limit": 15, "lowpass": 50}
 
 
+def test_the_sampling_follows_from_the_accuracy_that_is_known(tmp_path: Path) -> None:
+    settings = {"sampling": "auto", "local_sampling": "auto", "lowpass": 50}
+    assert resolve_auto(settings, TUTORIAL, []) == settings | {"sampling": 7.5, "local_sampling": 7.5}
+    (tmp_path / "state.json").write_text(json.dumps({"accuracy": [1.0, 3.0]}))
+    for told, sampling in ((str(tmp_path / "state.json"), 1.8), ("refine/run_it001_half1_model.star", 0.1)):
+        found = resolve_auto(settings, TUTORIAL, [], [told])
+        assert (found["sampling"], found["local_sampling"]) == (sampling, sampling)
+    offsets = {"offset_range": "auto", "offset_step": "auto", "lowpass": 50}
+    assert resolve_auto(offsets, TUTORIAL, []) == offsets | {"offset_range": 2, "offset_step": 1}
+    found = resolve_auto(offsets, TUTORIAL, [], [str(tmp_path / "state.json")])
+    assert (found["offset_range"], found["offset_step"]) == (2, 0.5)
+    wide = resolve_auto(offsets | {"offset_step": 3}, TUTORIAL, [])
+    assert (wide["offset_range"], wide["offset_step"]) == (3, 3)
+    coarser = resolve_auto(settings | {"sampling": 30, "local_sampling": 7.5}, TUTORIAL, [], [told])
+    assert (coarser["sampling"], coarser["local_sampling"]) == (30, 7.5)
+
+
 def test_what_the_config_says_is_left_as_it_is() -> None:
     settings = {"mask_diameter": 500, "highres_limit": None, "lowpass": 30, "seed": 3}
     assert resolve_auto(settings, TUTORIAL, []) == settings

@@ -10,11 +10,13 @@ import yaml
 from stacycle.errors import UserError
 from stacycle.programs import align, refine_ctf
 from stacycle.recipe import config, config_schema
+from stacycle.recipe.rounds import variants
 from stacycle.recipe.step_settings import CtfRefine, Polish
 
 CONFIG = Path(__file__).parents[3] / "config"
 DEFAULT = CONFIG / "config.yaml"
 SETS = [{"tomograms": "t.star", "particles": "p.star"}]
+TUTORIAL = {"classes": 6, "T": [0.5, 1, 2, 4], "repeats": 1}
 
 
 def with_overlay(tmp_path, overlay):
@@ -44,12 +46,28 @@ def test_the_default_config_says_every_key_with_the_default_of_the_settings():
     ]
     assert config.validate({**bare, "rounds": {"bin4": steps}})["rounds"] == written
     cycle = default["rounds"]["bin4"]["cycle"]
-    assert default["rounds"]["bin4"] | {"cycle": 0} == written["bin4"] | {"cycle": 0}
+    settled = {"cycle": 0, "class3d": 0}
+    assert default["rounds"]["bin4"] | settled == written["bin4"] | settled
+    assert default["rounds"]["bin4"]["class3d"] | TUTORIAL == written["bin4"]["class3d"]
     assert cycle["ctfrefine"]["regularised"] == written["bin4"]["cycle"]["ctfrefine"]["regularised"]
     assert cycle["polish"]["motion"] == written["bin4"]["cycle"]["polish"]["motion"]
     properties = config_schema.schema()["properties"]
     for section in ("particle", "engine", "cleanup"):
         assert default[section] == {k: v["default"] for k, v in properties[section]["properties"].items()}
+
+
+@pytest.mark.parametrize(("picks", "runs"), [(22_372, 4), (150, 4), (0, 4)])
+def test_a_classification_follows_from_the_number_of_picks(picks, runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"TS_01 {n} 20.5 30.1\n" for n in range(picks))
+    Path("p.star").write_text(f"\ndata_particles\n\nloop_\n_rlnTomoName #1\n_rlnCoordinateX #2\n{rows}")
+    given = {"inputs": SETS, "particle": {"diameter": 260}}
+    loaded = with_overlay(tmp_path, given)["rounds"]["bin4"]["class3d"]
+    few = {"classes": 3, "T": [0.1, 0.5], "repeats": 2}
+    assert loaded | (few if picks == 150 else TUTORIAL) == loaded
+    assert len(variants(loaded)) == runs
+    own = with_overlay(tmp_path, given | {"rounds": {"bin4": {"class3d": {"T": [1]}}}})
+    assert list(variants(own["rounds"]["bin4"]["class3d"])) == ["T1_K3" if picks == 150 else "T1_K6"]
 
 
 def test_every_number_of_the_default_has_a_comment():
@@ -192,7 +210,7 @@ def test_a_sweep_set_to_null_is_left_out(tmp_path):
         ),
         (bin4(align={"iterations": True}), "rounds.bin4.align.iterations: true is not a whole number"),
         (bin4(align={"T": 0}), "rounds.bin4.align.T: 0 is not a number above 0 or a list of different items"),
-        (bin4(align={"sampling": 5}), "rounds.bin4.align.sampling: 5 is not one of 30, 15, 7.5, 3.7"),
+        (bin4(align={"sampling": 5}), "rounds.bin4.align.sampling: 5 is not auto or one of 30, 15, 7.5, 3.7"),
         (bin4(box=81), "rounds.bin4.box: 81 is not auto or a whole number of at least 16 that 2 divides"),
         (bin4(box="automatic"), "rounds.bin4.box: automatic is not auto or a whole number"),
         (
@@ -262,7 +280,7 @@ def test_a_sweep_set_to_null_is_left_out(tmp_path):
         ),
         (bin4(box=64, extract={"crop": 96}), "rounds.bin4.extract.crop: 96 px is more than the box of 64"),
         (
-            bin4(align={"offset_step": 3}),
+            bin4(align={"offset_range": 2, "offset_step": 3}),
             "rounds.bin4.align.offset_step: 3 px leads out of the range of 2 px",
         ),
         (
@@ -311,7 +329,7 @@ def test_all_mistakes_are_reported_at_once(tmp_path):
 def test_a_file_that_is_not_yaml_is_reported_with_its_line(tmp_path):
     with pytest.raises(UserError, match=r"config.yaml: is not valid YAML in line 3"):
         with_overlay(tmp_path, "inputs:\n  - {tomograms: a, particles: b\nrounds: {}\n")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match=r"there is no such file; check the path\.$"):
         config.load(tmp_path / "none.yaml")
     with pytest.raises(UserError, match="must hold `key: value` lines"):
         with_overlay(tmp_path, "- a\n- b\n")

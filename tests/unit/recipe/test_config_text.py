@@ -47,7 +47,7 @@ def refused(tmp_path: Path, text: str, inputs: str = INPUTS) -> str:
         ("rounds: {bin4: {class3d: {T: [1e-1, 2]}}}", "; write [0.1, 2] (config.yaml, line 2)."),
         (
             "rounds: {bin4: {mask: {extend: 3.0}}}",
-            "3.0 is not a whole number of at least 0 (Binned px by which",
+            "3.0 is not auto or a whole number of at least 0 (Px by which",
         ),
         ("rounds: {bin4: {mask: {extend: 3.0}}}", "; write 3 (config.yaml, line 2)."),
         ("particle: {diameter: yes}", "; YAML reads yes as true (config.yaml, line 2)."),

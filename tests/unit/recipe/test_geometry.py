@@ -22,6 +22,42 @@ def test_the_ribosome_at_bin_4_gives_the_tutorials_numbers():
     assert geometry.estep_limit(BIN4) == 15
     assert geometry.sigma_ang(4) == pytest.approx(1.33333, abs=1e-5)
     assert geometry.healpix_order(7.5) == 2
+    assert geometry.angular_sampling(3.128) == 7.5
+    assert geometry.offset_range(BIN4) == 2
+    assert geometry.offset_step(BIN4, 4.935) == geometry.offset_step(BIN4) == 1
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "sampling"), [(30, 7.5), (3, 7.5), (2.9, 3.7), (1.0, 1.8), (0.65, 0.9), (0.001, 0.1)]
+)
+def test_the_sampling_is_at_most_two_and_a_half_times_the_accuracy(accuracy, sampling):
+    assert geometry.angular_sampling(accuracy) == sampling
+
+
+@pytest.mark.parametrize(
+    ("pixel", "accuracy", "reach", "step"),
+    [
+        (16, 6, 1, 0.5),
+        (16, 2.6, 1, 0.25),
+        (4, 5, 4, 1),
+        (30, 30, 1, 1),
+        (10, None, 1.5, 1),
+        (16, None, 1, 0.5),
+    ],
+)
+def test_positions_are_searched_as_far_and_as_finely_in_angst_as_the_tutorials(pixel, accuracy, reach, step):
+    assert (geometry.offset_range(pixel), geometry.offset_step(pixel, accuracy)) == (reach, step)
+
+
+@pytest.mark.parametrize("picks", [22_372, 1000, None])
+def test_many_picks_or_an_unknown_number_are_classified_as_in_the_tutorial(picks):
+    many = {"classes": 6, "T": [0.5, 1, 2, 4], "repeats": 1, "highres_limit": "auto"}
+    assert geometry.classification(picks, 350) == many
+
+
+def test_few_picks_are_classified_with_a_low_t_to_a_coarse_limit_from_two_beginnings():
+    few = {"classes": 3, "T": [0.1, 0.5], "repeats": 2, "highres_limit": 80}
+    assert geometry.classification(164, 260) == few
 
 
 @pytest.mark.parametrize(("resolution", "lowpass"), [(21.075862, 25), (22, 25), (24.448, 30), (3.9, 5)])
@@ -32,6 +68,20 @@ def test_the_reference_is_filtered_slightly_above_the_resolution_reached(resolut
 @pytest.mark.parametrize(("resolution", "lowpass"), [(24.448, 25), (25, 25), (25.1, 30), (40, 40)])
 def test_a_mask_is_made_from_a_map_filtered_to_about_its_resolution(resolution, lowpass):
     assert geometry.mask_lowpass(resolution) == lowpass
+
+
+@pytest.mark.parametrize(
+    ("resolution", "pixel", "diameter", "margin"),
+    [
+        (24.448, BIN4, 350, (3, 3)),  # the tutorial's bin4
+        (15.28, 1.91, 350, (6, 6)),  # and bin1
+        (60, 16, 260, (1, 3)),  # no further than the voxels beside the density, but with an edge
+        (15, 4, 260, (3, 3)),
+        (60, 1.91, 350, (9, 9)),  # not as far as a poor resolution
+    ],
+)
+def test_a_mask_reaches_about_a_resolution_beyond_the_density(resolution, pixel, diameter, margin):
+    assert geometry.mask_margin(resolution, pixel, diameter) == margin
 
 
 @pytest.mark.parametrize("resolution", [math.inf, math.nan, 0])

@@ -170,6 +170,7 @@ def test_a_cycle_that_cannot_work_is_refused(cycle: dict, steps: list[str], sent
         (["extract", "reconstruct", "postprocess"], "postprocess needs half maps"),
         (["extract", "reconstruct", "select"], "select needs class3d"),
         (["extract", "reconstruct", "class3d"], "class3d without select"),
+        (["extract", "reconstruct", "score"], "score needs half maps"),
         (["extract", "extract"], "extract stands there twice"),
         (["extract", "hand", "reconstruct"], "steps after hand would use images that were made with another"),
     ],
@@ -181,6 +182,15 @@ def test_an_order_that_cannot_work_is_refused_with_the_step_and_the_cure(
         recipe(bin4=steps)
 
 
+def test_classes_within_a_mask_need_one_before_them() -> None:
+    steps = ["extract", "reconstruct", "mask", "refine3d", "class3d", "select"]
+    settings = {"binning": 4, "class3d": {"mask": True}}
+    masked = Recipe.from_config({"rounds": {"bin4": settings | {"steps": steps}}})
+    assert masked.class_mask("bin4", "class3d") == ["results/bin4/mask/mask.mrc"]
+    with pytest.raises(UserError, match="mask does not stand before it"):
+        Recipe.from_config({"rounds": {"bin4": settings | {"steps": [s for s in steps if s != "mask"]}}})
+
+
 def test_a_sweep_is_every_pair_of_T_and_K_named_by_its_folder() -> None:
     assert variants({"T": [0.5, 4], "classes": [3, 6]}) == {
         "T0.5_K3": [0.5, 3],
@@ -189,3 +199,44 @@ def test_a_sweep_is_every_pair_of_T_and_K_named_by_its_folder() -> None:
         "T4_K6": [4, 6],
     }
     assert variants({"T": [1]}) == {"T1": [1, 1]}
+    assert variants({"T": 1, "classes": 3, "repeats": 2}) == {"T1_K3": [1, 3], "T1_K3_run2": [1, 3, 2]}
+
+
+def comparing(**rounds: list[str]) -> Recipe:
+    """A recipe whose poses are compared after align and refine3d."""
+    found = recipe(**rounds)
+    for settings in found.rounds.values():
+        settings |= {step: {"poses": "auto"} for step in ("align", "refine3d")}
+    return found
+
+
+def test_what_goes_on_after_poses_were_compared_is_beside_the_step() -> None:
+    two = comparing(bin4=[*BIN4, "cycle"], bin2=BIN2)
+    aligned, refined = "results/bin4/align_poses", "results/bin4/refine3d_poses"
+    assert two.state("bin4", "class3d") == [f"{aligned}/optimisation_set.star", f"{aligned}/state.json"]
+    assert two.reference("bin4", "class3d") == f"{aligned}/reference.mrc"
+    assert two.resolution("bin4", "class3d") == [f"{aligned}/state.json"]
+    assert two.half_maps("bin4", "postprocess")[0] == f"{refined}/run_half1_class001_unfil.mrc"
+    assert two.cycle_state("bin4", "cycle1")[0] == f"{refined}/optimisation_set.star"
+    assert f"{refined}/state.json" in two.decided("bin4", "postprocess")
+    assert two.decided("bin4", "class3d") == ["results/bin4/align/state.json", f"{aligned}/state.json"]
+    assert two.poses_compared() == [aligned, refined, "results/bin2/refine3d_poses"]
+    assert two.rungs()[0]["decision"] == f"{refined}/decision.json"
+
+
+def test_the_accuracy_of_angles_is_that_of_the_step_before_or_of_a_short_run() -> None:
+    two = recipe(bin4=BIN4, bin2=BIN2)
+    assert two.accuracy("bin2", "refine3d") == []  # the config names a sampling
+    for settings in two.rounds.values():
+        settings |= {step: {"sampling": "auto"} for step in ("align", "refine3d")}
+    assert two.accuracy("bin4", "align") == ["results/bin4/align_probe/run_it005_model.star"]
+    assert two.accuracy("bin4", "refine3d") == ["results/bin4/align/state.json"]
+    assert two.accuracy("bin2", "refine3d") == ["results/bin4/refine3d/run_model.star"]
+    assert two.accuracy("bin2", "class3d") == []
+
+
+def test_no_average_is_made_of_poses_that_the_round_has_averaged_in_half_sets() -> None:
+    two = comparing(bin4=BIN4, bin2=["extract", "reconstruct", "align", "mask", "refine3d"])
+    assert two.averaged_before("bin2", "align") == "results/bin2/reconstruct"
+    assert two.averaged_before("bin2", "refine3d") == "results/bin2/refine3d_poses/before/reconstruct"
+    assert two.averaged_before("bin4", "align") == "results/bin4/align_poses/before/reconstruct"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from stacycle.decisions.agreement import with_agreement
 from stacycle.decisions.classes import choose_classes
-from stacycle.decisions.cycle import BEFORE, Candidate, cycle_variant
-from stacycle.decisions.decision import combine, write_decision
+from stacycle.decisions.cycle import Candidate, cycle_variant
+from stacycle.decisions.decision import BEFORE, combine, write_decision
 from stacycle.decisions.iteration import align_iteration, class3d_iteration
 from stacycle.decisions.mask import mask_threshold
 from stacycle.decisions.variant import Alignment, Variant, align_variant, class3d_variant

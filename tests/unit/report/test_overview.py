@@ -6,7 +6,7 @@ from math import nan
 import pytest
 from test_resolution import resolutions_of
 
-from stacycle.decisions.cycle import BEFORE
+from stacycle.decisions.decision import BEFORE
 from stacycle.report import overview
 from stacycle.report.project import Project
 from stacycle.report.resolution import MapResolution
@@ -26,6 +26,7 @@ LAST = MapResolution(
     pixel_size=2.0,
     area=nan,
     mask="m",
+    mask_volume=nan,
     state="s",
 )
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from golden_project import POLISHED, PROJECT, STEPS, make, step
 
-from stacycle.decisions.cycle import BEFORE
+from stacycle.decisions.decision import BEFORE
 from stacycle.report import curve_figures, drawing, resolution
 from stacycle.report.page import write_report
 from stacycle.report.project import Project
@@ -190,6 +190,7 @@ def test_the_table_has_one_row_per_postprocess(project, tmp_path):
         "box": 24,
         "pixel_size": 20,
         "mask": "mask/mask.mrc",
+        "mask_volume": "",
         "state": "results/bin4/refine3d/run_optimisation_set.star",
         "note": "Nyquist of binning 4: go on to a finer binning",
     }

@@ -17,8 +17,8 @@ from stacycle.preflight import disk, environment, plan
 from stacycle.preflight.plan_table import CONTINUES, RUNS
 from stacycle.programs import software
 from stacycle.recipe import config, rounds
+from stacycle.recipe.flow import Flow
 from stacycle.recipe.rounds import Recipe
-from stacycle.recipe.step_settings import Flow
 from stacycle.report import page
 from stacycle.report.project import Project
 from stacycle.resources.site import Site

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stacycle.errors import UserError, some
+from stacycle.errors import UserError, some, unreadable
 from stacycle.inputs.findings import Findings
 from stacycle.inputs.pick_formats.pick_format import PicksAsked
 
@@ -24,7 +24,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})", "check the path") from None
+        raise unreadable(path, error) from None
 
 
 def read_words(path: Path) -> list[tuple[int, list[str]]]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stacycle.errors import UserError, rows_of
+from stacycle.errors import UserError, rows_of, unreadable
 from stacycle.files import mrc
 from stacycle.inputs.sources.source import Asked
 
@@ -30,7 +30,7 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig", errors="replace")
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})", "check the path") from None
+        raise unreadable(path, error) from None
 
 
 def float_of(text: str) -> float | None:

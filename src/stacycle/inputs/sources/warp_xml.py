@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from stacycle.errors import UserError
+from stacycle.errors import UserError, unreadable
 
 Array = NDArray[np.floating]
 _SMALL = 1e-6  # what differs by less is the same: Å, degrees, µm
@@ -161,7 +161,7 @@ def _root(path: Path) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(path.read_bytes())
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})", "check the path") from None
+        raise unreadable(path, error) from None
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise UserError(f"{path}: is no complete XML file ({error})", _COMPLETE) from None
 

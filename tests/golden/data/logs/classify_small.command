@@ -1,0 +1,1 @@
+relion_refine --o classify_small/run --ios align/optimisation_set.star --ref align/reference.mrc --firstiter_cc --trust_ref_size --ini_high 45 --dont_combine_weights_via_disc --pool 10 --pad 2 --ctf --iter 25 --tau2_fudge 0.1 --particle_diameter 460 --K 3 --flatten_solvent --zero_mask --strict_highres_exp 32 --skip_align --sym C1 --norm --scale --j 1
