@@ -449,11 +449,12 @@ def write_map(path: str, data: np.ndarray, pixel: float) -> None:
 
 
 def write_hollow(path: str, shape: tuple, pixel: float, label: str = "", mode: int = 2) -> None:
-    """An MRC file of zeros, a hole in the disk, with a label, and a voxel per section that tells it from others."""
+    """An MRC file of zeros, a hole in the disk, with a label, and four voxels per section that tell it from others."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with mrcfile.new_mmap(path, shape, mrc_mode=mode, overwrite=True) as file:
         file.voxel_size = pixel
-        file.data[:, shape[1] // 2, 0] = 1 + zlib.crc32(f"{path} {label}".encode()) % 1000
+        digest = zlib.crc32(f"{path} {label}".encode()).to_bytes(4, "big")
+        file.data[:, shape[1] // 2, :4] = np.frombuffer(digest, np.uint8)
         if label:
             file.add_label(label)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def write_map(path: Path | str, box: int = 32, pixel: float = 5.0) -> str:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with mrcfile.new(path, overwrite=True) as file:
-        file.set_data(np.full((box,) * 3, hash(str(path)) % 100, np.float32))
+        file.set_data(np.full((box,) * 3, zlib.crc32(str(path).encode()) % 2**24, np.float32))
         file.voxel_size = pixel
     return str(path)
 
