@@ -35,7 +35,7 @@ def measure(project: str | Path, recipe: Recipe) -> dict:
     """Rungs and masks against the truth, and the final map's FSC 0.5 beside the oracle's, in Å and as a ratio."""
     found = rungs.compare(project, recipe)
     name, last = list(found.items())[-1]
-    final = next(density for step, _, density in rungs.steps(recipe) if step == name)
+    final = next(files[0] for step, _, files in rungs.steps(recipe) if step == name)
     with contextlib.chdir(project):
         known = truth.read_truth(".")
         limit = oracle(known, final)
@@ -62,7 +62,7 @@ def oracle(known: truth.Truth, like: str | Path) -> float:
     tables.write(ORACLE)
     binning = pixel / float(tables.tomograms["rlnTomoTiltSeriesPixelSize"].iloc[0])
     average(ORACLE, ORACLE, len(values), binning)
-    return float(truth.compare_map(str(ORACLE / "merged.mrc"), known, None)["fsc05_angst"])
+    return float(truth.compare_map([str(ORACLE / "merged.mrc")], known, None)["fsc05_angst"])
 
 
 def place_truly(tables: Tables, known: truth.Truth, picks: pd.DataFrame) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,11 +23,14 @@ from staengine.tilt_series.particles import ParticleSet
 from staengine.tilt_series.tomograms import load_tomograms
 
 ROOT = Path(__file__).resolve().parents[1]
-STEPS = {  # step -> what it is called, its optimisation set, and the map made of it, in the round's folder
+# A refinement's unfiltered half maps, whose mean is a plain average, as a cycle's maps are. Its map of all particles is
+# masked, and so would seem better than what follows from it.
+HALVES = tuple(f"refine3d/run_half{n}_class001_unfil.mrc" for n in (1, 2))
+STEPS = {  # step -> what it is called, its optimisation set, and the maps made of it, in the round's folder
     "reconstruct": ("extracted", "extract/optimisation_set.star", "reconstruct/merged.mrc"),
     "align": ("aligned", "align/optimisation_set.star", "align/reference.mrc"),
     "select": ("classes selected", "select/optimisation_set.star", "select/reference.mrc"),
-    "refine3d": ("refined", "refine3d/run_optimisation_set.star", "refine3d/run_class001.mrc"),
+    "refine3d": ("refined", "refine3d/run_optimisation_set.star", *HALVES),
 }
 SWEPT = {"ctfrefine": "CTF refined", "polish": "polished"}
 
@@ -36,20 +40,21 @@ def recipe_of(overlay: str | Path) -> Recipe:
     return Recipe.from_config(config.load(ROOT / "config/config.yaml", overlay))
 
 
-def steps(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
-    """What a step is called, its optimisation set, and the map made of it, in the order of work."""
+def steps(recipe: Recipe) -> Iterator[tuple[str, str, list[str]]]:
+    """What a step is called, its optimisation set, and the maps made of it, in the order of work."""
     for round_, step in recipe:
         if step in STEPS:
-            files = list(STEPS[step][1:])
+            called, *files = STEPS[step]
             if recipe.compares_poses(round_, step):  # what went on from it
-                files = [f"{step}{POSES}/{name}" for name in (OPTIMISATION_SET, Path(files[1]).name)]
-            yield f"{round_} {STEPS[step][0]}", *(f"results/{round_}/{file}" for file in files)
+                files = [f"{step}{POSES}/{Path(name).name}" for name in (OPTIMISATION_SET, *files[1:])]
+            state, *made = (f"results/{round_}/{file}" for file in files)
+            yield f"{round_} {called}", state, made
         for cycle in recipe.cycles(round_) if step == "cycle" else ():
             folder, start = f"results/{round_}/{cycle}", recipe.cycle_state(round_, cycle)[0]
-            yield f"{round_} {cycle} reference", start, f"{folder}/reference/merged.mrc"
+            yield f"{round_} {cycle} reference", start, [f"{folder}/reference/merged.mrc"]
             for sweep, name in SWEPT.items():
-                files = (f"{folder}/{sweep}/{file}" for file in ("optimisation_set.star", "merged.mrc"))
-                yield f"{round_} {cycle} {name}", *files
+                made = f"{folder}/{sweep}"
+                yield f"{round_} {cycle} {name}", f"{made}/{OPTIMISATION_SET}", [f"{made}/merged.mrc"]
 
 
 def compare(project: str | Path, recipe: Recipe) -> dict[str, dict]:
@@ -58,20 +63,20 @@ def compare(project: str | Path, recipe: Recipe) -> dict[str, dict]:
         known = truth.read_truth(".")
         picks = ParticleSet.read("results/inputs/particles.star")
         found = {
-            name: compare_step(state, density, picks, known)
-            for name, state, density in steps(recipe)
-            if Path(state).exists() and Path(density).exists()
+            name: compare_step(state, made, picks, known)
+            for name, state, made in steps(recipe)
+            if all(map(os.path.exists, (state, *made)))
         }
         Path("results/truth.json").write_text(json.dumps(found, indent=1))
     return found
 
 
-def compare_step(state: str, density: str, picks: ParticleSet, known: truth.Truth) -> dict:
-    """One step: a state, and the map made of it. The FSC's area is in shells of the box: 1 each if perfect."""
+def compare_step(state: str, made: list[str], picks: ParticleSet, known: truth.Truth) -> dict:
+    """One step: a state, and the maps made of it. The FSC's area is in shells of the box: 1 each if perfect."""
     files = OptimisationSet.read(state)
     particles = ParticleSet.read(files.particles)
     error = truth.pose_error(particles, known)
-    fsc = truth.compare_map(density, known, error)
+    fsc = truth.compare_map(made, known, error)
     tilts = truth.tilt_errors(load_tomograms(files.tomograms), known)
     return {
         "particles": len(particles),

@@ -133,9 +133,12 @@ class Recipe:
         return self._needed("half_maps", round_, step)
 
     def resolution(self, round_: str, step: str) -> list[str]:
-        """All files before the step that tell a resolution, newest first: the newest may tell none (`inf`)."""
-        before = self._before(round_, step)
-        return [file for earlier in before for file in self._offered("resolution", *earlier)]
+        """All files before the step that tell a resolution, newest first: the newest may tell none (`inf`).
+
+        A class's map is coarser than that of all particles: its resolution comes last, unless the step is given it.
+        """
+        given = next(one for one in self._before(round_, step) if self._offered("reference", *one))
+        return self._resolutions(round_, step, given)
 
     def accuracy(self, round_: str, step: str) -> list[str]:
         """The newest file that tells how accurate poses are, if the step's sampling follows from that: of a step
@@ -168,10 +171,10 @@ class Recipe:
         return self._state_of_sweep(round_, *earlier[-1]) if earlier else self.state(round_, "cycle")
 
     def cycle_resolution(self, round_: str, cycle: str) -> list[str]:
-        """The files before a cycle that tell a resolution, as `resolution`."""
+        """The files before a cycle that tell a resolution, as `resolution`; it makes its own map, of all particles."""
         inside = reversed(self._sweeps_before(round_, cycle))
         files = [f"{self._sweep_folder(round_, *one)}/{STATE_FILE}" for one in inside]
-        return files + self.resolution(round_, "cycle")
+        return files + self._resolutions(round_, "cycle")
 
     def start(self, round_: str, cycle: str, sweep: str) -> Start:
         """What a sweep's variants start from and are compared with: the winner of the sweep before it in the same
@@ -268,6 +271,13 @@ class Recipe:
         if self.compares_poses(round_, step):
             flow = replace(flow, state=(OPTIMISATION_SET, STATE_FILE))
         return [f"{self._folder(round_, step)}/{name}" for name in getattr(flow, kind)]
+
+    def _resolutions(self, round_: str, step: str, given: tuple[str, str] | None = None) -> list[str]:
+        def of_class(one: tuple[str, str]) -> bool:
+            return one[1] == "select" and one != given
+
+        before = sorted(self._before(round_, step), key=of_class)
+        return [file for one in before for file in self._offered("resolution", *one)]
 
     def _newest(self, kind: str, round_: str, step: str, within_round: bool = False) -> list[str]:
         before = (one for one in self._before(round_, step) if one[0] == round_ or not within_round)

@@ -64,7 +64,7 @@ def measure(flags: SimpleNamespace) -> dict[str, Any]:
         if "rlnClassNumber" in data.particles:
             report["classes"] = {str(k): v for k, v in class_table(data, truth).to_dict().items()}
     if flags.map:
-        report["map"] = compare_map(flags.map, truth, motion)
+        report["map"] = compare_map([flags.map], truth, motion)
     if flags.tomograms:
         report["tilts"] = tilt_errors(load_tomograms(flags.tomograms), truth).to_dict("index")
     return report

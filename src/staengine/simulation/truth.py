@@ -6,6 +6,7 @@ first and taken out of poses and maps; likewise the common translation of a tilt
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -239,9 +240,13 @@ def _series_error(tomogram: Tomogram, tilts: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def compare_map(path: str, truth: Truth, motion: PoseError | None) -> dict[str, Any]:
-    """FSC of a map with each phantom, and its resolution at 0.5; `best` is the conformation it is made of."""
-    values, pixel = maps.read_map(path)
+def compare_map(paths: Sequence[str], truth: Truth, motion: PoseError | None) -> dict[str, Any]:
+    """FSC of a map with each phantom, and its resolution at 0.5; `best` is the conformation it is made of.
+
+    Of several maps, such as two half maps, it is their mean that counts.
+    """
+    values = np.mean([maps.read_map(path)[0] for path in paths], axis=0)
+    pixel = maps.read_map(paths[0])[1]
     box = values.shape[0]
     report: dict[str, Any] = {"shell_angst": [box * pixel / i if i else None for i in range(box // 2 + 1)]}
     for name in "AB":

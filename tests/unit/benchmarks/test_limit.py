@@ -41,7 +41,8 @@ def test_the_oracle_has_true_poses_and_tilt_series_and_no_junk(project: Path) ->
     picked = import_faults.average(limit.INPUTS, Path("picked"), 40)
     maps.write_map("picked.mrc", picked, 8.0)
     assert (
-        limit.oracle(known, "picked.mrc") < 0.7 * truth.compare_map("picked.mrc", known, None)["fsc05_angst"]
+        limit.oracle(known, "picked.mrc")
+        < 0.7 * truth.compare_map(["picked.mrc"], known, None)["fsc05_angst"]
     )
     placed = ParticleSet.read(limit.ORACLE / "particles.star")
     assert len(placed) == SMALL.tomos * SMALL.particles

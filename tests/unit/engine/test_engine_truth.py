@@ -159,7 +159,7 @@ def _phantom_rng():
 def test_the_conformation_of_a_map_is_recognised(phantoms, known, tmp_path):
     for name, phantom in phantoms.items():
         maps.write_map(tmp_path / "map.mrc", fourier.resample(phantom, 32, 3), 8.0 * len(phantom) / 32)
-        report = truth.compare_map(tmp_path / "map.mrc", known, None)
+        report = truth.compare_map([tmp_path / "map.mrc"], known, None)
         assert report["best"] == name
         assert report["fsc05_angst"] == report[name]["fsc05_angst"]
 

@@ -55,6 +55,17 @@ def test_files_that_tell_a_resolution_come_newest_first() -> None:
     ]
 
 
+def test_a_class_tells_the_resolution_of_its_own_map_alone() -> None:
+    two = recipe(bin4=BIN4, bin2=[*BIN2, "class3d", "select", "cycle"], bin1=BIN2)
+    made_of_the_class = two.resolution("bin4", "mask")
+    assert made_of_the_class[0] == "results/bin4/select/state.json"
+    refined = "results/bin2/postprocess/postprocess.star"
+    assert two.cycle_resolution("bin2", "cycle1")[0] == refined
+    assert two.cycle_resolution("bin2", "cycle1")[-2] == "results/bin2/select/state.json"
+    uncycled = recipe(bin4=BIN4, bin2=[*BIN2, "class3d", "select"], bin1=BIN2)
+    assert uncycled.resolution("bin1", "mask")[0] == refined
+
+
 def test_a_mask_is_never_taken_from_a_round_of_another_binning() -> None:
     steps = [step for step in BIN2 if step != "mask"]
     assert recipe(bin4=BIN4, bin2=steps).mask("bin2", "refine3d") == []
