@@ -137,7 +137,7 @@ class Recipe:
 
         A class's map is coarser than that of all particles: its resolution comes last, unless the step is given it.
         """
-        given = next(one for one in self._before(round_, step) if self._offered("reference", *one))
+        given = next((one for one in self._before(round_, step) if self._offered("reference", *one)), None)
         return self._resolutions(round_, step, given)
 
     def accuracy(self, round_: str, step: str) -> list[str]:
