@@ -245,8 +245,8 @@ def compare_map(paths: Sequence[str], truth: Truth, motion: PoseError | None) ->
 
     Of several maps, such as two half maps, it is their mean that counts.
     """
-    values = np.mean([maps.read_map(path)[0] for path in paths], axis=0)
-    pixel = maps.read_map(paths[0])[1]
+    densities, pixels = zip(*map(maps.read_map, paths), strict=True)
+    values, pixel = np.mean(densities, axis=0), pixels[0]
     box = values.shape[0]
     report: dict[str, Any] = {"shell_angst": [box * pixel / i if i else None for i in range(box // 2 + 1)]}
     for name in "AB":

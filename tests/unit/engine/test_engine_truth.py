@@ -156,6 +156,17 @@ def _phantom_rng():
     return np.random.default_rng(np.random.SeedSequence(SMALL.seed).spawn(5)[0])
 
 
+def test_of_two_half_maps_their_mean_is_compared(phantoms, known, tmp_path):
+    density = fourier.resample(phantoms["A"], 32, 3)
+    pixel = 8.0 * len(phantoms["A"]) / 32
+    noise = np.random.default_rng(1).normal(0, 10 * density.std(), density.shape)
+    files = [tmp_path / "half1.mrc", tmp_path / "half2.mrc"]
+    for file, sign in zip(files, (1, -1), strict=True):
+        maps.write_map(file, density + sign * noise, pixel)
+    both, one = (truth.compare_map(paths, known, None)["fsc05_angst"] for paths in (files, files[:1]))
+    assert both < one / 2
+
+
 def test_the_conformation_of_a_map_is_recognised(phantoms, known, tmp_path):
     for name, phantom in phantoms.items():
         maps.write_map(tmp_path / "map.mrc", fourier.resample(phantom, 32, 3), 8.0 * len(phantom) / 32)
