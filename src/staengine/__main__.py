@@ -19,6 +19,8 @@ PROGRAMS = {
     "relion_postprocess": "postprocess",
     "relion_tomo_refine_ctf": "refine_ctf",
     "relion_tomo_align": "align",
+    "relion_align_symmetry": "align_symmetry",
+    "relion_particle_symmetry_expand": "particle_symmetry_expand",
     "simulate": "simulate",
     "truth": "truth",
 }
