@@ -21,7 +21,17 @@ CONFIG = {
     "rounds": {
         "bin4": {"cycle": {"repeat": 2}},
         "bin2": {
-            "steps": ["extract", "reconstruct", "align", "mask", "refine3d", "postprocess", "score", "cycle"],
+            "steps": [
+                "extract",
+                "reconstruct",
+                "align",
+                "mask",
+                "refine3d",
+                "postprocess",
+                "score",
+                "duplicates",
+                "cycle",
+            ],
             "align": {"T": [1, 4], "iterations": 10},
         },
     },

@@ -12,12 +12,13 @@ import pandas as pd
 
 from stacycle.decisions.agreement import with_agreement
 from stacycle.decisions.decision import Decision, combine
+from stacycle.decisions.duplicates import SCORE
 from stacycle.decisions.iteration import Choice, align_iteration, class3d_iteration
 from stacycle.decisions.variant import Alignment, Variant, align_variant, class3d_variant
 from stacycle.errors import UserError
 from stacycle.files import job_folder, relion_output, removed, star
 from stacycle.files.optimisation_set import OptimisationSet
-from stacycle.files.star_labels import PIXEL
+from stacycle.files.star_labels import PARTICLE_NAME, PIXEL
 from stacycle.provenance import record
 from stacycle.provenance.particles import NEAR, picked_twice
 from stacycle.recipe import geometry
@@ -121,11 +122,37 @@ def write_selected(
     return dropped
 
 
+def write_once(
+    particles: star.Tables, stays: Sequence[bool], tomograms: OptimisationSet, folder: str | Path
+) -> None:
+    """Write the state of the particles that stay (n, bool) where several lay on one place; `tomograms` is the state
+    before."""
+    rows = particles["particles"]
+    kept = rows[stays].reset_index(drop=True)
+    dropped = {"on one place with a better one": len(rows) - len(kept)}
+    before = Path(tomograms.particles).parent
+    _write_state({**particles, "particles": kept}, tomograms, folder, before, None, nan, dropped)
+
+
+def with_scores(particles: pd.DataFrame, scores: Sequence[str]) -> pd.DataFrame:
+    """Particles with a column `score`, of the first file of scores, if there is one; nan where it has no such
+    particle."""
+    if not scores or PARTICLE_NAME not in particles:
+        return particles
+    table = star.read(scores[0], {"scores": [PARTICLE_NAME, SCORE]})["scores"]
+    of_name = table.set_index(PARTICLE_NAME)[SCORE].astype(float)
+    return particles.assign(**{SCORE: of_name.reindex(particles[PARTICLE_NAME]).to_numpy()})
+
+
+def same_place(particles: star.Tables) -> float:
+    """The distance in Å up to which two particles are surely the same one."""
+    return NEAR * float(particles["optics"][PIXEL].max())
+
+
 def without_duplicates(particles: star.Tables) -> star.Tables:
     """The particles without those that now lie where an earlier one does: the same particle, picked twice."""
     rows = particles["particles"]
-    distance = NEAR * particles["optics"][PIXEL].max()
-    twice = picked_twice({str(label): list(rows[label]) for label in rows}, distance)
+    twice = picked_twice({str(label): list(rows[label]) for label in rows}, same_place(particles))
     return {**particles, "particles": rows.drop(index=rows.index[twice]).reset_index(drop=True)}
 
 

@@ -57,7 +57,7 @@ def _described(pairs: pd.DataFrame, particles: pd.DataFrame, stays: np.ndarray |
         rows = particles.iloc[pairs[which]]
         table[f"{which}_file"], table[f"{which}_row"] = rows["file"].to_numpy(), rows["row"].to_numpy()
         if scores is not None:
-            table[f"{which}_score"] = scores.iloc[pairs[which]].to_numpy()
+            table[f"{which}_score"] = scores[pairs[which]]
         if stays is not None:
             table[f"{which}_is_kept"] = stays[pairs[which]]
     return table
@@ -72,23 +72,15 @@ def near_pairs(table: pd.DataFrame, distance: float) -> pd.DataFrame:
     return pairs.sort_values(["first", "second"], ignore_index=True)
 
 
-def score(table: pd.DataFrame) -> pd.Series | None:
-    """How good the picks are, higher being better; None if no column tells it."""
-    label = next((label for label in SCORES if label in table), None)
-    values = pd.to_numeric(table[label], errors="coerce") if label else None
-    return values if values is not None and values.notna().all() else None
+def score(table: pd.DataFrame) -> np.ndarray | None:
+    """How good the picks (n) are, higher being better; None if no column tells it."""
+    found = of_state.quality({label: table[label] for label in SCORES if label in table}, SCORES)
+    return found[1] if found else None
 
 
 def one_of_each(table: pd.DataFrame, pairs: pd.DataFrame) -> np.ndarray:
     """Which particles (n, bool) stay if of those near each other one is kept: the better score, else the first."""
-    near: dict[int, list[int]] = {}
-    for a, b in zip(pairs["first"], pairs["second"], strict=True):
-        near.setdefault(a, []).append(b)
-        near.setdefault(b, []).append(a)
     scores = score(table)
-    order = sorted(near, key=lambda row: (-scores.iloc[row] if scores is not None else 0, row))
-    stays = np.ones(len(table), bool)
-    for row in order:
-        if stays[row]:
-            stays[near[row]] = False
-    return stays
+    best_first = range(len(table)) if scores is None else of_state.best_first(scores)
+    stays_for = of_state.one_of_each(pairs[["first", "second"]].to_numpy(int), best_first)
+    return stays_for == np.arange(len(table))

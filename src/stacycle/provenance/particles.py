@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from stacycle.errors import ProgramFailed
 from stacycle.files import star
@@ -98,11 +99,48 @@ def _places(particles: Columns) -> list[str]:
 
 def picked_twice(particles: Columns, distance: float) -> list[int]:
     """The rows (from 0) of particles that are, by their position, the same as one in an earlier row that stays."""
-    gone: set[int] = set()
-    for earlier, row in near_pairs(particles, distance)[0].tolist():
-        if earlier not in gone:
-            gone.add(row)
-    return sorted(gone)
+    stays_for = one_of_each(near_pairs(particles, distance)[0], range(count(particles)))
+    return [row for row, kept in enumerate(stays_for.tolist()) if kept != row]
+
+
+def one_of_each(pairs: np.ndarray, best_first: Iterable[int]) -> np.ndarray:
+    """For each of n particles the row of the one that stays for it: its own, or that of a better one near it.
+    `pairs` (m, 2) are rows of particles near each other, `best_first` all n rows, of which the first stays."""
+    import numpy as np
+
+    order = list(best_first)
+    stays_for = [-1] * len(order)
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    both = both[np.argsort(both[:, 0], kind="stable")]
+    begin = np.searchsorted(both[:, 0], np.arange(len(order) + 1)).tolist()
+    near = both[:, 1].tolist()
+    for row in order:
+        if stays_for[row] < 0:
+            stays_for[row] = row
+            for other in near[begin[row] : begin[row + 1]]:
+                if stays_for[other] < 0:
+                    stays_for[other] = row
+    return np.array(stays_for, int)
+
+
+def quality(particles: Mapping[str, Any], labels: Sequence[str]) -> tuple[str, np.ndarray] | None:
+    """The first of the columns `labels`, higher being better, that tells a number for each particle: its name and
+    values (n). None if there is none."""
+    import numpy as np
+
+    for label in labels:
+        with suppress(ValueError, TypeError):
+            values = np.asarray(particles.get(label, ["none"]), float)
+            if np.isfinite(values).all():
+                return label, values
+    return None
+
+
+def best_first(values: np.ndarray) -> list[int]:
+    """The rows of particles by their quality (n), the best first; of equals the first."""
+    import numpy as np
+
+    return [int(row) for row in np.argsort(-values, kind="stable")]
 
 
 def in_both_halves(particles: Columns, distance: float) -> int:

@@ -21,6 +21,7 @@ class Flow:
     half_maps: tuple[str, ...] = ()
     resolution: tuple[str, ...] = ()
     accuracy: tuple[str, ...] = ()
+    scores: tuple[str, ...] = ()
     decides: bool = False
     needs: tuple[str, ...] = ()
 

@@ -149,6 +149,10 @@ class Recipe:
         probe = [f"results/{round_}/{PROBE}"] if step == "align" else []
         return next(told, probe)
 
+    def scores(self, round_: str, step: str) -> list[str]:
+        """The newest scores of particles before the step; an empty list if there are none."""
+        return self._newest("scores", round_, step)
+
     def decided(self, round_: str, step: str, cycle: str = "", sweep: str = "") -> list[str]:
         """The state files of all decisions before the step, or before a sweep (or, if "", the start) of a cycle."""
         earlier = reversed(list(self._before(round_, step)))

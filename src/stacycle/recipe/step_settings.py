@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from stacycle.files.job_folder import MERGED, OPTIMISATION_SET, POSTPROCESS, STATE_FILE
 from stacycle.recipe.flow import CHOICE, TABLES, Flow
+from stacycle.recipe.optional_settings import Duplicates
 from stacycle.recipe.refinement_settings import Align, Class3D, Refine3D
 from stacycle.recipe.setting_types import (
     Auto,
@@ -80,7 +81,7 @@ class Postprocess(Section):
 
 
 class Score(Section):
-    flow: ClassVar = Flow((*TABLES, STATE_FILE), decides=True, needs=("half_maps",))
+    flow: ClassVar = Flow((*TABLES, STATE_FILE), scores=("scores.star",), decides=True, needs=("half_maps",))
 
     cut: Auto | Number | None = "auto"
     """Particles that score less are left out: 1 shows all of the other half's map, 0 nothing; auto cuts where scores
@@ -210,6 +211,7 @@ Step = Literal[
     "refine3d",
     "postprocess",
     "score",
+    "duplicates",
     "hand",
     "cycle",
 ]
@@ -235,6 +237,7 @@ class Round(Section):
     refine3d: Refine3D = LEFT_OUT
     postprocess: Postprocess = LEFT_OUT
     score: Score = LEFT_OUT
+    duplicates: Duplicates = LEFT_OUT
     hand: Hand = LEFT_OUT
     cycle: Cycle = LEFT_OUT
 

@@ -146,6 +146,21 @@ def scores_figure(scores: NDArray[Any], flagged: int, path: Target) -> None:
         axes.set_ylabel("Particles")
 
 
+def distances_figure(pairs: pd.DataFrame, cut: float, path: Target) -> None:
+    """Pairs of particles by their distance in Å; those nearer than the `cut` in colour."""
+    with drawn(path, 4.6, 2.6) as figure:
+        axes = figure.subplots()
+        low, high = pairs["from"].to_numpy(float), pairs["to"].to_numpy(float)
+        colours = [ORANGE if middle < cut else BLUE for middle in (low + high) / 2]
+        axes.bar(low, pairs["pairs"], width=high - low, align="edge", color=colours)
+        axes.axvline(cut, color=INK, linewidth=1, linestyle="--")
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlim(0, high[-1])
+        axes.set_ylim(0, max(1, 1.08 * pairs["pairs"].max()))
+        axes.set_xlabel(f"Distance (Å); nearer than {cut:.3g} Å (orange) one particle stays")
+        axes.set_ylabel("Pairs")
+
+
 def _iterations_panel(
     axes: Axes, name: str, runs: Mapping[str, Sequence[Iteration]], chosen: Mapping[str, int]
 ) -> None:

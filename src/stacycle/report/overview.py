@@ -132,6 +132,12 @@ def _particles(project: Project) -> list[str]:
             of = f"class{'es' if len(classes) > 1 else ''} {listed(classes)} kept, {lost:,} rejected"
             sentences.append(f"{name}, selection: {kept:,} of {kept + lost:,}; {of}.")
             now = kept
+        decision = project.decision_of(f"{name}/duplicates")
+        if decision and (lost := int(decision.numbers.get("rejected", 0))):
+            kept = int(decision.numbers["particles"])
+            near = f"nearer than {decision.choice['distance']:.3g} Å to a better one"
+            sentences.append(f"{name}, duplicates: {kept:,} of {kept + lost:,}; {lost:,} lie {near}.")
+            now = kept
     return sentences
 
 

@@ -82,6 +82,16 @@ def scores(project: Project, folder: str) -> Picture | None:
     return project.read(table, drawn)
 
 
+def distances(project: Project, folder: str) -> Picture | None:
+    """A histogram of how far apart particles are that lie near each other."""
+    decision = project.decision_of(folder)
+    if not decision or not {"from", "to", "pairs"} <= set(decision.candidates):
+        return None
+    caption = f"Pairs of particles by their distance; {decision.choice['removed']} particles are left out"
+    cut = decision.choice["distance"]
+    return _draw(partial(curve_figures.distances_figure, decision.candidates, cut), caption)
+
+
 def mask(project: Project, folder: str) -> Picture | None:
     """A round's mask around its post-processed map."""
     density = project.of("maps", f"{Path(folder).parent}/postprocess")
