@@ -12,6 +12,8 @@ from stacycle.recipe.config_text import give_types
 from stacycle.errors import UserError
 from stacycle.files.job_folder import STATE_FILE
 from stacycle.files.safe_names import prepended
+from stacycle.recipe.step_settings import FLOW, kind_of
+from stacycle.recipe.refinement_settings import SEARCHED
 from stacycle.recipe.rounds import (
     DECIDED,
     DECISIONS,
@@ -21,11 +23,9 @@ from stacycle.recipe.rounds import (
     PROBE,
     PROBING,
     SWEEPS,
-    SWEPT,
     Recipe,
-    variants,
 )
-from stacycle.recipe.step_settings import FLOW
+from stacycle.recipe.variants import SWEPT, variants
 from stacycle.resources import site as resources_site
 
 min_version("9.27")

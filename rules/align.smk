@@ -24,7 +24,7 @@ rule align:
     params:
         step="align",
         engine=engine,
-        symmetry=config["particle"]["symmetry"],
+        symmetry=symmetry("align"),
         settings=settings("align", *SWEPT, *DECIDED),
         variant=lambda wc: sweep("align")(wc)[wc.variant],
     message:
@@ -46,7 +46,7 @@ use rule align as align_probe with:
     params:
         step="align_probe",
         engine=engine,
-        symmetry=config["particle"]["symmetry"],
+        symmetry=symmetry("align"),
         settings=lambda wc: settings("align", *SWEPT, *DECIDED)(wc) | PROBING,
         variant=[1, 1],
     message:

@@ -1,18 +1,21 @@
-"""3D classification without alignment, one run per T and number of classes; then the best iteration and variant."""
+"""3D classification, with poses kept or searched, one run per T and number of classes; then the best iteration and
+variant."""
 
 
 use rule align as class3d with:
     input:
         unpack(before("class3d", "state", "reference", "resolution", mask="class_mask")),
     output:
-        data="results/{round}/class3d/{variant}/run_it{iteration}_data.star",
-        model="results/{round}/class3d/{variant}/run_it{iteration}_model.star",
-        optimiser="results/{round}/class3d/{variant}/run_it{iteration}_optimiser.star",
-        state="results/{round}/class3d/{variant}/run_it{iteration}_optimisation_set.star",
+        data="results/{round}/{class3d}/{variant}/run_it{iteration}_data.star",
+        model="results/{round}/{class3d}/{variant}/run_it{iteration}_model.star",
+        optimiser="results/{round}/{class3d}/{variant}/run_it{iteration}_optimiser.star",
+        state="results/{round}/{class3d}/{variant}/run_it{iteration}_optimisation_set.star",
     log:
-        "logs/{round}/class3d/{variant}_it{iteration}.log",
+        "logs/{round}/{class3d}/{variant}_it{iteration}.log",
     benchmark:
-        "benchmarks/{round}/class3d/{variant}_it{iteration}.tsv"
+        "benchmarks/{round}/{class3d}/{variant}_it{iteration}.tsv"
+    wildcard_constraints:
+        round=places("class3d", without=recipe.aligns),
     priority: 0  # on CPUs
     threads: cores("class3d", 8)
     resources:
@@ -21,10 +24,34 @@ use rule align as class3d with:
         runtime=wall_time(1440),
     params:
         step="class3d",
-        settings=settings("class3d", *SWEPT, *DECIDED),
+        symmetry=symmetry("class3d"),
+        settings=settings("class3d", *SWEPT, *DECIDED, "alignment", *SEARCHED),
         variant=lambda wc: sweep("class3d")(wc)[wc.variant],
     message:
-        "{wildcards.round}: classify without alignment, {wildcards.variant}"
+        "{wildcards.round}: {wildcards.class3d} without alignment, {wildcards.variant}"
+
+
+use rule class3d as class3d_aligned with:
+    input:
+        unpack(
+            before(
+                *("class3d", "state", "reference", "resolution", "accuracy"),
+                mask="class_mask",
+            )
+        ),
+    wildcard_constraints:
+        round=places("class3d", only=recipe.aligns),
+    priority: 1  # on GPUs
+    threads: cores("class3d_aligned", 8)
+    resources:
+        **queue("class3d_aligned"),
+        mem_mb=memory(32000),
+        runtime=wall_time(1440),
+    params:
+        step="class3d_aligned",
+        settings=settings("class3d", *SWEPT, *DECIDED),
+    message:
+        "{wildcards.round}: {wildcards.class3d} with alignment, {wildcards.variant}"
 
 
 checkpoint class3d_decision:
@@ -32,23 +59,23 @@ checkpoint class3d_decision:
         unpack(before("class3d", "resolution", consensus="reference")),
         runs=last_iterations("class3d"),
     output:
-        decision="results/{round}/class3d/decision.json",
-        state_file=f"results/{{round}}/class3d/{STATE_FILE}",
-        state="results/{round}/class3d/optimisation_set.star",
-        particles="results/{round}/class3d/particles.star",
-        classes="results/{round}/class3d/classes.tsv",
+        decision="results/{round}/{class3d}/decision.json",
+        state_file=f"results/{{round}}/{{class3d}}/{STATE_FILE}",
+        state="results/{round}/{class3d}/optimisation_set.star",
+        particles="results/{round}/{class3d}/particles.star",
+        classes="results/{round}/{class3d}/classes.tsv",
     log:
-        "logs/{round}/class3d/decision.log",
+        "logs/{round}/{class3d}/decision.log",
     localrule: True
     conda:
         "../envs/conda.yaml"
     params:
         sweep=sweep("class3d"),
-        iteration=setting("class3d", "iteration"),
-        variant=setting("class3d", "variant"),
-        lowpass=setting("class3d", "lowpass"),
+        iteration=setting("{class3d}", "iteration"),
+        variant=setting("{class3d}", "variant"),
+        lowpass=setting("{class3d}", "lowpass"),
         diameter=config["particle"]["diameter"],
     message:
-        "{wildcards.round}: choose the classification's T and iteration"
+        "{wildcards.round}: choose T and iteration of {wildcards.class3d}"
     script:
         "../scripts/class3d_decision.py"

@@ -5,11 +5,27 @@ from functools import cache
 from stacycle.inputs.asked import files_of
 from stacycle.programs import software
 from stacycle.resources import site as resources_site
-from stacycle.steps.registry import all_steps
+from stacycle.steps.registry import all_steps, devices
 
-STEPS = all_steps()
-# The names of folders of decisions.
-DECIDING = (*DECISIONS, *SWEEPS, *(f"{step}{POSES}" for step in MOVES))
+STEPS, DEVICES = all_steps(), devices()
+# The names of steps that can move particles, and of the folders of decisions.
+MOVED = [name for kind in MOVES for name in recipe.named(kind)]
+DECIDING = (
+    *(name for kind in DECISIONS for name in recipe.named(kind)),
+    *SWEEPS,
+    *(f"{step}{POSES}" for step in MOVED),
+)
+
+
+# A rule whose step may stand several times in a round has the step's name as a wildcard, which is called as its kind.
+wildcard_constraints:
+    **{
+        kind: "|".join(recipe.named(kind))
+        for kind, flow in FLOW.items()
+        if flow.repeats
+    },
+
+
 SHOWN_DECISIONS = [name for name, step in STEPS.items() if step.last == "decision.json"]
 
 
@@ -39,14 +55,46 @@ def given_inputs(wc):
     return given
 
 
+def places(kind, only=lambda *place: True, without=lambda *place: False):
+    """Constraint of the wildcard `round` before the folder of a step: to some of the steps of a kind."""
+    found = [
+        f"{round_}(?=/{step}/)"
+        for round_, step in recipe
+        if kind_of(step) == kind and only(round_, step) and not without(round_, step)
+    ]
+    return "|".join(found) or "(?!)"
+
+
+def name_of(kind, wc):
+    """The name of the step of a kind that a job is of: the kind itself, unless a wildcard tells."""
+    return wc.get(kind, kind) if FLOW[kind].repeats else kind
+
+
+def steps_of(*kinds):
+    """The folders of all steps of these kinds."""
+    return [
+        f"results/{round_}/{step}" for round_, step in recipe if kind_of(step) in kinds
+    ]
+
+
 def rounds_with(step):
-    """The names of the rounds that have a step."""
+    """The names of the rounds that have a step of this name."""
     return [name for name in recipe.rounds if recipe.has(name, step)]
 
 
+def last_postprocess():
+    """The folder of the last post-processing of the whole particle; None if there is none."""
+    whole = [
+        f"results/{round_}/{step}"
+        for round_, step in recipe
+        if kind_of(step) == "postprocess" and not recipe.part(round_, step)
+    ]
+    return next(reversed(whole), None)
+
+
 def last_pictures():
-    """Pictures of the last round with post-processing, if there is one."""
-    if not rounds_with("postprocess"):
+    """Pictures of the last post-processing, if there is one."""
+    if not last_postprocess():
         return {}
     return {
         name: report(
@@ -64,7 +112,7 @@ def last_pictures():
 
 def queue(step):
     """Resources: the queue and GPUs of a step, by its device (Step.device)."""
-    found, most = site.resources(STEPS[step].device), site.gpus(STEPS[step].device)
+    found, most = site.resources(DEVICES[step]), site.gpus(DEVICES[step])
     if most and resources_site.gpus(found) == 0:
         found["gpu"] = most if most == 1 else lambda wc: gpus_of(step, wc)
     return found
@@ -77,13 +125,13 @@ def cores(step, number):
 
 def gpus_of(step, wc):
     """The GPUs of a job."""
-    return site.gpus(STEPS[step].device, concurrent_jobs(step, wc))
+    return site.gpus(DEVICES[step], concurrent_jobs(step, wc))
 
 
 def concurrent_jobs(step, wc):
     """How many such jobs become ready at once: the variants of a sweep."""
-    if step in ("align", "class3d"):
-        return len(sweep(step)(wc))
+    if (kind := step.removesuffix("_aligned")) in ("align", "class3d"):
+        return len(sweep(kind)(wc))
     name = wc.get("sweep", step)
     return len(recipe.settings(wc.round, "cycle")[name]) if name in SWEEPS else 1
 
@@ -115,6 +163,11 @@ def engine(wc):
     return f"{kind} {engine_version()}".strip()
 
 
+def symmetry(kind):
+    """Params function: the point group that a step uses."""
+    return lambda wc: recipe.symmetry(wc.round, name_of(kind, wc))
+
+
 def setting(*keys):
     """Params function: the value at these keys of a round's settings. A key can be a wildcard: "{variant}".
 
@@ -134,14 +187,14 @@ def settings(step, *left_out):
     """Params function: the settings of a step of a round, without the keys that the step does not use."""
     return lambda wc: {
         key: value
-        for key, value in recipe.settings(wc.round, step).items()
+        for key, value in recipe.settings(wc.round, name_of(step, wc)).items()
         if key not in left_out
     }
 
 
 def sweep(step):
     """Params function: the variants of a step's sweep over T and K in a round, folder name -> [T, K]."""
-    return lambda wc: variants(recipe.rounds[wc.round][step])
+    return lambda wc: variants(recipe.rounds[wc.round][name_of(step, wc)])
 
 
 def diameter_if_auto_box(wc):
@@ -195,19 +248,30 @@ def before(step, *parts, **named):
 
     `parts` are methods of Recipe: state, reference, mask, half_maps, resolution; `named` ones get another name.
     """
-    return lambda wc: with_decisions(
-        {
-            name: getattr(recipe, part)(wc.round, step)
+
+    def files(wc):
+        place = wc.round, name_of(step, wc)
+        found = {
+            name: getattr(recipe, part)(*place)
             for name, part in (dict(zip(parts, parts)) | named).items()
-        },
-        wc.round,
-        step,
+        }
+        return with_decisions(found, *place)
+
+    return files
+
+
+def of_classification(name):
+    """Input function: a file of the classification that a selection chooses from."""
+    return (
+        lambda wc: f"results/{wc.round}/{recipe.classification(wc.round, wc.select)}/{name}"
     )
 
 
 def earlier_mask(step):
     """Input function: the newest mask before a step, which the step's own is only compared with."""
-    return lambda wc: [ancient(path) for path in recipe.earlier_mask(wc.round, step)]
+    return lambda wc: [
+        ancient(path) for path in recipe.earlier_mask(wc.round, name_of(step, wc))
+    ]
 
 
 def around_step(wc):
@@ -260,11 +324,16 @@ def before_sweep(*parts, of=None, **named):
 
 def last_iterations(step):
     """Input function: the last iteration of each variant of a step's sweep."""
-    return collect(
-        f"results/{{{{round}}}}/{step}/{{variant}}/run_it{{iteration}}_data.star",
-        variant=sweep(step),
-        iteration=lambda wc: f"{recipe.settings(wc.round, step)['iterations']:03d}",
-    )
+
+    def files(wc):
+        name = name_of(step, wc)
+        iterations = recipe.settings(wc.round, name)["iterations"]
+        return [
+            f"results/{wc.round}/{name}/{variant}/run_it{iterations:03d}_data.star"
+            for variant in sweep(step)(wc)
+        ]
+
+    return files
 
 
 def sweep_variants(wc):

@@ -27,7 +27,7 @@ rule cycle_reference:
         engine=engine,
         binning=setting("binning"),
         box=setting("cycle", "box"),
-        symmetry=config["particle"]["symmetry"],
+        symmetry=symmetry("cycle"),
         settings=setting("cycle", "reconstruct"),
     message:
         "{wildcards.round}/{wildcards.cycle}: reconstruct the half maps at bin 1"

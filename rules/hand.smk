@@ -53,7 +53,7 @@ rule hand:
         step="hand",
         engine=engine,
         binning=setting("binning"),
-        symmetry=config["particle"]["symmetry"],
+        symmetry=symmetry("hand"),
         settings=settings("hand", "choose"),
     message:
         "{wildcards.round}: reconstruct {wildcards.set} with hand {wildcards.hand}"

@@ -6,12 +6,12 @@ rule mask:
         unpack(before("mask", "resolution", map="reference")),
         earlier=earlier_mask("mask"),
     output:
-        mask="results/{round}/mask/mask.mrc",
-        decision="results/{round}/mask/decision.json",
+        mask="results/{round}/{mask}/mask.mrc",
+        decision="results/{round}/{mask}/decision.json",
     log:
-        "logs/{round}/mask.log",
+        "logs/{round}/{mask}.log",
     benchmark:
-        "benchmarks/{round}/mask.tsv"
+        "benchmarks/{round}/{mask}.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 4
@@ -23,9 +23,9 @@ rule mask:
         step="mask",
         engine=engine,
         diameter=config["particle"]["diameter"],
-        key=lambda wc: f"rounds.{wc.round}.mask",
+        key=lambda wc: f"rounds.{wc.round}.{wc.mask}",
         settings=settings("mask"),
     message:
-        "{wildcards.round}: create the mask"
+        "{wildcards.round}: create {wildcards.mask}"
     script:
         "../scripts/mask.py"

@@ -5,7 +5,7 @@ The step itself, align or refine3d, is the wildcard `moved`; its maps have the s
 
 
 wildcard_constraints:
-    moved="|".join(MOVES),
+    moved="|".join(MOVED),
     poses="before|after",
 
 
@@ -50,7 +50,7 @@ rule poses:
         step="poses",
         engine=engine,
         binning=setting("binning"),
-        symmetry=config["particle"]["symmetry"],
+        symmetry=lambda wc: recipe.symmetry(wc.round, wc.moved),
         settings=settings("reconstruct"),
     message:
         "{wildcards.round}: reconstruct with the poses {wildcards.poses} {wildcards.moved}"
@@ -95,7 +95,7 @@ checkpoint refine3d_poses:
     log:
         "logs/{round}/{moved}_poses/decision.log",
     wildcard_constraints:
-        moved="refine3d",
+        moved="|".join(recipe.named("refine3d")),
     localrule: True
     conda:
         "../envs/conda.yaml"

@@ -5,13 +5,13 @@ rule postprocess:
     input:
         unpack(before("postprocess", "half_maps", "mask")),
     output:
-        star="results/{round}/postprocess/postprocess.star",
-        map="results/{round}/postprocess/postprocess.mrc",
-        masked="results/{round}/postprocess/postprocess_masked.mrc",
+        star="results/{round}/{postprocess}/postprocess.star",
+        map="results/{round}/{postprocess}/postprocess.mrc",
+        masked="results/{round}/{postprocess}/postprocess_masked.mrc",
     log:
-        "logs/{round}/postprocess.log",
+        "logs/{round}/{postprocess}.log",
     benchmark:
-        "benchmarks/{round}/postprocess.tsv"
+        "benchmarks/{round}/{postprocess}.tsv"
     conda:
         "../envs/conda.yaml"
     threads: 1
@@ -24,6 +24,6 @@ rule postprocess:
         engine=engine,
         settings=settings("postprocess"),
     message:
-        "{wildcards.round}: post-process"
+        "{wildcards.round}: {wildcards.postprocess}"
     script:
         "../scripts/postprocess.py"

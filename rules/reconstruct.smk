@@ -5,11 +5,11 @@ rule reconstruct:
     input:
         unpack(before("reconstruct", "state")),
     output:
-        map="results/{round}/reconstruct/merged.mrc",
+        map="results/{round}/{reconstruct}/merged.mrc",
     log:
-        "logs/{round}/reconstruct.log",
+        "logs/{round}/{reconstruct}.log",
     benchmark:
-        "benchmarks/{round}/reconstruct.tsv"
+        "benchmarks/{round}/{reconstruct}.tsv"
     conda:
         "../envs/conda.yaml"
     threads: cores("reconstruct", 8)
@@ -21,9 +21,9 @@ rule reconstruct:
         step="reconstruct",
         engine=engine,
         binning=setting("binning"),
-        symmetry=config["particle"]["symmetry"],
+        symmetry=symmetry("reconstruct"),
         settings=settings("reconstruct"),
     message:
-        "{wildcards.round}: reconstruct the average"
+        "{wildcards.round}: {wildcards.reconstruct} the average"
     script:
         "../scripts/reconstruct.py"

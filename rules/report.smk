@@ -10,30 +10,16 @@ rule report:
         particles=collect(
             "results/{round}/extract/particles.star", round=rounds_with("extract")
         ),
-        averages=collect(
-            "results/{round}/reconstruct/merged.mrc", round=rounds_with("reconstruct")
-        ),
+        averages=[f"{folder}/merged.mrc" for folder in steps_of("reconstruct")],
         decisions=[
-            f"results/{round_}/{step}/decision.json"
-            for step in (*DECISIONS, "mask")
-            for round_ in rounds_with(step)
+            f"{folder}/decision.json" for folder in steps_of(*DECISIONS, "mask")
         ]
         + [f"{folder}/decision.json" for folder in recipe.poses_compared()],
-        montages=collect(
-            "results/{round}/select/classes.png", round=rounds_with("select")
-        ),
-        masks=collect("results/{round}/mask/mask.mrc", round=rounds_with("mask")),
-        refined=collect(
-            "results/{round}/refine3d/run_data.star", round=rounds_with("refine3d")
-        ),
-        postprocess=collect(
-            "results/{round}/postprocess/postprocess.star",
-            round=rounds_with("postprocess"),
-        ),
-        maps=collect(
-            "results/{round}/postprocess/postprocess.mrc",
-            round=rounds_with("postprocess"),
-        ),
+        montages=[f"{folder}/classes.png" for folder in steps_of("select")],
+        masks=[f"{folder}/mask.mrc" for folder in steps_of("mask")],
+        refined=[f"{folder}/run_data.star" for folder in steps_of("refine3d")],
+        postprocess=[f"{folder}/postprocess.star" for folder in steps_of("postprocess")],
+        maps=[f"{folder}/postprocess.mrc" for folder in steps_of("postprocess")],
         rungs=[
             path
             for rung in recipe.rungs()
@@ -64,7 +50,7 @@ rule report:
         rungs=recipe.rungs(),
         notes=lambda wc: config_notes(),
         engine=config["engine"]["kind"],
-        last=next(reversed(rounds_with("postprocess")), None),
+        last=last_postprocess(),
     message:
         "Write the report"
     script:

@@ -4,23 +4,23 @@
 rule class_montage:
     input:
         unpack(before("select")),
-        classes="results/{round}/class3d/classes.tsv",
-        state_file=f"results/{{round}}/class3d/{STATE_FILE}",
-        particles=ancient("results/{round}/class3d/particles.star"),
+        classes=of_classification("classes.tsv"),
+        state_file=of_classification(STATE_FILE),
+        particles=ancient(of_classification("particles.star")),
     output:
         montage=report(
-            "results/{round}/select/classes.png",
+            "results/{round}/{select}/classes.png",
             caption="captions/classes.rst",
             category="Classes",
-            labels={"round": "{round}"},
+            labels={"round": "{round}", "step": "{select}"},
         ),
     log:
-        "logs/{round}/select/montage.log",
+        "logs/{round}/{select}/montage.log",
     localrule: True
     conda:
         "../envs/conda.yaml"
     message:
-        "{wildcards.round}: show the classes"
+        "{wildcards.round}: show the classes for {wildcards.select}"
     script:
         "../scripts/class_montage.py"
 
@@ -28,25 +28,25 @@ rule class_montage:
 checkpoint select:
     input:
         unpack(before("select")),
-        classes="results/{round}/class3d/classes.tsv",
-        state_file=f"results/{{round}}/class3d/{STATE_FILE}",
-        state=ancient("results/{round}/class3d/optimisation_set.star"),
-        particles=ancient("results/{round}/class3d/particles.star"),
-        montage="results/{round}/select/classes.png",
+        classes=of_classification("classes.tsv"),
+        state_file=of_classification(STATE_FILE),
+        state=ancient(of_classification("optimisation_set.star")),
+        particles=ancient(of_classification("particles.star")),
+        montage="results/{round}/{select}/classes.png",
     output:
-        decision="results/{round}/select/decision.json",
-        state_file=f"results/{{round}}/select/{STATE_FILE}",
-        state="results/{round}/select/optimisation_set.star",
-        particles="results/{round}/select/particles.star",
-        reference="results/{round}/select/reference.mrc",
+        decision="results/{round}/{select}/decision.json",
+        state_file=f"results/{{round}}/{{select}}/{STATE_FILE}",
+        state="results/{round}/{select}/optimisation_set.star",
+        particles="results/{round}/{select}/particles.star",
+        reference="results/{round}/{select}/reference.mrc",
     log:
-        "logs/{round}/select/decision.log",
+        "logs/{round}/{select}/decision.log",
     localrule: True
     conda:
         "../envs/conda.yaml"
     params:
-        classes=setting("select", "classes"),
+        classes=setting("{select}", "classes"),
     message:
-        "{wildcards.round}: select good classes"
+        "{wildcards.round}: {wildcards.select} good classes"
     script:
         "../scripts/select_classes.py"

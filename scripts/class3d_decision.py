@@ -10,13 +10,13 @@ from stacycle.recipe.auto import lowpass
 params = snakemake.params
 folder = Path(snakemake.output.decision).parent
 
-with task(snakemake.log[0], f"{snakemake.wildcards.round}/class3d") as log:
+with task(snakemake.log[0], f"{snakemake.wildcards.round}/{snakemake.wildcards.class3d}") as log:
     chosen = apply.choose_classification(
         folder,
         params.sweep,
         params.iteration,
         params.variant,
-        f"rounds.{snakemake.wildcards.round}.class3d",
+        f"rounds.{snakemake.wildcards.round}.{snakemake.wildcards.class3d}",
         consensus=snakemake.input.consensus,
         diameter=params.diameter,
         lowpass=lowpass(params.lowpass, snakemake.input.resolution),

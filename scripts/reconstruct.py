@@ -8,7 +8,7 @@ from stacycle.steps.step import folder_of
 
 engine = snakemake.config["engine"]
 
-with task(snakemake.log[0], f"{snakemake.wildcards.round}/reconstruct") as log:
+with task(snakemake.log[0], f"{snakemake.wildcards.round}/{snakemake.wildcards.reconstruct}") as log:
     argv, folder = reconstruct.command(snakemake, engine), folder_of(snakemake)
     job.run(argv, folder, engine=engine, expected_outputs=snakemake.output)
     if warning := check_diameter(snakemake.output.map, snakemake.config["particle"]["diameter"]):

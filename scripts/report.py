@@ -30,7 +30,7 @@ with task(snakemake.log[0], "report") as log:
     rows = resolution.resolutions(project)
     resolution.write_table(snakemake.output.ladder, rows)
     page.write_report(snakemake.output.html, project, rows)
-    if snakemake.params.last:
-        curve_figures.fsc_figure(relion_output.fsc(snakemake.input.postprocess[-1]), snakemake.output.fsc)
-        map_figures.slices_figure(snakemake.input.maps[-1], snakemake.output.map)
+    if last := snakemake.params.last:
+        curve_figures.fsc_figure(relion_output.fsc(f"{last}/postprocess.star"), snakemake.output.fsc)
+        map_figures.slices_figure(f"{last}/postprocess.mrc", snakemake.output.map)
     log.info(f"look at {snakemake.output.html}")

@@ -13,9 +13,9 @@ from stacycle.jobs.log import task
 
 folder = Path(snakemake.output.decision).parent
 
-with task(snakemake.log[0], f"{snakemake.wildcards.round}/select") as log:
+with task(snakemake.log[0], f"{snakemake.wildcards.round}/{snakemake.wildcards.select}") as log:
     classes = pd.read_csv(snakemake.input.classes, sep="\t")
-    key = f"rounds.{snakemake.wildcards.round}.select.classes"
+    key = f"rounds.{snakemake.wildcards.round}.{snakemake.wildcards.select}.classes"
     decision = choose_classes(classes, snakemake.params.classes, key)
     log.info(str(decision))
     particles = apply.of_classes(star.read(snakemake.input.particles), decision.choice["classes"])

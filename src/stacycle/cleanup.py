@@ -17,7 +17,9 @@ from stacycle.files.atomic import write_json
 from stacycle.files.earlier_results import is_aside
 from stacycle.files.removed import ITERATIONS, REMOVABLE, STACKS, Removable, noted, present
 from stacycle.preflight import disk
-from stacycle.recipe.rounds import Recipe, variants
+from stacycle.recipe.rounds import Recipe
+from stacycle.recipe.step_settings import kind_of
+from stacycle.recipe.variants import variants
 from stacycle.steps.registry import all_steps
 
 
@@ -45,13 +47,16 @@ def finished(recipe: Recipe, round_: str) -> list[str]:
     round has extracted its own particles."""
     names = list(recipe.rounds)
     following = names[names.index(round_) + 1 :][:1]
-    last = {name: f"{name}/{step.last}" for name, step in all_steps().items() if step.last}
-    files = [f"{round_}/{last[step]}" for name, step in recipe if name == round_ and step in last]
+    last = {name: step.last for name, step in all_steps().items() if step.last}
+    steps = [step for step in recipe.rounds[round_]["steps"] if kind_of(step) in last]
+    files = [f"{round_}/{step}/{last[kind_of(step)]}" for step in steps]
     compared = [Path(folder) for folder in recipe.poses_compared()]
     files += [f"{round_}/{one.name}/{job_folder.DECISION}" for one in compared if one.parent.name == round_]
     if recipe.has(round_, "cycle"):
         files += [f"{round_}/{cycle}/{sweep}/{job_folder.DECISION}" for cycle, sweep in recipe.sweeps(round_)]
-    return [f"results/{file}" for file in [*files, *(f"{name}/{last['extract']}" for name in following)]]
+    return [
+        f"results/{file}" for file in [*files, *(f"{name}/extract/{last['extract']}" for name in following)]
+    ]
 
 
 def removals(recipe: Recipe, settings: Mapping[str, str], round_: str) -> list[Removal]:

@@ -25,13 +25,13 @@ VARIANTS = {
 
 def refined(round_: str) -> set[str]:
     """The jobs from new images to a refined, post-processed map."""
-    steps = ("extract subtomograms", "reconstruct the average", "create the mask")
-    return {f"{round_}: {step}" for step in (*steps, "refine two independent halves", "post-process")}
+    steps = ("extract subtomograms", "reconstruct the average", "create mask")
+    return {f"{round_}: {step}" for step in (*steps, "refine3d, two independent halves", "postprocess")}
 
 
 def classified(round_: str) -> set[str]:
-    steps = ("choose the classification's T and iteration", "show the classes", "select good classes")
-    runs = {f"{round_}: classify without alignment, T{T}_K6" for T in ("0.5", "1", "2", "4")}
+    steps = ("choose T and iteration of class3d", "show the classes for select", "select good classes")
+    runs = {f"{round_}: class3d without alignment, T{T}_K6" for T in ("0.5", "1", "2", "4")}
     return {f"{round_}: {step}" for step in steps} | runs
 
 
@@ -151,8 +151,30 @@ def test_a_shorter_recipe_plans_just_its_steps(tutorial: Project) -> None:
 def test_a_sweep_over_T_and_K_plans_one_job_per_pair(tutorial: Project) -> None:
     rounds = {"bin4": {"class3d": {"T": [0.2, 1], "classes": [3, 6]}}, "bin2": None, "bin1": None}
     jobs = tutorial.jobs({"rounds": rounds})
-    swept = sorted(job.split()[-1] for job in jobs if "classify" in job)
+    swept = sorted(job.split()[-1] for job in jobs if "class3d without" in job)
     assert swept == ["T0.2_K3", "T0.2_K6", "T1_K3", "T1_K6"]
+
+
+def test_steps_of_one_kind_and_parts_are_planned_each_in_a_folder_of_its_own(tutorial: Project) -> None:
+    before = ["extract", "reconstruct", "mask", "refine3d", "postprocess", "class3d", "select"]
+    states = ["class3d_states", "select_states", "refine3d_states", "postprocess_states"]
+    head = ["mask_head", "class3d_head", "select_head", "refine3d_head", "postprocess_head"]
+    settings = {"class3d_states": {"T": [3], "classes": 2}, "class3d_head": {"T": [1], "classes": 2}}
+    bin2 = {"binning": 2, "steps": [*before, *states, *head], "parts": ["head"], **settings}
+    jobs = set(tutorial.jobs({"rounds": {"bin2": bin2, "bin1": None}}))
+    assert {
+        f"bin2: {what}"
+        for name in ("states", "head")
+        for what in (
+            f"class3d_{name} without alignment, T{3 if name == 'states' else 1}_K2",
+            f"choose T and iteration of class3d_{name}",
+            f"select_{name} good classes",
+            f"refine3d_{name}, two independent halves",
+            f"keep the poses after refine3d_{name}, or those before it",
+            f"postprocess_{name}",
+        )
+    } <= jobs
+    assert "bin2: create mask_head" in jobs
 
 
 @pytest.mark.parametrize(

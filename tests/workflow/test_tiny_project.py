@@ -62,15 +62,15 @@ AFTER_POSTPROCESS = {CYCLE + "create the bin1 mask"} | AFTER_CYCLE_MASK
 AFTER_SCORE = {CYCLE + "reconstruct the half maps at bin 1"} | AFTER_CYCLE_REFERENCE
 AFTER_REFINE = (
     poses("refine3d")
-    | {"bin4: post-process", "bin4: score particles", "bin4: leave out particles that score low"}
+    | {"bin4: postprocess", "bin4: score particles", "bin4: leave out particles that score low"}
     | AFTER_SCORE
     | AFTER_POSTPROCESS
 )
-AFTER_MASK = {"bin4: refine two independent halves"} | AFTER_REFINE
-AFTER_SELECT = {"bin4: create the mask"} | AFTER_MASK
-AFTER_CLASS3D_DECISION = {"bin4: show the classes", "bin4: select good classes"} | AFTER_SELECT
-AFTER_CLASS3D = {"bin4: choose the classification's T and iteration"} | AFTER_CLASS3D_DECISION
-CLASS3D = {f"bin4: classify without alignment, T{T}_K2" for T in ("0.5", "2")}
+AFTER_MASK = {"bin4: refine3d, two independent halves"} | AFTER_REFINE
+AFTER_SELECT = {"bin4: create mask"} | AFTER_MASK
+AFTER_CLASS3D_DECISION = {"bin4: show the classes for select", "bin4: select good classes"} | AFTER_SELECT
+AFTER_CLASS3D = {"bin4: choose T and iteration of class3d"} | AFTER_CLASS3D_DECISION
+CLASS3D = {f"bin4: class3d without alignment, T{T}_K2" for T in ("0.5", "2")}
 AFTER_ALIGN_DECISION = CLASS3D | AFTER_CLASS3D
 AFTER_ALIGN = {"bin4: choose the alignment's T and iteration"} | poses("align") | AFTER_ALIGN_DECISION
 ALIGN = {"bin4: align to one reference, T1"}
@@ -147,9 +147,9 @@ def test_a_finished_project_has_nothing_to_do(finished: Project) -> None:
     ("change", "expected"),
     [
         (bin4(select={"classes": [1]}), {"bin4: select good classes"} | AFTER_SELECT),
-        (bin4(mask={"extend": 4}), {"bin4: create the mask"} | AFTER_MASK),
+        (bin4(mask={"extend": 4}), {"bin4: create mask"} | AFTER_MASK),
         (bin4(refine3d={"lowpass": 55}), AFTER_MASK),
-        (bin4(postprocess={"bfactor": -50}), {"bin4: post-process"} | AFTER_POSTPROCESS),
+        (bin4(postprocess={"bfactor": -50}), {"bin4: postprocess"} | AFTER_POSTPROCESS),
         (bin4(cycle={"mask": {"extend": 4}}), AFTER_CYCLE_REFERENCE),
         (
             bin4(cycle={"ctfrefine": {"regularised": {"regularisation": 1}}}),
@@ -162,7 +162,7 @@ def test_a_finished_project_has_nothing_to_do(finished: Project) -> None:
         ({"rounds": {"bin2": {"box": 44}}}, BIN2),
         ({"rounds": {"bin2": None}}, REPORT),
         (bin4(class3d={"lowpass": 45}), CLASS3D | AFTER_CLASS3D),
-        (bin4(class3d={"T": [0.5, 2, 4]}), {"bin4: classify without alignment, T4_K2"} | AFTER_CLASS3D),
+        (bin4(class3d={"T": [0.5, 2, 4]}), {"bin4: class3d without alignment, T4_K2"} | AFTER_CLASS3D),
         (bin4(class3d={"iteration": 3}), AFTER_CLASS3D),
         (bin4(class3d={"variant": "T2_K2"}), AFTER_CLASS3D),
         (bin4(align={"iteration": 2}), AFTER_ALIGN),

@@ -87,7 +87,7 @@ def test_the_demo_is_planned_by_the_wheels_own_workflow(bin: Path, tiny_data: Pa
         *("--configfile", words["config/demo.yaml"], "--directory", tiny_data, "--cores", "2", "--dry-run"),
     )
     assert f"Snakefile: {words['Snakefile']}" in said
-    assert len(re.findall(r"^Job \d+: .*refine two independent halves", said, re.MULTILINE)) == 3
+    assert len(re.findall(r"^Job \d+: .*refine3d, two independent halves", said, re.MULTILINE)) == 3
 
 
 def test_the_catalogs_snakefile_plans_the_same_run(tiny_data: Path) -> None:

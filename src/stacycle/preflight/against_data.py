@@ -12,7 +12,9 @@ from stacycle.preflight.environment import FINE, PROBLEM, WARNING, Row
 from stacycle.provenance.particles import NEAR, too_many
 from stacycle.recipe import auto, geometry
 from stacycle.recipe.limits import FEWEST_PER_CLASS
-from stacycle.recipe.rounds import Recipe, variants
+from stacycle.recipe.rounds import Recipe
+from stacycle.recipe.step_settings import kind_of
+from stacycle.recipe.variants import variants
 from stacycle.steps.registry import all_steps
 from stacycle.steps.sizes import Numbers
 
@@ -36,12 +38,12 @@ def check(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str, Any]) -
     if diameter > (extent := min(thin["size"]) * thin["pixel_size"]):
         found = f"particle.diameter, {diameter:g} Å, is more than {thin['name']} measures, {extent:.0f} Å"
         yield Row(WARNING, "diameter", found, "check the diameter and rlnTomoSizeX/Y/Z")
-    sweeps = [variants(recipe.settings(*one)) for one in recipe if one[1] == "class3d"]
+    sweeps = [variants(recipe.settings(*one)) for one in recipe if kind_of(one[1]) == "class3d"]
     if classes := [int(K) for sweep in sweeps for _, K, *_ in sweep.values()]:
         yield _row_of_counts(count, max(classes), "class", FEWEST_PER_CLASS)
     if facts["without_angles"]:
         yield from _check_first_search(recipe, facts)
-    steps = [step for _, step in recipe]
+    steps = [kind_of(step) for _, step in recipe]
     if halves := next((step for step in steps if all_steps()[step].half_sets), ""):
         yield _row_of_counts(count, 2, "half set", FEWEST_PER_HALF)
         if "select" not in steps[: steps.index(halves)] and too_many(facts["near_pairs"], count):
@@ -56,17 +58,22 @@ def check(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str, Any]) -
 def _check_first_search(recipe: Recipe, facts: Mapping[str, Any]) -> Iterator[Row]:
     """The first step that uses angles must search all, if there are particles without."""
     lacking = f"{sum(facts['without_angles'].values())} particles have no angles"
-    first = next(((name, step) for name, step in recipe if step in ("align", "class3d", "refine3d")), None)
+    first = next((one for one in recipe if kind_of(one[1]) in ("align", "class3d", "refine3d")), None)
     if first is None:
         return
-    where, settings = f"rounds.{first[0]}.{first[1]}", recipe.settings(*first)
-    if first[1] == "align" and settings["local_range"] is not None:
+    where, settings, kind = f"rounds.{first[0]}.{first[1]}", recipe.settings(*first), kind_of(first[1])
+    if kind == "align" and settings["local_range"] is not None:
         found = f"{where}.local_range, {settings['local_range']:g} degrees, is around angles, but {lacking}"
         yield Row(PROBLEM, "config", found, "set it to null, which searches everywhere")
-    if first[1] == "class3d":
+    if kind == "class3d" and settings["alignment"] == "local":
+        found = f"{where}.alignment: local searches around angles, but {lacking}"
+        yield Row(
+            PROBLEM, "config", found, "set it to global, or put align before it, with local_range: null"
+        )
+    if kind == "class3d" and settings["alignment"] == "none":
         found = f"{where} turns no particle, but {lacking}"
         yield Row(PROBLEM, "config", found, "put align before it, with local_range: null")
-    if first[1] == "refine3d" and _searches_locally(settings):
+    if kind == "refine3d" and _searches_locally(settings):
         local = f"{settings['local_sampling']}, makes all searches local"
         found = f"{where}.local_sampling, {local}, but {lacking}"
         yield Row(

@@ -12,6 +12,7 @@ from typing import Any
 from stacycle.files.removed import REMOVABLE
 from stacycle.recipe import auto
 from stacycle.recipe.rounds import Recipe
+from stacycle.recipe.step_settings import kind_of
 from stacycle.steps.registry import all_steps
 from stacycle.steps.sizes import Need, Numbers, Sizes
 
@@ -30,8 +31,8 @@ def needed(recipe: Recipe, config: Mapping[str, Any], numbers: Numbers) -> list[
         box = auto.box(box, config["particle"]["diameter"], numbers.series_pixel * binning)
         image = recipe.settings(name, "extract").get("crop") or box
         size = Sizes(f"{name}/{step}", numbers, binning, image, half_sets, name == last)
-        needs += steps[step].space(size, recipe.settings(name, step))
-        half_sets = half_sets or steps[step].half_sets
+        needs += steps[kind_of(step)].space(size, recipe.settings(name, step))
+        half_sets = half_sets or steps[kind_of(step)].half_sets
     return needs
 
 

@@ -102,7 +102,7 @@ def check_gpu(
     """A GPU build and GPUs, if a rule that will run asks for one; the embedded engine computes on CPUs. `limit` is the
     profile's, of a run on this machine. GPUs that were not found, as only NVIDIA's are looked for, are worth a
     warning."""
-    possible = [name for name, step in registry.all_steps().items() if step.device != CPU and name in asked]
+    possible = [rule for rule, device in registry.devices().items() if device != CPU and rule in asked]
     rules = [rule for rule in possible if asked[rule].get("gpu")]
     names = " and ".join(rules or possible)
     found = gpus.found() if local else []

@@ -17,8 +17,8 @@ from stacycle.recipe.config_meaning import misread, numbered
 from stacycle.recipe.config_problems import problems
 from stacycle.recipe.config_text import Places, read
 from stacycle.recipe.pick_files import about_how_many
-from stacycle.recipe.settings import Config
-from stacycle.recipe.step_settings import STEPS, Round
+from stacycle.recipe.settings import Particle, config_type
+from stacycle.recipe.step_settings import Round, is_step, kind_of
 from stacycle.workflow import path as workflow_file
 
 DEFAULT = workflow_file("config/config.yaml")
@@ -42,12 +42,12 @@ def validate(config: dict[str, Any], configfiles: Sequence[str | Path] = ()) -> 
     _refuse(misread(config, places))
     as_json = json.loads(json.dumps(config, default=str))  # YAML knows more kinds of keys and values
     try:
-        typed = Config.model_validate(as_json)
+        typed = config_type(as_json).model_validate(as_json)
     except ValidationError as error:
         raise together(problems(as_json, error, places)) from None
     _refuse(numbered(config, places))
     rounds = {name: settings for name, settings in typed.rounds.items() if settings is not None}
-    _settle(rounds, config["inputs"], typed.particle.diameter)
+    _settle(rounds, config["inputs"], typed.particle)
     if not rounds:
         raise UserError("all are null", "leave at least one round in the config", "rounds")
     _refuse(contradictions.contradictions(typed))
@@ -72,23 +72,26 @@ def for_module(config: dict[str, Any], prefix: str | None) -> dict[str, Any]:
 def notes(config: dict[str, Any]) -> list[UserError]:
     """What a validated config says without effect, or against itself though it could be meant."""
     diameter, default = config["particle"]["diameter"], read(DEFAULT)["rounds"]
+    typed: Mapping[str, Any] = config_type(config).model_validate(config).rounds
     return [
         note
         for name, given in config["rounds"].items()
         for note in [
             *contradictions.without_step(name, given, default.get(name) or {}),
-            *contradictions.without_effect(name, Round.model_validate(given), diameter),
+            *contradictions.without_effect(name, typed[name], diameter),
         ]
     ]
 
 
-def _settle(rounds: Mapping[str, Round], inputs: Sequence[Mapping[str, Any]], diameter: float) -> None:
-    """Put values in place of each `auto` that the jobs to be run depend on."""
-    picks = about_how_many(inputs)
+def _settle(rounds: Mapping[str, Round], inputs: Sequence[Mapping[str, Any]], particle: Particle) -> None:
+    """Put values in place of each `auto` that the jobs to be run depend on, and of a symmetry that goes on."""
+    picks, symmetry = about_how_many(inputs), particle.symmetry
     for settings in rounds.values():
-        if given := settings.class3d:
-            settled = classification(given.model_dump(), picks, diameter)
-            settings.class3d = given.model_copy(update=settled)
+        symmetry = settings.symmetry = settings.symmetry or symmetry
+        for step in type(settings).model_fields:
+            if is_step(step) and kind_of(step) == "class3d" and (given := getattr(settings, step)):
+                settled = classification(given.model_dump(), picks, particle.diameter)
+                setattr(settings, step, given.model_copy(update=settled))
 
 
 def _refuse(faults: Iterable[UserError]) -> None:
@@ -107,5 +110,5 @@ def _laid_over(base: Any, overlay: Any) -> Any:
 
 def _plain(settings: Round, given: dict[str, Any]) -> dict[str, Any]:
     """The settings of a round with all defaults; those of steps that it has not are left as they were given."""
-    others: set[str] = {step for step in STEPS if step not in settings.steps}
+    others = {name for name in type(settings).model_fields if is_step(name) and name not in settings.steps}
     return settings.model_dump(exclude=others) | {step: given[step] for step in others if step in given}

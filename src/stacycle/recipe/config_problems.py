@@ -15,7 +15,8 @@ from stacycle.recipe.config_meaning import hint
 from stacycle.recipe.config_schema import Schema, expected, schema, shown
 from stacycle.recipe.config_text import Keys, Places, dotted
 from stacycle.recipe.setting_types import TAGS
-from stacycle.recipe.settings import Config
+from stacycle.recipe.settings import config_type
+from stacycle.recipe.step_settings import is_step, kind_of
 
 RENAMED = {"keep": ("cleanup", "choose")}  # since 0.1: an old key, and the new ones
 
@@ -56,8 +57,16 @@ def _node(keys: Keys) -> Schema:
     named: Schema
     for key in keys:
         named = next(iter(node.get("patternProperties", {}).values()), {})
-        node = node.get("items", {}) if isinstance(key, int) else node.get("properties", {}).get(key, named)
+        node = (
+            node.get("items", {}) if isinstance(key, int) else _inner(node.get("properties", {}), key, named)
+        )
     return node
+
+
+def _inner(properties: Schema, key: str, otherwise: Schema) -> Schema:
+    """The schema of a key; that of a step with a name of its own is its kind's."""
+    kind = kind_of(key) if "steps" in properties and is_step(key) else key
+    return properties.get(kind, otherwise)
 
 
 def _value(config: Any, keys: Keys) -> Any:
@@ -101,7 +110,7 @@ def _misfit(config: Any, keys: Keys, places: Places) -> UserError:
         changed = copy.deepcopy(config)
         _value(changed, keys[:-1])[keys[-1]] = meant
         try:
-            Config.model_validate(changed)
+            config_type(changed).model_validate(changed)
         except ValidationError as error:
             return not any(other[: len(keys)] == keys for other in _faults(error))
         return True

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from stacycle.errors import UserError
-from stacycle.recipe.rounds import SWEEPS, variants
+from stacycle.recipe.refinement_settings import SEARCHED, Class3D
+from stacycle.recipe.rounds import SWEEPS
 from stacycle.recipe.settings import (
     PICK_FORMATS,
     SOURCES,
@@ -16,7 +17,11 @@ from stacycle.recipe.settings import (
     PickFiles,
     SetOptions,
 )
-from stacycle.recipe.step_settings import STEPS, Cycle, Postprocess, Round
+from stacycle.recipe.step_names import classification_of
+from stacycle.recipe.step_settings import Cycle, Postprocess, Round, is_step, kind_of
+from stacycle.recipe.variants import variants
+
+_MASKED = ("refine3d", "postprocess")  # kinds that use the mask before them unasked
 
 
 def contradictions(config: Config) -> Iterator[UserError]:
@@ -27,7 +32,7 @@ def contradictions(config: Config) -> Iterator[UserError]:
     for name, settings in config.rounds.items():
         if settings is not None:
             yield from _of_round(f"rounds.{name}", settings)
-            if "hand" in settings.steps and is_known:
+            if settings.has("hand") and is_known:
                 cure = "give a set hand: auto, or take hand out of the steps"
                 yield UserError("hand compares those of sets with hand: auto", cure, f"rounds.{name}.steps")
 
@@ -77,9 +82,9 @@ def _of_engine(engine: Engine) -> Iterator[UserError]:
 
 def _of_round(where: str, settings: Round) -> Iterator[UserError]:
     for step in settings.steps:
-        key = f"{where}.{step}"
+        key, kind = f"{where}.{step}", kind_of(step)
         chosen: Any = getattr(settings, step)
-        if step in ("align", "class3d"):
+        if kind in ("align", "class3d"):
             runs = list(variants(chosen.model_dump()))
             if chosen.variant not in ("auto", *runs):
                 cure = f"choose auto, {', '.join(runs)}"
@@ -87,28 +92,29 @@ def _of_round(where: str, settings: Round) -> Iterator[UserError]:
             if chosen.iteration != "auto" and chosen.iteration > chosen.iterations:
                 problem = f"{chosen.iteration} comes after the last, {chosen.iterations}"
                 yield UserError(problem, "choose an earlier one or raise iterations", f"{key}.iteration")
-        offsets = [chosen.offset_step, chosen.offset_range] if step in ("align", "refine3d") else ["auto"]
+        offsets = [chosen.offset_step, chosen.offset_range] if hasattr(chosen, "offset_step") else ["auto"]
         if "auto" not in offsets and offsets[0] > offsets[1]:
             wide = f"{chosen.offset_range:g} px"
             problem = f"{chosen.offset_step:g} px leads out of the range of {wide} that is searched"
             yield UserError(problem, "give a smaller one, or raise offset_range", f"{key}.offset_step")
-        if step == "extract" and settings.box != "auto" and (chosen.crop or 0) > settings.box:
+        if kind == "extract" and settings.box != "auto" and (chosen.crop or 0) > settings.box:
             problem = f"{chosen.crop} px is more than the box of {settings.box}"
             yield UserError(problem, "give at most that, or null", f"{key}.crop")
-        if step == "select" and settings.class3d:
-            yield from _of_classes(f"{key}.classes", settings)
-        if step == "cycle":
+        if kind == "select" and (classification := classification_of(step, settings.steps, settings.parts)):
+            yield from _of_classes(f"{key}.classes", chosen.classes, classification, settings)
+        if kind == "cycle":
             yield from _of_cycle(key, chosen)
 
 
-def _of_classes(key: str, settings: Round) -> Iterator[UserError]:
+def _of_classes(key: str, classes: Any, classification: str, settings: Round) -> Iterator[UserError]:
     """Classes to keep that no run of the classification has which can be chosen."""
-    runs, chosen = variants(settings.class3d.model_dump()), settings.class3d.variant
-    if settings.select.classes == "auto" or chosen not in ("auto", *runs):
+    given = getattr(settings, classification)
+    runs, chosen = variants(given.model_dump()), given.variant
+    if classes == "auto" or chosen not in ("auto", *runs):
         return
     most = int(max(K for run, (_, K, *_) in runs.items() if chosen in ("auto", run)))
-    if wrong := [str(number) for number in settings.select.classes if number > most]:
-        problem = f"there is no class {', '.join(wrong)}, as class3d makes {most}"
+    if wrong := [str(number) for number in classes if number > most]:
+        problem = f"there is no class {', '.join(wrong)}, as {classification} makes {most}"
         yield UserError(problem, f"name some of 1 to {most}, or auto", key)
 
 
@@ -140,8 +146,8 @@ def _of_cycle(where: str, settings: Cycle) -> Iterator[UserError]:
 
 def without_step(name: str, given: Mapping[str, Any], default: Mapping[str, Any]) -> Iterator[UserError]:
     """Settings of steps that a round has not; those of the `default` config's round do not count."""
-    for step in STEPS:
-        if step in given and step not in given["steps"] and given[step] != default.get(step):
+    for step in filter(is_step, given):
+        if step not in given["steps"] and given[step] != default.get(step):
             problem = f"has no effect, as {step} is not among the round's steps"
             cure = f"add it to rounds.{name}.steps, or leave the settings out"
             yield UserError(problem, cure, f"rounds.{name}.{step}")
@@ -150,19 +156,30 @@ def without_step(name: str, given: Mapping[str, Any], default: Mapping[str, Any]
 def without_effect(name: str, settings: Round, diameter: float) -> Iterator[UserError]:
     """What has no effect beside other settings of the round, or cuts into the particle; a default is not meant."""
     where, steps = f"rounds.{name}", settings.steps
-    sharpened = {"postprocess": settings.postprocess} if "postprocess" in steps else {}
-    if "cycle" in steps:
+    sharpened = {step: getattr(settings, step) for step in steps if kind_of(step) == "postprocess"}
+    if settings.has("cycle"):
         sharpened["cycle.postprocess"] = settings.cycle.postprocess
     for part, chosen in sharpened.items():
         default = Postprocess.model_fields["autob_lowres"].default
         if chosen.bfactor != "auto" and chosen.autob_lowres != default:
             problem = f"has no effect beside a bfactor of {chosen.bfactor:g} Å²"
             yield UserError(problem, "it belongs to bfactor: auto", f"{where}.{part}.autob_lowres")
-    if "mask" in steps and not {"refine3d", "postprocess"} & set(steps[steps.index("mask") :]):
-        problem = "the mask is used by no step after it"
-        yield UserError(problem, "put mask before refine3d or postprocess", f"{where}.steps")
-    for step in ("align", "class3d", "refine3d"):
-        wide: Any = getattr(settings, step).mask_diameter if step in steps else "auto"
+    for number, step in enumerate(steps):
+        used = any(getattr(getattr(settings, one), "mask", kind_of(one) in _MASKED) for one in steps[number:])
+        if kind_of(step) == "mask" and not used:
+            problem = "the mask is used by no step after it"
+            yield UserError(problem, f"put {step} before refine3d or postprocess", f"{where}.steps")
+        if getattr(getattr(settings, step), "alignment", "") == "none":
+            yield from _without_alignment(f"{where}.{step}", getattr(settings, step))
+        wide: Any = getattr(getattr(settings, step), "mask_diameter", "auto")
         if wide != "auto" and wide < diameter:
             problem = f"{wide:g} Å cuts into a particle of {diameter:g} Å (particle.diameter)"
             yield UserError(problem, "give more, or auto", f"{where}.{step}.mask_diameter")
+
+
+def _without_alignment(where: str, given: Class3D) -> Iterator[UserError]:
+    """Settings of a search for poses, of a classification that keeps them."""
+    for key in SEARCHED:
+        if getattr(given, key) != Class3D.model_fields[key].default:
+            problem = "has no effect without alignment"
+            yield UserError(problem, "set alignment: local or global, or leave it out", f"{where}.{key}")

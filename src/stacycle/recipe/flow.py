@@ -12,7 +12,8 @@ class Flow:
     """What a step needs from those before it, and what it leaves for those after it, by file name in its folder.
 
     `state` begins with the optimisation set; the other files tell whether it is still the same. What follows a step
-    that `decides` depends on what its state holds. `needs` are fields of this class.
+    that `decides` depends on what its state holds. `needs` are fields of this class. `of_class`: its map and resolution
+    are those of a class, not of all particles. `repeats`: it may stand several times in a round.
     """
 
     state: tuple[str, ...] = ()
@@ -24,6 +25,8 @@ class Flow:
     scores: tuple[str, ...] = ()
     decides: bool = False
     needs: tuple[str, ...] = ()
+    of_class: bool = False
+    repeats: bool = False
 
 
 TABLES = (OPTIMISATION_SET, PARTICLES)  # of a state

@@ -64,7 +64,7 @@ class Align(Posed):
 
 
 class Class3D(Refinement):
-    flow: ClassVar = Flow(decides=True, needs=("reference",))
+    flow: ClassVar = Flow(decides=True, needs=("reference",), repeats=True)
 
     classes: Auto | Annotated[int, Field(ge=2)] | Different[Annotated[int, Field(ge=2)]] = "auto"
     """Number of classes K; one run for each value of a list, with each T; auto is 6, or 3 for fewer than 1000
@@ -88,6 +88,20 @@ class Class3D(Refinement):
     than 1000 picks; null sets none."""
     mask: bool = False
     """Compare classes within the round's mask, which must stand before; for a classification after refine3d."""
+    alignment: Literal["none", "local", "global"] = "none"
+    """Keep the poses, or search them as well, for each class: around the pose so far (local) or everywhere; on GPUs."""
+    sampling: Auto | Sampling = "auto"
+    """Angular sampling interval in degrees of that search; auto as in align, from the accuracy of the step before."""
+    local_range: Positive = 4
+    """Degrees around the pose so far that a local search covers."""
+    offset_range: Auto | Positive = "auto"
+    """Binned px around the position so far that it covers; auto as in align."""
+    offset_step: Auto | Positive = "auto"
+    """Step of that in binned px; auto as in align."""
+
+
+# Settings of a classification that have no effect unless it aligns.
+SEARCHED = ("sampling", "local_range", "offset_range", "offset_step")
 
 
 class Refine3D(Posed):
@@ -97,6 +111,7 @@ class Refine3D(Posed):
         half_maps=_HALF_MAPS,
         accuracy=("run_model.star",),
         needs=("reference",),
+        repeats=True,
     )
 
     lowpass: Auto | Positive = "auto"

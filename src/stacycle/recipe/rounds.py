@@ -7,7 +7,7 @@ starts from the result of the one before it. Only names are worked out, and noth
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -22,9 +22,10 @@ from stacycle.files.job_folder import (
     POSTPROCESS,
     STATE_FILE,
 )
-from stacycle.recipe.flow import Flow
 from stacycle.recipe.geometry import TUTORIAL_SAMPLING
-from stacycle.recipe.step_settings import FLOW
+from stacycle.recipe.round_checks import check
+from stacycle.recipe.step_names import classification_of, flow_of, part_of
+from stacycle.recipe.step_settings import FLOW, kind_of
 
 INPUTS = "results/inputs"
 SWEEPS = ("ctfrefine", "polish")  # of a cycle, in their order
@@ -32,9 +33,7 @@ SWEEPS = ("ctfrefine", "polish")  # of a cycle, in their order
 _MAKER = {"reference": ("a reference map", "reconstruct"), "half_maps": ("half maps", "refine3d")}
 # Steps that decide: what follows depends on the content of their state.
 DECISIONS = tuple(step for step, flow in FLOW.items() if flow.decides)
-# Settings of a sweep over T and K: one run per value and repeat, named in its folder; and those that the decision alone
-# uses.
-SWEPT = ("T", "classes", "repeats")
+# Settings that the decision on a sweep alone uses.
 DECIDED = ("iteration", "variant", "poses")
 # The settings of the short run before an alignment, from which its sampling follows, and its file of the round.
 PROBING = {"iterations": 5, "sampling": TUTORIAL_SAMPLING}
@@ -65,7 +64,7 @@ class Recipe:
         """The recipe of a validated config. Raises UserError if a step comes before what it needs."""
         recipe = cls({name: settings for name, settings in config["rounds"].items() if settings is not None})
         for round_, step in recipe:
-            recipe._check(round_, step)
+            check(recipe, round_, step)
         return recipe
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
@@ -76,9 +75,34 @@ class Recipe:
         """Whether this round has this step."""
         return step in self.rounds[round_]["steps"]
 
+    def named(self, kind: str) -> list[str]:
+        """The names of all steps of a kind, the kind itself first."""
+        return list(dict.fromkeys([kind, *(step for _, step in self if kind_of(step) == kind)]))
+
+    def part(self, round_: str, step: str) -> str:
+        """The part of the particle that a step is for; "" if it is for the whole."""
+        return part_of(step, self.rounds[round_].get("parts"))
+
+    def classification(self, round_: str, select: str) -> str:
+        """The classification that a selection chooses from."""
+        settings = self.rounds[round_]
+        return classification_of(select, settings["steps"], settings.get("parts"))
+
     def settings(self, round_: str, step: str) -> dict[str, Any]:
         """The config's settings of one step; empty if the config says nothing about it."""
         return dict(self.rounds[round_].get(step) or {})
+
+    def symmetry(self, round_: str, step: str) -> str:
+        """The point group that a step uses: its round's; before a step `symmetry` in it, that of the round before."""
+        names, steps = list(self.rounds), self.rounds[round_]["steps"]
+        if "symmetry" in steps and steps.index(step) <= steps.index("symmetry"):
+            place = names.index(round_)
+            return self.rounds[names[place - 1]]["symmetry"] if place else "C1"
+        return self.rounds[round_].get("symmetry") or "C1"
+
+    def aligns(self, round_: str, step: str) -> bool:
+        """Whether a classification searches poses as well."""
+        return self.settings(round_, step).get("alignment", "none") != "none"
 
     def summary(self) -> list[dict[str, Any]]:
         """Each round's name, binning and steps, for the report."""
@@ -89,7 +113,8 @@ class Recipe:
 
     def rungs(self) -> list[dict[str, Any]]:
         """The rungs of the ladder of resolutions, in the order of work, each with `round`, `binning` of its map,
-        `label`, `cycle` (0 outside), `postprocess`, `state` and `decision` (None where nothing was decided)."""
+        `label`, `cycle` (0 outside), `part` ("" for the whole particle), `postprocess`, `state` and `decision` (None
+        where nothing was decided)."""
         return [rung for round_, step in self for rung in self._rungs(round_, step)]
 
     def notes(self) -> list[str]:
@@ -114,15 +139,22 @@ class Recipe:
 
     def reference(self, round_: str, step: str) -> str:
         """The newest reference map before the step."""
-        return self._needed("reference", round_, step)[0]
+        return self.needed("reference", round_, step)[0]
 
     def mask(self, round_: str, step: str) -> list[str]:
         """The newest mask of this round before the step; an empty list if there is none."""
         return self._newest("mask", round_, step, within_round=True)
 
+    def part_mask(self, round_: str, step: str) -> list[str]:
+        """The newest mask before a step that is of its own part; an empty list if there is none."""
+        part = self.part(round_, step)
+        own = (one for one in self._before(round_, step) if part and self.part(*one) == part)
+        return next((files for one in own if (files := self._offered("mask", *one))), [])
+
     def class_mask(self, round_: str, step: str) -> list[str]:
-        """The mask that classes are compared in; an empty list if the config wants none."""
-        return self.mask(round_, step) if self.settings(round_, step).get("mask") else []
+        """The mask that classes are compared in: that of a part; of the whole particle, if the config wants one."""
+        asked = self.settings(round_, step).get("mask")
+        return self.part_mask(round_, step) or (self.mask(round_, step) if asked else [])
 
     def earlier_mask(self, round_: str, step: str) -> list[str]:
         """The newest mask before the step, of this round or another; an empty list if there is none."""
@@ -130,7 +162,7 @@ class Recipe:
 
     def half_maps(self, round_: str, step: str) -> list[str]:
         """The newest pair of half maps before the step."""
-        return self._needed("half_maps", round_, step)
+        return self.needed("half_maps", round_, step)
 
     def resolution(self, round_: str, step: str) -> list[str]:
         """All files before the step that tell a resolution, newest first: the newest may tell none (`inf`).
@@ -143,7 +175,8 @@ class Recipe:
     def accuracy(self, round_: str, step: str) -> list[str]:
         """The newest file that tells how accurate poses are, if the step's sampling follows from that: of a step
         before, or of the short run before an `align` that has none. An empty list if there is none."""
-        if "auto" not in map(self.settings(round_, step).get, ("sampling", "offset_step")):
+        keeps_poses = kind_of(step) == "class3d" and not self.aligns(round_, step)
+        if keeps_poses or "auto" not in map(self.settings(round_, step).get, ("sampling", "offset_step")):
             return []
         told = (files for earlier in self._before(round_, step) if (files := self.left("accuracy", *earlier)))
         probe = [f"results/{round_}/{PROBE}"] if step == "align" else []
@@ -202,7 +235,7 @@ class Recipe:
 
     def left(self, kind: str, round_: str, step: str) -> list[str]:
         """The files of a kind (a field of Flow) that a step itself leaves, whether they go on or not."""
-        return [f"results/{round_}/{step}/{name}" for name in getattr(FLOW[step], kind)]
+        return [f"results/{round_}/{step}/{name}" for name in getattr(flow_of(step), kind)]
 
     def averaged_before(self, round_: str, step: str) -> str:
         """The folder of the average, with half maps, at the poses before a step: that of the round's `reconstruct` if
@@ -230,11 +263,13 @@ class Recipe:
         return [f"{self._sweep_folder(round_, cycle, sweep)}/{name}" for name in FLOW["cycle"].state]
 
     def _rungs(self, round_: str, step: str) -> Iterator[dict[str, Any]]:
-        rung = {"round": round_, "binning": 1, "label": "", "cycle": 0}
-        if step == "postprocess":
+        rung = {"round": round_, "binning": 1, "label": "", "cycle": 0, "part": ""}
+        if kind_of(step) == "postprocess":
             refined = next(one for one in self._before(round_, step) if self._offered("half_maps", *one))
             star, state = f"{self._folder(round_, step)}/{POSTPROCESS}", self._offered("state", *refined)[0]
-            rung |= {"binning": self.rounds[round_]["binning"], "label": "Refine3D, post-processed"}
+            part = self.part(round_, step)
+            label = f"Refine3D of {part}, post-processed" if part else "Refine3D, post-processed"
+            rung |= {"binning": self.rounds[round_]["binning"], "label": label, "part": part}
             decision = f"{self._folder(*refined)}/{DECISION}" if self.compares_poses(*refined) else None
             yield rung | {"postprocess": star, "state": state, "decision": decision}
         for number, cycle in enumerate(self.cycles(round_) if step == "cycle" else (), 1):
@@ -261,24 +296,28 @@ class Recipe:
     def _decision_folders(self, round_: str, step: str) -> list[str]:
         if step == "cycle":
             return [self._sweep_folder(round_, *one) for one in self.sweeps(round_)]
-        own = [f"results/{round_}/{step}"] if FLOW[step].decides else []
+        own = [f"results/{round_}/{step}"] if flow_of(step).decides else []
         return own + [self._folder(round_, step)] * self.compares_poses(round_, step)
 
     def _before(self, round_: str, step: str) -> Iterator[tuple[str, str]]:
-        """The steps before this one, newest first."""
-        steps = list(self)
-        return reversed(steps[: steps.index((round_, step))])
+        """The steps before this one whose results it can start from, newest first: those of the whole particle, and
+        for a step of a part, those of this part in its round."""
+        steps, part = list(self), self.part(round_, step)
+        before = reversed(steps[: steps.index((round_, step))])
+        return (one for one in before if self.part(*one) in ("", part if one[0] == round_ else ""))
 
     def _offered(self, kind: str, round_: str, step: str) -> list[str]:
         """The files of a kind (a field of Flow) that go on from a step."""
-        flow: Flow = FLOW[step]
+        flow = flow_of(step)
+        if flow.of_class and self.part(round_, step):
+            flow = replace(flow, reference=(), resolution=())  # a map of the part alone, within its mask
         if self.compares_poses(round_, step):
             flow = replace(flow, state=(OPTIMISATION_SET, STATE_FILE))
         return [f"{self._folder(round_, step)}/{name}" for name in getattr(flow, kind)]
 
     def _resolutions(self, round_: str, step: str, given: tuple[str, str] | None = None) -> list[str]:
         def of_class(one: tuple[str, str]) -> bool:
-            return one[1] == "select" and one != given
+            return flow_of(one[1]).of_class and one != given
 
         before = sorted(self._before(round_, step), key=of_class)
         return [file for one in before for file in self._offered("resolution", *one)]
@@ -287,63 +326,11 @@ class Recipe:
         before = (one for one in self._before(round_, step) if one[0] == round_ or not within_round)
         return next((files for one in before if (files := self._offered(kind, *one))), [])
 
-    def _needed(self, kind: str, round_: str, step: str, what: str = "") -> list[str]:
+    def needed(self, kind: str, round_: str, step: str, what: str = "") -> list[str]:
+        """The newest files of a kind before the step; UserError if there are none."""
         found = self._newest(kind, round_, step)
         if not found:
             words, maker = _MAKER[kind]
             problem = f"{step} needs {what or words}, but no step before it makes one"
             raise UserError(problem, f"put {maker} before {step}", f"rounds.{round_}.steps")
         return found
-
-    def _check(self, round_: str, step: str) -> None:
-        key, steps = f"rounds.{round_}.steps", self.rounds[round_]["steps"]
-        before = steps[: steps.index(step)]
-        if steps.count(step) > 1:
-            raise UserError(f"{step} stands there twice", "list each step once per round", key)
-        if step not in ("extract", "select") and "extract" not in before:
-            raise UserError(f"{step} comes before extract", "a round begins with extract", key)
-        for kind in FLOW[step].needs:
-            self._needed(kind, round_, step)
-        if step == "select" and "class3d" not in before:
-            raise UserError("select needs class3d before it, whose classes it chooses from", key=key)
-        if step == "class3d" and not self.has(round_, "select"):
-            raise UserError("class3d without select", "its classes would be used by nothing", key)
-        if step == "class3d" and self.settings(round_, step).get("mask") and "mask" not in before:
-            problem = "class3d is to compare classes within a mask, but mask does not stand before it"
-            raise UserError(problem, "put it there, or set class3d.mask: false", key)
-        if step == "score" and "refine3d" not in before:
-            raise UserError("score needs refine3d before it, whose half maps it compares with", key=key)
-        if step == "hand" and set(steps[steps.index(step) + 1 :]) - {"cycle"}:
-            problem = "steps after hand would use images that were made with another"
-            raise UserError(problem, "put it last, or before cycle", key)
-        if step == "cycle":
-            self._needed("half_maps", round_, step, "half sets")
-            if steps[-1] != step:
-                raise UserError("cycle makes bin1 maps, so it comes last in a round", key=key)
-            if not self.sweeps(round_):
-                problem = "neither ctfrefine nor polish has a variant"
-                raise UserError(problem, f"name one, or take cycle out of {key}", f"rounds.{round_}.cycle")
-
-
-def variant(tau: float, classes: int | None = None, repeat: int = 1) -> str:
-    """Folder name of one variant of a sweep: `T0.5_K6`, `T0.5_K6_run2`, or `T1` for an alignment to one reference."""
-    named = f"T{tau:g}" + (f"_K{classes}" if classes is not None else "")
-    return named + (f"_run{repeat}" if repeat > 1 else "")
-
-
-def variants(settings: Mapping[str, Any]) -> dict[str, list[float]]:
-    """Folder name -> [T, number of classes] of a class3d or align sweep, in the order of the config, from the second
-    repeat on with its number. `T` and `classes` are each one number or a list; without `classes` the sweep is an
-    alignment, K = 1."""
-    taus, counts = _listed(settings["T"]), _listed(settings.get("classes"))
-    repeats = range(1, settings.get("repeats", 1) + 1)
-    return {
-        variant(T, K, repeat): [T, K or 1, repeat][: 2 if repeat == 1 else 3]
-        for T in taus
-        for K in counts
-        for repeat in repeats
-    }
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]

@@ -59,6 +59,8 @@ Paths = Text | Several
 Size = Annotated[list[Count], Field(min_length=3, max_length=3)]
 Variants = Annotated[dict[VariantName, X | None], AfterValidator(_without_nulls)]
 
+Symmetry = Annotated[str, StringConstraints(pattern=r"^([CD][1-9][0-9]*|T|O|I[1-5]?)$")]  # RELION's notation
+
 TAGS = (
     "(path)",
     "(paths)",

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic import (
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    create_model,
+    model_validator,
+)
 
 from stacycle.recipe.setting_types import (
     TAGS,
@@ -18,9 +28,11 @@ from stacycle.recipe.setting_types import (
     Section,
     Several,
     Size,
+    Symmetry,
     Text,
     tag,
 )
+from stacycle.recipe.step_names import with_steps
 from stacycle.recipe.step_settings import Hand, Round
 
 
@@ -112,7 +124,7 @@ SOURCES = tuple(key for key in InputSet.model_fields if key not in SetOptions.mo
 class Particle(Section):
     diameter: Positive = 350
     """Longest extent of the particle in Å."""
-    symmetry: Annotated[str, StringConstraints(pattern=r"^([CD][1-9][0-9]*|T|O|I[1-5]?)$")] = "C1"
+    symmetry: Symmetry = "C1"
     """Point group in RELION's notation; C1 at first, even for a symmetric particle."""
     duplicates: Literal["refuse", "keep_one"] = "refuse"
     """Particles picked twice, nearer than four unbinned pixels: refuse them if they are less than one apart, or keep
@@ -165,9 +177,28 @@ class Config(Section):
     def _look_for_hands(self) -> Config:
         """Where the hand of a set is unknown, each round but the last looks for it, unless one names the step."""
         rounds = [one for one in self.rounds.values() if one]
-        if any(one.hand == "auto" for one in self.inputs) and not any("hand" in one.steps for one in rounds):
+        if any(one.hand == "auto" for one in self.inputs) and not any(one.has("hand") for one in rounds):
             for one in rounds[:-1] or rounds:
                 last = one.steps.index("cycle") if "cycle" in one.steps else len(one.steps)
                 one.steps.insert(last, "hand")
                 one.hand = one.hand or Hand()
         return self
+
+
+def config_type(config: Mapping[str, Any]) -> type[Config]:
+    """The type of a config as YAML has it: its rounds may have steps with names of their own."""
+    rounds = config.get("rounds")
+    named = [
+        one for one in (rounds.values() if isinstance(rounds, Mapping) else ()) if isinstance(one, Mapping)
+    ]
+    steps = [step for one in named if isinstance(one.get("steps"), list) for step in one["steps"]]
+    names = (name for name in [*steps, *(key for one in named for key in one)] if isinstance(name, str))
+    return _with_rounds(with_steps(names))
+
+
+@cache
+def _with_rounds(of: type[Round]) -> type[Config]:
+    if of is Round:
+        return Config
+    rounds = Annotated[dict[RoundName, of | None], Field(min_length=1)]  # type: ignore[valid-type]
+    return create_model("Config", __base__=Config, rounds=(rounds, ...))

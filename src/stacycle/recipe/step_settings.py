@@ -1,13 +1,24 @@
-"""The steps of a round as types: what each needs, what it leaves, and its settings with their meanings.
+"""A round and its steps as types: what each needs, what it leaves, and its settings with their meanings.
 
 The defaults are those for rounds of one's own; config/config.yaml, which spells out the tutorial, repeats them.
+A step is named by its kind. Kinds that may stand several times in a round (Flow.repeats) take a name of one's own after
+it: `class3d_states` is a second 3D classification, with settings and a folder of its own.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from stacycle.files.job_folder import MERGED, OPTIMISATION_SET, POSTPROCESS, STATE_FILE
@@ -24,6 +35,7 @@ from stacycle.recipe.setting_types import (
     Pixels,
     Positive,
     Section,
+    Symmetry,
     Variants,
 )
 
@@ -42,21 +54,21 @@ class Extract(Section):
 
 
 class Reconstruct(Section):
-    flow: ClassVar = Flow(reference=(MERGED,))
+    flow: ClassVar = Flow(reference=(MERGED,), repeats=True)
 
     snr: NotNegative = 0
     """Signal-to-noise ratio of a Wiener filter; 0 lets RELION choose."""
 
 
 class Select(Section):
-    flow: ClassVar = CHOICE
+    flow: ClassVar = replace(CHOICE, of_class=True, repeats=True)
 
     classes: Auto | Different[Count] = "auto"
     """The classes to keep, such as [2, 3]; auto weighs accuracy, resolution and size."""
 
 
 class Mask(Section):
-    flow: ClassVar = Flow(mask=("mask.mrc",), needs=("reference",))
+    flow: ClassVar = Flow(mask=("mask.mrc",), needs=("reference",), repeats=True)
 
     threshold: Auto | Number = "auto"
     """Density at which the map is cut; auto finds it from the map."""
@@ -70,7 +82,7 @@ class Mask(Section):
 
 
 class Postprocess(Section):
-    flow: ClassVar = Flow(resolution=(POSTPROCESS,), needs=("half_maps",))
+    flow: ClassVar = Flow(resolution=(POSTPROCESS,), needs=("half_maps",), repeats=True)
 
     bfactor: Auto | Number = -200
     """B-factor in Å²; negative sharpens; auto estimates it (works well from about 6 Å on)."""
@@ -216,18 +228,35 @@ Step = Literal[
     "cycle",
 ]
 STEPS: tuple[Step, ...] = get_args(Step)
+OWN_NAME = (
+    r"[A-Za-z0-9]+"  # no underscore: folders beside a step's are named after it and one (refine3d_poses)
+)
 
 
+def _known(step: str) -> str:
+    if not is_step(step):
+        raise ValueError("there is no such step")
+    return step
+
+
+StepName = Annotated[str, AfterValidator(_known), WithJsonSchema({"enum": list(STEPS)})]
 LEFT_OUT: Any = None  # settings of a step that the round has not; in the config, null is not allowed
 
 
 class Round(Section):
     binning: Count
     """How many pixels of the tilt series make one."""
-    steps: Different[Step]
-    """The steps in their order; each starts from the result of the last one."""
+    steps: Different[StepName]
+    """The steps in their order; each starts from the result of the last one. Several of one kind take a name after it,
+    such as class3d_states, and have their settings under that name."""
+    parts: Different[Annotated[str, StringConstraints(pattern=f"^{OWN_NAME}$")]] | None = None
+    """Parts of the particle to focus on, by names of your own: steps named after one (mask_head, refine3d_head) begin
+    with the consensus so far, and their results go to steps of that part alone."""
     box: Auto | Box = "auto"
     """Box size in binned px; auto is the largest FFT-friendly one up to twice the diameter."""
+    symmetry: Symmetry | None = None
+    """Point group from this round on, in RELION's notation; null is that of the round before, particle.symmetry at
+    first."""
     extract: Extract = LEFT_OUT
     reconstruct: Reconstruct = LEFT_OUT
     align: Align = LEFT_OUT
@@ -244,13 +273,40 @@ class Round(Section):
     @model_validator(mode="after")
     def _defaults_of_its_steps(self) -> Round:
         for step in self.steps:
-            if getattr(self, step) is None:
-                setattr(self, step, _settings(step)())
+            if getattr(self, step, None) is None:
+                setattr(self, step, settings_of(step)())
         return self
 
+    def has(self, kind: str) -> bool:
+        """Whether a step of this kind is among the steps."""
+        return any(kind_of(step) == kind for step in self.steps)
 
-def _settings(step: Step) -> Any:
-    return Round.model_fields[step].annotation
+
+FLOW: dict[str, Flow] = {step: Round.model_fields[step].annotation.flow for step in STEPS}  # type: ignore[union-attr]
+_REPEATED = tuple(step for step, flow in FLOW.items() if flow.repeats)
 
 
-FLOW: dict[str, Flow] = {step: _settings(step).flow for step in STEPS}
+def kind_of(step: str) -> str:
+    """The kind of a step: class3d of class3d_states."""
+    return step if step in FLOW else _parted(step)[0]
+
+
+def own_name(step: str) -> str:
+    """What a step's name has beside its kind: states of class3d_states; "" of one that is named by its kind."""
+    return "" if step in FLOW else _parted(step)[1]
+
+
+def is_step(name: str) -> bool:
+    """Whether a step can have this name: its kind, and a name of its own if it may stand several times in a round."""
+    return name in FLOW or _parted(name)[0] in _REPEATED
+
+
+def settings_of(step: str) -> Any:
+    """The type of a step's settings."""
+    return Round.model_fields[kind_of(step)].annotation
+
+
+def _parted(step: str) -> tuple[str, str]:
+    """A step's kind and own name; ("", step) if it has none."""
+    kind, _, own = step.rpartition("_")
+    return (kind, own) if own.isascii() and own.isalnum() and own != "poses" else ("", step)

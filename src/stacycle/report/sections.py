@@ -9,6 +9,7 @@ from typing import Any
 from stacycle.decisions.decision import Decision
 from stacycle.files.relion_output import PostProcess
 from stacycle.recipe.rounds import POSES
+from stacycle.recipe.step_settings import kind_of, own_name
 from stacycle.report import pictures, tables
 from stacycle.report.pictures import Picture
 from stacycle.report.project import Project, decision_file
@@ -66,15 +67,21 @@ def _sections(project: Project, round_: dict[str, Any]) -> list[Section]:
     """A round's steps, then its cycles one by one."""
     name = round_["name"]
     of_round = [step for step in project.steps_with_resolution if step["round"] == name]
-    steps = [all_steps()[step] for step in round_["steps"] if step != "cycle"]
     sections = [
-        Section(f"{name}-{step.name}", step.title, _step(project, f"{name}/{step.name}", step))
-        for step in steps
+        Section(f"{name}-{step}", _title(step), _step(project, f"{name}/{step}", all_steps()[kind_of(step)]))
+        for step in round_["steps"]
+        if step != "cycle"
     ]
     for number in sorted({step["cycle"] for step in of_round} - {0}):
         inside = [step for step in of_round if step["cycle"] == number]
         sections.append(Section(f"{name}-cycle{number}", f"Cycle {number}", _cycle(project, inside)))
     return [section for section in sections if section.blocks]
+
+
+def _title(step: str) -> str:
+    """What a step is called, and its name of its own if it has one."""
+    title, own = all_steps()[kind_of(step)].title, own_name(step)
+    return f"{title}: {own}" if own else title
 
 
 def _step(project: Project, folder: str, step: Step) -> list[Block]:

@@ -1,4 +1,4 @@
-"""3D classification without alignment, one run per T and number of classes; then the best iteration and variant."""
+"""3D classification, one run per T and number of classes; then the best iteration and variant."""
 
 from __future__ import annotations
 
@@ -9,19 +9,28 @@ from stacycle.files.job_folder import DECISION
 from stacycle.files.removed import ITERATIONS
 from stacycle.programs import mpi, refine
 from stacycle.programs.scratch import scratch_folder
-from stacycle.recipe import auto
+from stacycle.recipe import auto, geometry
 from stacycle.recipe.auto import State
-from stacycle.recipe.rounds import variants
+from stacycle.recipe.refinement_settings import SEARCHED
+from stacycle.recipe.variants import variants
+from stacycle.resources.site import GPU
 from stacycle.steps import sizes
 from stacycle.steps.dry_run import DryRun
 from stacycle.steps.sizes import Need, Sizes
 from stacycle.steps.step import FILES, Reader, Settings, Step, filled, folder_of, layout_of, mask_of
 
+ALIGNED = "class3d_aligned"  # the rule of those that search poses
+
 
 def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
-    """Classify a state, with the T and number of classes of one variant."""
-    layout = layout_of(job)
-    argv = refine.class3d(**arguments(job, engine, reader), threads=layout.threads)
+    """Classify a state, with the T and number of classes of one variant; with alignment if the settings say how."""
+    layout, given = layout_of(job), arguments(job, engine, reader)
+    alignment = given.pop("alignment", "none")
+    if alignment == "none":
+        argv = refine.class3d(**given, threads=layout.threads)
+    else:
+        given["local_range"] = given["local_range"] if alignment == "local" else None
+        argv = refine.align(**given, threads=layout.threads, gpu=layout.gpu)
     return mpi.with_mpi(argv, layout.ranks, layout.launcher)
 
 
@@ -30,7 +39,7 @@ def arguments(job: Any, engine: Settings, reader: Reader) -> dict[str, Any]:
     params, state = job.params, reader.state(job.input.state[0])
     tau, classes, *repeat = params.variant
     given = {"state": state.path, "T": tau, "classes": classes, **of_refinement(job, engine, state)}
-    given["mask"] = mask_of(job) if params.settings.get("mask") else None
+    given["mask"] = mask_of(job)
     if repeat:  # null: a seed by the clock could be that of the first run, which starts at the same time
         given["seed"] = repeat[0] if given["seed"] is None else given["seed"] + repeat[0] - 1
     return given
@@ -52,12 +61,20 @@ def of_refinement(job: Any, engine: Settings, state: State) -> dict[str, Any]:
 
 def dry_run(step: Step, run: DryRun) -> Iterator[tuple[str, list[str]]]:
     """One run for each variant."""
+    settings, rule = filled(run.settings), step.name
+    if step.name == "class3d":
+        aligns = run.recipe.aligns(run.round, run.step)
+        rule = ALIGNED if aligns else rule
+        unused = () if aligns else ("alignment", *SEARCHED)
+        settings = {key: value for key, value in settings.items() if key not in unused}
     for variant in variants(run.settings).values():
-        yield step.name, run.command(step, filled(run.settings), variant=variant)
+        yield rule, run.command(step, settings, rule=rule, variant=variant)
 
 
 def space(size: Sizes, settings: Settings, order: int | None = None) -> Iterator[Need]:
     """What all variants write; `order` is the HEALPix order of the angles that are searched, if any."""
+    if settings.get("alignment", "none") != "none":
+        order = geometry.healpix_order(auto.sampling(settings["sampling"]))
     for _, classes, *_ in variants(settings).values():
         maps, iterations = sizes.maps(int(classes), size.image), settings["iterations"]
         tables = size.iteration(order, int(classes)) * (iterations + 1)
@@ -72,7 +89,9 @@ STEP = Step(
     command,
     dry_run,
     space,
+    runs_alike=(ALIGNED,),
+    devices={ALIGNED: GPU},
     last=DECISION,
-    removable={ITERATIONS: ("class3d/*",)},
+    removable={ITERATIONS: ("class3d/*", "class3d_*/*")},
     pictures=("sweep_by_iteration",),
 )

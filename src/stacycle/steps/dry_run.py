@@ -10,7 +10,9 @@ from typing import Any
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.programs.refine import FEWEST_WITH_HALVES
 from stacycle.recipe.auto import State
-from stacycle.recipe.rounds import DECIDED, SWEPT, Recipe
+from stacycle.recipe.rounds import DECIDED, Recipe
+from stacycle.recipe.step_settings import kind_of
+from stacycle.recipe.variants import SWEPT
 from stacycle.steps.step import Reader, Settings, Step
 
 BOX = 64  # px
@@ -41,16 +43,16 @@ class DryRun:
         """The settings of the step in the config."""
         return self.recipe.settings(self.round, self.step)
 
-    def command(self, step: Step, settings: Settings, **params: Any) -> list[str]:
-        """The command line of a job of a step with these settings and further params of its rule."""
+    def command(self, step: Step, settings: Settings, rule: str = "", **params: Any) -> list[str]:
+        """The command line of a job of a step with these settings and further params of its `rule`."""
         assert step.command
         engine, particle = self.config["engine"], self.config["particle"]
         params = {
             "settings": {key: value for key, value in settings.items() if key not in (*SWEPT, *DECIDED)},
             "binning": self.recipe.rounds[self.round]["binning"],
-            "symmetry": particle["symmetry"],
+            "symmetry": self.recipe.symmetry(self.round, self.step),
             "diameter": particle["diameter"],
-            "key": f"rounds.{self.round}.{step.name}",
+            "key": f"rounds.{self.round}.{self.step}",
         } | params
         files = OptimisationSet("particles", "tomograms", "trajectories" if self.moved else None)
         reader = Reader(
@@ -59,19 +61,27 @@ class DryRun:
             estimation_box=lambda box, half_map, key: BOX,
         )
         scratch = engine["scratch"] and "scratch"
-        return step.command(self._job(step, params), {**engine, "scratch": scratch}, reader)
+        return step.command(
+            self._job(step, rule or step.name, params), {**engine, "scratch": scratch}, reader
+        )
 
-    def _job(self, step: Step, params: Mapping[str, Any]) -> SimpleNamespace:
+    def _mask(self) -> list[str]:
+        if self.step == "cycle":
+            return ["mask"]
+        of = self.recipe.class_mask if kind_of(self.step) == "class3d" else self.recipe.mask
+        return of(self.round, self.step)
+
+    def _job(self, step: Step, rule: str, params: Mapping[str, Any]) -> SimpleNamespace:
         files = _Named(
             state=["state"],
             reference="map",
             map="map",
             resolution=[],
             half_maps=["half1", "half2"],
-            mask=["mask"] if self.step == "cycle" else self.recipe.mask(self.round, self.step),
+            mask=self._mask(),
             postprocess="fsc",
         )
-        ask = self.asked.get(step.name, {})
+        ask = self.asked.get(rule, {})
         # `environment.check_mpi` reports too few ranks for two half sets.
         ranks = max(FEWEST_WITH_HALVES if step.half_sets else 1, ask.get("ranks", 1))
         launcher = ask.get("launcher", "mpirun")

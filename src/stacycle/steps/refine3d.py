@@ -58,6 +58,6 @@ STEP = Step(
     device=GPU,
     half_sets=True,
     last=FINAL_DATA,
-    removable={ITERATIONS: ("refine3d*",), PARTS: ("refine3d_poses/*/reconstruct*",)},
+    removable={ITERATIONS: ("refine3d*",), PARTS: ("refine3d*_poses/*/reconstruct*",)},
     pictures=("refinement_by_iteration",),
 )

@@ -10,6 +10,7 @@ from typing import Any
 
 from stacycle import steps
 from stacycle.recipe.rounds import Recipe
+from stacycle.recipe.step_settings import kind_of
 from stacycle.steps.dry_run import DryRun
 from stacycle.steps.step import MakeCommand, Step
 
@@ -25,6 +26,14 @@ def all_steps() -> Mapping[str, Step]:
 @cache
 def _by_rule() -> Mapping[str, Step]:
     return {rule: step for step in all_steps().values() for rule in (step.name, *step.runs_alike)}
+
+
+def devices() -> Mapping[str, str]:
+    """What the jobs of each rule compute on that tells it."""
+    steps = all_steps().values()
+    return {
+        rule: device for step in steps for rule, device in [(step.name, step.device), *step.devices.items()]
+    }
 
 
 def half_sets(rule: str) -> bool:
@@ -51,7 +60,7 @@ def command_lines(
     a rule's jobs; one that is not there has one rank, on CPUs."""
     moved = False
     for round_, name in recipe:
-        step = all_steps()[name]
+        step = all_steps()[kind_of(name)]
         run = DryRun(recipe, config, asked, round_, name, moved)
         yield from step.dry_run(step, run)
         moved = moved or step.may_leave_trajectories(run.settings)

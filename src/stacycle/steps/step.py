@@ -52,7 +52,8 @@ class Step:
     `dry_run`: (rule, command line) of all that the step can run in a round (a DryRun), before there are files; by
     default one job of its own rule.
     `space`: what the step writes, of its settings.
-    `device`: what its jobs compute on (CPU, GPU, ...); `half_sets`: whether their ranks share two half sets.
+    `device`: what its jobs compute on (CPU, GPU, ...), `devices` those of its other rules; `half_sets`: whether their
+    ranks share two half sets.
     `last`: the file that the step ends with, in its folder; "" if it has none.
     `removable`: the folders, from the round's, whose files of a kind can be removed.
     `pictures`: what the report draws of it, functions of `report.pictures` by name; `candidates_shown`: as many of a
@@ -67,6 +68,7 @@ class Step:
     space: Callable[[Sizes, Settings], Iterator[Need]] = lambda sizes, settings: iter(())
     runs_alike: tuple[str, ...] = ()
     device: str = CPU
+    devices: Mapping[str, str] = field(default_factory=dict)
     half_sets: bool = False
     last: str = ""
     removable: Mapping[Removable, tuple[str, ...]] = field(default_factory=dict)
@@ -87,5 +89,5 @@ def layout_of(job: Any, half_sets: bool = False) -> Layout:
 
 def mask_of(job: Any) -> str | None:
     """The mask that a job is given; None if it is given none."""
-    mask = job.input.mask
+    mask = getattr(job.input, "mask", ())
     return mask if isinstance(mask, str) else next(iter(mask), None)

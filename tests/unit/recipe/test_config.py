@@ -10,8 +10,8 @@ import yaml
 from stacycle.errors import UserError
 from stacycle.programs import align, refine_ctf
 from stacycle.recipe import config, config_schema
-from stacycle.recipe.rounds import variants
 from stacycle.recipe.step_settings import CtfRefine, Polish
+from stacycle.recipe.variants import variants
 
 CONFIG = Path(__file__).parents[3] / "config"
 DEFAULT = CONFIG / "config.yaml"
@@ -46,7 +46,7 @@ def test_the_default_config_says_every_key_with_the_default_of_the_settings():
     ]
     assert config.validate({**bare, "rounds": {"bin4": steps}})["rounds"] == written
     cycle = default["rounds"]["bin4"]["cycle"]
-    settled = {"cycle": 0, "class3d": 0}
+    settled = {"cycle": 0, "class3d": 0, "symmetry": 0}
     assert default["rounds"]["bin4"] | settled == written["bin4"] | settled
     assert default["rounds"]["bin4"]["class3d"] | TUTORIAL == written["bin4"]["class3d"]
     assert cycle["ctfrefine"]["regularised"] == written["bin4"]["cycle"]["ctfrefine"]["regularised"]

@@ -3,7 +3,8 @@
 import pytest
 
 from stacycle.errors import UserError
-from stacycle.recipe.rounds import Recipe, variants
+from stacycle.recipe.rounds import Recipe
+from stacycle.recipe.variants import variants
 
 BIN4 = ["extract", "reconstruct", "align", "class3d", "select", "mask", "refine3d", "postprocess"]
 BIN2 = ["extract", "reconstruct", "mask", "refine3d", "postprocess"]
@@ -251,3 +252,93 @@ def test_no_average_is_made_of_poses_that_the_round_has_averaged_in_half_sets() 
     assert two.averaged_before("bin2", "align") == "results/bin2/reconstruct"
     assert two.averaged_before("bin2", "refine3d") == "results/bin2/refine3d_poses/before/reconstruct"
     assert two.averaged_before("bin4", "align") == "results/bin4/align_poses/before/reconstruct"
+
+
+STATES = [
+    *BIN2,
+    "class3d",
+    "select",
+    "class3d_states",
+    "select_states",
+    "refine3d_states",
+    "postprocess_states",
+]
+
+
+def test_steps_of_one_kind_follow_each_other_each_in_a_folder_of_its_own() -> None:
+    two = recipe(bin4=BIN4, bin2=STATES, bin1=BIN2)
+    assert two.named("class3d") == ["class3d", "class3d_states"]
+    assert two.classification("bin2", "select") == "class3d"
+    assert two.classification("bin2", "select_states") == "class3d_states"
+    assert two.state("bin2", "class3d_states")[0] == "results/bin2/select/optimisation_set.star"
+    assert two.state("bin2", "refine3d_states")[0] == "results/bin2/select_states/optimisation_set.star"
+    assert two.half_maps("bin2", "postprocess_states")[0].startswith("results/bin2/refine3d_states/run_half1")
+    assert two.state("bin1", "extract")[0] == "results/bin2/refine3d_states/run_optimisation_set.star"
+    decided = [f"results/bin2/{step}/state.json" for step in ("class3d", "select", "class3d_states")]
+    assert two.decided("bin2", "select_states")[-3:] == decided
+    assert [rung["postprocess"] for rung in two.rungs()][-2] == (
+        "results/bin2/postprocess_states/postprocess.star"
+    )
+
+
+@pytest.mark.parametrize(
+    ("steps", "problem"),
+    [
+        ([*BIN2, "class3d", "class3d_states", "select"], "class3d without select"),
+        ([*BIN2, "class3d", "select", "select_states"], "select_states would undo what select did"),
+        ([*BIN2, "class3d", "refine3d_again", "select"], "select would undo what refine3d_again did"),
+        ([*BIN2, "class3d", "class3d", "select"], "name one class3d_again"),
+        ([*BIN2, "extract"], r"list each step once per round\.$"),
+        (["extract", "mask_head"], "mask_head needs a reference map"),
+    ],
+)
+def test_steps_of_one_kind_are_checked_each_by_itself(steps: list[str], problem: str) -> None:
+    with pytest.raises(UserError, match=problem):
+        recipe(bin2=steps)
+
+
+HEAD = ["mask_head", "class3d_head", "select_head", "reconstruct_head", "refine3d_head", "postprocess_head"]
+
+
+def parts(*steps: str) -> Recipe:
+    focused = {"binning": 2, "steps": [*BIN2, *steps], "parts": ["head", "body"]}
+    later = {"binning": 1, "steps": [*BIN2, "mask_head", "refine3d_head"], "parts": ["head"]}
+    return Recipe.from_config({"rounds": {"bin2": focused, "bin1": later}})
+
+
+def test_a_part_begins_with_the_consensus_and_nothing_of_it_goes_on_to_the_whole_or_another_part() -> None:
+    both = parts(*HEAD, "mask_body", "refine3d_body", "postprocess_body")
+    consensus = "results/bin2/refine3d/run_optimisation_set.star"
+    assert both.part("bin2", "refine3d_head") == "head"
+    assert both.part("bin2", "refine3d") == ""
+    assert both.state("bin2", "class3d_head")[0] == consensus
+    assert both.reference("bin2", "class3d_head") == "results/bin2/refine3d/run_class001.mrc"
+    assert both.mask("bin2", "refine3d_head") == ["results/bin2/mask_head/mask.mrc"]
+    assert both.state("bin2", "refine3d_head")[0] == "results/bin2/select_head/optimisation_set.star"
+    assert both.half_maps("bin2", "postprocess_head")[0].startswith("results/bin2/refine3d_head/")
+    assert both.state("bin2", "refine3d_body")[0] == consensus
+    assert both.mask("bin2", "refine3d_body") == ["results/bin2/mask_body/mask.mrc"]
+    assert not any("head" in path for path in both.decided("bin2", "refine3d_body"))
+    assert both.state("bin1", "extract")[0] == consensus
+    assert both.resolution("bin1", "refine3d") == ["results/bin2/postprocess/postprocess.star"]
+    assert both.state("bin1", "refine3d_head")[0] == "results/bin1/refine3d/run_optimisation_set.star"
+    assert [rung["part"] for rung in both.rungs()] == ["", "head", "body", ""]
+
+
+def test_the_map_of_a_class_of_a_part_is_no_reference_as_it_is_of_the_part_alone() -> None:
+    without = [step for step in HEAD if step != "reconstruct_head"]
+    assert parts(*without).reference("bin2", "refine3d_head") == "results/bin2/refine3d/run_class001.mrc"
+    assert parts(*HEAD).reference("bin2", "refine3d_head") == "results/bin2/reconstruct_head/merged.mrc"
+
+
+@pytest.mark.parametrize(
+    ("steps", "problem"),
+    [
+        (["refine3d_head"], "refine3d_head is for a part, but no mask of it stands before"),
+        (["mask_body", "class3d_head", "select_head"], "class3d_head is for a part, but no mask of it"),
+        (["mask_head", "class3d_head", "select_body"], "class3d_head without select"),
+    ],
+)
+def test_a_part_needs_a_mask_of_its_own(steps: list[str], problem: str) -> None:
+    with pytest.raises(UserError, match=problem):
+        parts(*steps)

@@ -1,0 +1,69 @@
+"""Whether each step of a recipe comes after what it needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stacycle.errors import UserError
+from stacycle.recipe.step_names import flow_of
+from stacycle.recipe.step_settings import kind_of
+
+if TYPE_CHECKING:
+    from stacycle.recipe.rounds import Recipe
+
+_FOCUSED = ("class3d", "refine3d", "postprocess")  # kinds that are of use to a part within a mask of it alone
+
+
+def check(recipe: Recipe, round_: str, step: str) -> None:
+    """UserError if a step comes before what it needs, or is of no use where it stands."""
+    key, steps = f"rounds.{round_}.steps", recipe.rounds[round_]["steps"]
+    kind, before = kind_of(step), steps[: steps.index(step)]
+    if steps.count(step) > 1:
+        cure = f"list each step once per round{f', or name one {step}_again' * flow_of(step).repeats}"
+        raise UserError(f"{step} stands there twice", cure, key)
+    if kind not in ("extract", "select") and "extract" not in before:
+        raise UserError(f"{step} comes before extract", "a round begins with extract", key)
+    for needed in flow_of(step).needs:
+        recipe.needed(needed, round_, step)
+    if kind in _FOCUSED and recipe.part(round_, step) and not recipe.part_mask(round_, step):
+        problem = f"{step} is for a part, but no mask of it stands before"
+        raise UserError(problem, f"put {step.replace(kind, 'mask')} there", key)
+    if kind == "select":
+        _check_select(recipe, round_, step)
+    if kind == "class3d":
+        _check_class3d(recipe, round_, step)
+    if kind == "score" and not any(kind_of(one) == "refine3d" for one in before):
+        raise UserError("score needs refine3d before it, whose half maps it compares with", key=key)
+    if kind == "hand" and set(steps[steps.index(step) + 1 :]) - {"cycle"}:
+        problem = "steps after hand would use images that were made with another"
+        raise UserError(problem, "put it last, or before cycle", key)
+    if kind == "cycle":
+        recipe.needed("half_maps", round_, step, "half sets")
+        if steps[-1] != step:
+            raise UserError("cycle makes bin1 maps, so it comes last in a round", key=key)
+        if not recipe.sweeps(round_):
+            problem = "neither ctfrefine nor polish has a variant"
+            raise UserError(problem, f"name one, or take cycle out of {key}", f"rounds.{round_}.cycle")
+
+
+def _check_select(recipe: Recipe, round_: str, step: str) -> None:
+    key, steps = f"rounds.{round_}.steps", recipe.rounds[round_]["steps"]
+    classification = recipe.classification(round_, step)
+    if not classification:
+        raise UserError(f"{step} needs class3d before it, whose classes it chooses from", key=key)
+    between = steps[steps.index(classification) + 1 : steps.index(step)]
+    part = recipe.part(round_, step)
+    for one in between:
+        if flow_of(one).state and recipe.part(round_, one) == part:
+            problem = f"{step} would undo what {one} did after {classification}"
+            raise UserError(problem, f"put {step} right after {classification}", key)
+
+
+def _check_class3d(recipe: Recipe, round_: str, step: str) -> None:
+    key, steps = f"rounds.{round_}.steps", recipe.rounds[round_]["steps"]
+    selections = [one for one in steps if kind_of(one) == "select"]
+    if not any(recipe.classification(round_, one) == step for one in selections):
+        raise UserError(f"{step} without select", "its classes would be used by nothing", key)
+    if recipe.settings(round_, step).get("mask") and not recipe.mask(round_, step):
+        problem = f"{step} is to compare classes within a mask, but mask does not stand before it"
+        raise UserError(problem, f"put it there, or set {step}.mask: false", key)
