@@ -192,6 +192,15 @@ def settings(step, *left_out):
     }
 
 
+def asked_shape(given):
+    """Params function: a mask's settings, of its shapes only the one that is asked for."""
+    return lambda wc: {
+        key: value
+        for key, value in given(wc).items()
+        if value is not None or key not in SHAPES
+    }
+
+
 def sweep(step):
     """Params function: the variants of a step's sweep over T and K in a round, folder name -> [T, K]."""
     return lambda wc: variants(recipe.rounds[wc.round][name_of(step, wc)])
@@ -272,6 +281,11 @@ def earlier_mask(step):
     return lambda wc: [
         ancient(path) for path in recipe.earlier_mask(wc.round, name_of(step, wc))
     ]
+
+
+def mask_shape(step):
+    """Input function: what a mask is made of besides the newest map."""
+    return lambda wc: by_content(recipe.shape(wc.round, name_of(step, wc)))
 
 
 def around_step(wc):

@@ -40,6 +40,7 @@ rule cycle_mask:
         unpack(before_cycle("resolution")),
         map="results/{round}/{cycle}/reference/merged.mrc",
         earlier=earlier_mask("cycle"),
+        shape=mask_shape("cycle"),
     output:
         mask="results/{round}/{cycle}/mask/mask.mrc",
         decision="results/{round}/{cycle}/mask/decision.json",
@@ -59,7 +60,7 @@ rule cycle_mask:
         engine=engine,
         diameter=config["particle"]["diameter"],
         key=lambda wc: f"rounds.{wc.round}.cycle.mask",
-        settings=setting("cycle", "mask"),
+        settings=asked_shape(setting("cycle", "mask")),
     message:
         "{wildcards.round}/{wildcards.cycle}: create the bin1 mask"
     script:

@@ -5,6 +5,7 @@ rule mask:
     input:
         unpack(before("mask", "resolution", map="reference")),
         earlier=earlier_mask("mask"),
+        shape=mask_shape("mask"),
     output:
         mask="results/{round}/{mask}/mask.mrc",
         decision="results/{round}/{mask}/decision.json",
@@ -24,7 +25,7 @@ rule mask:
         engine=engine,
         diameter=config["particle"]["diameter"],
         key=lambda wc: f"rounds.{wc.round}.{wc.mask}",
-        settings=settings("mask"),
+        settings=asked_shape(settings("mask")),
     message:
         "{wildcards.round}: create {wildcards.mask}"
     script:

@@ -90,6 +90,21 @@ def mask_threshold(
     )
 
 
+def of_shape(of: str, density: np.ndarray, pixel_size: float, asked: str = "") -> Decision:
+    """The threshold of a shape (n, n, n) of 0 and 1 that the config names, which is one half. UserError if the shape is
+    empty in this box, or if the config asks for another threshold, at the key `asked`."""
+    if asked:
+        raise UserError("a shape of 0 and 1 is cut at 0.5", "leave it out, or auto", asked)
+    volume = float(np.count_nonzero(density > 0.5)) * pixel_size**3
+    if not volume:
+        raise UserError(
+            f"nothing of {of} lies in the box of {len(density)} px of {pixel_size:.4g} Å", "move it"
+        )
+    reason = f"The config asks for {of}."
+    numbers = {"volume": volume, "dust": 0.0, "solvent": 0.0, "noise": 0.0}
+    return Decision("Mask", {"threshold": 0.5}, "config", reason, numbers=numbers)
+
+
 def low_pass(density: np.ndarray, pixel_size: float, resolution: float) -> np.ndarray:
     """The map (n, n, n) without what is finer than `resolution` (Å); a raised-cosine edge of two shells."""
     return _low_passed(density, pixel_size, resolution, len(density))

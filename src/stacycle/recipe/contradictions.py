@@ -18,7 +18,7 @@ from stacycle.recipe.settings import (
     SetOptions,
 )
 from stacycle.recipe.step_names import classification_of
-from stacycle.recipe.step_settings import Cycle, Postprocess, Round, is_step, kind_of
+from stacycle.recipe.step_settings import SHAPES, Cycle, Mask, Postprocess, Round, is_step, kind_of
 from stacycle.recipe.variants import variants
 
 _MASKED = ("refine3d", "postprocess")  # kinds that use the mask before them unasked
@@ -102,8 +102,21 @@ def _of_round(where: str, settings: Round) -> Iterator[UserError]:
             yield UserError(problem, "give at most that, or null", f"{key}.crop")
         if kind == "select" and (classification := classification_of(step, settings.steps, settings.parts)):
             yield from _of_classes(f"{key}.classes", chosen.classes, classification, settings)
+        if kind == "mask":
+            yield from _of_shapes(key, chosen)
         if kind == "cycle":
             yield from _of_cycle(key, chosen)
+            yield from _of_shapes(f"{key}.mask", chosen.mask)
+            if chosen.mask.difference:
+                yield UserError("a cycle has no classes", "leave it out", f"{key}.mask.difference")
+
+
+def _of_shapes(key: str, mask: Mask) -> Iterator[UserError]:
+    """Several shapes for one mask, and a difference of a class from itself."""
+    if (shapes := [one for one in SHAPES if getattr(mask, one)])[1:]:
+        yield UserError(f"{' and '.join(shapes)} are given together", "give one of them", key)
+    if mask.difference and len(set(mask.difference)) == 1:
+        yield UserError("a class does not differ from itself", "name two classes", f"{key}.difference")
 
 
 def _of_classes(key: str, classes: Any, classification: str, settings: Round) -> Iterator[UserError]:

@@ -28,6 +28,9 @@ def check(recipe: Recipe, round_: str, step: str) -> None:
     if kind in _FOCUSED and recipe.part(round_, step) and not recipe.part_mask(round_, step):
         problem = f"{step} is for a part, but no mask of it stands before"
         raise UserError(problem, f"put {step.replace(kind, 'mask')} there", key)
+    if kind == "mask" and recipe.settings(round_, step).get("difference") and not recipe.shape(round_, step):
+        problem = f"{step} is to show where classes differ, but no class3d stands before it"
+        raise UserError(problem, f"put class3d before it, or set {step}.difference: null", key)
     if kind == "select":
         _check_select(recipe, round_, step)
     if kind == "class3d":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 from stacycle.errors import UserError
@@ -157,8 +157,19 @@ class Recipe:
         return self.part_mask(round_, step) or (self.mask(round_, step) if asked else [])
 
     def earlier_mask(self, round_: str, step: str) -> list[str]:
-        """The newest mask before the step, of this round or another; an empty list if there is none."""
-        return self._newest("mask", round_, step)
+        """The newest mask before the step, of this round or another; an empty list if there is none, or if the step is
+        for a part: masks of parts are not alike."""
+        return [] if self.part(round_, step) else self._newest("mask", round_, step)
+
+    def shape(self, round_: str, step: str) -> list[str]:
+        """What a mask is made of besides the newest map: a file of one's own, or the table of the newest classes; an
+        empty list if the newest map is enough."""
+        settings = self.settings(round_, step)
+        settings = settings.get("mask") or {} if step == "cycle" else settings
+        if settings.get("difference"):
+            classes = (one for one in self._before(round_, step) if kind_of(one[1]) == "class3d")
+            return [f"results/{round_}/{step}/classes.tsv" for round_, step in islice(classes, 1)]
+        return [settings["file"]] if settings.get("file") else []
 
     def half_maps(self, round_: str, step: str) -> list[str]:
         """The newest pair of half maps before the step."""

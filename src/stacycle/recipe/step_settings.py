@@ -36,6 +36,7 @@ from stacycle.recipe.setting_types import (
     Positive,
     Section,
     Symmetry,
+    Text,
     Variants,
 )
 
@@ -67,6 +68,13 @@ class Select(Section):
     """The classes to keep, such as [2, 3]; auto weighs accuracy, resolution and size."""
 
 
+class Sphere(Section):
+    center: Annotated[list[Number], Field(min_length=3, max_length=3)]
+    """x, y, z in Å from the centre of the box."""
+    radius: Positive
+    """In Å, to the middle of the soft edge."""
+
+
 class Mask(Section):
     flow: ClassVar = Flow(mask=("mask.mrc",), needs=("reference",), repeats=True)
 
@@ -79,6 +87,15 @@ class Mask(Section):
     the density to the middle of the soft edge."""
     soft_edge: Auto | Pixels = "auto"
     """Width of the soft edge in px; auto is three quarters of the same width, and 3 px at least."""
+    file: Text | None = None
+    """A map or a mask of your own, centred as the round's maps, to make the mask of instead of the newest map."""
+    sphere: Sphere | None = None
+    """Or a sphere, such as {center: [0, 60, 0], radius: 80}; it is not extended unless `extend` says so."""
+    difference: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
+    """Or where the maps of two classes of the classification before it differ, such as [1, 2]."""
+
+
+SHAPES = ("file", "sphere", "difference")  # what a mask can be made of, other than the newest map
 
 
 class Postprocess(Section):

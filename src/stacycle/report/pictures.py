@@ -94,7 +94,8 @@ def distances(project: Project, folder: str) -> Picture | None:
 
 def mask(project: Project, folder: str) -> Picture | None:
     """A round's mask around its post-processed map."""
-    density = project.of("maps", f"{Path(folder).parent}/postprocess")
+    mask = Path(folder)
+    density = project.of("maps", f"{mask.parent}/{mask.name.replace('mask', 'postprocess', 1)}")
     outlined = project.of("masks", folder)
     caption = "The mask around the post-processed map"
     return outline(project, density, outlined, project.decision_of(folder), caption)

@@ -10,6 +10,7 @@ from stacycle.files import mrc
 from stacycle.files.job_folder import DECISION
 from stacycle.programs import mask_create
 from stacycle.recipe import auto
+from stacycle.recipe.step_settings import SHAPES
 from stacycle.steps import sizes
 from stacycle.steps.sizes import Need, Sizes
 from stacycle.steps.step import FILES, Reader, Settings, Step, folder_of
@@ -18,32 +19,39 @@ if TYPE_CHECKING:
     import numpy as np
 
     from stacycle.decisions.decision import Decision
+    from stacycle.decisions.mask_shapes import Shape
 
 
 def decide(job: Any) -> tuple[Decision, dict[str, Any]]:
-    """The threshold of a job's map, and what relion_mask_create is given, of which nothing is `auto`. If there is dust
-    at the threshold, its map is the one that `prepare` writes, which is low-passed already."""
-    from stacycle.decisions.mask import DUST, mask_threshold
+    """The threshold of a job's map, and what relion_mask_create is given, of which nothing is `auto`. What is made of
+    another shape, or of a map with dust at the threshold, has the map that `prepare` writes, low-passed already."""
+    from stacycle.decisions.mask import DUST, mask_threshold, of_shape
 
-    density, pixel, settings = _given(job)
+    density, pixel, settings, shape = _given(job)
     key, threshold = f"{job.params.key}.threshold", settings["threshold"]
-    decision = mask_threshold(density, pixel, settings["lowpass"], job.params.diameter, threshold, key=key)
+    if shape and shape.is_mask:
+        decision = of_shape(shape.of, shape.density, pixel, key if threshold != "auto" else "")
+    else:
+        decision = mask_threshold(
+            density, pixel, settings["lowpass"], job.params.diameter, threshold, key=key
+        )
     settings |= decision.choice | {"map": job.input.map}
-    if decision.numbers["dust"] > DUST:
+    if shape or decision.numbers["dust"] > DUST:
         folder = folder_of(job)  # what lies in it is moved with its earlier results
         settings |= {"map": f"{folder}_density/density.mrc", "lowpass": None}
     return decision, settings
 
 
 def prepare(job: Any, settings: Settings) -> None:
-    """Write the map without dust, if the mask is made of that."""
+    """Write the map without dust or of another shape, if the mask is made of that."""
     from stacycle.decisions.mask import low_pass, without_dust
     from stacycle.provenance import record
 
     if settings["map"] != job.input.map:
-        density, pixel, given = _given(job)
-        smooth = low_pass(density, pixel, given["lowpass"])
-        mrc.write_map(settings["map"], without_dust(smooth, settings["threshold"]), pixel)
+        density, pixel, given, shape = _given(job)
+        if not (shape and shape.is_mask):
+            density = without_dust(low_pass(density, pixel, given["lowpass"]), settings["threshold"])
+        mrc.write_map(settings["map"], density, pixel)
         record.of_map(settings["map"], job.input.map)
 
 
@@ -62,16 +70,29 @@ def _volume(mask: str) -> float:
     return float(mrc.voxels(mask).sum(dtype=float)) * mrc.header(mask).pixel ** 3
 
 
-def _given(job: Any) -> tuple[np.ndarray, float, dict[str, Any]]:
-    """The voxels and pixel size of a job's map, and its settings, of which only the threshold may be `auto`."""
-    density, pixel = mrc.voxels(job.input.map), mrc.header(job.input.map).pixel
-    params, resolution = job.params, job.input.resolution
-    return density, pixel, auto.mask_settings(params.settings, resolution, pixel, params.diameter)
+def _given(job: Any) -> tuple[np.ndarray, float, dict[str, Any], Shape | None]:
+    """The voxels and pixel size that a job's mask is made of, its settings, of which only the threshold may be `auto`,
+    and the shape that they ask for, if any."""
+    from stacycle.decisions import mask_shapes
+
+    params, resolution, map_ = job.params, job.input.resolution, job.input.map
+    given, pixel, shape = dict(params.settings), mrc.header(map_).pixel, None
+    if mask_shapes.asked(given):
+        lowpass = auto.mask_settings(given, resolution, pixel, params.diameter)["lowpass"]
+        shape = mask_shapes.shape(given, job.input.shape, map_, lowpass, params.key)
+        if shape.is_mask and given["extend"] == "auto":
+            given["extend"] = 0  # it is where the user wants it
+    settings = auto.mask_settings(given, resolution, pixel, params.diameter)
+    settings = {key: value for key, value in settings.items() if key not in SHAPES}
+    return shape.density if shape else mrc.voxels(map_), pixel, settings, shape
 
 
 def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
     """Make a mask from a map, or from it without dust; what is `auto` is decided. A dry run has no map to look at."""
-    return argv(job, decide(job)[1] if reader is FILES else {**job.params.settings, "map": job.input.map})
+    if reader is FILES:
+        return argv(job, decide(job)[1])
+    settings = {key: value for key, value in job.params.settings.items() if key not in SHAPES}
+    return argv(job, {**settings, "map": job.input.map})
 
 
 def argv(job: Any, settings: Settings) -> list[str]:

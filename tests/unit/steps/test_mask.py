@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from stacycle.decisions.decision import Decision
+from stacycle.errors import UserError
 from stacycle.files import mrc
 from stacycle.files.job_folder import STATE_FILE
 from stacycle.provenance.identity import digest, record_of
@@ -112,7 +113,7 @@ def test_what_the_config_says_is_left_as_it_is(job: Any) -> None:
 
 
 def test_all_of_a_mask_is_auto_by_default() -> None:
-    assert Mask().model_dump() == SETTINGS
+    assert Mask().model_dump(exclude_none=True) == SETTINGS
 
 
 @pytest.mark.parametrize(
@@ -126,3 +127,24 @@ def test_a_mask_is_compared_with_the_one_before(job: Any, volume: float, said: s
     assert decision.numbers["mask_volume"] == pytest.approx(volume / 2 * (16 * PIXEL) ** 3)
     assert decision.warnings == changed
     assert [said in warning for warning in changed] == ([True] if said else [])
+
+
+def test_a_sphere_is_made_a_mask_as_it_is_and_no_threshold_is_sought(job: Any) -> None:
+    mrc.write_map(job.input.map, ball(specks=True), PIXEL)
+    job.input.shape = []
+    sphere = {"sphere": {"center": [0, 60, 0], "radius": 70}}
+    job.params.settings = SETTINGS | sphere
+    decision, settings = mask.decide(job)
+    mask.prepare(job, settings)
+    assert mask.argv(job, settings) == [
+        *("relion_mask_create", "--i", "mask_density/density.mrc", "--o", "mask/mask.mrc"),
+        *("--ini_threshold", "0.5", "--extend_inimask", "0", "--width_soft_edge", "3", "--j", "1"),
+    ]
+    assert mask_create.main(mask.argv(job, settings)[1:]) in (0, None)
+    made = mrc.voxels("mask/mask.mrc")
+    assert decision.numbers["volume"] == pytest.approx(4 / 3 * np.pi * 70**3, rel=0.05)
+    inside = made.sum(dtype=float) * PIXEL**3
+    assert 1 < inside / decision.numbers["volume"] < 1.8  # the soft edge lies around the sphere
+    job.params.settings |= {"threshold": 0.1}
+    with pytest.raises(UserError, match=r"rounds\.bin4\.mask\.threshold: a shape of 0 and 1 is cut at 0\.5"):
+        mask.decide(job)
