@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from stacycle.errors import UserError
 from stacycle.recipe.step_names import flow_of
 from stacycle.recipe.step_settings import kind_of
 
-if TYPE_CHECKING:
-    from stacycle.recipe.rounds import Recipe
+
+class Recipe(Protocol):
+    """What is asked of a recipe (recipe.rounds.Recipe) to check it."""
+
+    @property
+    def rounds(self) -> Mapping[str, Mapping[str, Any]]: ...
+
+    def settings(self, round_: str, step: str) -> dict[str, Any]: ...
+
+    def part(self, round_: str, step: str) -> str: ...
+
+    def part_mask(self, round_: str, step: str) -> list[str]: ...
+
+    def mask(self, round_: str, step: str) -> list[str]: ...
+
+    def shape(self, round_: str, step: str) -> list[str]: ...
+
+    def classification(self, round_: str, select: str) -> str: ...
+
+    def sweeps(self, round_: str) -> list[tuple[str, str]]: ...
+
+    def needed(self, kind: str, round_: str, step: str, what: str = "") -> list[str]: ...
+
 
 _FOCUSED = ("class3d", "refine3d", "postprocess")  # kinds that are of use to a part within a mask of it alone
 

@@ -103,7 +103,7 @@ def made_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         (tmp_path / "packages" / name).mkdir(parents=True)
         (tmp_path / "packages" / name / f"{name}.py").write_text(text)
         monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path / "packages" / name)])
-    monkeypatch.setattr(config, "Config", Configured)
+    monkeypatch.setattr(config, "config_type", lambda given: Configured)
     monkeypatch.setattr(contradictions, "PickFiles", Pebbles)
     monkeypatch.setattr(contradictions, "SOURCES", (*SOURCES, "cairn"))
     monkeypatch.setattr(contradictions, "PICK_FORMATS", (*PICK_FORMATS, "pebbles"))

@@ -32,7 +32,17 @@ ROOT = Path(__file__).parents[3]
 FLAGS = json.loads((ROOT / "tests/golden/cli.json").read_text())
 EVERY_RULE = (
     *("poses", "align_probe"),
-    *("inputs", "extract", "reconstruct", "align", "class3d", "mask", "refine3d", "postprocess"),
+    *(
+        "inputs",
+        "extract",
+        "reconstruct",
+        "align",
+        "class3d",
+        "class3d_aligned",
+        "mask",
+        "refine3d",
+        "postprocess",
+    ),
     *("cycle_reference", "cycle_mask", "cycle_postprocess", "score", "hand", "ctfrefine", "polish"),
     *("variant_reconstruct", "variant_postprocess"),
 )
@@ -582,7 +592,9 @@ def needs_of(config):
 def test_every_rule_that_runs_a_program_is_known_and_every_program_is_used():
     rules = "\n".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
     of_programs = set(re.findall(r'\bstep="(\w+)"', rules)) - OWN_WORK
-    config = configs.load(configs.DEFAULT, overlay(inputs=[{**write_set("a"), "hand": "auto"}])) | ON_CPUS
+    aligning = {"bin2": {"class3d": {"alignment": "local"}}}
+    mine = overlay(inputs=[{**write_set("a"), "hand": "auto"}], rounds=aligning)
+    config = configs.load(configs.DEFAULT, mine) | ON_CPUS
     known = list(environment.commands(Recipe.from_config(config), config, {rule: {} for rule in EVERY_RULE}))
     assert {rule for rule, _ in known} == of_programs == set(EVERY_RULE) - OWN_WORK
     assert {command.program for _, command in known} == set(software.all_names())

@@ -15,7 +15,7 @@ from stacycle.errors import UserError
 from stacycle.resources import site as resources_site
 from stacycle.resources.gpus import POOL
 from stacycle.resources.site import CPU, GPU, ONE_GPU, Layout, Site, layout
-from stacycle.steps.registry import all_steps
+from stacycle.steps import registry
 
 ROOT = Path(__file__).parents[3]
 CLUSTER = {
@@ -29,11 +29,13 @@ CLUSTER = {
 
 
 def test_steps_are_routed_as_the_tutorial_lists_them() -> None:
-    devices = {name: step.device for name, step in all_steps().items()}
+    devices = registry.devices()
     for step in ("extract", "reconstruct", "ctfrefine", "polish", "mask", "class3d"):
         assert devices[step] == CPU
-    assert {step for step, device in devices.items() if device != CPU} == {"align", "refine3d"}
-    assert devices["align"] == devices["refine3d"] == GPU
+    assert {step for step, device in devices.items() if device != CPU} == {
+        *("align", "class3d_aligned", "refine3d")
+    }
+    assert devices["align"] == devices["class3d_aligned"] == devices["refine3d"] == GPU
 
 
 def test_every_rule_that_may_be_queued_is_routed_and_none_routes_by_itself() -> None:
@@ -43,7 +45,7 @@ def test_every_rule_that_may_be_queued_is_routed_and_none_routes_by_itself() -> 
         if kind in ("rule", "checkpoint"):
             assert ("localrule: True" in body) != ("**queue(" in body), name
     assert not re.search(r"\bgpu=|partition=", rules)
-    assert set(re.findall(r'\*\*queue\("(\w+)"\)', rules)) <= set(all_steps())
+    assert set(re.findall(r'\*\*queue\("(\w+)"\)', rules)) <= set(registry.devices())
 
 
 def test_gpu_steps_take_what_the_profile_says_of_gpu_jobs() -> None:
