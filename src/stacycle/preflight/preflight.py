@@ -237,7 +237,9 @@ def _check_set_up(
     engine = config["engine"]
     rows = list(environment.check_software(engine, used, cache))
     if not any(row.level == PROBLEM and row.checked == "software" for row in rows):
-        rows += environment.check_gpu(engine, asked, local, limit)
+        run = {rule for rule, _ in commands}
+        of_recipe = {rule: ask for rule, ask in asked.items() if rule in run}
+        rows += environment.check_gpu(engine, of_recipe, local, limit)
         rows += environment.check_mpi(engine, commands, asked, local)
     if not local:
         here = "(here; jobs run elsewhere)"
