@@ -50,7 +50,7 @@ rule report:
         rungs=recipe.rungs(),
         notes=lambda wc: config_notes(),
         engine=config["engine"]["kind"],
-        last=last_postprocess(),
+        last=lambda wc: last_postprocess(),
     message:
         "Write the report"
     script:
