@@ -96,8 +96,8 @@ def config_of(particle: Particle, rounds: dict | None = None) -> dict[str, Any]:
     } | ({"rounds": rounds} if rounds else {})
 
 
-def run(folder: Path, cores: int, target: str = "all") -> None:
-    """Average a set, as far as a file or to the end; what its jobs say goes to run.log. Raises CalledProcessError."""
+def run(folder: Path, cores: int, *targets: str) -> None:
+    """Average a set, as far as these files or to the end; its jobs say all in run.log. Raises CalledProcessError."""
     command = [
         sys.executable,
         "-m",
@@ -109,8 +109,8 @@ def run(folder: Path, cores: int, target: str = "all") -> None:
     ]
     command += ["--configfile", folder / "config.yaml", "--cores", str(cores), "--resources", "gpu=0"]
     with (folder / "run.log").open("a") as log:
-        options = ["--quiet", "all", "--rerun-incomplete"]
-        subprocess.run([*command, *options, "--", target], check=True, stdout=log, stderr=subprocess.STDOUT)
+        command += ["--quiet", "all", "--rerun-incomplete", "--", *(targets or ["all"])]
+        subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT)
 
 
 def figures(folder: Path, cores: int) -> dict[str, float]:

@@ -47,7 +47,7 @@ def map_phantom(path: str | Path, angpix: float, diameter: float, model: Phantom
 
 def weaken_second_half(phantom: Phantom, occupancy: float) -> Phantom:
     """The phantom with the half beyond the middle of its longest axis at `occupancy`, as a set's average has it."""
-    axis = _longest_axis(phantom.A)
+    axis = longest_axis(phantom.A)
     return Phantom(*(_weakened(cloud, axis, occupancy) for cloud in phantom))
 
 
@@ -72,14 +72,14 @@ def _greyscale(density: NDArray[np.float32]) -> float:
     return float((density**2).sum() / density.sum())
 
 
-def _longest_axis(cloud: NDArray[np.float32]) -> NDArray[np.float64]:
+def longest_axis(cloud: NDArray[np.float32]) -> NDArray[np.float64]:
     """Unit vector (3,) along which a cloud is widest."""
     return np.linalg.eigh(np.cov(cloud[:, :3].T))[1][:, -1]
 
 
 def _tip_turned(cloud: NDArray[np.float32]) -> NDArray[np.float32]:
     """The cloud with TIP of its mass turned about the middle of where it meets the rest."""
-    along = cloud[:, :3] @ _longest_axis(cloud)
+    along = cloud[:, :3] @ longest_axis(cloud)
     order = np.argsort(along)[::-1]
     tip = order[np.cumsum(cloud[order, 3]) < TIP * cloud[:, 3].sum()]
     neck = np.abs(along - along[tip].min()) < 5.0

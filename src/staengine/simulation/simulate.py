@@ -25,6 +25,7 @@ from staengine.errors import EngineError
 from staengine.numerics import fourier
 from staengine.numerics.euler import euler_angles
 from staengine.simulation.given_map import map_phantom, weaken_second_half
+from staengine.simulation.hinge import hinge_of, poses_of_part, swings, swung
 from staengine.simulation.phantom import (
     Grid,
     Phantom,
@@ -39,6 +40,7 @@ from staengine.tilt_series.star import ANGLES, COORDINATES, write_star
 
 OPTICS = (300.0, 2.7, 0.1)  # voltage kV, spherical aberration mm, amplitude contrast
 TRUE_POSE = [f"true{c}Angst" for c in "XYZ"] + ["trueRot", "trueTilt", "truePsi"]
+TRUE_BEYOND = [name.replace("true", "beyond") for name in TRUE_POSE]  # of the half that swings
 TILT_TRUTH = ["tilt", "trueDefocus", "recordedDefocus"]
 TILT_TRUTH += [f"{kind}{c}ShiftAngst" for kind in ("true", "recorded") for c in "XY"]
 
@@ -65,6 +67,7 @@ class SimulationSettings:
     junk: float = _setting(0.15, "junk among all picks, fraction")
     clumps: float = _setting(0.0, "junk picks that sit on amorphous protein instead of bare ice, fraction")
     fraction_b: float = _setting(0.3, "particles in conformation B, fraction")
+    hinge: float = _setting(0.0, "degrees that the half beyond the middle swings in each particle, rms")
     size: int = _setting(480, "image and tomogram width and height, px")
     depth: int = _setting(200, "tomogram thickness, px")
     angpix: float = _setting(4.0, "pixel size, Å")
@@ -89,7 +92,16 @@ class SimulationSettings:
         """Raises EngineError for settings that cannot be."""
         at_least_one = ("sets", "tomos", "optics_groups", "particles", "size", "depth", "j")
         positive = ("angpix", "diameter", "tilt_step", "snr")
-        errors = ("dose", "angle_error", "position_error", "shift", "shift_error", "defocus_error", "seed")
+        errors = (
+            "dose",
+            "angle_error",
+            "position_error",
+            "shift",
+            "shift_error",
+            "defocus_error",
+            "seed",
+            "hinge",
+        )
         rules: list[tuple[tuple[str, ...], Callable[[float], bool], str]] = [
             (at_least_one, lambda v: v >= 1, "must be at least 1"),
             (positive, lambda v: v > 0, "must be positive"),
@@ -116,6 +128,9 @@ class Scene(NamedTuple):
 def simulate(settings: SimulationSettings) -> None:
     """Write tilt series, STAR files, phantoms and truth as described in `SimulationSettings`.
 
+    With a hinge, phantom_beyond.mrc is the half that swings and phantom_before.mrc the other, and truth.star has the
+    poses of a rigid particle that the half beyond would be of as well (beyondXAngst .. beyondPsi).
+
     OUT/phantom_{A,B}.mrc, and in OUT, or in OUT/set1 .. for several sets: tilt_series/TS_nn.{mrcs,star},
     tomograms.star, particles.star (perturbed poses and junk), truth.star (a row per pick, same order) and
     truth_tilts.star. Raises EngineError if the particles do not fit into the tomogram.
@@ -130,7 +145,11 @@ def simulate(settings: SimulationSettings) -> None:
     defoci = s.defocus_min + spread * (s.defocus_max - s.defocus_min)
     # A box of 2.2 diameters holds what the contrast transfer spreads around the particle.
     box = 2 * scipy.fft.next_fast_len(int(np.ceil(1.1 * s.diameter / s.angpix)), real=True)
-    for name, points in phantom._asdict().items():
+    parts = {}
+    if s.hinge:
+        beyond = hinge_of(phantom.A).part
+        parts = {"beyond": phantom.A[beyond], "before": phantom.A[~beyond]}
+    for name, points in {**phantom._asdict(), **parts}.items():
         _write_mrc(s.o / f"phantom_{name}.mrc", phantom_map(points, box, s.angpix), s.angpix)
     grid = Grid(box, s.angpix, residue_filter(box, s.angpix, 2))
     noise = _noise_level(phantom.A, grid, s)
@@ -188,11 +207,14 @@ def _populate(
     kinds = [*np.where(is_b, "B", "A"), *["junk"] * n_junk]
     picks = np.hstack([positions + moves, euler_angles((rotations * turns).as_matrix())])
     truth = np.hstack([positions, euler_angles(rotations.as_matrix())])
-    return (
-        scene,
-        pd.DataFrame(picks, columns=[*COORDINATES, *ANGLES]),
-        pd.DataFrame(truth, columns=TRUE_POSE).assign(trueClass=kinds),
-    )
+    known = pd.DataFrame(truth, columns=TRUE_POSE).assign(trueClass=kinds)
+    if s.hinge:
+        hinges = [hinge_of(cloud) for cloud in phantom]
+        swung_by = swings(n_all, s.hinge, rng)
+        for i, b in enumerate(is_b):
+            scene.clouds[i] = swung(clouds[i], hinges[int(b)], swung_by[i])
+        known = known.join(poses_of_part(positions, rotations, hinges[0], swung_by, TRUE_BEYOND))
+    return scene, pd.DataFrame(picks, columns=[*COORDINATES, *ANGLES]), known
 
 
 def _place(count: int, s: SimulationSettings, rng: np.random.Generator) -> np.ndarray:

@@ -7,14 +7,14 @@ first and taken out of poses and maps; likewise the common translation of a tilt
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.ndimage import affine_transform
+from scipy.ndimage import affine_transform, gaussian_filter
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
@@ -27,6 +27,7 @@ from staengine.tilt_series.star import COORDINATES, loop_of, read_star
 from staengine.tilt_series.tomograms import Tomogram
 
 SAME_PARTICLE = 100.0  # Å that a particle may have moved from where it was picked
+PART_EDGE = 6.0  # Å, of the Gaussian by which a part's density is widened to be its mask
 POSITION, EULER = [f"true{c}Angst" for c in "XYZ"], ["trueRot", "trueTilt", "truePsi"]
 
 
@@ -64,6 +65,13 @@ def read_truth(folder: str | Path) -> Truth:
         table = loop_of(read_star(path / "truth_tilts.star"), "tilts", path / "truth_tilts.star")
         tilts.append(table.assign(tomogram=prefix + table.rlnTomoName))
     return Truth(pd.concat(picks, ignore_index=True), pd.concat(tilts, ignore_index=True), folder)
+
+
+def of_part(truth: Truth) -> Truth:
+    """The truth of the half that swings in a hinge, as if it were that of a rigid particle."""
+    names = [*POSITION, *EULER]
+    swung = truth.picks[[name.replace("true", "beyond") for name in names]].set_axis(names, axis=1)
+    return replace(truth, picks=truth.picks.assign(**{name: swung[name] for name in names}))
 
 
 def match_particles(particles: ParticleSet, truth: Truth) -> NDArray[np.int64]:
@@ -169,6 +177,20 @@ def map_fsc(
     mask = fourier.soft_sphere(box, radius * 0.95, radius * 0.1)
     outside = mask < 0.5
     return fsc((values - values[outside].mean()) * mask, moved * mask)
+
+
+def part_fsc(
+    values: NDArray[Any], pixel: float, part: NDArray[Any], part_pixel: float, motion: PoseError | None = None
+) -> NDArray[Any]:
+    """FSC (n // 2 + 1,) of a map (n, n, n) with a part of a phantom moved into its frame, softly within that part.
+
+    A part that lies beside others in the map is compared where it is alone: within the density that it has.
+    """
+    box = values.shape[0]
+    moved = resample_moved(part, part_pixel, box, pixel, motion)
+    smooth = gaussian_filter(moved, PART_EDGE / pixel)
+    mask = np.clip(smooth / (0.25 * smooth.max()), 0, 1)
+    return fsc((values - values[mask < 0.01].mean()) * mask, moved * mask)
 
 
 def phantom_radius(phantom: NDArray[Any], pixel: float) -> float:

@@ -8,10 +8,11 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from staengine.errors import EngineError
-from staengine.numerics import fourier
+from staengine.numerics import fourier, maps
 from staengine.numerics.euler import euler_matrix
 from staengine.programs import simulate as simulate_program
 from staengine.simulation import simulate
+from staengine.simulation.hinge import hinge_of, poses_of_part, swung
 from staengine.simulation.phantom import (
     RESIDUE_SIGMA,
     Grid,
@@ -26,6 +27,8 @@ from staengine.tilt_series.particles import ParticleSet
 from staengine.tilt_series.star import read_star
 from staengine.tilt_series.tomograms import load_tilt_images, load_tomograms
 
+EULER = ["trueRot", "trueTilt", "truePsi"]
+BEYOND = ["beyondRot", "beyondTilt", "beyondPsi"]
 SMALL = SimulationSettings(
     tomos=2,
     optics_groups=2,
@@ -227,3 +230,32 @@ def test_root_makes_paths_relative_to_the_project(tmp_path):
 def test_settings_that_cannot_be_are_refused(tmp_path, flags, message):
     with pytest.raises(EngineError, match=message):
         simulate_program.main(["--o", str(tmp_path), *flags.split()])
+
+
+def many(one: Rotation) -> Rotation:
+    """A rotation as one of several."""
+    return Rotation.from_matrix(one.as_matrix()[None])
+
+
+def test_a_part_that_swings_has_the_poses_of_a_rigid_particle_that_it_is_of(tmp_path):
+    settings = replace(SMALL, o=tmp_path, hinge=15.0, junk=0.0, fraction_b=0.0, tilt_step=60.0)
+    cloud = build_phantom(settings.diameter, np.random.default_rng(1)).A
+    hinge = hinge_of(cloud)
+    assert 0.2 < hinge.part.mean() < 0.8
+    turn, pose, at = Rotation.from_rotvec([0.2, -0.1, 0.3]), Rotation.random(rng=4), np.array([50.0, -20, 9])
+    moved = swung(cloud, hinge, turn)
+    assert np.array_equal(moved[~hinge.part], cloud[~hinge.part])
+    row = poses_of_part(at[None], many(pose), hinge, many(turn), simulate.TRUE_POSE).iloc[0]
+    as_rigid = Rotation.from_matrix(euler_matrix(*row[["trueRot", "trueTilt", "truePsi"]]))
+    placed = as_rigid.apply(cloud[hinge.part, :3]) + row[["trueXAngst", "trueYAngst", "trueZAngst"]].to_numpy(
+        float
+    )
+    np.testing.assert_allclose(placed, pose.apply(moved[hinge.part, :3]) + at, atol=1e-3)
+    simulate.simulate(settings)
+    truth = read_star(tmp_path / "truth.star")["truth"]
+    turns = [Rotation.from_matrix(euler_matrix(*truth[names].to_numpy(float).T)) for names in (EULER, BEYOND)]
+    swings = np.degrees((turns[0].inv() * turns[1]).magnitude())
+    assert 5 < np.sqrt((swings**2).mean()) < 30
+    halves = [maps.read_map(tmp_path / f"phantom_{name}.mrc", "half")[0] for name in ("before", "beyond")]
+    whole = maps.read_map(tmp_path / "phantom_A.mrc", "whole")[0]
+    np.testing.assert_allclose(sum(halves), whole, atol=0.01 * whole.max())
