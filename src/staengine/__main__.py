@@ -17,6 +17,7 @@ PROGRAMS = {
     "relion_refine_mpi": "refine_mpi",
     "relion_mask_create": "mask_create",
     "relion_postprocess": "postprocess",
+    "relion_postprocess_mpi": "postprocess_mpi",
     "relion_tomo_refine_ctf": "refine_ctf",
     "relion_tomo_align": "align",
     "relion_align_symmetry": "align_symmetry",

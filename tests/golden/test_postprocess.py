@@ -236,7 +236,7 @@ def test_identical_halves_are_suspected(halves):
         attempt(halves, "--mask", str(mask))
 
 
-@pytest.mark.parametrize("flag", ["--locres", "--mtf", "--unheard_of"])
+@pytest.mark.parametrize("flag", ["--mtf", "--unheard_of"])
 def test_flags_that_it_does_not_have_are_refused(halves, flag):
     with pytest.raises(EngineError, match=flag):
         attempt(halves, flag)

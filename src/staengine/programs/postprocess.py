@@ -17,13 +17,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from staengine import cli
-from staengine.errors import EngineError
 from staengine.numerics import fourier, maps
 from staengine.numerics.fsc import FscCurves, last_shell, measure_fsc, shell_resolution, solvent_fsc
+from staengine.numerics.half_maps import PROGRAM, pixel_size, read_halves, read_mask, say
 from staengine.numerics.sharpening import GuinierFit, fit_guinier, fsc_weights, log_amplitudes, sharpen
+from staengine.programs.postprocess_locres import local_resolution_of
 from staengine.tilt_series.star import Table, write_star
 
-PROGRAM = "relion_postprocess"
 FLAGS = {
     "--i": cli.Flag("required", "", "first half map, with half1 in its name"),
     "--i2": cli.Flag("value", "", "second half map (default: half2 in the name of --i)"),
@@ -42,9 +42,13 @@ FLAGS = {
     **cli.no_effect(verb=1),
     **cli.unsupported("--ios", "--half_maps", "--mtf", "--mtf_angpix", "--molweight", "--auto_mask"),
     **cli.unsupported("--inimask_threshold", "--extend_inimask", "--width_mask_edge", "--force_mask"),
-    **cli.unsupported("--locres", "--locres_sampling", "--locres_maskrad", "--locres_edgwidth"),
-    **cli.unsupported("--locres_randomize_at", "--locres_minres", "--ampl_corr", "--randomize_at_A"),
-    **cli.unsupported("--interpolate"),
+    "--locres": cli.Flag("switch", help="local resolution, and the map filtered by it"),
+    "--locres_sampling": cli.Flag("value", 25.0, "distance of the spheres that the FSC is taken in, Å"),
+    "--locres_maskrad": cli.Flag("value", -1.0, "their radius, Å (negative: half their distance)"),
+    "--locres_edgwidth": cli.Flag("value", -1.0, "their soft edge, Å (negative: their distance)"),
+    "--locres_randomize_at": cli.Flag("value", 25.0, "randomise phases beyond this resolution, Å"),
+    "--locres_minres": cli.Flag("value", 50.0, "coarsest local resolution, Å"),
+    **cli.unsupported("--ampl_corr", "--randomize_at_A", "--interpolate"),
 }
 PARTICLE_FRACTION = 0.476  # of the box, that RELION counts as particle in the fraction f of a mask
 DALTON_PER_CUBIC_ANGSTROM = 0.81  # protein
@@ -79,14 +83,14 @@ def process(
         print("== Fitting straight line through Guinier plot to find B-factor ...")
         fit = fit_guinier(to_fit, resolution, flags.autob_lowres, flags.autob_highres)
         bfactor = 4 * fit.slope
-        _say("fit from resolution:", f"{flags.autob_lowres:g}")
-        _say("fit until resolution:", f"{flags.autob_highres:g}")
+        say("fit from resolution:", f"{flags.autob_lowres:g}")
+        say("fit until resolution:", f"{flags.autob_highres:g}")
         for name, value in vars(fit).items():
-            _say(f"{name} of fit:", f"{value:g}")
+            say(f"{name} of fit:", f"{value:g}")
     elif bfactor:
         print("== Using a user-provided (ad-hoc) B-factor ...")
     if bfactor:
-        _say("apply b-factor of:", f"{bfactor:g}")
+        say("apply b-factor of:", f"{bfactor:g}")
         transform = sharpen(transform, pixel, bfactor)
     guinier["rlnLogAmplitudesSharpened"] = log_amplitudes(transform)
     if fit:
@@ -94,24 +98,27 @@ def process(
     if flags.low_pass:
         limit = flags.low_pass if flags.low_pass > 0 else resolution[last_shell(curve)]
         print("== Low-pass filtering final map ... ")
-        _say("filter frequency:", f"{limit:g}")
+        say("filter frequency:", f"{limit:g}")
         transform = maps.lowpass(transform, pixel, limit, flags.filter_edge_width)
     return Processed(fourier.irfft(transform, 3), bfactor, fit, guinier)
 
 
 def main(argv: list[str]) -> int:
     flags = cli.parse(PROGRAM, FLAGS, argv)
-    half1, half2, header_pixel, names = _read_halves(flags)
-    pixel = _pixel_size(flags.angpix, header_pixel)
+    if flags.locres:
+        return local_resolution_of(flags)
+    half1, half2, header_pixel, names = read_halves(flags.i, flags.i2)
+    pixel = pixel_size(flags.angpix, header_pixel)
     mask, fraction = None, 0.0
     if flags.mask:
-        mask, fraction = _read_mask(flags.mask, half1.shape[0], header_pixel, pixel)
+        mask = read_mask(flags.mask, half1.shape[0], header_pixel)
+        fraction = _mask_fraction(flags.mask, mask, pixel)
     print("== Masking input maps ..." if flags.mask else "== Not performing any masking ... ")
     rng = np.random.default_rng(flags.random_seed)
     curves = measure_fsc(half1, half2, mask, flags.randomize_at_fsc, rng)
     resolution = shell_resolution(half1.shape[0], pixel)
     if flags.mask:
-        _say("randomize phases beyond:", f"{resolution[curves.randomised_from]:g} Angstroms")
+        say("randomize phases beyond:", f"{resolution[curves.randomised_from]:g} Angstroms")
     result = process(half1, half2, curves.final, pixel, flags)
 
     print("== Writing output files ...")
@@ -124,7 +131,7 @@ def main(argv: list[str]) -> int:
         "rlnPostprocessedMap": f"{flags.o}.mrc",
     }
     maps.write_map(f"{flags.o}.mrc", result.map, pixel)
-    _say("Processed map:", f"{flags.o}.mrc")
+    say("Processed map:", f"{flags.o}.mrc")
     if mask is not None:
         general |= {
             "rlnParticleBoxFractionSolventMask": fraction,
@@ -133,7 +140,7 @@ def main(argv: list[str]) -> int:
             "rlnPostprocessedMapMasked": f"{flags.o}_masked.mrc",
         }
         maps.write_map(f"{flags.o}_masked.mrc", result.map * mask, pixel)
-        _say("Processed masked map:", f"{flags.o}_masked.mrc")
+        say("Processed masked map:", f"{flags.o}_masked.mrc")
     if result.fit:
         general |= {
             "rlnFittedSlopeGuinierPlot": result.fit.slope,
@@ -148,68 +155,20 @@ def main(argv: list[str]) -> int:
     }
     write_star(tables, f"{flags.o}.star")
     _write_curve(flags.o, curves.final, resolution)
-    _say("Metadata file:", f"{flags.o}.star")
-    _say("FINAL RESOLUTION:", f"{final:g}")
+    say("Metadata file:", f"{flags.o}.star")
+    say("FINAL RESOLUTION:", f"{final:g}")
     return 0
 
 
-def _say(what: str, value: Any) -> None:
-    print(f"{'  + ' + what + ' ':<35}{value}")
-
-
-def _read_halves(flags: SimpleNamespace) -> tuple[NDArray[Any], NDArray[Any], float, tuple[str, str]]:
-    """Both half maps, the pixel size in their headers (Å), and their file names."""
-    name1 = flags.i
-    name2 = flags.i2 or str(Path(name1).with_name(Path(name1).name.replace("half1", "half2")))
-    if name1 == name2:
-        raise EngineError(
-            f"{PROGRAM}: {name1} has no half1 in its name and no other half is given; give --i2."
-        )
-    print("== Reading input half-reconstructions: ")
-    _say("half1-map:", name1)
-    _say("half2-map:", name2)
-    (half1, pixel), (half2, pixel2) = maps.read_map(name1, "half map"), maps.read_map(name2, "half map")
-    _check_same(name2, half2.shape[0], pixel2, half1.shape[0], pixel)
-    return half1, half2, pixel, (name1, name2)
-
-
-def _pixel_size(angpix: float, header_pixel: float) -> float:
-    if angpix > 0:
-        return angpix
-    if header_pixel <= 0:
-        raise EngineError(f"{PROGRAM}: the half maps have no pixel size in their headers; give --angpix.")
-    print("WARNING: You did not specify --angpix. ", end="")
-    print(f"The pixel size in the image header, {header_pixel:g} A/px, is used.")
-    return header_pixel
-
-
-def _read_mask(name: str, box: int, header_pixel: float, pixel: float) -> tuple[NDArray[Any], float]:
-    """Mask, and how many times the particle's volume in the box exceeds it."""
-    print("== Using a user-provided mask ... ")
-    _say("input mask:", name)
-    mask, mask_pixel = maps.read_map(name, "mask")
-    _check_same(name, mask.shape[0], mask_pixel, box, header_pixel)
-    if mask.min() < -1e-6 or mask.max() > 1 + 1e-6:
-        raise EngineError(
-            f"{PROGRAM}: the mask {name} has values from {mask.min():g} to {mask.max():g}, not 0 to 1."
-        )
+def _mask_fraction(name: str, mask: NDArray[Any], pixel: float) -> float:
+    """How many times the particle's volume in the box exceeds the mask."""
     inside = int((mask > 0.5).sum())
-    if not inside:
-        raise EngineError(f"{PROGRAM}: the mask {name} is empty.")
     fraction = PARTICLE_FRACTION * mask.size / inside
-    _say("fraction f (solvent mask based):", f"{fraction:g}")
-    _say("molecular weight inside protein mask:", f"{DALTON_PER_CUBIC_ANGSTROM * inside * pixel**3:g}")
-    return mask, fraction
-
-
-def _check_same(name: str, box: int, pixel: float, wanted_box: int, wanted_pixel: float) -> None:
-    """Raises EngineError unless a map has the first half's box and, if both headers tell, pixel size."""
-    if box != wanted_box:
-        raise EngineError(f"{PROGRAM}: {name} has a box of {box} px, the first half map {wanted_box} px.")
-    if min(pixel, wanted_pixel) > 0 and abs(pixel / wanted_pixel - 1) > 0.01:
-        raise EngineError(
-            f"{PROGRAM}: {name} has a pixel size of {pixel:g} Å, the first half map {wanted_pixel:g} Å."
-        )
+    print("== Using a user-provided mask ... ")
+    say("input mask:", name)
+    say("fraction f (solvent mask based):", f"{fraction:g}")
+    say("molecular weight inside protein mask:", f"{DALTON_PER_CUBIC_ANGSTROM * inside * pixel**3:g}")
+    return fraction
 
 
 def _fsc_table(curves: FscCurves, resolution: NDArray[Any], fraction: float) -> pd.DataFrame:
