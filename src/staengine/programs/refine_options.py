@@ -29,6 +29,7 @@ CHOICES = {
     "--maskedge": Flag("value", 5.0, "soft edge of masks in pixels"),
     "--flatten_solvent": Flag("switch", help="mask the reference after each iteration"),
     "--solvent_mask": Flag("value", "", "mask to do that with"),
+    "--solvent_mask2": Flag("value", "", "second mask: each map gets its average inside it there"),
     "--solvent_correct_fsc": Flag("switch", help="FSC of masked halves, corrected for the mask"),
     "--ctf": Flag("switch", help="CTF correction; always on"),
     "--strict_highres_exp": Flag("value", -1.0, "resolution limit of the expectation step in Å"),
@@ -68,7 +69,7 @@ NO_EFFECT = {
     "--gpu": Flag("optional_value", "", "accepted; the embedded engine has no GPU"),
 }
 REFUSED = {
-    **unsupported("--tau2_fudge_scheme", "--solvent_mask2", "--lowpass_mask", "--lowpass", "--tau"),
+    **unsupported("--tau2_fudge_scheme", "--lowpass_mask", "--lowpass", "--tau"),
     **unsupported("--local_symmetry", "--center_classes", "--denovo_3dref", "--psi_step", "--limit_tilt"),
     **unsupported("--relax_sym", "--offset_range_x", "--offset_range_y", "--offset_range_z", "--perturb"),
     **unsupported("--auto_sampling", "--sigma_rot", "--sigma_tilt", "--sigma_psi", "--skip_rotate"),
@@ -95,6 +96,7 @@ def read_options(program: str, argv: list[str]) -> SimpleNamespace:
         options.tau2_fudge = 1.0
     options.iter = options.iter if options.iter > 0 else 25
     options.solvent_mask = "" if options.solvent_mask == "None" else options.solvent_mask
+    options.solvent_mask2 = "" if options.solvent_mask2 == "None" else options.solvent_mask2
     return options
 
 

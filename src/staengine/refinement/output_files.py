@@ -228,7 +228,7 @@ def _optimiser(run: Refinement, prefix: str, names: list[str], final: bool) -> d
         "rlnDoSolventFlattening": options.flatten_solvent,
         "rlnDoSolventFscCorrection": options.solvent_correct_fsc,
         "rlnSolventMaskName": options.solvent_mask or "None",
-        "rlnSolventMask2Name": "None",
+        "rlnSolventMask2Name": options.solvent_mask2 or "None",
         "rlnBodyStarFile": "None",
         "rlnTauSpectrumName": "None",
         "rlnMaximumCoarseImageSize": options.coarse_size,

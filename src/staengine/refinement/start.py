@@ -74,6 +74,9 @@ def read_particles(
         operators=symmetry.rotations(options.sym),
         halves=half_sets(data, options.split_random_halves, rng),
         mask=solvent_mask(options, data),
+        mask2=_read_mask(options.solvent_mask2, "second solvent mask", data.box)
+        if options.solvent_mask2
+        else None,
         sampling=Sampling(
             options.healpix_order, reach, step, options.oversampling, options.sym, original=original
         ),
@@ -96,21 +99,22 @@ def half_sets(data: RefineData, split: bool, rng: np.random.Generator) -> list[N
 
 def solvent_mask(options: SimpleNamespace, data: RefineData) -> NDArray[np.float32] | None:
     """Mask (box, box, box) of the references: the given one, a sphere, or none. Raises EngineError."""
-    box = data.box
     if options.solvent_mask:
-        mask, _ = read_map(options.solvent_mask, "solvent mask")
-        if mask.shape[0] != box:
-            raise EngineError(
-                f"the solvent mask {options.solvent_mask} has a box of {mask.shape[0]}, the particles have {box}."
-            )
-        if mask.min() < -1e-5 or mask.max() > 1 + 1e-5:
-            raise EngineError(f"the solvent mask {options.solvent_mask} has values outside 0..1.")
-        if mask.max() <= 0:
-            raise EngineError(f"the solvent mask {options.solvent_mask} is empty.")
-        return mask
+        return _read_mask(options.solvent_mask, "solvent mask", data.box)
     if options.flatten_solvent:
-        return fourier.soft_sphere(box, options.particle_diameter / (2 * data.pixel), options.maskedge)
+        return fourier.soft_sphere(data.box, options.particle_diameter / (2 * data.pixel), options.maskedge)
     return None
+
+
+def _read_mask(path: str, what: str, box: int) -> NDArray[np.float32]:
+    mask, _ = read_map(path, what)
+    if mask.shape[0] != box:
+        raise EngineError(f"the {what} {path} has a box of {mask.shape[0]}, the particles have {box}.")
+    if mask.min() < -1e-5 or mask.max() > 1 + 1e-5:
+        raise EngineError(f"the {what} {path} has values outside 0..1.")
+    if mask.max() <= 0:
+        raise EngineError(f"the {what} {path} is empty.")
+    return mask
 
 
 def start(run: Refinement) -> None:

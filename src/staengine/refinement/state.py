@@ -30,6 +30,7 @@ class Refinement:
     operators: NDArray[np.float64]  # (s, 3, 3) of the point group
     halves: list[NDArray[np.int64]]  # row numbers of each half set; one of all particles without half sets
     mask: NDArray[np.float32] | None  # (box, box, box) that flattens the solvent
+    mask2: NDArray[np.float32] | None  # (box, box, box) of a part to be made even
     sampling: Sampling
     progress: Progress
     models: list[Model] = field(default_factory=list)  # one for each half set
@@ -70,5 +71,10 @@ class Refinement:
         return self.data.box // 2 if self.progress.converged else self.reference_radius(model)
 
     def flattened(self, volume: NDArray[Any]) -> NDArray[np.float32]:
-        """A map (box, box, box) without its solvent, if that is to be masked."""
-        return volume if self.mask is None else (volume * self.mask).astype(np.float32)
+        """A map (box, box, box) masked, and made even where the second mask is, as far as there are masks."""
+        if self.mask is not None:
+            volume = volume * self.mask
+        if self.mask2 is not None:
+            mean = (volume * self.mask2).sum(dtype=float) / self.mask2.sum(dtype=float)
+            volume = volume + self.mask2 * (mean - volume)
+        return volume.astype(np.float32, copy=False)
