@@ -12,7 +12,8 @@ rule report:
         ),
         averages=[f"{folder}/merged.mrc" for folder in steps_of("reconstruct")],
         decisions=[
-            f"{folder}/decision.json" for folder in steps_of(*DECISIONS, "mask")
+            f"{folder}/decision.json"
+            for folder in steps_of(*DECISIONS, "mask", "local_resolution")
         ]
         + [f"{folder}/decision.json" for folder in recipe.poses_compared()],
         montages=[f"{folder}/classes.png" for folder in steps_of("select")],

@@ -8,7 +8,7 @@ from stacycle.checks.maps import read_shells
 from stacycle.checks.tables import check_numbers
 from stacycle.errors import UserError
 from stacycle.files import mrc, star
-from stacycle.programs import shared
+from stacycle.programs import local_resolution, shared
 from stacycle.programs.command import Command
 from stacycle.programs.program import Program
 from stacycle.programs.task import Task
@@ -42,7 +42,10 @@ def _half_maps(command: Command) -> tuple[str, str]:
 
 
 def _check_postprocessed(task: Task) -> None:
-    """The FSC, and the sharpened map with and without the mask."""
+    """The FSC, and the sharpened map with and without the mask; of a command with `--locres`, its maps."""
+    if local_resolution.FLAG in task.command.flags:
+        local_resolution.check_maps(task)
+        return
     root, half = task.get("--o"), task.get("--i")
     general = star.columns(f"{root}.star", "general", ["rlnFinalResolution"])
     check_numbers(f"{root}.star", general, ["rlnFinalResolution"])
@@ -57,8 +60,8 @@ def _check_postprocessed(task: Task) -> None:
 PROGRAM = Program(
     "relion_postprocess",
     half_maps=_half_maps,
-    input_checks=(shared.check_half_maps,),
+    input_checks=(shared.check_half_maps, local_resolution.check_lengths),
     output_checks=(_check_postprocessed,),
-    maps=(".star", ".mrc", "_masked.mrc"),
+    maps=(".star", ".mrc", "_masked.mrc", local_resolution.LOCAL, local_resolution.FILTERED),
     made_of_map=True,
 )

@@ -100,6 +100,30 @@ def mask_margin(resolution_A: float, pixel_A: float, diameter_A: float) -> tuple
     return 1 + max(0, round(margin - edge / 2)), edge
 
 
+def local_resolution(
+    *, resolution_A: float, pixel_A: float, box_px: int, diameter_A: float, sampling_A: float | None = None
+) -> dict[str, float]:
+    """In what spheres half maps are compared for a local resolution, in Å: `sampling` between them, their `mask_radius`
+    and `edge_width`, the resolution beyond which to `randomise_at`, and the `coarsest` one.
+
+    RELION's 25 Å as far as they do; else as wide at half height as 4 times the resolution reached, in a small particle
+    3 times. `sampling_A` is the config's, if it gives one.
+    3.5 Å, 1.35 Å/px -> 25, randomised at 25, at most 50; 45 Å, 20 Å/px, box 24, diameter 230 Å -> 67.5, 135, 135.
+    """
+    extent = box_px * pixel_A
+    resolution_A = min(resolution_A, extent / 4)  # a map without any has none
+    least, most = 1.5 * resolution_A, 2 * resolution_A
+    sampling = sampling_A or max(25.0, min(most, max(least, diameter_A / 4)))
+    randomise_at = max(min(max(25.0, 3 * resolution_A), extent / 3), 1.2 * resolution_A)
+    return {
+        "sampling": sampling,
+        "mask_radius": sampling / 2,
+        "edge_width": sampling,
+        "randomise_at": randomise_at,
+        "coarsest": max(50.0, 2 * sampling, randomise_at),
+    }
+
+
 def sigma_ang(local_range_deg: float) -> float:
     """Width in degrees of the prior on angles: RELION searches three times as far. 4 -> 1.33333."""
     return local_range_deg / 3

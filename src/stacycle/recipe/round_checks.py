@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from stacycle.errors import UserError
@@ -59,6 +59,8 @@ def check(recipe: Recipe, round_: str, step: str) -> None:
         _check_class3d(recipe, round_, step)
     if kind == "score" and not any(kind_of(one) == "refine3d" for one in before):
         raise UserError("score needs refine3d before it, whose half maps it compares with", key=key)
+    if kind == "local_resolution" and not _post_processed(recipe, round_, step, before):
+        raise UserError(f"{step} needs postprocess before it, whose resolution it starts from", key=key)
     if kind == "hand" and set(steps[steps.index(step) + 1 :]) - {"cycle"}:
         problem = "steps after hand would use images that were made with another"
         raise UserError(problem, "put it last, or before cycle", key)
@@ -69,6 +71,12 @@ def check(recipe: Recipe, round_: str, step: str) -> None:
         if not recipe.sweeps(round_):
             problem = "neither ctfrefine nor polish has a variant"
             raise UserError(problem, f"name one, or take cycle out of {key}", f"rounds.{round_}.cycle")
+
+
+def _post_processed(recipe: Recipe, round_: str, step: str, before: Sequence[str]) -> bool:
+    """Whether a post-processing of the step's part stands before it."""
+    part = recipe.part(round_, step)
+    return any(kind_of(one) == "postprocess" and recipe.part(round_, one) == part for one in before)
 
 
 def _check_select(recipe: Recipe, round_: str, step: str) -> None:

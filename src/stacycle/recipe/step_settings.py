@@ -23,7 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from stacycle.files.job_folder import MERGED, OPTIMISATION_SET, POSTPROCESS, STATE_FILE
 from stacycle.recipe.flow import CHOICE, TABLES, Flow
-from stacycle.recipe.optional_settings import Duplicates
+from stacycle.recipe.optional_settings import Duplicates, LocalResolution
 from stacycle.recipe.refinement_settings import Align, Class3D, Refine3D
 from stacycle.recipe.setting_types import (
     Auto,
@@ -239,6 +239,7 @@ Step = Literal[
     "mask",
     "refine3d",
     "postprocess",
+    "local_resolution",
     "score",
     "duplicates",
     "hand",
@@ -282,6 +283,7 @@ class Round(Section):
     mask: Mask = LEFT_OUT
     refine3d: Refine3D = LEFT_OUT
     postprocess: Postprocess = LEFT_OUT
+    local_resolution: LocalResolution = LEFT_OUT
     score: Score = LEFT_OUT
     duplicates: Duplicates = LEFT_OUT
     hand: Hand = LEFT_OUT

@@ -76,16 +76,16 @@ def _three_slices(figure: Figure, density: str | Path) -> None:
     images, pixel_size = central_slices(density)
     low, high = np.percentile(images, [0.5, 99.9])
     for axes, name, image in zip(figure.subplots(1, 3), DIRECTIONS, images, strict=True):
-        _image(axes, image, vmin=low, vmax=high)
+        show(axes, image, vmin=low, vmax=high)
         axes.set_title(name)
-    _scale_bar(figure.axes[0], len(images[0]), pixel_size)
+    scale_bar(figure.axes[0], len(images[0]), pixel_size)
 
 
 def _class(three: np.ndarray, slices: list[np.ndarray], row: pd.Series, grey: dict[str, float]) -> None:
     """One class of the montage, in its three axes from top to bottom."""
     kept = row.get("kept")  # None where nothing was judged
     for axes, image in zip(three, slices, strict=True):
-        _image(axes, image, alpha=0.3 if kept is not None and not kept else 1.0, **grey)
+        show(axes, image, alpha=0.3 if kept is not None and not kept else 1.0, **grey)
         for spine in axes.spines.values():
             spine.set(visible=True, color=BLUE if kept else "#D5D8DD", linewidth=2.5 if kept else 1)
     judged, colour = ("", INK) if kept is None else (" · kept", BLUE) if kept else (" · rejected", GREY)
@@ -102,14 +102,15 @@ def _class(three: np.ndarray, slices: list[np.ndarray], row: pd.Series, grey: di
     three[-1].set_xlabel("\n".join(lines), color=colour, fontsize=8.5, linespacing=1.35)
 
 
-def _image(axes: Axes, image: np.ndarray, **options: Any) -> None:
-    axes.imshow(image, origin="lower", interpolation="bicubic", **options)
+def show(axes: Axes, image: np.ndarray, **options: Any) -> None:
+    """An image without axes."""
+    axes.imshow(image, **{"origin": "lower", "interpolation": "bicubic"} | options)
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
 
 
-def _scale_bar(axes: Axes, box: int, pixel_size: float) -> None:
+def scale_bar(axes: Axes, box: int, pixel_size: float) -> None:
     """A white bar of a round length, about a quarter of the box."""
     if pixel_size <= 0:
         return

@@ -92,6 +92,17 @@ def distances(project: Project, folder: str) -> Picture | None:
     return _draw(partial(curve_figures.distances_figure, decision.candidates, cut), caption)
 
 
+def local_resolution_slices(project: Project, folder: str) -> Picture | None:
+    """The map filtered by its local resolution, coloured by that."""
+    caption = "Central slices of the locally filtered map; inside the mask coloured by local resolution"
+    return _drawn_before(project, folder, "slices.png", caption)
+
+
+def local_resolution_histogram(project: Project, folder: str) -> Picture | None:
+    """A histogram of local resolutions."""
+    return _drawn_before(project, folder, "histogram.png", "Local resolutions inside the mask")
+
+
 def mask(project: Project, folder: str) -> Picture | None:
     """A round's mask around its post-processed map."""
     mask = Path(folder)
@@ -156,6 +167,14 @@ def _by_iteration(
     if not found:
         return None
     return _draw(partial(curve_figures.iterations_figure, found, chosen=chosen), caption)
+
+
+def _drawn_before(project: Project, folder: str, name: str, caption: str) -> Picture | None:
+    """A picture that a step with a decision drew itself."""
+    if not (path := project.of("decisions", folder)):
+        return None
+    png = project.read(str(Path(path).with_name(name)), lambda file: Path(file).read_bytes())
+    return _picture(png, caption) if png else None
 
 
 def _draw(draw: Callable[..., None], caption: str) -> Picture:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from stacycle.errors import UserError
 from stacycle.programs import (
     align,
+    local_resolution,
     mask_create,
     mpi,
     postprocess,
@@ -296,6 +297,13 @@ POSSIBLE = {
         "bfactor": st.none() | st.floats(-1000, 0),
         "autob_lowres": LENGTH,
         "skip_fsc_weighting": BOOL,
+    },
+    local_resolution.argv: {
+        "half_map": FILE,
+        "mask": NO_FILE,
+        "out": FILE,
+        "bfactor": st.floats(-1000, 0),
+        **dict.fromkeys(("sampling", "mask_radius", "edge_width", "randomise_at", "coarsest"), LENGTH),
     },
 }
 

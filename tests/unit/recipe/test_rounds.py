@@ -183,6 +183,10 @@ def test_a_cycle_that_cannot_work_is_refused(cycle: dict, steps: list[str], sent
         (["extract", "reconstruct", "select"], "select needs class3d"),
         (["extract", "reconstruct", "class3d"], "class3d without select"),
         (["extract", "reconstruct", "score"], "score needs half maps"),
+        (
+            ["extract", "reconstruct", "refine3d", "local_resolution"],
+            "local_resolution needs postprocess before it",
+        ),
         (["extract", "extract"], "extract stands there twice"),
         (["extract", "hand", "reconstruct"], "steps after hand would use images that were made with another"),
     ],
