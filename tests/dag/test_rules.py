@@ -28,6 +28,7 @@ CONFIG = {
                 "mask",
                 "refine3d",
                 "postprocess",
+                "local_resolution",
                 "score",
                 "duplicates",
                 "cycle",

@@ -43,6 +43,7 @@ EVERY_RULE = (
         "refine3d",
         "postprocess",
     ),
+    "local_resolution",
     *("cycle_reference", "cycle_mask", "cycle_postprocess", "score", "hand", "ctfrefine", "polish"),
     *("variant_reconstruct", "variant_postprocess"),
 )
@@ -592,7 +593,9 @@ def needs_of(config):
 def test_every_rule_that_runs_a_program_is_known_and_every_program_is_used():
     rules = "\n".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
     of_programs = set(re.findall(r'\bstep="(\w+)"', rules)) - OWN_WORK
-    aligning = {"bin2": {"class3d": {"alignment": "local"}}}
+    tutorials = yaml.safe_load(configs.DEFAULT.read_text())["rounds"]["bin2"]["steps"]
+    steps = [*tutorials[:-1], "local_resolution", tutorials[-1]]
+    aligning = {"bin2": {"class3d": {"alignment": "local"}, "steps": steps}}
     mine = overlay(inputs=[{**write_set("a"), "hand": "auto"}], rounds=aligning)
     config = configs.load(configs.DEFAULT, mine) | ON_CPUS
     known = list(environment.commands(Recipe.from_config(config), config, {rule: {} for rule in EVERY_RULE}))
