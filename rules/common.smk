@@ -288,6 +288,12 @@ def mask_shape(step):
     return lambda wc: by_content(recipe.shape(wc.round, name_of(step, wc)))
 
 
+def post_processed(wc):
+    """Input function: the newest post-processing before a local resolution, whose resolution the step's lengths follow from."""
+    told = recipe.resolution(wc.round, wc.local_resolution)
+    return next(path for path in told if Path(path).name == "postprocess.star")
+
+
 def around_step(wc):
     """Input function to unpack: the states before and after a step, and all decisions before it."""
     files = {

@@ -1,12 +1,6 @@
 """Local resolution: how far each part of the post-processed map reaches, and the map filtered by that."""
 
 
-def post_processed(wc):
-    """Input function: the newest post-processing before the step, whose resolution the step's lengths follow from."""
-    told = recipe.resolution(wc.round, wc.local_resolution)
-    return next(path for path in told if Path(path).name == "postprocess.star")
-
-
 rule local_resolution:
     input:
         unpack(before("local_resolution", "half_maps", "mask")),
