@@ -46,6 +46,25 @@ CHOICES = {
     "--auto_local_healpix_order": Flag("value", 4, "local searches from this order on"),
     "--auto_ignore_angles": Flag("switch", help="sample finer though angles still change"),
     "--auto_resol_angles": Flag("switch", help="sample finer as soon as the resolution needs it"),
+    "--grad": Flag(
+        "switch", help="mini-batches and steps along a gradient instead of expectation-maximisation"
+    ),
+    "--denovo_3dref": Flag("switch", help="first references from the particles at random orientations"),
+    "--auto_sampling": Flag(
+        "switch", help="sample finer in the final iterations, if the map tells angles so well"
+    ),
+    "--grad_ini_frac": Flag("value", 0.3, "part of the iterations at the start, coarse and forgiving"),
+    "--grad_fin_frac": Flag("value", 0.2, "part of the iterations at the end, at the final resolution"),
+    "--grad_ini_resol": Flag("value", -1.0, "first resolution in Å (default: 3/5 of --particle_diameter)"),
+    "--grad_fin_resol": Flag("value", -1.0, "final resolution in Å (default: 1/6 of --particle_diameter)"),
+    "--grad_ini_subset": Flag("value", -1, "particles of the first iterations (default 200)"),
+    "--grad_fin_subset": Flag("value", -1, "particles of the final iterations (default 1000)"),
+    "--grad_stepsize": Flag("value", -1.0, "step along the gradient (default 0.9, falling to 0.5)"),
+    "--mu": Flag("value", 0.9, "momentum of a run of 200 iterations; shorter ones forget sooner"),
+    "--maxsig": Flag("value", -1, "most poses of a particle that are searched finely (--grad: 100 a class)"),
+    "--sigma_tilt": Flag(
+        "value", -1.0, "width in degrees of the prior on tilt angles, of --grad (default: none)"
+    ),
     "--force_converge": Flag("switch", help="with --continue: the next iteration is the last"),
     "--auto_iter_max": Flag("value", 999, "iterations at most"),
     "--low_resol_join_halves": Flag("value", -1.0, "join the halves up to this resolution in Å"),
@@ -66,19 +85,20 @@ NO_EFFECT = {
     **no_effect(reuse_scratch=False, keep_scratch=False, cpu=False, free_gpu_memory=0.0, verb=1),
     **no_effect(no_norm=False, no_scale=False, dont_check_norm=False, failsafe_threshold=40.0),
     **no_effect(nr_parts_sigma2noise=-1, print_metadata_labels=False),
+    **no_effect(grad_write_iter=10),
     "--gpu": Flag("optional_value", "", "accepted; the embedded engine has no GPU"),
 }
 REFUSED = {
     **unsupported("--tau2_fudge_scheme", "--lowpass_mask", "--lowpass", "--tau"),
-    **unsupported("--local_symmetry", "--center_classes", "--denovo_3dref", "--psi_step", "--limit_tilt"),
+    **unsupported("--local_symmetry", "--center_classes", "--psi_step", "--limit_tilt"),
     **unsupported("--relax_sym", "--offset_range_x", "--offset_range_y", "--offset_range_z", "--perturb"),
-    **unsupported("--auto_sampling", "--sigma_rot", "--sigma_tilt", "--sigma_psi", "--skip_rotate"),
+    **unsupported("--sigma_rot", "--sigma_psi", "--skip_rotate"),
     **unsupported("--bimodal_psi", "--helix", "--fourier_mask", "--pad_ctf", "--ctf_intact_first_peak"),
-    **unsupported("--ctf_uncorrected_ref", "--ctf_phase_flipped", "--only_flip_phases", "--grad"),
-    **unsupported("--maxsig", "--som", "--fast_subsets", "--NN", "--strict_lowres_exp", "--always_cc"),
+    **unsupported("--ctf_uncorrected_ref", "--ctf_phase_flipped", "--only_flip_phases"),
+    **unsupported("--som", "--fast_subsets", "--NN", "--strict_lowres_exp", "--always_cc"),
     **unsupported("--skip_maximize", "--blush", "--external_reconstruct", "--allow_coarser_sampling"),
     **unsupported("--dont_skip_gridding", "--normalised_subtomo", "--skip_subtomo_multi"),
-    **unsupported("--ctf3d_not_squared"),
+    **unsupported("--ctf3d_not_squared", "--grad_em_iters", "--grad_min_resol", "--grad_stepsize_scheme"),
 }
 FLAGS = CHOICES | NO_EFFECT | REFUSED
 
@@ -90,10 +110,14 @@ def read_options(program: str, argv: list[str]) -> SimpleNamespace:
         print(
             " NOTE: the embedded engine has no GPU support; --gpu is ignored and all work is done by the CPU."
         )
+    if options.grad and program.endswith("_mpi"):
+        raise EngineError(
+            "Gradient refinement is not supported together with MPI. Please rerun with Number of MPI processes: 1"
+        )
     _require(program, options)
     options.tau2_fudge_arg = options.tau2_fudge
     if options.tau2_fudge <= 0:
-        options.tau2_fudge = 1.0
+        options.tau2_fudge = 4.0 if options.grad else 1.0
     options.iter = options.iter if options.iter > 0 else 25
     options.solvent_mask = "" if options.solvent_mask == "None" else options.solvent_mask
     options.solvent_mask2 = "" if options.solvent_mask2 == "None" else options.solvent_mask2
@@ -103,7 +127,21 @@ def read_options(program: str, argv: list[str]) -> SimpleNamespace:
 def _require(program: str, options: SimpleNamespace) -> None:
     faults = [
         (not options.o, "give --o, the root of the output files."),
-        (not options.ref, "give a reference map with --ref."),
+        (not options.ref and not options.denovo_3dref, "give a reference map with --ref."),
+        (bool(options.ref) and options.denovo_3dref, "--ref and --denovo_3dref exclude each other."),
+        (options.grad and options.firstiter_cc, "--grad and --firstiter_cc exclude each other."),
+        (options.grad and options.skip_align, "--grad and --skip_align exclude each other."),
+        (options.grad and options.auto_refine, "--grad and --auto_refine exclude each other."),
+        (options.grad and not 0 <= options.mu < 1, "--mu must be from 0 to below 1."),
+        *(
+            (bool(wanted) and not options.grad, f"the embedded engine has {flag} with --grad only.")
+            for flag, wanted in (
+                ("--denovo_3dref", options.denovo_3dref),
+                ("--auto_sampling", options.auto_sampling),
+                ("--sigma_tilt", options.sigma_tilt > 0),
+                ("--maxsig", options.maxsig > 0),
+            )
+        ),
         (not options.ctf, "the images are multiplied by their CTF: give --ctf."),
         (options.particle_diameter <= 0, "give --particle_diameter, the diameter of the circular mask in Å."),
         (options.K < 1, "--K must be at least 1."),

@@ -12,6 +12,7 @@ import numpy as np
 from staengine.errors import EngineError
 from staengine.numerics.maps import read_map
 from staengine.refinement.model import ClassModel, Model, Progress
+from staengine.refinement.moments import moment_files, read_moments
 from staengine.refinement.particle_data import RefineData
 from staengine.refinement.sampling import Sampling
 from staengine.tilt_series.star import as_list, as_loop, read_star
@@ -94,6 +95,16 @@ def read_sampling(path: str, fresh: Sampling) -> Sampling:
         offset_step=float(table["rlnOffsetStep"]),
         instance=float(table["rlnSamplingPerturbInstance"]),
     )
+
+
+def take_moments(model: Model, path: str, box: int, age: int) -> None:
+    """Give the classes of a gradient refinement the moments that its model.star names. Raises EngineError."""
+    rows = as_loop(read_star(path)["model_classes"])
+    if "rlnGradMoment1" not in rows:
+        raise EngineError(f"--continue: {path} is not of a run with --grad, it has no rlnGradMoment1.")
+    for k, class_model in enumerate(model.classes, 1):
+        root = str(rows["rlnGradMoment1"].iloc[k - 1]).rsplit("_1moment", 1)[0]
+        class_model.moments = read_moments(moment_files(root, k, len(rows)), box, age)
 
 
 def read_model(path: str, data: RefineData) -> Model:

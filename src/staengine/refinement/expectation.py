@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +60,14 @@ class Sums:
             np.zeros(k),
             np.zeros((k, len(task.grid.directions))),
         )
+
+    @classmethod
+    def sum_of(cls, parts: list[Sums]) -> Sums:
+        """A new one, of parts that stay as they are."""
+        total = deepcopy(parts[0])
+        for part in parts[1:]:
+            total.add(part)
+        return total
 
     def add(self, other: Sums) -> None:
         for name in ("data", "weight", "noise", "ctf2", "fit", "classes", "directions"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,11 @@ from staengine.refinement.pose_search import Task
 from staengine.refinement.sampling import OrientationGrid
 from staengine.refinement.state import Refinement
 
+STATISTICS = {  # columns of data.star, and what of an outcome they hold
+    "rlnLogLikeliContribution": "log_likelihood",
+    "rlnMaxValueProbDistribution": "max_probability",
+    "rlnNrOfSignificantSamples": "n_significant",
+}
 COARSE_LIMIT = (
     2.5  # coarse steps per detail: the coarse pass sees none finer, so half a step off still matches
 )
@@ -47,7 +53,8 @@ def one_iteration(run: Refinement) -> None:
         report_progress(run)
     tasks = [expectation_task(run, model) for model in run.models]
     if progress.iteration > 1:
-        _estimate_accuracies(run, tasks[0])
+        limit_resolution(run, tasks[0], run.models[0])
+        estimate_accuracies(run, tasks[0])
     if options.auto_refine:
         choose_sampling(run)
     run.sampling = run.sampling.perturbed(run.rng)
@@ -55,7 +62,7 @@ def one_iteration(run: Refinement) -> None:
     for task, model in zip(tasks, run.models, strict=True):
         task.grid, task.sigma_angle = grid, model.sigma_angle
         limit_resolution(run, task, model)
-    _print_sampling(run, tasks[0])
+    print_sampling(run, tasks[0])
     sums = _expect(run, tasks)
     maximise(run, sums, tasks)
 
@@ -123,13 +130,13 @@ def _expect(run: Refinement, tasks: list[Task]) -> list[Sums]:
             expectation(task, half, run.threads, bar.advance)
             for task, half in zip(tasks, run.halves, strict=True)
         ]
-    _take_poses(run, sums)
+    take_poses(run, sums)
     return sums
 
 
-def _take_poses(run: Refinement, sums: list[Sums]) -> None:
-    """Move the particles to their most probable poses, and record how much that changed."""
-    data, n = run.data, len(run.data)
+def take_poses(run: Refinement, sums: list[Sums]) -> None:
+    """Move the particles of the sums to their most probable poses, and record how much that changed."""
+    data = run.data
     before = data.angles.copy(), data.origins.copy(), data.classes.copy()
     outcomes = {i: o for s in sums for i, o in s.outcomes.items()}
     for i, o in outcomes.items():
@@ -137,23 +144,30 @@ def _take_poses(run: Refinement, sums: list[Sums]) -> None:
             data.classes[i] = o.class_index + 1
         else:
             data.set_pose(i, o.rotation, o.origin, o.class_index + 1)
-    run.statistics = {
-        "rlnNormCorrection": np.ones(n),
-        "rlnLogLikeliContribution": np.array([outcomes[i].log_likelihood for i in range(n)]),
-        "rlnMaxValueProbDistribution": np.array([outcomes[i].max_probability for i in range(n)]),
-        "rlnNrOfSignificantSamples": np.array([outcomes[i].n_significant for i in range(n)]),
-    }
-    angles = angular_changes(before[0], data.angles, run.operators).mean()
-    offsets = np.sqrt(((before[1] - data.origins) ** 2).sum(1).mean() / 2)
-    classes = float((before[2] != data.classes).mean()) if run.progress.iteration > 1 else 0.0
+    seen = np.array(sorted(outcomes))
+    for column, attribute in STATISTICS.items():
+        values = [getattr(outcomes[i], attribute) for i in seen]
+        run.statistics[column] = _with_values(run, column, seen, np.array(values))
+    run.statistics["rlnNormCorrection"] = np.ones(len(data))
+    angles = angular_changes(before[0][seen], data.angles[seen], run.operators).mean()
+    offsets = np.sqrt(((before[1] - data.origins)[seen] ** 2).sum(1).mean() / 2)
+    classes = float((before[2] != data.classes)[seen].mean()) if run.progress.iteration > 1 else 0.0
     note_changes(run.progress, float(angles), float(offsets), classes, run.sampling)
 
 
-def _estimate_accuracies(run: Refinement, task: Task) -> None:
+def _with_values(run: Refinement, column: str, seen: NDArray[np.int64], values: NDArray[Any]) -> NDArray[Any]:
+    """A column of data.star with new values of the particles seen; those of others stay, or are zero."""
+    blank = np.zeros(len(run.data), values.dtype)
+    before = run.statistics.get(column, run.data.set.particles.get(column, blank))
+    column_values = np.array(before, values.dtype)
+    column_values[seen] = values
+    return column_values
+
+
+def estimate_accuracies(run: Refinement, task: Task) -> None:
     """Of each class, from particles of the first half set; the progress keeps the best class's."""
     print(" Estimating accuracies in the orientational assignment ... ")
     model, members = run.models[0], run.halves[0]
-    limit_resolution(run, task, model)
     with ProgressBar(len(model.classes)) as bar:
         for k, class_model in enumerate(model.classes):
             own = members[run.data.classes[members] == k + 1]
@@ -174,7 +188,7 @@ def _estimate_accuracies(run: Refinement, task: Task) -> None:
     )
 
 
-def _print_sampling(run: Refinement, task: Task) -> None:
+def print_sampling(run: Refinement, task: Task) -> None:
     options, sampling = run.options, run.sampling
     resolution = run.resolution()
     needed = needed_angle(options.particle_diameter, resolution)

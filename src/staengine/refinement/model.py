@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from staengine.refinement.moments import Moments
+
 
 @dataclass
 class ClassModel:
@@ -25,6 +27,7 @@ class ClassModel:
     accuracy_offsets: float = 0.0  # Å
     orientability: NDArray[np.float64] | None = None
     directions: NDArray[np.float64] = field(default_factory=lambda: np.ones(1))  # their distribution
+    moments: Moments | None = None  # of a gradient refinement
 
     @classmethod
     def start(cls, reference: NDArray[Any], share: float, n_directions: int) -> ClassModel:

@@ -25,14 +25,14 @@ MAX_SCALE = 5.0  # contrast of a tilt series relative to the others
 def maximise(run: Refinement, sums: list[Sums], tasks: list[Task]) -> None:
     """New maps and parameters of all models; writes the files of the iteration."""
     for model, sums_of_half in zip(run.models, sums, strict=True):
-        _update_parameters(run, model, sums_of_half)
+        update_parameters(run, model, sums_of_half)
     if run.options.auto_refine:
         _maximise_halves(run, sums)
     else:
         _maximise_classes(run, sums[0], tasks[0])
 
 
-def _backprojections(run: Refinement, sums: Sums) -> list[BackProjection]:
+def backprojections(run: Refinement, sums: Sums) -> list[BackProjection]:
     """Of each class."""
     pad, box = run.options.pad, run.data.box
     return [
@@ -44,7 +44,7 @@ def _backprojections(run: Refinement, sums: Sums) -> list[BackProjection]:
 # ---------------------------------------------------------------- parameters
 
 
-def _update_parameters(run: Refinement, model: Model, sums: Sums) -> None:
+def update_parameters(run: Refinement, model: Model, sums: Sums) -> None:
     """Distributions of offsets, classes and directions; and, after the first correlation, noise and contrasts."""
     options = run.options
     n = sums.classes.sum()
@@ -87,11 +87,11 @@ def _maximise_classes(run: Refinement, sums: Sums, task: Task) -> None:
     model, mean_ctf2 = run.models[0], run.data.mean_ctf2.mean(0)
     seeds_only = run.by_correlation and run.options.K > 1
     with ProgressBar(run.options.K):
-        backprojections, scale = _backprojections(run, sums), _fitted_scale(run, sums)
+        found, scale = backprojections(run, sums), _fitted_scale(run, sums)
         for k, class_model in enumerate(model.classes[: 1 if seeds_only else None]):
             power = scale**2 * maximisation.signal_power(task.transforms[k], run.options.pad, run.data.box)
             tau2 = run.options.tau2_fudge * power
-            _update_class(run, class_model, backprojections[k], tau2, model.image_size // 2, tau2 / mean_ctf2)
+            _update_class(run, class_model, found[k], tau2, model.image_size // 2, tau2 / mean_ctf2)
             class_model.tau2 = power  # RELION records it without T, unlike that of half sets
             class_model.resolution = _capped(run, maximisation.resolution_shell(class_model.ssnr))
         if seeds_only:
@@ -144,7 +144,7 @@ def _update_class(
 
 def _maximise_halves(run: Refinement, sums: list[Sums]) -> None:
     progress = run.progress
-    separate = [_backprojections(run, sums_of_half)[0] for sums_of_half in sums]
+    separate = [backprojections(run, sums_of_half)[0] for sums_of_half in sums]
     radius = run.models[0].image_size // 2
     joined = _joined(run, separate)
     unfiltered = [half.map(None, radius, run.threads) for half in joined]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from staengine.cli import version_text
 from staengine.numerics.maps import write_map
 from staengine.refinement.model import ClassModel, Model
+from staengine.refinement.moments import moment_files, write_moments
 from staengine.refinement.sampling import PERTURBATION_FACTOR, Sampling
 from staengine.refinement.state import Refinement
 from staengine.tilt_series.star import Table, six_decimals, write_star
@@ -75,6 +76,8 @@ def write_iteration(
     for name, model in zip(names, models, strict=True):
         for k, class_model in enumerate(model.classes, 1):
             write_map(f"{name}_class{k:03d}.mrc", class_model.reference, data.pixel)
+            if class_model.moments:
+                write_moments(class_model.moments, moment_files(name, k, len(model.classes)))
         _write(f"{name}_model.star", _model_tables(run, name, model))
     for half, volume in enumerate(unfiltered or [], 1):
         write_map(f"{prefix}_half{half}_class001_unfil.mrc", volume, data.pixel)
@@ -118,7 +121,7 @@ def _model_tables(run: Refinement, name: str, model: Model) -> dict[str, Table]:
         "rlnNrBodies": 1,
         "rlnNrGroups": len(data.group_names),
         "rlnNrOpticsGroups": len(data.optics_names),
-        "rlnTau2FudgeFactor": run.options.tau2_fudge,
+        "rlnTau2FudgeFactor": run.stage.tau2_fudge if run.stage else run.options.tau2_fudge,
         "rlnNormCorrectionAverage": 1.0,
         "rlnSigmaOffsetsAngst": model.sigma_offset,
         "rlnOrientationalPriorMode": int(model.sigma_angle > 0),
@@ -128,9 +131,16 @@ def _model_tables(run: Refinement, name: str, model: Model) -> dict[str, Table]:
         "rlnLogLikelihood": model.log_likelihood,
         "rlnAveragePmax": model.average_pmax,
     }
+    numbers = range(1, len(model.classes) + 1)
+    moments = [moment_files(name, k, len(model.classes)) for k in numbers] if run.options.grad else []
     classes = pd.DataFrame(
-        {
-            "rlnReferenceImage": [f"{name}_class{k:03d}.mrc" for k in range(1, len(model.classes) + 1)],
+        {"rlnReferenceImage": [f"{name}_class{k:03d}.mrc" for k in numbers]}
+        | (
+            {"rlnGradMoment1": [m[0] for m in moments], "rlnGradMoment2": [m[2] for m in moments]}
+            if moments
+            else {}
+        )
+        | {
             "rlnClassDistribution": [c.share for c in model.classes],
             "rlnAccuracyRotations": [c.accuracy_rotations for c in model.classes],
             "rlnAccuracyTranslationsAngst": [c.accuracy_offsets for c in model.classes],
@@ -204,6 +214,28 @@ def _sampling_tables(sampling: Sampling) -> dict[str, Table]:
     return {"sampling_general": general, "sampling_directions": directions}
 
 
+def _gradient(run: Refinement) -> dict[str, Any]:
+    """Columns of optimiser.star that only a gradient refinement fills; `NOT_DONE` has them otherwise."""
+    options = run.options
+    if not options.grad:
+        return {}
+    stage, (first, final) = run.stage or run.schedule.at(1), run.schedule.batches
+    return {
+        "rlnDoGradientRefine": 1,
+        "rlnDoStochasticGradientDescent": 1,
+        "rlnGradCurrentStepsize": stage.step_size,
+        "rlnSgdInitialIterationsFraction": options.grad_ini_frac,
+        "rlnSgdFinalIterationsFraction": options.grad_fin_frac,
+        "rlnSgdInitialResolution": options.grad_ini_resol,
+        "rlnSgdFinalResolution": options.grad_fin_resol,
+        "rlnSgdInitialSubsetSize": first,
+        "rlnSgdFinalSubsetSize": final,
+        "rlnSgdMuFactor": options.mu,
+        "rlnSgdSubsetSize": stage.batch if stage.batch < len(run.data) else -1,
+        "rlnSgdStepsize": options.grad_stepsize,
+    }
+
+
 def _optimiser(run: Refinement, prefix: str, names: list[str], final: bool) -> dict[str, Any]:
     options, progress = run.options, run.progress
     files = {"rlnOutputRootName": options.o, "rlnModelStarFile": f"{names[0]}_model.star"}
@@ -238,10 +270,11 @@ def _optimiser(run: Refinement, prefix: str, names: list[str], final: bool) -> d
         "rlnDoMapEstimation": 1,
         "rlnDoFastSubsetOptimisation": 0,
         **NOT_DONE,
+        **_gradient(run),
         "rlnTau2FudgeArg": options.tau2_fudge_arg,
-        "rlnMaximumSignificantPoses": -1,
+        "rlnMaximumSignificantPoses": options.maxsig,
         "rlnDoAutoRefine": options.auto_refine,
-        "rlnDoAutoSampling": options.auto_refine,
+        "rlnDoAutoSampling": options.auto_refine or options.auto_sampling,
         "rlnAutoLocalSearchesHealpixOrder": options.auto_local_healpix_order,
         "rlnNumberOfIterWithoutResolutionGain": progress.without_gain,
         "rlnBestResolutionThusFar": best,

@@ -19,7 +19,7 @@ from staengine.numerics.fourier import soft_sphere
 from staengine.numerics.projector import Components
 from staengine.tilt_series import windows
 from staengine.tilt_series.particles import ParticleSet
-from staengine.tilt_series.star import ANGLES, COORDINATES, ORIGINS
+from staengine.tilt_series.star import ANGLES, COORDINATES, ORIGINS, numbers
 from staengine.tilt_series.tomograms import Tomogram, load_tomograms
 
 MASK_EDGE_PX = 5.0
@@ -73,7 +73,8 @@ class RefineData:
         table = particles.particles
         self.tomograms = load_tomograms(tomograms_file)
         self.group_names = list(dict.fromkeys(table["rlnTomoName"]))
-        self.angles = table[ANGLES].to_numpy(float, copy=True)
+        self.angles = np.stack([numbers(table, column) for column in ANGLES], axis=-1)  # 0 without columns
+        self.tilt_priors = np.zeros(len(table))  # degrees, for a Task with sigma_tilt
         self.origins = particles.origins.copy()
         self.classes = (
             table["rlnClassNumber"].to_numpy(int, copy=True)
@@ -87,7 +88,7 @@ class RefineData:
 
     def _require_columns(self) -> None:
         where, table, optics = self.set.path, self.set.particles, self.set.optics
-        missing = [c for c in ("rlnImageName", "rlnTomoVisibleFrames", *ANGLES) if c not in table]
+        missing = [c for c in ("rlnImageName", "rlnTomoVisibleFrames") if c not in table]
         if missing:
             raise EngineError(
                 f"{where}: table data_particles has no {', '.join(missing)}; extract them first."

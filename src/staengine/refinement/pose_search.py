@@ -48,6 +48,9 @@ class Task:
     seed_classes: NDArray[np.int64] | None = None  # (n,) the one class of each particle, or None: all classes
     adaptive_fraction: float = ADAPTIVE_FRACTION
     noise_outside_mask: bool = False
+    temperature: float = 1.0  # that the log-likelihood is divided by
+    max_significant: int = 0  # poses of a class that are searched finely at most; 0: no limit
+    sigma_tilt: float = 0.0  # degrees; 0: no prior on tilt angles alone
     iteration: int = 0
 
 
@@ -73,7 +76,7 @@ class ParticleStep:
         with np.errstate(divide="ignore"):
             inverse = np.where(sigma2 > 0, 1 / sigma2, 0).astype(np.float32)
         self.inverse_noise = inverse
-        self.fit_weight = inverse.copy()
+        self.fit_weight = inverse / np.float32(task.temperature)
         self.fit_weight[data.components.shell == 0] = 0
         self.fit_weight[task.n_fit :] = 0
         self.scale = np.float32(task.scales[self.particle.group])
@@ -105,6 +108,8 @@ class ParticleStep:
         task, sampling = self.task, self.task.grid.sampling
         if task.sigma_angle > 0:
             orientations = task.grid.around(task.data.angles[self.index], task.sigma_angle)
+        elif task.sigma_tilt > 0:
+            orientations = task.grid.near_tilt(task.data.tilt_priors[self.index], task.sigma_tilt)
         else:
             orientations = task.grid.everywhere()
         offsets = sampling.offsets()
@@ -206,8 +211,12 @@ class ParticleStep:
         return scores + (log_class[:, None, None] + log_orientation[:, None] + log_offset).astype(np.float32)
 
     def _significant(self, scores: NDArray[Any]) -> NDArray[np.bool_]:
-        """The most probable poses that together hold adaptive_fraction of the probability."""
-        return keep_fraction(probabilities(scores), self.task.adaptive_fraction)
+        """The most probable poses that together hold adaptive_fraction of the probability, if they are not too many."""
+        probability, most = probabilities(scores), self.task.max_significant * len(self.classes)
+        kept = keep_fraction(probability, self.task.adaptive_fraction)
+        if most and kept.sum() > most:
+            kept &= probability >= np.partition(probability, -most, axis=None)[-most]
+        return kept
 
     def log_likelihood(self, scores: NDArray[Any]) -> float:
         """Log-likelihood of the particle: that of pure noise of the model's spectrum, plus what the poses explain."""

@@ -138,6 +138,15 @@ class OrientationGrid:
             (log_direction[:, None] + log_psi[None, :]).ravel(),
         )
 
+    def near_tilt(self, tilt: float, sigma: float) -> Orientations:
+        """All orientations whose tilt is within 3 sigma (degrees) of one, of a Gaussian prior; at least the nearest."""
+        tilts = np.rad2deg(np.arccos(np.clip(self._unit @ self._turned[:, 2], -1, 1)))
+        direction, log_direction = _gaussian_choice(tilts - tilt, sigma)
+        n = len(self.psis)
+        return Orientations(
+            np.repeat(direction, n), np.tile(np.arange(n), len(direction)), np.repeat(log_direction, n)
+        )
+
     def rotations(self, orientations: Orientations) -> NDArray[np.float64]:
         """Matrices (n, 3, 3) of coarse orientations."""
         return self.sampling.rotations(self.directions[orientations.direction], self.psis[orientations.psi])

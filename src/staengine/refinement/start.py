@@ -16,14 +16,24 @@ from staengine.numerics import fourier, symmetry
 from staengine.numerics.maps import lowpass, read_map
 from staengine.numerics.projector import padded_transform
 from staengine.refinement import maximisation
-from staengine.refinement.continuation import read_model, read_optimiser, read_progress, read_sampling
+from staengine.refinement.continuation import (
+    read_model,
+    read_optimiser,
+    read_progress,
+    read_sampling,
+    take_moments,
+)
+from staengine.refinement.first_model import random_averages
 from staengine.refinement.model import ClassModel, Model, Progress
+from staengine.refinement.moments import Moments
 from staengine.refinement.output_files import write_iteration
 from staengine.refinement.particle_data import RefineData
 from staengine.refinement.sampling import Sampling
+from staengine.refinement.schedule import Schedule
 from staengine.refinement.state import Refinement
 from staengine.tilt_series.optimisation_set import resolve_inputs
 from staengine.tilt_series.particles import ParticleSet
+from staengine.tilt_series.star import ANGLES, require_columns
 
 
 def begin(
@@ -47,7 +57,8 @@ def read_particles(
     before: dict[str, Any] | None = None,
 ) -> Refinement:
     """A refinement with its particles but without models; `before` is the general table of an optimiser.star."""
-    options.random_seed = options.random_seed if options.random_seed > 0 else int(time.time()) % 2**31
+    drawn = int(before["rlnRandomSeed"]) if before else int(time.time()) % 2**31
+    options.random_seed = options.random_seed if options.random_seed > 0 else drawn
     inputs = resolve_inputs(
         program,
         options.ios,
@@ -59,11 +70,16 @@ def read_particles(
     if before:
         inputs = replace(inputs, particles=before["rlnExperimentalDataStarFile"])
     particles = ParticleSet.read(inputs.particles, inputs.trajectories)
+    if options.skip_align or options.sigma_ang > 0 or _local(options):
+        require_columns(particles.particles, ANGLES, inputs.particles, "particles")
     data = RefineData(particles, inputs.tomograms, options.particle_diameter)
+    if options.sigma_tilt > 0:
+        data.tilt_priors = tilt_priors(particles)
     progress = read_progress(before, data.box_length) if before else Progress()
     rng = np.random.default_rng((options.random_seed, progress.iteration))
     step, reach = options.offset_step * data.pixel, options.offset_range * data.pixel
     original = {"healpix_order": options.healpix_order, "offset_step": step, "offset_range": reach}
+    tilts = float(np.mean([p.n_tilts for p in data.particles]))
     return Refinement(
         options,
         command,
@@ -81,6 +97,23 @@ def read_particles(
             options.healpix_order, reach, step, options.oversampling, options.sym, original=original
         ),
         progress=progress,
+        plan=Schedule.of(options, len(data), tilts, data.box_length, data.box) if options.grad else None,
+    )
+
+
+def _local(options: SimpleNamespace) -> bool:
+    """Whether an auto-refinement begins with local searches."""
+    return bool(options.auto_refine and options.healpix_order >= options.auto_local_healpix_order)
+
+
+def tilt_priors(particles: ParticleSet) -> NDArray[np.float64]:
+    """Tilt angles (n,) in degrees that particles are held to: their rlnAngleTiltPrior, or rlnAngleTilt."""
+    for column in ("rlnAngleTiltPrior", "rlnAngleTilt"):
+        if column in particles.particles:
+            return particles.particles[column].to_numpy(float)
+    raise EngineError(
+        f"{particles.path}: --sigma_tilt holds particles to their rlnAngleTiltPrior, but table data_particles "
+        "has none; leave out --sigma_tilt."
     )
 
 
@@ -120,18 +153,20 @@ def _read_mask(path: str, what: str, box: int) -> NDArray[np.float32]:
 def start(run: Refinement) -> None:
     """Reference, noise and priors before the first iteration; writes iteration 0."""
     options = run.options
-    reference = reference_map(run)
+    references = [] if options.denovo_3dref else [reference_map(run)] * options.K
     n_directions = len(run.sampling.directions())
     noise = _initial_noise(run)
+    references = references or random_averages(run, noise)
     sigma_angle = max(options.sigma_ang, 0.0)
-    if options.auto_refine and options.healpix_order >= options.auto_local_healpix_order:
+    if _local(options):
         sigma_angle = 2 * run.sampling.fine_angle
     for _ in run.halves:
-        classes = [ClassModel.start(reference.copy(), 1 / options.K, n_directions) for _ in range(options.K)]
+        classes = [ClassModel.start(one.copy(), 1 / options.K, n_directions) for one in references]
         for class_model in classes:
             class_model.tau2 = maximisation.signal_power(
-                padded_transform(reference, options.pad), options.pad, run.data.box
+                padded_transform(class_model.reference, options.pad), options.pad, run.data.box
             )
+            class_model.moments = Moments.empty(run.data.box) if options.grad else None
         run.models.append(
             Model(classes, noise.copy(), np.ones(len(run.data.group_names)), options.offset, sigma_angle)
         )
@@ -149,6 +184,9 @@ def resume(run: Refinement, before: dict[str, Any]) -> None:
     if len(files) != len(run.halves):
         raise EngineError("--continue: the run to continue has another number of half sets.")
     run.models = [read_model(path, run.data) for path in files]
+    if run.options.grad:
+        for model, path in zip(run.models, files, strict=True):
+            take_moments(model, path, run.data.box, run.progress.iteration)
     for model in run.models:
         model.resolution = model.resolution or run.initial_shell
     if run.progress.iteration >= run.n_iterations:

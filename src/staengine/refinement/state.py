@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from staengine.refinement.model import Model, Progress
 from staengine.refinement.particle_data import RefineData
 from staengine.refinement.sampling import Sampling
+from staengine.refinement.schedule import Schedule, Stage
 from staengine.tilt_series.optimisation_set import OptimisationSet
 
 FIRST_RESOLUTION = 0.07  # 1/px, of a reference that is not filtered
@@ -35,6 +36,14 @@ class Refinement:
     progress: Progress
     models: list[Model] = field(default_factory=list)  # one for each half set
     statistics: dict[str, NDArray[Any]] = field(default_factory=dict)  # further columns of data.star
+    plan: Schedule | None = None  # of a gradient refinement
+    stage: Stage | None = None  # what of it the present iteration does
+
+    @property
+    def schedule(self) -> Schedule:
+        """The plan of a gradient refinement."""
+        assert self.plan is not None
+        return self.plan
 
     @property
     def n_shells(self) -> int:
