@@ -38,10 +38,8 @@ from staengine.refinement.schedule import Stage
 from staengine.refinement.state import Refinement
 
 MARGIN = 2  # shells beyond those compared that maps hold
-COARSE_STEPS = (
-    1.3,
-    2.0,
-)  # coarse angular steps per detail that the coarse pass sees, at the edge; in the final phase
+# Coarse angular steps per detail that the coarse pass sees, at the particle's edge; in the final phase.
+COARSE_STEPS = 1.3, 2.0
 REACH = 2.0  # widths of the prior on offsets that an iteration searches
 MOST_SIGNIFICANT = 100  # poses of a class that are searched finely
 ACCURACIES_EVERY = 10  # iterations
