@@ -25,7 +25,7 @@ from stacycle.recipe.rounds import (
     SWEEPS,
     Recipe,
 )
-from stacycle.recipe.variants import SWEPT, variants
+from stacycle.recipe.variants import SWEPT, model_iterations, models, variants
 from stacycle.resources import site as resources_site
 
 min_version("9.27")

@@ -24,7 +24,8 @@ from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.programs import reconstruct_particle
 from stacycle.provenance import record
 from staengine import __main__ as engine
-from staengine.simulation.simulate import SimulationSettings, simulate
+from staengine.simulation.settings import SimulationSettings
+from staengine.simulation.simulate import simulate
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from stacycle.files.star_labels import ANGLES, CENTRED, SERIES
 from staengine import __main__ as engine
 from staengine.numerics import maps
 from staengine.simulation import truth
-from staengine.simulation.simulate import SimulationSettings, simulate
+from staengine.simulation.settings import SimulationSettings
+from staengine.simulation.simulate import simulate
 
 BOX = 64
 SIMULATED = Path("simulated")  # in the folder where all of this happens

@@ -19,7 +19,8 @@ import small_sets
 import truth as rungs
 from staengine.numerics import maps
 from staengine.simulation import truth as simulated
-from staengine.simulation.simulate import SimulationSettings, simulate
+from staengine.simulation.settings import SimulationSettings
+from staengine.simulation.simulate import simulate
 from staengine.tilt_series.particles import ParticleSet
 
 PARTS = ("before", "beyond")

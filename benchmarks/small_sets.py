@@ -23,7 +23,8 @@ import yaml
 import limit
 import truth as rungs
 from staengine.simulation import truth as simulated
-from staengine.simulation.simulate import SimulationSettings, simulate
+from staengine.simulation.settings import SimulationSettings
+from staengine.simulation.simulate import simulate
 from staengine.tilt_series.particles import ParticleSet
 
 PHANTOM = "phantom:260"

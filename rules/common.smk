@@ -130,6 +130,8 @@ def gpus_of(step, wc):
 
 def concurrent_jobs(step, wc):
     """How many such jobs become ready at once: the variants of a sweep."""
+    if step == "initial_model":
+        return len(models(recipe.settings(wc.round, step)))
     if (kind := step.removesuffix("_aligned")) in ("align", "class3d"):
         return len(sweep(kind)(wc))
     name = wc.get("sweep", step)
@@ -340,6 +342,21 @@ def before_sweep(*parts, of=None, **named):
         return with_decisions(found, wc.round, "cycle", *place[1:])
 
     return files
+
+
+def own_map(wc):
+    """Input function: the map of one's own that an initial model begins with, if there is one."""
+    given = recipe.settings(wc.round, "initial_model")["reference"]
+    return [given] if given else []
+
+
+def last_models(wc):
+    """Input function: the last iteration of each initial model."""
+    given = recipe.settings(wc.round, "initial_model")
+    return [
+        f"results/{wc.round}/initial_model/{name}/run_it{model_iterations(given):03d}_data.star"
+        for name in models(given)
+    ]
 
 
 def last_iterations(step):

@@ -10,7 +10,8 @@ rule report:
         particles=collect(
             "results/{round}/extract/particles.star", round=rounds_with("extract")
         ),
-        averages=[f"{folder}/merged.mrc" for folder in steps_of("reconstruct")],
+        averages=[f"{folder}/merged.mrc" for folder in steps_of("reconstruct")]
+        + [f"{folder}/reference.mrc" for folder in steps_of("initial_model")],
         decisions=[
             f"{folder}/decision.json"
             for folder in steps_of(*DECISIONS, "mask", "local_resolution")

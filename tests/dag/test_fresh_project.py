@@ -155,6 +155,20 @@ def test_a_sweep_over_T_and_K_plans_one_job_per_pair(tutorial: Project) -> None:
     assert swept == ["T0.2_K3", "T0.2_K6", "T1_K3", "T1_K6"]
 
 
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [({"seeds": 2}, ("seed1", "seed2")), ({"reference": "emd.mrc"}, ("given", "mirrored"))],
+)
+def test_an_initial_model_is_planned_from_several_seeds_or_both_hands_of_a_map(
+    tutorial: Project, settings: dict, names: tuple[str, str]
+) -> None:
+    (tutorial.folder / "emd.mrc").touch()
+    steps = ["extract", "initial_model", "align", "reconstruct"]
+    bin4 = {"steps": steps, "initial_model": settings, "align": {"local_range": None}}
+    jobs = set(tutorial.jobs({"rounds": {"bin4": bin4, "bin2": None, "bin1": None}}))
+    assert {f"bin4: initial model, {name}" for name in names} | {"bin4: choose the initial model"} <= jobs
+
+
 def test_steps_of_one_kind_and_parts_are_planned_each_in_a_folder_of_its_own(tutorial: Project) -> None:
     before = ["extract", "reconstruct", "mask", "refine3d", "postprocess", "class3d", "select"]
     states = ["class3d_states", "select_states", "refine3d_states", "postprocess_states"]

@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 from stacycle.errors import UserError, some
+from stacycle.files import mrc
 from stacycle.inputs.findings import DUPLICATES
 from stacycle.preflight.environment import FINE, PROBLEM, WARNING, Row
 from stacycle.provenance.particles import NEAR, too_many
@@ -108,6 +109,8 @@ def _check_sizes(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str, 
             if mask != "auto" and mask > box * pixel:
                 found = f"{where}.mask_diameter, {mask:g} Å, is more than the box of {box} px, {box * pixel:.0f} Å"
                 yield Row(WARNING, "config", found, "give less, a larger box, or auto")
+            for key in ("file", "reference"):
+                yield from _check_own_map(f"{where}.{key}", given.get(key))
             if given.get("min_frames", 0) > tilts:
                 found = f"{where}.min_frames, {given['min_frames']}, is more than the {tilts} tilts that there are"
                 yield Row(PROBLEM, "config", found, "no particle would be left: lower it")
@@ -119,6 +122,16 @@ def _check_sizes(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str, 
                     yield from _check_filters(f"{where}.{part}", given[part], series_pixel)
                 if given["box"] != "auto":
                     yield from _check_box(f"{where}.box", given["box"], series_pixel, diameter)
+
+
+def _check_own_map(where: str, path: str | None) -> Iterator[Row]:
+    """A map or mask of one's own, that a mask is made of or that an initial model begins with."""
+    try:
+        if path and mrc.box_and_pixel(path)[1] <= 0:
+            cure = "write it there (relion_image_handler --angpix)"
+            yield Row(PROBLEM, "config", f"{where}, {path}: its header tells no pixel size", cure)
+    except UserError as error:
+        yield Row(PROBLEM, "config", f"{where}: {error}", "name another map, or null")
 
 
 def _check_box(where: str, box: int, pixel: float, diameter: float) -> Iterator[Row]:

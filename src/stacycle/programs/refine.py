@@ -88,6 +88,37 @@ def _class3d(
     )
 
 
+def initial_model(
+    *,
+    state: str,
+    out: str,
+    iterations: int,
+    T: float,
+    sampling: float,
+    offset_range: float,
+    offset_step: float,
+    mask_diameter: float,
+    seed: int,
+    pool: int,
+    threads: int,
+    gpu: str | None,
+    scratch: str | None,
+) -> list[str]:
+    """A model made of particles without angles, by gradient descent, in C1. RELION runs it as one process only."""
+    return shared.line(
+        ["relion_refine", "--o", out, "--iter", iterations, "--grad", "--denovo_3dref", "--ios", state],
+        ["--ctf", "--K", 1, "--sym", "C1", "--flatten_solvent", "--zero_mask"],
+        _computing(scratch, pool, pad=1),
+        ["--particle_diameter", mask_diameter, "--oversampling", _OVERSAMPLING],
+        ["--healpix_order", healpix_order(sampling, _OVERSAMPLING)],
+        _offsets(offset_range, offset_step),
+        ["--auto_sampling", "--tau2_fudge", T],
+        ["--random_seed", seed],
+        ["--j", threads],
+        ["--gpu", gpu],
+    )
+
+
 def refine3d(
     *,
     particles: str,
@@ -143,9 +174,9 @@ def _reference(reference: str, absolute_greyscale: bool, lowpass: float) -> list
     return ["--ref", reference, *cc, "--trust_ref_size", "--ini_high", lowpass]
 
 
-def _computing(scratch: str | None, pool: int) -> list[Any]:
+def _computing(scratch: str | None, pool: int, pad: int = 2) -> list[Any]:
     scratch_dir = ["--scratch_dir", scratch] if scratch else []
-    return ["--dont_combine_weights_via_disc", *scratch_dir, "--pool", pool, "--pad", 2]
+    return ["--dont_combine_weights_via_disc", *scratch_dir, "--pool", pool, "--pad", pad]
 
 
 def _ctf(intact_first_peak: bool) -> list[Any]:

@@ -2,11 +2,41 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from stacycle.files.job_folder import STATE_FILE
 from stacycle.recipe.flow import TABLES, Flow
-from stacycle.recipe.setting_types import Auto, Number, Positive, Section
+from stacycle.recipe.setting_types import Auto, Number, Pixels, Positive, Sampling, Section, Text
+
+
+class InitialModel(Section):
+    flow: ClassVar = Flow(
+        (*TABLES, STATE_FILE), reference=("reference.mrc",), resolution=(STATE_FILE,), decides=True
+    )
+
+    reference: Text | None = None
+    """A map of your own to begin with, from EMDB or an earlier project, instead of models made of the particles; it is
+    brought to the round's pixels and box, and both hands of it are tried."""
+    seeds: Annotated[int, Field(ge=2, le=20)] = 3
+    """Models made side by side from other random numbers: only that some agree tells that they are right."""
+    agreement: Auto | Positive = "auto"
+    """Resolution in Å to which two models must agree (FSC 0.5), or the step fails; auto is 30 % of the diameter."""
+    iterations: Annotated[int, Field(ge=10, le=999)] = 200
+    """Number of iterations."""
+    T: Positive = 4
+    """Regularisation parameter T."""
+    sampling: Sampling = 15
+    """Angular sampling interval in degrees to begin with."""
+    offset_range: Positive = 6
+    """Binned px around the pick that are searched."""
+    offset_step: Positive = 1
+    """Step of that search in binned px."""
+    mask_diameter: Auto | Positive = "auto"
+    """Diameter in Å of the spherical mask; auto is 90 % of the box, rounded down to 10 Å."""
+    seed: Pixels = 1
+    """Random seed of the first model; the others take those after it."""
 
 
 class Duplicates(Section):

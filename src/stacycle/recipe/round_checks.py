@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from stacycle.errors import UserError
@@ -15,6 +15,8 @@ class Recipe(Protocol):
 
     @property
     def rounds(self) -> Mapping[str, Mapping[str, Any]]: ...
+
+    def __iter__(self) -> Iterator[tuple[str, str]]: ...
 
     def settings(self, round_: str, step: str) -> dict[str, Any]: ...
 
@@ -50,6 +52,8 @@ def check(recipe: Recipe, round_: str, step: str) -> None:
     if kind in _FOCUSED and recipe.part(round_, step) and not recipe.part_mask(round_, step):
         problem = f"{step} is for a part, but no mask of it stands before"
         raise UserError(problem, f"put {step.replace(kind, 'mask')} there", key)
+    if kind == "initial_model":
+        _check_first_search(recipe, round_, step)
     if kind == "mask" and recipe.settings(round_, step).get("difference") and not recipe.shape(round_, step):
         problem = f"{step} is to show where classes differ, but no class3d stands before it"
         raise UserError(problem, f"put class3d before it, or set {step}.difference: null", key)
@@ -77,6 +81,25 @@ def _post_processed(recipe: Recipe, round_: str, step: str, before: Sequence[str
     """Whether a post-processing of the step's part stands before it."""
     part = recipe.part(round_, step)
     return any(kind_of(one) == "postprocess" and recipe.part(round_, one) == part for one in before)
+
+
+def _check_first_search(recipe: Recipe, round_: str, step: str) -> None:
+    """The first search after an initial model must be everywhere: the model's own poses are coarse."""
+    places = list(recipe)
+    after = places[places.index((round_, step)) + 1 :]
+    first = next((one for one in after if kind_of(one[1]) in ("align", "class3d", "refine3d")), None)
+    if first is None:
+        return
+    settings = recipe.settings(*first)
+    everywhere = {
+        "align": settings.get("local_range", 4) is None,
+        "class3d": settings.get("alignment") == "global",
+        "refine3d": settings.get("local_sampling", "auto") != "auto",
+    }
+    if not everywhere[kind_of(first[1])]:
+        problem = f"after {step}, {first[0]}.{first[1]} searches poses locally or not at all"
+        cure = f"put align with local_range: null after {step}"
+        raise UserError(problem, cure, f"rounds.{round_}.steps")
 
 
 def _check_select(recipe: Recipe, round_: str, step: str) -> None:

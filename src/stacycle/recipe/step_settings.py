@@ -23,7 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from stacycle.files.job_folder import MERGED, OPTIMISATION_SET, POSTPROCESS, STATE_FILE
 from stacycle.recipe.flow import CHOICE, TABLES, Flow
-from stacycle.recipe.optional_settings import Duplicates, LocalResolution
+from stacycle.recipe.optional_settings import Duplicates, InitialModel, LocalResolution
 from stacycle.recipe.refinement_settings import Align, Class3D, Refine3D
 from stacycle.recipe.setting_types import (
     Auto,
@@ -232,6 +232,7 @@ class Cycle(Section):
 
 Step = Literal[
     "extract",
+    "initial_model",
     "reconstruct",
     "align",
     "class3d",
@@ -276,6 +277,7 @@ class Round(Section):
     """Point group from this round on, in RELION's notation; null is that of the round before, particle.symmetry at
     first."""
     extract: Extract = LEFT_OUT
+    initial_model: InitialModel = LEFT_OUT
     reconstruct: Reconstruct = LEFT_OUT
     align: Align = LEFT_OUT
     class3d: Class3D = LEFT_OUT

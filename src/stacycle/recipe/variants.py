@@ -31,3 +31,22 @@ def variants(settings: Mapping[str, Any]) -> dict[str, list[float]]:
 
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
+
+
+# A map of one's own is aligned to with so many iterations, filtered to so many Å.
+GIVEN_ITERATIONS = 4
+GIVEN_LOWPASS = 50
+HANDS = ("given", "mirrored")
+
+
+def models(settings: Mapping[str, Any]) -> dict[str, int]:
+    """Folder name -> random seed of the models of an initial_model; of a map of one's own, of each of its hands."""
+    first = settings["seed"]
+    if settings.get("reference"):
+        return dict.fromkeys(HANDS, first)
+    return {f"seed{number}": number for number in range(first, first + settings["seeds"])}
+
+
+def model_iterations(settings: Mapping[str, Any]) -> int:
+    """The number of iterations of each of these."""
+    return GIVEN_ITERATIONS if settings.get("reference") else int(settings["iterations"])

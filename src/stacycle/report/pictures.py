@@ -124,6 +124,11 @@ def postprocessed_map(project: Project, folder: str) -> Picture | None:
     return slices(project, project.of("maps", folder), "Central slices of the post-processed map")
 
 
+def initial_models(project: Project, folder: str) -> Picture | None:
+    """Central slices of the reference that an initial model is."""
+    return slices(project, project.of("averages", folder), "Central slices of the initial model")
+
+
 def slices(project: Project, density: str | None, caption: str) -> Picture | None:
     """Central slices of a map."""
     return project.read(density, lambda path: _draw(partial(map_figures.slices_figure, path), caption))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import fields
 
 from staengine import cli
-from staengine.simulation.simulate import SimulationSettings, simulate
+from staengine.simulation.settings import SimulationSettings
+from staengine.simulation.simulate import simulate
 
 FLAGS = {f"--{f.name}": cli.Flag("value", f.default, f.metadata["help"]) for f in fields(SimulationSettings)}
 

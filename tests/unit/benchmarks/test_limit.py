@@ -17,7 +17,8 @@ import small_sets
 from import_faults import Tables
 from staengine.numerics import maps
 from staengine.simulation import truth
-from staengine.simulation.simulate import SimulationSettings, simulate
+from staengine.simulation.settings import SimulationSettings
+from staengine.simulation.simulate import simulate
 from staengine.tilt_series.particles import ParticleSet
 from staengine.tilt_series.tomograms import load_tomograms
 

@@ -21,7 +21,7 @@ from staengine.simulation.phantom import (
     projection,
     residue_filter,
 )
-from staengine.simulation.simulate import SimulationSettings
+from staengine.simulation.settings import SimulationSettings
 from staengine.tilt_series import ctf
 from staengine.tilt_series.particles import ParticleSet
 from staengine.tilt_series.star import read_star

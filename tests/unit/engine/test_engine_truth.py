@@ -13,7 +13,7 @@ from staengine.numerics import fourier, maps
 from staengine.numerics.euler import euler_angles
 from staengine.programs import truth as truth_program
 from staengine.simulation import simulate, truth
-from staengine.simulation.simulate import SimulationSettings
+from staengine.simulation.settings import SimulationSettings
 from staengine.tilt_series.particles import ParticleSet
 from staengine.tilt_series.star import ANGLES, COORDINATES, ORIGINS
 from staengine.tilt_series.tomograms import load_tomograms

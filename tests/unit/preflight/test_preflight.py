@@ -31,7 +31,7 @@ from stacycle.resources import gpus
 ROOT = Path(__file__).parents[3]
 FLAGS = json.loads((ROOT / "tests/golden/cli.json").read_text())
 EVERY_RULE = (
-    *("poses", "align_probe"),
+    *("initial_model", "poses", "align_probe"),
     *(
         "inputs",
         "extract",
@@ -593,10 +593,13 @@ def needs_of(config):
 def test_every_rule_that_runs_a_program_is_known_and_every_program_is_used():
     rules = "\n".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
     of_programs = set(re.findall(r'\bstep="(\w+)"', rules)) - OWN_WORK
-    tutorials = yaml.safe_load(configs.DEFAULT.read_text())["rounds"]["bin2"]["steps"]
-    steps = [*tutorials[:-1], "local_resolution", tutorials[-1]]
-    aligning = {"bin2": {"class3d": {"alignment": "local"}, "steps": steps}}
-    mine = overlay(inputs=[{**write_set("a"), "hand": "auto"}], rounds=aligning)
+    tutorial = yaml.safe_load(configs.DEFAULT.read_text())["rounds"]
+    first, *bin4 = tutorial["bin4"]["steps"]
+    modelled = {"steps": [first, "initial_model", *bin4], "align": {"local_range": None}}
+    *bin2, cycle = tutorial["bin2"]["steps"]
+    aligned = {"steps": [*bin2, "local_resolution", cycle], "class3d": {"alignment": "local"}}
+    rounds = {"bin4": modelled, "bin2": aligned}
+    mine = overlay(inputs=[{**write_set("a"), "hand": "auto"}], rounds=rounds)
     config = configs.load(configs.DEFAULT, mine) | ON_CPUS
     known = list(environment.commands(Recipe.from_config(config), config, {rule: {} for rule in EVERY_RULE}))
     assert {rule for rule, _ in known} == of_programs == set(EVERY_RULE) - OWN_WORK

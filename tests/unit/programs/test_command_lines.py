@@ -252,6 +252,18 @@ POSSIBLE = {
         "gpu": GPU,
     },
     refine.class3d: CLASSIFY,
+    refine.initial_model: {
+        **OFFSETS,
+        **COMPUTING,
+        "state": FILE,
+        "out": FILE,
+        "iterations": COUNT,
+        "T": LENGTH,
+        "sampling": SAMPLING,
+        "mask_diameter": LENGTH,
+        "seed": COUNT,
+        "gpu": GPU,
+    },
     mask_create.argv: {
         "map": FILE,
         "out": FILE,
@@ -339,6 +351,32 @@ def test_what_is_switched_off_leaves_no_flag_behind():
     )
     assert "--solvent_correct_fsc" not in argv, "there is no mask to correct for"
     assert "--gpu" not in argv
+
+
+def test_an_initial_model_is_made_by_the_command_of_the_gui():
+    argv = refine.initial_model(
+        state="Extract/job006/optimisation_set.star",
+        out="InitialModel/job007/run",
+        iterations=200,
+        T=4,
+        sampling=15,
+        offset_range=6,
+        offset_step=1,
+        mask_diameter=330,
+        seed=1,
+        pool=3,
+        threads=1,
+        gpu="",
+        scratch=None,
+    )
+    gui = (
+        "relion_refine --o InitialModel/job007/run --iter 200 --grad --denovo_3dref "
+        "--ios Extract/job006/optimisation_set.star --ctf --K 1 --sym C1 --flatten_solvent --zero_mask "
+        "--dont_combine_weights_via_disc --pool 3 --pad 1 --particle_diameter 330 --oversampling 1 --healpix_order 1 "
+        "--offset_range 6 --offset_step 2 --auto_sampling --tau2_fudge 4 --j 1"
+    )
+    ours = " ".join(argv).replace(" --random_seed 1", "").replace(" --gpu ", " ").rstrip()
+    assert ours.removesuffix(" --gpu") == gui
 
 
 def test_a_variant_of_the_cycle_has_just_the_flags_of_what_it_does():

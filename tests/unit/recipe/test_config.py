@@ -215,7 +215,7 @@ def test_a_sweep_set_to_null_is_left_out(tmp_path):
         (bin4(box="automatic"), "rounds.bin4.box: automatic is not auto or a whole number"),
         (
             bin4(steps=["extract", "alogn"]),
-            "rounds.bin4.steps.2: alogn is not one of extract, reconstruct, align",
+            "rounds.bin4.steps.2: alogn is not one of extract, initial_model, reconstruct",
         ),
         (
             bin4(steps=["extract", "extract"]),
