@@ -42,7 +42,7 @@ def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
     if not settings.get("reference"):
         return refine.initial_model(**given, iterations=settings["iterations"], seed=params.variant)
     return refine.align(
-        **given | {"T": 1, "sampling": min(settings["sampling"], geometry.TUTORIAL_SAMPLING)},
+        **given | {"T": 1},
         reference=_brought(job),
         lowpass=max(GIVEN_LOWPASS, geometry.nyquist(state.pixel)),
         local_range=None,
