@@ -47,7 +47,10 @@ class DryRun:
         """The command line of a job of a step with these settings and further params of its `rule`."""
         assert step.command
         engine, particle = self.config["engine"], self.config["particle"]
-        left_out = (*DECIDED, *(SWEPT if "iteration" in settings else ()))  # of a sweep, which its variant tells
+        left_out = (
+            *DECIDED,
+            *(SWEPT if "iteration" in settings else ()),
+        )  # of a sweep, which its variant tells
         params = {
             "settings": {key: value for key, value in settings.items() if key not in left_out},
             "binning": self.recipe.rounds[self.round]["binning"],
