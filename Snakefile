@@ -70,6 +70,7 @@ for step in (*FLOW, *SWEEPS):
 
 
 include: "rules/poses.smk"
+include: "rules/parts.smk"
 include: "rules/report.smk"
 include: "rules/cleanup.smk"
 

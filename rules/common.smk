@@ -296,6 +296,39 @@ def post_processed(wc):
     return next(path for path in told if Path(path).name == "postprocess.star")
 
 
+def focused_parts(round_):
+    """The parts of a round that a map was post-processed of, to the step that did."""
+    steps = recipe.rounds[round_]["steps"]
+    done = [step for step in steps if kind_of(step) == "postprocess"]
+    return {
+        recipe.part(round_, step): step for step in done if recipe.part(round_, step)
+    }
+
+
+def rounds_of_parts():
+    """The rounds whose parts are shown together: those with a post-processed map of the whole, too."""
+    return [
+        name
+        for name in recipe.rounds
+        if focused_parts(name) and recipe.has(name, "postprocess")
+    ]
+
+
+def parts_and_consensus(wc):
+    """Input function to unpack: the maps and masks of a round's parts, the consensus, and all decisions before them."""
+    steps = focused_parts(wc.round).values()
+    folders = [f"results/{wc.round}/{step}" for step in steps]
+    decided = [recipe.decided(wc.round, step) for step in steps]
+    return {
+        "consensus": f"results/{wc.round}/postprocess/postprocess.mrc",
+        "maps": [f"{folder}/postprocess.mrc" for folder in folders],
+        "masks": [recipe.mask(wc.round, step)[0] for step in steps],
+        "decided": list(
+            dict.fromkeys(path for paths in decided for path in map(ancient, paths))
+        ),
+    }
+
+
 def around_step(wc):
     """Input function to unpack: the states before and after a step, and all decisions before it."""
     files = {

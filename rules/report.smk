@@ -22,6 +22,7 @@ rule report:
         refined=[f"{folder}/run_data.star" for folder in steps_of("refine3d")],
         postprocess=[f"{folder}/postprocess.star" for folder in steps_of("postprocess")],
         maps=[f"{folder}/postprocess.mrc" for folder in steps_of("postprocess")],
+        parts=[f"results/{name}/parts/composite.mrc" for name in rounds_of_parts()],
         rungs=[
             path
             for rung in recipe.rungs()

@@ -16,6 +16,7 @@ files = (
     "refined",
     "postprocess",
     "maps",
+    "parts",
 )
 
 with task(snakemake.log[0], "report") as log:

@@ -38,6 +38,7 @@ class Project:
     refined: Sequence[str] = ()
     postprocess: Sequence[str] = ()
     maps: Sequence[str] = ()
+    parts: Sequence[str] = ()
     unreadable: list[str] = field(default_factory=list)
 
     @cached_property

@@ -72,6 +72,8 @@ def _sections(project: Project, round_: dict[str, Any]) -> list[Section]:
         for step in round_["steps"]
         if step != "cycle"
     ]
+    together = pictures.slices(project, project.of("parts", f"{name}/parts"), "The parts over the consensus")
+    sections.append(Section(f"{name}-parts", "Parts together", [Block([together])] if together else []))
     for number in sorted({step["cycle"] for step in of_round} - {0}):
         inside = [step for step in of_round if step["cycle"] == number]
         sections.append(Section(f"{name}-cycle{number}", f"Cycle {number}", _cycle(project, inside)))

@@ -1,0 +1,26 @@
+"""The parts that a round focused on, shown together over the consensus."""
+
+
+rule parts:
+    input:
+        unpack(parts_and_consensus),
+    output:
+        map="results/{round}/parts/composite.mrc",
+        commands="results/{round}/parts/parts.cxc",
+        picture=report(
+            "results/{round}/parts/parts.png",
+            caption="captions/parts.rst",
+            category="Results",
+            labels={"shows": "parts of {round}"},
+        ),
+    log:
+        "logs/{round}/parts.log",
+    localrule: True
+    conda:
+        "../envs/conda.yaml"
+    params:
+        names=lambda wc: focused_parts(wc.round),
+    message:
+        "{wildcards.round}: show the parts together"
+    script:
+        "../scripts/parts.py"
