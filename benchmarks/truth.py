@@ -30,6 +30,7 @@ STEPS = {  # step -> what it is called, its optimisation set, and the maps made 
     "reconstruct": ("extracted", "extract/optimisation_set.star", "reconstruct/merged.mrc"),
     "align": ("aligned", "align/optimisation_set.star", "align/reference.mrc"),
     "select": ("classes selected", "select/optimisation_set.star", "select/reference.mrc"),
+    "initial_model": ("initial model", "initial_model/optimisation_set.star", "initial_model/reference.mrc"),
     "refine3d": ("refined", "refine3d/run_optimisation_set.star", *HALVES),
 }
 SWEPT = {"ctfrefine": "CTF refined", "polish": "polished"}
