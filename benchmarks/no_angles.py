@@ -20,7 +20,7 @@ from staengine.simulation.settings import SimulationSettings
 from staengine.simulation.simulate import simulate
 
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
-MODEL = {"seeds": 3, "iterations": 60}
+MODEL = {"seeds": 3, "iterations": 40}
 
 
 def prepare(folder: Path, seed: int) -> None:

@@ -52,6 +52,12 @@ def mask_diameter(box_px: int, pixel_A: float) -> int:
     return 10 * math.floor(0.9 * box_px * pixel_A / 10 + _ROUNDING)
 
 
+def model_diameter(diameter_A: float, box_px: int, pixel_A: float) -> int:
+    """The mask of an initial model in Å: 15 % wider than the particle, as the detail that a model begins with follows
+    from it, and never wider than that of a refinement."""
+    return min(10 * math.ceil(1.15 * diameter_A / 10), mask_diameter(box_px, pixel_A))
+
+
 def nyquist(pixel_A: float) -> float:
     """Finest resolution in Å that this pixel size can carry. 7.64 -> 15.28."""
     return 2 * pixel_A

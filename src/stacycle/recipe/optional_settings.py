@@ -34,7 +34,7 @@ class InitialModel(Section):
     offset_step: Positive = 1
     """Step of that search in binned px."""
     mask_diameter: Auto | Positive = "auto"
-    """Diameter in Å of the spherical mask; auto is 90 % of the box, rounded down to 10 Å."""
+    """Diameter in Å of the spherical mask; auto is 15 % more than the particle's, rounded up to 10 Å."""
     seed: Pixels = 1
     """Random seed of the first model; the others take those after it."""
 

@@ -11,6 +11,7 @@ from stacycle.files.removed import ITERATIONS
 from stacycle.programs import refine
 from stacycle.programs.scratch import scratch_folder
 from stacycle.recipe import auto, geometry
+from stacycle.recipe.auto import State
 from stacycle.recipe.variants import GIVEN_ITERATIONS, GIVEN_LOWPASS, model_iterations, models
 from stacycle.resources.site import ONE_GPU
 from stacycle.steps import sizes
@@ -23,13 +24,10 @@ def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
     """Make a model from one seed, or align the particles to one hand of a map of one's own, searching everywhere."""
     params, state, layout = job.params, reader.state(job.input.state[0]), layout_of(job)
     settings = params.settings
-    mask_diameter = settings["mask_diameter"]
     given = {
         "state": state.path,
         "out": f"{folder_of(job)}/run",
-        "mask_diameter": geometry.mask_diameter(state.box, state.pixel)
-        if mask_diameter == "auto"
-        else mask_diameter,
+        "mask_diameter": _mask_diameter(settings, params.diameter, state),
         "sampling": settings["sampling"],
         "offset_range": settings["offset_range"],
         "offset_step": settings["offset_step"],
@@ -62,6 +60,11 @@ def prepare(job: Any) -> None:
         hand, diameter = job.wildcards.variant, job.params.diameter
         density = brought(job.input.reference[0], hand, state.box, state.pixel, diameter)
         mrc.write_map(_brought(job), density, state.pixel)
+
+
+def _mask_diameter(settings: Settings, diameter: float, state: State) -> float:
+    given = settings["mask_diameter"]
+    return geometry.model_diameter(diameter, state.box, state.pixel) if given == "auto" else float(given)
 
 
 def _brought(job: Any) -> str:
