@@ -109,7 +109,7 @@ def test_progress_is_said_in_the_words_of_relion(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_orientations_are_found_where_relion_finds_none(tmp_path, record_property):
-    """15 to 40 s. The map that does not follow its gradient shows nothing: `Moments.step` of zeros gives 0.2."""
+    """15 to 40 s."""
     root = run("initial_model_k1", tmp_path, iter="40", j="1", offset_range="6", auto_sampling="") / "run"
     right, theirs = (
         share_right(Path(f"{root}_it040_data.star")),

@@ -19,6 +19,22 @@ from stacycle.recipe.settings import config_type
 from stacycle.recipe.step_settings import is_step, kind_of
 
 RENAMED = {"keep": ("cleanup", "choose")}  # since 0.1: an old key, and the new ones
+# Steps that someone who knows RELION would look for: why they are none here, and what to do.
+NO_STEPS = {
+    "multibody": (
+        "on 2D stacks the multi-body refinement of RELION 5.0.1 diverges, its bodies' offsets grow in every iteration, "
+        "and it exits with 0",
+        "focus on parts instead: parts: [head], with steps mask_head and refine3d_head (docs: States and parts)",
+    ),
+    "subtract": (
+        "on 2D stacks relion_particle_subtract of RELION 5.0.1 writes one image in place of each particle's stack",
+        "focus on parts instead, with nothing subtracted: parts: [head] (docs: States and parts)",
+    ),
+    "helix": (
+        "helices need a rise, a twist and searches along the axis, which no step here has",
+        "refine them in RELION's GUI, or take asymmetric units as particles",
+    ),
+}
 
 
 def problems(config: dict[str, Any], error: ValidationError, places: Places) -> list[UserError]:
@@ -116,6 +132,9 @@ def _misfit(config: Any, keys: Keys, places: Places) -> UserError:
         return True
 
     node, value, place = _node(keys), _value(config, keys), places.where(*keys)
+    if keys[-2:-1] == ("steps",) and value in NO_STEPS:
+        why, instead = NO_STEPS[value]
+        return UserError(f"{value}: {why}", f"{instead}{place}", dotted(keys))
     meaning = f" ({node['description'].rstrip('.')})" if "description" in node else ""
     problem = f"{shown(value)} is not {expected(node)}{meaning}"
     cure = _missing_colon(value, node) or hint(value, places.values.get(keys), fits, node)

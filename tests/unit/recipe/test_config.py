@@ -393,3 +393,12 @@ def test_an_importers_config_is_laid_over_the_default_and_stays_as_it_is():
     assert whole["particle"]["symmetry"] == "C1"
     with pytest.raises(UserError, match="module: leave out prefix"):
         config.for_module(mine, "sta/")
+
+
+@pytest.mark.parametrize("step", ["multibody", "subtract", "helix"])
+def test_a_step_that_relion_has_and_cannot_be_trusted_is_refused_with_what_to_do_instead(
+    tmp_path: Path, step: str
+) -> None:
+    rounds = {"bin4": {"steps": ["extract", "reconstruct", step]}}
+    with pytest.raises(UserError, match=rf"rounds\.bin4\.steps\.2: {step}: .*; (focus on parts|refine them)"):
+        with_overlay(tmp_path, {"inputs": SETS, "rounds": rounds})
