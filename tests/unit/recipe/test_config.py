@@ -400,5 +400,5 @@ def test_a_step_that_relion_has_and_cannot_be_trusted_is_refused_with_what_to_do
     tmp_path: Path, step: str
 ) -> None:
     rounds = {"bin4": {"steps": ["extract", "reconstruct", step]}}
-    with pytest.raises(UserError, match=rf"rounds\.bin4\.steps\.2: {step}: .*; (focus on parts|refine them)"):
+    with pytest.raises(UserError, match=rf"rounds\.bin4\.steps\.3: {step}: .*; (focus on parts|refine them)"):
         with_overlay(tmp_path, {"inputs": SETS, "rounds": rounds})
