@@ -191,6 +191,20 @@ def test_steps_of_one_kind_and_parts_are_planned_each_in_a_folder_of_its_own(tut
     assert {"bin2: create mask_head", "bin2: show the parts together"} <= jobs
 
 
+def test_a_symmetry_found_late_is_planned_and_copies_of_particles_in_a_part(tutorial: Project) -> None:
+    steps = ["extract", "reconstruct", "align_symmetry", "mask", "refine3d", "postprocess"]
+    head = ["expand_head", "mask_head", "class3d_head", "select_head"]
+    classes = {"class3d_head": {"T": [1], "classes": 2}}
+    bin2 = {"binning": 2, "symmetry": "C6", "steps": [*steps, *head], "parts": ["head"], **classes}
+    jobs = tutorial.jobs({"particle": {"symmetry": "C1"}, "rounds": {"bin2": bin2, "bin1": None}})
+    assert jobs.index("bin2: expand_head the particles by their symmetry") < jobs.index(
+        "bin2: class3d_head without alignment, T1_K2"
+    )
+    assert jobs.index("bin2: turn the map to its symmetry axes") < jobs.index(
+        "bin2: test the symmetry, and turn the particles"
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

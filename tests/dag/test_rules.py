@@ -16,7 +16,7 @@ from stacycle.recipe.rounds import STATE_FILE
 # The tutorial with a second cycle, two alignments in a round that starts from classes, and a hand that is not known.
 CONFIG = {
     "inputs": [{"tomograms": "set/tomograms.star", "particles": "set/particles.star", "hand": "auto"}],
-    "particle": {"diameter": 350},
+    "particle": {"diameter": 350, "symmetry": "C1"},
     "engine": {"kind": "embedded"},
     "rounds": {
         "bin4": {"cycle": {"repeat": 2}},
@@ -25,6 +25,7 @@ CONFIG = {
                 "extract",
                 "reconstruct",
                 "align",
+                "align_symmetry",
                 "mask",
                 "refine3d",
                 "postprocess",
@@ -33,6 +34,7 @@ CONFIG = {
                 "duplicates",
                 "cycle",
             ],
+            "symmetry": "C6",
             "align": {"T": [1, 4], "iterations": 10},
         },
     },

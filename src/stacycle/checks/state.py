@@ -14,6 +14,7 @@ from stacycle.checks.tables import StateFiles, check_numbers, check_once, same_p
 from stacycle.errors import UserError, some
 from stacycle.files import star, trajectories
 from stacycle.files.optimisation_set import OptimisationSet
+from stacycle.files.star import Columns
 from stacycle.files.star_labels import (
     ANGLES,
     CENTRED,
@@ -55,8 +56,7 @@ def check_particles(files: StateFiles) -> None:
     if missing := [label for label in (*position, *ANGLES) if label not in table]:
         raise UserError(f"{path}: table data_particles has no column {', '.join(missing)}", "add it")
     check_numbers(path, table, [*position, *POSE])
-    for label in ("rlnTomoParticleName", "rlnImageName"):
-        check_once(path, table, label)
+    _check_names(path, table)
     if unknown := set(table["rlnTomoName"]) - set(files.series):
         fault = f"tomogram {some(sorted(unknown), 3)}, which {files.tomograms_file} does not have"
         cure = "use the tomograms that the particles were picked in"
@@ -69,6 +69,19 @@ def check_particles(files: StateFiles) -> None:
                 f"{files.tomograms_file} has {len(tilts['rlnTomoYTilt'])}",
                 "extract again",
             )
+
+
+def _check_names(path: str, table: Columns) -> None:
+    """UserError if a particle is there twice, but as copies that were made of it: on one place, in other poses."""
+    labels = [label for label in ("rlnTomoParticleName", "rlnImageName") if label in table]
+    if all(len(set(table[label])) == len(table[label]) for label in labels):
+        return
+    place = [label for label in (*labels, *CENTRED, SUBSET) if label in table]
+    places = list(zip(*(table[label] for label in place), strict=True))
+    poses = set(zip(places, *(table[label] for label in ANGLES), strict=True))
+    if len(poses) < len(places) or any(len(set(table[label])) != len(set(places)) for label in labels):
+        for label in labels:
+            check_once(path, table, label)
 
 
 def check_optics(files: StateFiles) -> None:

@@ -150,10 +150,14 @@ def same_place(particles: star.Tables) -> float:
 
 
 def without_duplicates(particles: star.Tables) -> star.Tables:
-    """The particles without those that now lie where an earlier one does: the same particle, picked twice."""
+    """The particles without those that now lie where an earlier one does: the same particle, picked twice. Copies that
+    were made of a particle, which have its name, stay or go with it."""
     rows = particles["particles"]
-    twice = picked_twice({str(label): list(rows[label]) for label in rows}, same_place(particles))
-    return {**particles, "particles": rows.drop(index=rows.index[twice]).reset_index(drop=True)}
+    named = rows.get(PARTICLE_NAME, rows.index.to_series())
+    once = rows[~named.duplicated()]
+    twice = picked_twice({str(label): list(once[label]) for label in once}, same_place(particles))
+    gone = named.isin(named[once.index[twice]])
+    return {**particles, "particles": rows[~gone].reset_index(drop=True)}
 
 
 def write_chosen(chosen: Chosen, folder: str | Path, reference: str | Path | None = None) -> None:

@@ -83,7 +83,7 @@ def assignments(folder: str | Path, iteration: int) -> pd.DataFrame:
     path = Path(folder) / job_folder.iteration(iteration, "data.star")
     table = star.read(path, {"particles": ["rlnClassNumber"]})["particles"]
     labels = [label for label in ("rlnTomoParticleName", "rlnImageName") if label in table]
-    names = table[labels[0]] if labels else table.index
+    names = _each_once(table[labels[0]]) if labels else table.index
     return pd.DataFrame(
         {
             "particle": np.asarray(names).astype(str),
@@ -92,6 +92,12 @@ def assignments(folder: str | Path, iteration: int) -> pd.DataFrame:
             "loglik": _column(table, "rlnLogLikeliContribution"),
         }
     )
+
+
+def _each_once(names: pd.Series) -> pd.Series:
+    """Names of particles, of which copies that were made of one are numbered."""
+    number = names.groupby(names).cumcount()
+    return names.where(number == 0, names.astype(str) + " copy " + number.astype(str))
 
 
 def moved(folder: str | Path, iteration: int, since: int = 2) -> float:

@@ -22,20 +22,23 @@ NEAR = 4.0
 FEW, MANY = 5, 0.01
 
 
-def add_counts(record: Record, before: str, dropped: Mapping[str, int] | str, moved: bool) -> list[str]:
+def add_counts(
+    record: Record, before: str, dropped: Mapping[str, int] | str, moved: bool, copies: int = 1
+) -> list[str]:
     """Add to a record particles in, out and dropped, the sizes of the half sets, and, if particles have `moved`, how
-    many are in both. `dropped` has the number by reason, or the one reason. Returns warnings.
+    many are in both. `dropped` has the number by reason, or the one reason; each particle now has so many `copies`.
+    Returns warnings.
 
     ProgramFailed for what must not be.
     """
     after = record["particles"][0]
     old, new = read(before), read(after)
-    lost = count(old) - count(new)
+    lost = copies * count(old) - count(new)
     if isinstance(dropped, str):
         dropped = {dropped: lost} if lost > 0 else {}
     record["counts"] = {"in": count(old), "out": count(new), "dropped": dict(dropped)}
     try:
-        if found := list(faults(old, new, before, after, sum(dropped.values()))):
+        if found := list(faults(old, new, before, after, sum(dropped.values()), copies)):
             raise ProgramFailed(" ".join(found))
         if SUBSET not in new:
             return []
@@ -66,17 +69,21 @@ def too_many(pairs: int, particles: int) -> bool:
     return pairs > max(FEW, MANY * particles)
 
 
-def faults(old: Columns, new: Columns, before: str, after: str, dropped: int) -> Iterator[str]:
+def faults(
+    old: Columns, new: Columns, before: str, after: str, dropped: int, copies: int = 1
+) -> Iterator[str]:
     """What no step may do to particles, a sentence each."""
-    if count(new) > count(old):
+    if count(new) > copies * count(old):
         yield f"{after} has {count(new)} particles, but {before}, which it was made of, only {count(old)}."
-    elif lost := count(old) - count(new) - dropped:
-        yield f"{lost} of {count(old)} particles of {before} are not in {after}, and nothing says why."
+    elif lost := copies * count(old) - count(new) - dropped:
+        yield f"{lost} of {copies * count(old)} particles of {before} are not in {after}, and nothing says why."
     named = PARTICLE_NAME in old and PARTICLE_NAME in new
     names, names_before = (table[PARTICLE_NAME] if named else _places(table) for table in (new, old))
     if named and len(set(names)) < len(names):
-        twice = next(name for name, n in Counter(names).items() if n > 1)
-        yield f"{after} has the particle {twice} twice."
+        known = Counter(names_before)
+        more = (name for name, n in Counter(names).items() if n > copies * max(1, known[name]))
+        if twice := next(more, None):
+            yield f"{after} has the particle {twice} twice."
     if named and (strange := set(names).difference(names_before)):
         yield f"{after} has {len(strange)} particles, as {min(strange)}, that {before}, which it was made of, has not."
     if SUBSET in old:

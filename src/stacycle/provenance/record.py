@@ -46,13 +46,15 @@ def of_decision(
     dropped: Mapping[str, int] | None = None,
     kept: Sequence[str] = _KEPT_BY_DECISIONS,
     accuracy: Sequence[float] = (),
+    copies: int = 1,
 ) -> None:
     """Write `state.json` for the optimisation set and `maps` in `folder`, of a decision or (no `start`) the inputs.
 
     `start` is the folder of the state that it was made from, `dropped` how many particles fewer it has, by reason,
     `kept` the kinds of files that are still the same, `accuracy` that of the angles in degrees and of the positions
-    in Å. As a small file that Snakemake compares by content, it shows whether a decision made again came to the same
-    state: if so, nothing after it is done again. UserError as `of_program`.
+    in Å, `copies` how many rows each particle has of one before. As a small file that Snakemake compares by content,
+    it shows whether a decision made again came to the same state: if so, nothing after it is done again. UserError as
+    `of_program`.
     """
     folder = Path(folder)
     files = OptimisationSet.read(folder / OPTIMISATION_SET)
@@ -63,7 +65,7 @@ def of_decision(
             raise UserError(f"{start}: no {STATE_FILE} tells what it was made of", cure(start))
         record["parent"] = {"id": before["id"], "path": str(start)}
         _must_be_as_before(record, before, kept, str(folder))
-        particles.add_counts(record, before["particles"][0], dropped or {}, moved=False)
+        particles.add_counts(record, before["particles"][0], dropped or {}, moved=False, copies=copies)
     record["resolution"] = resolution if math.isfinite(resolution) else None
     if accuracy:
         record["accuracy"] = [*accuracy]

@@ -46,16 +46,14 @@ def validate(config: dict[str, Any], configfiles: Sequence[str | Path] = ()) -> 
     except ValidationError as error:
         raise together(problems(as_json, error, places)) from None
     _refuse(numbered(config, places))
-    rounds = {name: settings for name, settings in typed.rounds.items() if settings is not None}
+    order = dict.fromkeys([*read(DEFAULT)["rounds"], *typed.rounds])
+    rounds = {name: found for name in order if (found := typed.rounds.get(name)) is not None}
     _settle(rounds, config["inputs"], typed.particle)
     if not rounds:
         raise UserError("all are null", "leave at least one round in the config", "rounds")
     _refuse(contradictions.contradictions(typed))
-    order = [*read(DEFAULT)["rounds"], *rounds]
     config.update(typed.model_dump(include={"particle", "engine", "cleanup"}))
-    config["rounds"] = {
-        name: _plain(rounds[name], config["rounds"][name]) for name in dict.fromkeys(order) if name in rounds
-    }
+    config["rounds"] = {name: _plain(found, config["rounds"][name]) for name, found in rounds.items()}
     return config
 
 

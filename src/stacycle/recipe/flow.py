@@ -13,7 +13,8 @@ class Flow:
 
     `state` begins with the optimisation set; the other files tell whether it is still the same. What follows a step
     that `decides` depends on what its state holds. `needs` are fields of this class. `of_class`: its map and resolution
-    are those of a class, not of all particles. `repeats`: it may stand several times in a round.
+    are those of a class, not of all particles. `repeats`: it may stand several times in a round. `turns`: it turns the
+    particles' axes, so that earlier maps and masks no longer lie as they do.
     """
 
     state: tuple[str, ...] = ()
@@ -27,6 +28,7 @@ class Flow:
     needs: tuple[str, ...] = ()
     of_class: bool = False
     repeats: bool = False
+    turns: bool = False
 
 
 TABLES = (OPTIMISATION_SET, PARTICLES)  # of a state

@@ -180,3 +180,9 @@ def _has_only_factors(size: int, factors: tuple[int, ...]) -> bool:
         while size % factor == 0:
             size //= factor
     return size == 1
+
+
+def turns_of_group(symmetry: str) -> int:
+    """How many rotations a point group has, in RELION's notation, the identity with them."""
+    kind, order = symmetry[0], symmetry[1:]
+    return {"C": 1, "D": 2}[kind] * int(order) if kind in "CD" else {"T": 12, "O": 24, "I": 60}[kind]

@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from stacycle.files.job_folder import STATE_FILE
+from stacycle.files.job_folder import REFERENCE, STATE_FILE
 from stacycle.recipe.flow import TABLES, Flow
-from stacycle.recipe.setting_types import Auto, Number, Pixels, Positive, Sampling, Section, Text
+from stacycle.recipe.setting_types import Auto, Number, Pixels, Positive, Sampling, Section, Symmetry, Text
 
 
 class InitialModel(Section):
@@ -64,3 +64,21 @@ class LocalResolution(Section):
     """Coarsest local resolution in Å; auto is twice the sampling, and 50 at least."""
     bfactor: Auto | Number = "auto"
     """B-factor in Å² of the locally filtered map; auto is that of the post-processing."""
+
+
+class AlignSymmetry(Section):
+    flow: ClassVar = Flow(
+        (*TABLES, STATE_FILE), reference=(REFERENCE,), decides=True, needs=("reference",), turns=True
+    )
+
+    lowpass: Auto | Positive = "auto"
+    """Detail of the map finer than this in Å is not looked at; auto is the resolution reached."""
+    least: Auto | Annotated[int | float, Field(ge=0, le=1)] = "auto"
+    """Agreement of the map with itself, turned by the round's `symmetry`, that is needed to use it; auto is 0.5."""
+
+
+class Expand(Section):
+    flow: ClassVar = Flow(TABLES, repeats=True)
+
+    symmetry: Auto | Symmetry = "auto"
+    """Point group whose every rotation gives a copy of each particle; auto is the round's. After it the group is C1."""

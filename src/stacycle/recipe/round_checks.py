@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Protocol
 
 from stacycle.errors import UserError
+from stacycle.recipe import symmetry_steps
 from stacycle.recipe.step_names import flow_of
 from stacycle.recipe.step_settings import kind_of
 
@@ -30,12 +32,34 @@ class Recipe(Protocol):
 
     def classification(self, round_: str, select: str) -> str: ...
 
+    def expanded(self, round_: str, step: str) -> bool: ...
+
     def sweeps(self, round_: str) -> list[tuple[str, str]]: ...
 
     def needed(self, kind: str, round_: str, step: str, what: str = "") -> list[str]: ...
 
 
 _FOCUSED = ("class3d", "refine3d", "postprocess")  # kinds that are of use to a part within a mask of it alone
+
+
+def notes(recipe: Recipe) -> list[str]:
+    """What is allowed but seldom meant, a sentence each."""
+    return [*_notes(recipe.rounds)]
+
+
+def _notes(rounds: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for name in list(rounds)[-1:]:
+        if rounds[name]["steps"][-1] == "hand":
+            yield (
+                f"rounds.{name}: its maps are made before hand, its last step: what that finds is for a further round."
+            )
+    for before, name in pairwise(rounds):
+        if rounds[name]["binning"] >= rounds[before]["binning"]:
+            yield (
+                f"rounds.{name}: its binning {rounds[name]['binning']} is not finer than the "
+                f"{rounds[before]['binning']} of {before} before it; no finer detail can come of it."
+            )
+    yield from symmetry_steps.notes(rounds)
 
 
 def check(recipe: Recipe, round_: str, step: str) -> None:
@@ -68,6 +92,7 @@ def check(recipe: Recipe, round_: str, step: str) -> None:
     if kind == "hand" and set(steps[steps.index(step) + 1 :]) - {"cycle"}:
         problem = "steps after hand would use images that were made with another"
         raise UserError(problem, "put it last, or before cycle", key)
+    symmetry_steps.check(recipe, round_, step)
     if kind == "cycle":
         recipe.needed("half_maps", round_, step, "half sets")
         if steps[-1] != step:

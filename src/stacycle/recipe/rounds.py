@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import islice, pairwise
+from itertools import islice, takewhile
 from typing import Any
 
 from stacycle.errors import UserError
@@ -23,14 +23,16 @@ from stacycle.files.job_folder import (
     STATE_FILE,
 )
 from stacycle.recipe.geometry import TUTORIAL_SAMPLING
-from stacycle.recipe.round_checks import check
+from stacycle.recipe.round_checks import check, notes
 from stacycle.recipe.step_names import classification_of, flow_of, part_of
 from stacycle.recipe.step_settings import FLOW, kind_of
+from stacycle.recipe.symmetry_steps import EXPAND, symmetry_of
 
 INPUTS = "results/inputs"
 SWEEPS = ("ctfrefine", "polish")  # of a cycle, in their order
 # What a step may need: in words, and the step that makes it.
 _MAKER = {"reference": ("a reference map", "reconstruct"), "half_maps": ("half maps", "refine3d")}
+LYING = ("reference", "mask", "half_maps")  # what lies as the particles do
 # Steps that decide: what follows depends on the content of their state.
 DECISIONS = tuple(step for step, flow in FLOW.items() if flow.decides)
 # Settings that the decision on a sweep alone uses.
@@ -93,12 +95,12 @@ class Recipe:
         return dict(self.rounds[round_].get(step) or {})
 
     def symmetry(self, round_: str, step: str) -> str:
-        """The point group that a step uses: its round's; before a step `symmetry` in it, that of the round before."""
-        names, steps = list(self.rounds), self.rounds[round_]["steps"]
-        if "symmetry" in steps and steps.index(step) <= steps.index("symmetry"):
-            place = names.index(round_)
-            return self.rounds[names[place - 1]]["symmetry"] if place else "C1"
-        return self.rounds[round_].get("symmetry") or "C1"
+        """The point group that a step uses."""
+        return symmetry_of(self, round_, step)
+
+    def expanded(self, round_: str, step: str) -> bool:
+        """Whether a step starts from copies of particles."""
+        return any(kind_of(one) == EXPAND for _, one in self._before(round_, step))
 
     def aligns(self, round_: str, step: str) -> bool:
         """Whether a classification searches poses as well."""
@@ -119,18 +121,7 @@ class Recipe:
 
     def notes(self) -> list[str]:
         """What is allowed but seldom meant, a sentence each."""
-        names = list(self.rounds)
-        last = [
-            f"rounds.{name}: its maps are made before hand, its last step: what that finds is for a further round."
-            for name in names[-1:]
-            if self.rounds[name]["steps"][-1] == "hand"
-        ]
-        return last + [
-            f"rounds.{name}: its binning {self.rounds[name]['binning']} is not finer than the "
-            f"{self.rounds[before]['binning']} of {before} before it; no finer detail can come of it."
-            for before, name in pairwise(names)
-            if self.rounds[name]["binning"] >= self.rounds[before]["binning"]
-        ]
+        return notes(self)
 
     def state(self, round_: str, step: str) -> list[str]:
         """The optimisation set that the step starts from, and the files that tell whether it is still the same."""
@@ -148,7 +139,8 @@ class Recipe:
     def part_mask(self, round_: str, step: str) -> list[str]:
         """The newest mask before a step that is of its own part; an empty list if there is none."""
         part = self.part(round_, step)
-        own = (one for one in self._before(round_, step) if part and self.part(*one) == part)
+        lying_so = takewhile(lambda one: not flow_of(one[1]).turns, self._before(round_, step))
+        own = (one for one in lying_so if part and self.part(*one) == part)
         return next((files for one in own if (files := self._offered("mask", *one))), [])
 
     def class_mask(self, round_: str, step: str) -> list[str]:
@@ -335,7 +327,12 @@ class Recipe:
 
     def _newest(self, kind: str, round_: str, step: str, within_round: bool = False) -> list[str]:
         before = (one for one in self._before(round_, step) if one[0] == round_ or not within_round)
-        return next((files for one in before if (files := self._offered(kind, *one))), [])
+        for one in before:
+            if files := self._offered(kind, *one):
+                return files
+            if kind in LYING and flow_of(one[1]).turns:
+                break  # what is before it lies otherwise
+        return []
 
     def needed(self, kind: str, round_: str, step: str, what: str = "") -> list[str]:
         """The newest files of a kind before the step; UserError if there are none."""

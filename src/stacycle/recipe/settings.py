@@ -125,7 +125,8 @@ class Particle(Section):
     diameter: Positive = 350
     """Longest extent of the particle in Å."""
     symmetry: Symmetry = "C1"
-    """Point group in RELION's notation; C1 at first, even for a symmetric particle."""
+    """Point group in RELION's notation; C1 at first, even for a symmetric particle. Helices are not known: no step
+    refines rise and twist."""
     duplicates: Literal["refuse", "keep_one"] = "refuse"
     """Particles picked twice, nearer than four unbinned pixels: refuse them if they are less than one apart, or keep
     one of each, the better score first."""

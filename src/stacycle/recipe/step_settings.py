@@ -23,7 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from stacycle.files.job_folder import MERGED, OPTIMISATION_SET, POSTPROCESS, STATE_FILE
 from stacycle.recipe.flow import CHOICE, TABLES, Flow
-from stacycle.recipe.optional_settings import Duplicates, InitialModel, LocalResolution
+from stacycle.recipe.optional_settings import AlignSymmetry, Duplicates, Expand, InitialModel, LocalResolution
 from stacycle.recipe.refinement_settings import Align, Class3D, Refine3D
 from stacycle.recipe.setting_types import (
     Auto,
@@ -243,6 +243,8 @@ Step = Literal[
     "local_resolution",
     "score",
     "duplicates",
+    "align_symmetry",
+    "expand",
     "hand",
     "cycle",
 ]
@@ -275,7 +277,7 @@ class Round(Section):
     """Box size in binned px; auto is the largest FFT-friendly one up to twice the diameter."""
     symmetry: Symmetry | None = None
     """Point group from this round on, in RELION's notation; null is that of the round before, particle.symmetry at
-    first."""
+    first. If the round has a step align_symmetry, from that step on, and C1 before it."""
     extract: Extract = LEFT_OUT
     initial_model: InitialModel = LEFT_OUT
     reconstruct: Reconstruct = LEFT_OUT
@@ -288,6 +290,8 @@ class Round(Section):
     local_resolution: LocalResolution = LEFT_OUT
     score: Score = LEFT_OUT
     duplicates: Duplicates = LEFT_OUT
+    align_symmetry: AlignSymmetry = LEFT_OUT
+    expand: Expand = LEFT_OUT
     hand: Hand = LEFT_OUT
     cycle: Cycle = LEFT_OUT
 

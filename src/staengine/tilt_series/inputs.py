@@ -67,7 +67,10 @@ def _with_names(particles: ParticleSet, log_level: int) -> pd.DataFrame:
         )
         number = table.groupby("rlnTomoName").cumcount() + 1
         table[names] = table["rlnTomoName"] + "/" + number.astype(str)
-    repeated = table[names][table[["rlnTomoName", names]].duplicated()]
+    # copies of a particle, as of relion_particle_symmetry_expand, have its place and name
+    place = [label for label in table if "Coordinate" in str(label)]
+    places = table.drop_duplicates(["rlnTomoName", names, *place])
+    repeated = places[names][places[["rlnTomoName", names]].duplicated()]
     if len(repeated):
         raise EngineError(
             f"{particles.path}: particle {repeated.iloc[0]} appears twice; {names} must be unique."

@@ -36,6 +36,8 @@ EVERY_RULE = (
         "inputs",
         "extract",
         "reconstruct",
+        "align_symmetry",
+        "expand",
         "align",
         "class3d",
         "class3d_aligned",
@@ -597,7 +599,9 @@ def test_every_rule_that_runs_a_program_is_known_and_every_program_is_used():
     first, *bin4 = tutorial["bin4"]["steps"]
     modelled = {"steps": [first, "initial_model", *bin4], "align": {"local_range": None}}
     *bin2, cycle = tutorial["bin2"]["steps"]
-    aligned = {"steps": [*bin2, "local_resolution", cycle], "class3d": {"alignment": "local"}}
+    bin2.insert(bin2.index("reconstruct") + 1, "align_symmetry")
+    aligned = {"steps": [*bin2, "local_resolution", "expand_head", cycle], "class3d": {"alignment": "local"}}
+    aligned |= {"symmetry": "C6", "parts": ["head"]}
     rounds = {"bin4": modelled, "bin2": aligned}
     mine = overlay(inputs=[{**write_set("a"), "hand": "auto"}], rounds=rounds)
     config = configs.load(configs.DEFAULT, mine) | ON_CPUS

@@ -75,7 +75,8 @@ def test_relion_4_has_all_programs_and_is_still_too_old(install):
 def test_a_build_without_the_tomo_programs_is_recognised_by_what_it_lacks(install):
     install("relion_refine", "relion_refine_mpi", "relion_mask_create", "relion_postprocess")
     lacks = (
-        "relion_tomo_align, relion_tomo_reconstruct_particle, relion_tomo_refine_ctf, relion_tomo_subtomo;"
+        "relion_tomo_align, relion_align_symmetry, relion_particle_symmetry_expand, "
+        "relion_tomo_reconstruct_particle, relion_tomo_refine_ctf, relion_tomo_subtomo;"
     )
     with pytest.raises(UserError, match=f"on the PATH not its {lacks}"):
         software.check(RELION)
