@@ -96,7 +96,7 @@ def test_particles_are_turned_to_the_axes_and_their_symmetrised_average_is_bette
     truth, state = project(tmp_path, group), "extract/optimisation_set.star"
     made = aligned(group)
     decision = apply_symmetry.tested(made, group, DIAMETER, RESOLUTION, "auto", "least")
-    assert decision.numbers["agreement"] > 0.6  # measured: 0.78 of C6, 0.86 of D2
+    assert decision.numbers["agreement"] > 0.6  # measured: 0.77 of C6, 0.85 of D2
     apply_symmetry.write_turned(state, made, group)
 
     after = f"{group}/optimisation_set.star"
@@ -107,9 +107,8 @@ def test_particles_are_turned_to_the_axes_and_their_symmetrised_average_is_bette
         float(fsc(density, truth).mean())
         for density in (mrc.voxels("average/merged.mrc"), rotation.turned(symmetrised, back), untouched)
     )
-    print(before, with_it, wrong_axes, decision.numbers)
-    assert with_it > before + 0.05  # measured: see the line below
-    assert wrong_axes < before
+    assert with_it > before + 0.05  # measured: 0.75 over 0.68 of C6, 0.75 over 0.67 of D2
+    assert wrong_axes < before - 0.2  # measured: 0.39 of C6, 0.40 of D2
     assert (
         np.corrcoef(without.ravel(), mrc.voxels(f"{group}/reference.mrc").ravel())[0, 1] > 0.9
     )  # measured: 0.93
@@ -157,7 +156,7 @@ def test_copies_make_the_symmetrised_average_without_symmetry_and_can_be_classif
     job.run(argv, "c1", engine=EMBEDDED, expected_outputs=["c1/merged.mrc"])
     of_copies, symmetrised = mrc.voxels("c1/merged.mrc"), averaged(turned, "symmetrised", "C6")
     like = np.corrcoef(of_copies.ravel(), symmetrised.ravel())[0, 1]
-    assert like > 0.97  # measured: see the line of the test
+    assert like > 0.98  # measured: 0.996; 0.815 without copies
     assert np.corrcoef(averaged(turned, "alone", "C1").ravel(), symmetrised.ravel())[0, 1] < like - 0.03
 
     argv = refine.class3d(
