@@ -129,5 +129,5 @@ def test_what_people_show_is_in_snakemakes_own_report_with_a_caption(workflow: A
         for file in rule.output
         if "report" in file.flags
     }
-    assert set(shown) == {"report.html", "ladder.tsv", "fsc.png", "map.png", "classes.png"}
+    assert set(shown) == {"report.html", "ladder.tsv", "fsc.png", "map.png", "classes.png", "parts.png"}
     assert [caption for caption in shown.values() if not caption.read_text().strip()] == []
