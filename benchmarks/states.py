@@ -20,6 +20,7 @@ import parts
 import small_sets
 from stacycle.decisions.decision import read_decision
 from stacycle.files.job_folder import iteration
+from stacycle.recipe.variants import variants
 from staengine.simulation import truth as simulated
 from staengine.simulation.settings import SimulationSettings
 from staengine.simulation.simulate import simulate
@@ -27,7 +28,7 @@ from staengine.tilt_series.particles import ParticleSet
 
 SET = SimulationSettings(tomos=4, particles=40, junk=0, fraction_b=0.5, snr=1.0)
 HEAD = {"center": [-40, 65, 55], "radius": 60}  # Å; what swivels in conformation B
-TWO = {"classes": 2, "T": [2, 4], "iterations": 15, "seed": 1, "lowpass": 30}
+TWO = {"classes": 2, "T": [2, 4], "iterations": 15, "seed": 1, "lowpass": 30, "highres_limit": None}
 STATES = {
     "binning": 2,
     "steps": [
@@ -59,7 +60,7 @@ def rows(seed: int, step: str, known: simulated.Truth) -> list[dict]:
     """What each run of a classification tells apart, at the iteration that would be taken."""
     folder = Path(f"results/bin2/{step}")
     choice, found = read_decision(folder / "decision.json").choice, []
-    for path in sorted(one for one in folder.iterdir() if (one / "run_it000_data.star").exists()):
+    for path in map(folder.joinpath, variants(TWO)):
         chosen = path.name == choice["variant"]
         number = choice["iteration"] if chosen else TWO["iterations"]
         table = simulated.class_table(ParticleSet.read(path / iteration(number, "data.star")), known)

@@ -18,6 +18,7 @@ from stacycle.recipe.config_problems import problems
 from stacycle.recipe.config_text import Places, read
 from stacycle.recipe.pick_files import about_how_many
 from stacycle.recipe.settings import Particle, config_type
+from stacycle.recipe.step_names import part_of
 from stacycle.recipe.step_settings import Round, is_step, kind_of
 from stacycle.workflow import path as workflow_file
 
@@ -89,6 +90,8 @@ def _settle(rounds: Mapping[str, Round], inputs: Sequence[Mapping[str, Any]], pa
         for step in type(settings).model_fields:
             if is_step(step) and kind_of(step) == "class3d" and (given := getattr(settings, step)):
                 settled = classification(given.model_dump(), picks, particle.diameter)
+                if part_of(step, settings.parts):
+                    settled.pop("highres_limit", None)  # a part is small: it differs in fine detail
                 setattr(settings, step, given.model_copy(update=settled))
 
 

@@ -85,7 +85,7 @@ class Class3D(Refinement):
     """Low-pass filter in Å of the first reference; auto is the next 5 Å above 1.1 times the resolution reached."""
     highres_limit: Auto | Positive | None = "auto"
     """Resolution limit in Å of the expectation step; auto is Nyquist, rounded down, or 30 % of the diameter for fewer
-    than 1000 picks; null sets none."""
+    than 1000 picks, but not for a part; null sets none."""
     mask: bool = False
     """Compare classes within the round's mask, which must stand before; for a classification after refine3d."""
     alignment: Literal["none", "local", "global"] = "none"

@@ -402,3 +402,19 @@ def test_a_step_that_relion_has_and_cannot_be_trusted_is_refused_with_what_to_do
     rounds = {"bin4": {"steps": ["extract", "reconstruct", step]}}
     with pytest.raises(UserError, match=rf"rounds\.bin4\.steps\.3: {step}: .*; (focus on parts|refine them)"):
         with_overlay(tmp_path, {"inputs": SETS, "rounds": rounds})
+
+
+def test_the_coarse_limit_of_few_picks_is_not_for_a_part_which_differs_in_fine_detail(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"TS_01 {n} 20.5 30.1\n" for n in range(150))
+    Path("p.star").write_text(f"\ndata_particles\n\nloop_\n_rlnTomoName #1\n_rlnCoordinateX #2\n{rows}")
+    whole, head = (
+        ["extract", "reconstruct", "class3d", "select"],
+        ["mask_head", "class3d_head", "select_head"],
+    )
+    rounds = {"bin4": {"steps": [*whole, *head], "parts": ["head"]}}
+    found = with_overlay(tmp_path, {"inputs": SETS, "particle": {"diameter": 260}, "rounds": rounds})[
+        "rounds"
+    ]
+    assert found["bin4"]["class3d"]["highres_limit"] == 80
+    assert found["bin4"]["class3d_head"]["highres_limit"] == "auto"
