@@ -36,12 +36,24 @@ from stacycle.files import content, job_folder
 from stacycle.jobs import job, kept_outputs
 from stacycle.provenance import audit
 from stacycle.recipe import config, config_schema
-from stacycle.recipe.settings import Config
+from stacycle.recipe.settings import config_type
+from stacycle.recipe.step_settings import is_step
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("there and back")]
 
 ROOT = Path(__file__).parents[2]
-STEPS = ["extract", "reconstruct", "align", "mask", "class3d", "select", "refine3d", "postprocess", "cycle"]
+STEPS = [
+    "extract",
+    "reconstruct",
+    "align",
+    "mask_wide",
+    "class3d",
+    "select",
+    "mask",
+    "refine3d",
+    "postprocess",
+]
+STEPS += ["cycle"]
 ROUND = {
     "binning": 4,
     "box": 24,
@@ -61,6 +73,9 @@ FITTING = {
     "search_range": 3000,
     "classes": [3, 6],
     "choose": -1,
+    "alignment": "local",
+    "parts": ["head"],
+    "sphere": {"center": [0, 0, 0], "radius": 70},
 }
 # Other values, of which the first that the config allows is taken. Few of them change what a step makes.
 VALUES = [
@@ -198,19 +213,25 @@ def keys(schema: dict[str, Any], prefix: tuple[str, ...] = ()) -> Iterator[tuple
     schema = schema.get("items", schema) if "properties" in schema.get("items", {}) else schema
     named = [("NAME", one) for one in schema.get("patternProperties", {}).values()]
     inner = [*schema.get("properties", {}).items(), *named]
-    if not inner or "anyOf" in schema:
+    left_out = schema.get("type") == ["object", "null"] and schema.get("default", inner) is None
+    if not inner or "anyOf" in schema or left_out:
         yield prefix
         return
     for name, one in inner:
         yield from keys(one, (*prefix, name))
 
 
-# Of the inputs' keys, those of sets that RELION made: others have no effect in them, and are refused.
-KEYS = [
-    key
-    for key in keys(config_schema.schema())
-    if key[0] != "inputs" or key[1] in ("tomograms", "particles", "name", "hand")
-]
+def is_asked(key: tuple[str, ...]) -> bool:
+    """Whether a key can have another value here. Of the inputs' keys those of sets that RELION made can: others are
+    refused in them. So is a difference of classes in a cycle, and what belongs to steps that the round has not."""
+    first, *rest = key
+    if first == "inputs":
+        return rest[0] in ("tomograms", "particles", "name", "hand")
+    of_other_step = first == "rounds" and is_step(rest[1]) and rest[1] not in STEPS
+    return not of_other_step and rest[1:] != ["cycle", "mask", "difference"]
+
+
+KEYS = [key for key in keys(config_schema.schema()) if is_asked(key)]
 
 
 def named(key: tuple[str, ...]) -> list[str]:
@@ -247,7 +268,8 @@ def another(base: dict[str, Any], key: tuple[str, ...]) -> dict[str, Any]:
             continue
         changed = turned(base, key, value)
         with contextlib.suppress(UserError, ValidationError):
-            Config.model_validate(overlay(config.read(config.DEFAULT), changed))  # which is quick to refuse
+            laid_over = overlay(config.read(config.DEFAULT), changed)
+            config_type(laid_over).model_validate(laid_over)  # which is quick to refuse
             if whole(copy.deepcopy(changed)) != before:
                 return changed
     raise AssertionError(f"no other value for {'.'.join(key)}: add one to VALUES")
