@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stacycle.decisions import extent
 from stacycle.report.project import Project
-from stacycle.report.resolution import MapResolution, listed, within_one_mask
+from stacycle.report.resolution import MapResolution, listed, of_whole, within_one_mask
 from stacycle.report.tables import cell
 
 _ENGINES = {
@@ -19,7 +19,7 @@ _ENGINES = {
 
 def headline(project: Project, rows: Sequence[MapResolution]) -> list[tuple[str, str, str]]:
     """Resolution, particles, binning, tomograms and engine, as far as known: name, value and a line below of each."""
-    cards, facts = [], project.facts
+    cards, facts, rows = [], project.facts, of_whole(rows)
     given = facts.get("particles") or nan
     if rows:
         last = rows[-1]
@@ -43,6 +43,7 @@ def headline(project: Project, rows: Sequence[MapResolution]) -> list[tuple[str,
 
 def summary(project: Project, rows: Sequence[MapResolution]) -> dict[str, list[str]]:
     """What was reached, kept and rolled back, where particles went, and what to do next: sentences by heading."""
+    rows = of_whole(rows)
     swept = [(before, row) for before, row in zip([None, *rows], rows, strict=False) if row.kept]
     back = [row for _, row in swept if row.rolled_back]
     found = {

@@ -36,7 +36,7 @@ class MapResolution:
     `cycle` is 0 outside of cycles, `binning` the map's; `resolution` and `nyquist` in Å; `kept` the variant of a sweep,
     or BEFORE if the step was rolled back, or "". `particles_in` are those of the row before, or the given ones,
     `particles` those that the map is of; nan if unknown. `box` in px, `pixel_size` in Å, `area` under the corrected
-    FSC in shells, `mask_volume` in Å³.
+    FSC in shells, `mask_volume` in Å³. `part` is the part of the particle that the map is of; "" for the whole.
     """
 
     round: str
@@ -56,6 +56,7 @@ class MapResolution:
     mask_volume: float
     state: str
     half_maps: tuple[str, str] = ("", "")
+    part: str = ""
     notes: tuple[Note, ...] = ()
 
     @property
@@ -69,7 +70,7 @@ class MapResolution:
         return self.kept == BEFORE
 
 
-_LEFT_OUT = ("half_maps", "notes")
+_LEFT_OUT = ("half_maps", "part", "notes")
 _COLUMNS = [*(field.name for field in fields(MapResolution) if field.name not in _LEFT_OUT), "note"]
 
 
@@ -82,6 +83,7 @@ def resolutions(project: Project) -> list[MapResolution]:
             decision = project.read(step["decision"], read_decision)
             state = project.read(step["state"], OptimisationSet.read)
             shells = len(result.fsc) - 1  # to Nyquist, which is half a box
+            before = next((row for row in reversed(rows) if row.part in ("", step["part"])), None)
             row = MapResolution(
                 round=step["round"],
                 step=step["label"] + (f", cycle {step['cycle']}" if step["cycle"] else ""),
@@ -91,7 +93,7 @@ def resolutions(project: Project) -> list[MapResolution]:
                 nyquist=result.nyquist,
                 at_nyquist=result.at_nyquist,
                 kept=_kept(decision) if decision else "",
-                particles_in=rows[-1].particles if rows else project.facts.get("particles") or nan,
+                particles_in=before.particles if before else project.facts.get("particles") or nan,
                 particles=count(state.particles) if state else nan,
                 box=2 * shells,
                 pixel_size=result.nyquist / 2,
@@ -100,9 +102,15 @@ def resolutions(project: Project) -> list[MapResolution]:
                 mask_volume=volume(result.mask),
                 state=step["state"],
                 half_maps=result.half_maps,
+                part=step["part"],
             )
-            rows.append(replace(row, notes=_notes(row, rows[-1] if rows else None, project)))
+            rows.append(replace(row, notes=_notes(row, before, project)))
     return rows
+
+
+def of_whole(rows: Sequence[MapResolution]) -> list[MapResolution]:
+    """The rows of maps of the whole particle."""
+    return [row for row in rows if not row.part]
 
 
 def within_one_mask(rows: Sequence[MapResolution]) -> tuple[MapResolution, float, float] | None:

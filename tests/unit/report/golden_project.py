@@ -101,6 +101,7 @@ def step(
         "binning": binning,
         "label": label,
         "cycle": cycle,
+        "part": "",
         "postprocess": f"{BIN4}/{folder}/postprocess.star",
         "state": f"{BIN4}/{state}",
         "decision": f"{BIN4}/{decision}/decision.json" if decision else None,

@@ -46,6 +46,20 @@ def test_a_coarser_rung_and_notes_on_the_config_are_among_the_warnings(tmp_path)
     ]
 
 
+def test_a_part_has_a_row_but_is_neither_the_last_map_nor_what_the_next_one_is_compared_with(tmp_path):
+    rows = resolutions_of(
+        tmp_path, (1, 7, "m"), (1, 6, "m"), (1, 4, "head"), (1, 5, "body"), parts=("", "", "head", "body")
+    )
+    assert [row.part for row in rows] == ["", "", "head", "body"]
+    assert not any(
+        note.warns for row in rows for note in row.notes
+    )  # body is finer than the whole, if not than head
+    assert overview.headline(Project(), rows)[0][1] == "6.00 Å"
+    assert overview.summary(Project(), rows)["Reached"] == [
+        "From 7.00 Å (bin4, Polishing, cycle 1) to 6.00 Å (bin4, Polishing, cycle 1)."
+    ]
+
+
 @pytest.mark.parametrize(
     ("binning", "last", "said"),
     [

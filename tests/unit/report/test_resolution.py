@@ -14,9 +14,11 @@ from stacycle.report.project import Project
 from stacycle.report.resolution import MapResolution
 
 
-def resolutions_of(folder: Path, *steps: tuple[int, float, str]) -> list[MapResolution]:
-    """The rows of maps of (binning, resolution, mask), with 2 Å pixels at binning 1."""
-    found = []
+def resolutions_of(
+    folder: Path, *steps: tuple[int, float, str], parts: tuple[str, ...] = ()
+) -> list[MapResolution]:
+    """The rows of maps of (binning, resolution, mask), with 2 Å pixels at binning 1; `parts` are those of the last."""
+    found, of = [], ["", *[""] * len(steps), *parts][-len(steps) :]
     for number, (binning, finest, mask) in enumerate(steps):
         path = folder / f"{number}/postprocess.star"
         nyquist, shells = 4 * binning, 48 // binning
@@ -25,7 +27,7 @@ def resolutions_of(folder: Path, *steps: tuple[int, float, str]) -> list[MapReso
         general = star.simple(rlnFinalResolution=finest, rlnMaskName=mask)
         star.write(path, {"general": general, "fsc": pd.DataFrame(curves)})
         polished = step("Polishing", "", "", cycle=1 if binning == 1 else 0, binning=binning)
-        found.append(polished | {"postprocess": str(path), "state": str(path)})
+        found.append(polished | {"postprocess": str(path), "state": str(path), "part": of[number]})
     rounds = [{"name": f"bin{binning}", "binning": binning, "steps": []} for binning in (4, 2)]
     return resolution.resolutions(Project(rounds=rounds, steps_with_resolution=found))
 
