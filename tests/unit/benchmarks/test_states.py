@@ -36,7 +36,7 @@ def test_the_adjusted_rand_index_is_one_for_the_truth_and_about_zero_for_chance(
 def test_two_conformations_are_told_apart_better_than_by_chance(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property
 ) -> None:
-    """45 particles of each; 15 s on one core. Seeds 1, 2 and 3 gave 0.64, 0.05 and 0.57: hence several runs in a sweep."""
+    """45 particles of each; 15 s on one core. Seeds 1, 2 and 3 gave 0.64, 0.05 and 0.57: hence sweeps."""
     monkeypatch.chdir(tmp_path)
     few = {
         "tomos": 3,
