@@ -15,7 +15,7 @@ use rule align as class3d with:
     benchmark:
         "benchmarks/{round}/{class3d}/{variant}_it{iteration}.tsv"
     wildcard_constraints:
-        round=places("class3d", without=recipe.aligns),
+        round=classifications(aligned=False),
     priority: 0  # on CPUs
     threads: cores("class3d", 8)
     resources:
@@ -40,7 +40,7 @@ use rule class3d as class3d_aligned with:
             )
         ),
     wildcard_constraints:
-        round=places("class3d", only=recipe.aligns),
+        round=classifications(aligned=True),
     priority: 1  # on GPUs
     threads: cores("class3d_aligned", 8)
     resources:

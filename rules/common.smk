@@ -5,9 +5,9 @@ from functools import cache
 from stacycle.inputs.asked import files_of
 from stacycle.programs import software
 from stacycle.resources import site as resources_site
-from stacycle.steps.registry import all_steps, devices
+from stacycle.steps.registry import devices
 
-STEPS, DEVICES = all_steps(), devices()
+DEVICES = devices()
 # The names of steps that can move particles, and of the folders of decisions.
 MOVED = [name for kind in MOVES for name in recipe.named(kind)]
 DECIDING = (
@@ -24,9 +24,6 @@ wildcard_constraints:
         for kind, flow in FLOW.items()
         if flow.repeats
     },
-
-
-SHOWN_DECISIONS = [name for name, step in STEPS.items() if step.last == "decision.json"]
 
 
 @cache
@@ -55,12 +52,12 @@ def given_inputs(wc):
     return given
 
 
-def places(kind, only=lambda *place: True, without=lambda *place: False):
-    """Constraint of the wildcard `round` before the folder of a step: to some of the steps of a kind."""
+def classifications(aligned):
+    """Constraint of the wildcard `round` before a classification's folder: to those that align, or that do not."""
     found = [
         f"{round_}(?=/{step}/)"
         for round_, step in recipe
-        if kind_of(step) == kind and only(round_, step) and not without(round_, step)
+        if kind_of(step) == "class3d" and recipe.aligns(round_, step) == aligned
     ]
     return "|".join(found) or "(?!)"
 

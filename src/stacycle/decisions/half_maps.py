@@ -74,8 +74,8 @@ def compare(halves: Mapping[Key, HalfMaps], pixel: float, mask: Array) -> Compar
     The noise of the two is nearly the same, as they are made of the same images; by how much is seen in the differences
     of the half maps, and the error is that of the rest.
     """
-    fsc = {name: _correlation(first * mask, second * mask) for name, (first, second) in halves.items()}
-    noise = _correlation(*((first - second) * mask for first, second in halves.values()))
+    fsc = {name: correlation(first * mask, second * mask) for name, (first, second) in halves.items()}
+    noise = correlation(*((first - second) * mask for first, second in halves.values()))
     values = np.maximum(shell_sizes(len(mask)) * (mask**2).mean(), 1)
     mean = np.clip(sum(fsc.values()) / len(fsc), 0, 1)
     # Of noise in two half maps of one signal, to second order: terms of one noise are alike by `noise`, products by its
@@ -91,7 +91,7 @@ def sphere(n: int, pixel: float, diameter: float) -> Array:
     return 0.5 + 0.5 * np.cos(np.pi * np.clip((distance(n) / radius - 1) / _EDGE + 1, 0, 1))
 
 
-def _correlation(a: Array, b: Array) -> Array:
+def correlation(a: Array, b: Array) -> Array:
     """The FSC of two maps (n, n, n), shells 0 .. n // 2."""
     cross, of_a, of_b = spectra(a, b)
     return cross / np.sqrt(np.maximum(of_a * of_b, 1e-30))

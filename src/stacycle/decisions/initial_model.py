@@ -99,11 +99,7 @@ def brought(path: str, hand: str, box: int, pixel: float, diameter: float) -> np
     """A map of one's own in `box` px of `pixel` Å, in the `hand` (given or mirrored), its particle bright, its solvent
     at 0. UserError if it is no map, has no pixel size, or shows nothing within the particle's `diameter` (Å)."""
     mrc.check_values(path)
-    _, own = mrc.box_and_pixel(path)
-    if own <= 0:
-        raise UserError(
-            f"{path}: its header tells no pixel size", "write it there (relion_image_handler --angpix)"
-        )
+    _, own = mrc.box_and_known_pixel(path)
     density = np.asarray(mrc.voxels(path), np.float32)
     inside = sphere(len(density), own, diameter) > 0.5
     rim = density[~inside] if not inside.all() else density.ravel()[:1]

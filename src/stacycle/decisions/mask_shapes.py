@@ -51,11 +51,7 @@ def shape(settings: Mapping[str, Any], given: Sequence[str], like: str, lowpass:
 
 def _of_file(path: str, box: int, pixel: float) -> Shape:
     mrc.check_values(path)
-    _, own = mrc.box_and_pixel(path)
-    if own <= 0:
-        raise UserError(
-            f"{path}: its header tells no pixel size", "write it there (alterheader, relion_image_handler)"
-        )
+    _, own = mrc.box_and_known_pixel(path)
     values = np.asarray(mrc.voxels(path), np.float32)
     low, high = float(values.min()), float(values.max())
     is_mask = low >= -1e-3 and 0.5 < high <= 1 + 1e-3 and float(np.median(values)) < 1e-3

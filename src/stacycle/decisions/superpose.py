@@ -6,8 +6,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from stacycle.decisions.agreement import spectra
-from stacycle.decisions.half_maps import sphere
+from stacycle.decisions.half_maps import correlation, sphere
 from stacycle.decisions.mask import low_pass
 from stacycle.decisions.regrid import regridded
 
@@ -49,8 +48,7 @@ def superpose(
 def fsc(one: np.ndarray, other: np.ndarray, pixel: float, diameter: float) -> np.ndarray:
     """The FSC (n // 2 + 1,) of two maps (n, n, n) within a soft sphere of `diameter` (Å)."""
     inside = sphere(len(one), pixel, diameter)
-    cross, of_one, of_other = spectra(one * inside, other * inside)
-    return cross / np.sqrt(np.maximum(of_one * of_other, 1e-30))
+    return correlation(one * inside, other * inside)
 
 
 def agreed(curve: np.ndarray, pixel: float, threshold: float = 0.5) -> float:

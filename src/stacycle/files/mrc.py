@@ -180,6 +180,16 @@ def check_size(path: str, box: int, pixel: float, whose: str, cure: str) -> None
         raise UserError(f"{path}: {found}, but {whose} {box} px of {pixel:.4g} Å", cure)
 
 
+def box_and_known_pixel(path: str | Path) -> tuple[int, float]:
+    """As `box_and_pixel`, of a map of one's own; UserError, too, if its header tells no pixel size."""
+    box, pixel = box_and_pixel(path)
+    if pixel <= 0:
+        raise UserError(
+            f"{path}: its header tells no pixel size", "write it there (relion_image_handler --angpix)"
+        )
+    return box, pixel
+
+
 def box_and_pixel(path: str | Path) -> tuple[int, float]:
     """Box in px and pixel size in Å of a map; UserError if it is not one, is cut short or is no cube."""
     found = header(path)

@@ -127,9 +127,8 @@ def _check_sizes(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str, 
 def _check_own_map(where: str, path: str | None) -> Iterator[Row]:
     """A map or mask of one's own, that a mask is made of or that an initial model begins with."""
     try:
-        if path and mrc.box_and_pixel(path)[1] <= 0:
-            cure = "write it there (relion_image_handler --angpix)"
-            yield Row(PROBLEM, "config", f"{where}, {path}: its header tells no pixel size", cure)
+        if path:
+            mrc.box_and_known_pixel(path)
     except UserError as error:
         yield Row(PROBLEM, "config", f"{where}: {error}", "name another map, or null")
 

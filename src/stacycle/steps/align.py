@@ -26,7 +26,7 @@ def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
 
 def dry_run(step: Step, run: DryRun) -> Iterator[tuple[str, list[str]]]:
     """One run for each T, the short one before them, and the averages of their poses."""
-    yield from class3d.dry_run(step, run)
+    yield from class3d.runs(step.name, step, run, run.settings)
     if any(path.endswith(PROBE) for path in run.recipe.accuracy(run.round, run.step)):
         yield "align_probe", run.command(step, filled(run.settings) | PROBING, variant=[1, 1])
     yield from poses.dry_run(run)

@@ -60,15 +60,19 @@ def of_refinement(job: Any, engine: Settings, state: State) -> dict[str, Any]:
 
 
 def dry_run(step: Step, run: DryRun) -> Iterator[tuple[str, list[str]]]:
-    """One run for each variant."""
-    settings, rule = filled(run.settings), step.name
-    if step.name == "class3d":
-        aligns = run.recipe.aligns(run.round, run.step)
-        rule = ALIGNED if aligns else rule
-        unused = () if aligns else ("alignment", *SEARCHED)
-        settings = {key: value for key, value in settings.items() if key not in unused}
-    for variant in variants(run.settings).values():
-        yield rule, run.command(step, settings, rule=rule, variant=variant)
+    """One run for each variant, of the rule that aligns or of the other."""
+    if run.recipe.aligns(run.round, run.step):
+        yield from runs(ALIGNED, step, run, run.settings)
+    else:
+        unused = ("alignment", *SEARCHED)
+        kept = {key: value for key, value in run.settings.items() if key not in unused}
+        yield from runs(step.name, step, run, kept)
+
+
+def runs(rule: str, step: Step, run: DryRun, settings: Settings) -> Iterator[tuple[str, list[str]]]:
+    """A run of a rule for each variant of a step's settings."""
+    for variant in variants(settings).values():
+        yield rule, run.command(step, filled(settings), rule=rule, variant=variant)
 
 
 def space(size: Sizes, settings: Settings, order: int | None = None) -> Iterator[Need]:
