@@ -1,4 +1,4 @@
-"""Extract your particles: pseudo-subtomograms, written as 2D stacks."""
+"""Extract your particles: pseudo-subtomograms, written as 2D stacks or in 3D."""
 
 
 rule extract:

@@ -1,4 +1,4 @@
-"""Extract subtomograms as 2D stacks."""
+"""Extract subtomograms, as 2D stacks or in 3D."""
 
 from stacycle.files import star
 from stacycle.files.optimisation_set import OptimisationSet

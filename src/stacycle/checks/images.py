@@ -5,6 +5,7 @@ from __future__ import annotations
 from stacycle.checks.tables import StateFiles
 from stacycle.errors import UserError
 from stacycle.files import image_files, mrc
+from stacycle.files.star import Columns
 
 
 def check_tilt_images(files: StateFiles) -> None:
@@ -28,12 +29,17 @@ def check_tilt_images(files: StateFiles) -> None:
 
 
 def check_stacks(files: StateFiles) -> None:
-    """Each particle's stack: complete, with the optics groups' box and an image per visible tilt."""
+    """Each particle's stack: complete, with the optics groups' box and an image per visible tilt. Or its
+    pseudo-subtomogram, if the particles were extracted in 3D: complete, a cube of that box, with its weights."""
     path, table = files.particles_file, files.particles
     box, _ = files.box_and_pixel
-    if "rlnImageName" not in table:
-        fault = "table data_particles has no column rlnImageName"
-        raise UserError(f"{path}: {fault}", "extract the particles first")
+    for label in ("rlnImageName", "rlnCtfImage") if files.in_3d else ("rlnImageName",):
+        if label not in table:
+            fault = f"table data_particles has no column {label}"
+            raise UserError(f"{path}: {fault}", "extract the particles first")
+    if files.in_3d:
+        _check_subtomograms(path, table, box)
+        return
     visible = table.get("rlnTomoVisibleFrames") or [""] * len(table["rlnImageName"])
     for image, tilts in zip(table["rlnImageName"], visible, strict=True):
         found = mrc.header(image)
@@ -43,3 +49,15 @@ def check_stacks(files: StateFiles) -> None:
         if tilts and found.sections != tilts.count("1"):
             seen = f"{tilts.count('1')} tilts show the particle"
             raise UserError(f"{image}: has {found.sections} images, but {path} says {seen}", "extract again")
+
+
+def _check_subtomograms(path: str, table: Columns, box: int) -> None:
+    """Data of box^3 px, and weights of half of Fourier space twice: CTF^2, and how often each point was seen."""
+    shapes = {"rlnImageName": (box, box, box), "rlnCtfImage": (box // 2 + 1, box, 2 * box)}
+    for label, shape in shapes.items():
+        for image in table[label]:
+            found = mrc.header(image)
+            if (size := (found.nx, found.ny, found.sections)) != shape:
+                has, asked = (" x ".join(map(str, one)) for one in (size, shape))
+                fault = f"has {has} px, but {path} says a box of {box}, which takes {asked}"
+                raise UserError(f"{image}: {fault}", "extract again")

@@ -61,6 +61,11 @@ class StateFiles:
         return float(self.tomograms[PIXEL][0])
 
     @property
+    def in_3d(self) -> bool:
+        """Whether the particles' images are pseudo-subtomograms, not 2D stacks."""
+        return "3" in self.optics.get("rlnImageDimensionality", [])
+
+    @property
     def box_and_pixel(self) -> tuple[int, float]:
         """Box (px) and pixel size (Å) of the particles' images. UserError if optics groups have none, or several."""
         labels = ["rlnImageSize", "rlnImagePixelSize"]

@@ -36,7 +36,13 @@ ITERATIONS = Removable(
     r"run_it(\d{3})_(half[12]_)?class\d{3}(_unfil)?(_angdist)?\.(mrc|bild)",
     job_folder.FINAL_DATA,
 )
-STACKS = Removable("stacks", "current", r"\d+_stack2d\.mrcs", job_folder.PARTICLES, "Subtomograms/*/*")
+STACKS = Removable(
+    "stacks",
+    "current",
+    r"\d+_(stack2d\.mrcs|data\.mrc|weights\.mrc)",
+    job_folder.PARTICLES,
+    "Subtomograms/*/*",
+)
 PARTS = Removable("parts", "needed", r"(data|weight)_(merged|half1|half2)\.mrc", job_folder.MERGED)
 REMOVABLE = {kind.key: kind for kind in (ITERATIONS, STACKS, PARTS)}
 

@@ -32,6 +32,7 @@ def contradictions(config: Config) -> Iterator[UserError]:
     for name, settings in config.rounds.items():
         if settings is not None:
             yield from _of_round(f"rounds.{name}", settings)
+            yield from _of_extraction(f"rounds.{name}", settings, config.engine)
             if settings.has("hand") and is_known:
                 cure = "give a set hand: auto, or take hand out of the steps"
                 yield UserError("hand compares those of sets with hand: auto", cure, f"rounds.{name}.steps")
@@ -109,6 +110,19 @@ def _of_round(where: str, settings: Round) -> Iterator[UserError]:
             yield from _of_shapes(f"{key}.mask", chosen.mask)
             if chosen.mask.difference:
                 yield UserError("a cycle has no classes", "leave it out", f"{key}.mask.difference")
+
+
+def _of_extraction(where: str, settings: Round, engine: Engine) -> Iterator[UserError]:
+    """Pseudo-subtomograms for what takes 2D stacks only."""
+    if not settings.has("extract") or settings.extract.stack2d:
+        return
+    key = f"{where}.extract.stack2d"
+    if engine.kind == "embedded":
+        cure = "leave it true, or set engine.kind to relion"
+        yield UserError("the embedded engine writes and reads 2D stacks only", cure, key)
+    if settings.has("score"):
+        problem = "score compares tilt images, which 3D pseudo-subtomograms are not"
+        yield UserError(problem, f"leave it true, or take score out of {where}.steps", key)
 
 
 def _of_shapes(key: str, mask: Mask) -> Iterator[UserError]:

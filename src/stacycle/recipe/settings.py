@@ -158,7 +158,8 @@ class Cleanup(Section):
     """Maps of the iterations of align, class3d and refine3d; needed keeps those of the chosen and of the last
     iteration once the round is finished. Tables always stay."""
     stacks: Literal["all", "current"] = "all"
-    """Extracted 2D stacks; current removes those of a finished round once the next one has extracted its own."""
+    """Extracted images of particles; current removes those of a finished round once the next one has extracted its
+    own."""
     parts: Literal["all", "needed"] = "all"
     """The data and weight maps that averages are made from; needed removes them once the round is finished, as
     nothing reads them."""

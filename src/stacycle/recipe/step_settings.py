@@ -52,6 +52,9 @@ class Extract(Section):
     """Particles seen in fewer tilt images are left out."""
     float16: bool = True
     """Write images with 16 bits per pixel instead of 32."""
+    stack2d: bool = True
+    """Write each particle as a 2D stack; false writes 3D pseudo-subtomograms, for multibody
+    (RELION only)."""
 
 
 class Reconstruct(Section):

@@ -1,4 +1,4 @@
-"""Extract your particles: pseudo-subtomograms, written as 2D stacks."""
+"""Extract your particles: pseudo-subtomograms, written as 2D stacks or in 3D."""
 
 from __future__ import annotations
 
@@ -36,9 +36,13 @@ def dry_run(step: Step, run: DryRun) -> Iterator[tuple[str, list[str]]]:
 
 
 def space(size: Sizes, settings: Settings) -> Iterator[Need]:
-    pixels = size.numbers.visible_tilts * size.image**2
-    stack = sizes.MRC_HEADER + pixels * (2 if settings["float16"] else 4)
-    stacks = sizes.files(stack, size.numbers.particles)
+    box, count = size.image, size.numbers.particles
+    if settings["stack2d"]:
+        pixels = [size.numbers.visible_tilts * box**2]
+    else:
+        pixels = [box**3, (box // 2 + 1) * 2 * box**2]  # the pseudo-subtomogram and its weights
+    voxel = 2 if settings["float16"] else 4
+    stacks = sum((sizes.files(sizes.MRC_HEADER + voxel * one, count) for one in pixels), sizes.files(0, 0))
     yield size.need(IMAGES, stacks, None if size.last_round else STACKS)
     yield size.need("tables", size.rows() + sizes.tables(2))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from stacycle.files.removed import Removable
 
-IMAGES = "2D stacks"  # what a scratch folder holds, one round at a time
+IMAGES = "stacks"  # what a scratch folder holds, one round at a time
 MRC_HEADER = 1024  # bytes
 _BLOCK = 4096  # bytes by which a file grows on disk
 _ROW = 310  # bytes of a row of particles, and 2 for each tilt

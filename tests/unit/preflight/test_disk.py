@@ -40,7 +40,7 @@ def total(some: list[Need], step: str = "", what: str = "", freed_by: str = "") 
 
 
 def test_an_image_of_each_visible_tilt_is_written_for_each_particle(tmp_path: Path) -> None:
-    (stacks,) = (x for x in needs(tmp_path, TUTORIAL) if (x.step, x.what) == ("bin4/extract", "2D stacks"))
+    (stacks,) = (x for x in needs(tmp_path, TUTORIAL) if (x.step, x.what) == ("bin4/extract", "stacks"))
     assert stacks.files == 22372
     assert stacks.bytes == pytest.approx(22372 * (1024 + 41 * 84 * 84 * 2), rel=0.01)
 
@@ -54,6 +54,17 @@ def test_images_take_what_the_settings_of_extraction_make_of_them(
     before = total(needs(tmp_path, TUTORIAL), "bin4/extract", "stacks")
     after = total(needs(tmp_path, TUTORIAL, {"bin4": {"extract": settings}}), "bin4/extract", "stacks")
     assert after == pytest.approx(times * before, rel=0.02)
+
+
+def test_a_pseudo_subtomogram_takes_a_cube_and_the_weights_of_half_of_fourier_space_twice(
+    tmp_path: Path,
+) -> None:
+    rounds = {"bin4": {"box": 84, "extract": {"stack2d": False}, "steps": ["extract", "reconstruct"]}}
+    (cubes,) = (
+        x for x in needs(tmp_path, TUTORIAL, rounds) if (x.step, x.what) == ("bin4/extract", "stacks")
+    )
+    assert cubes.files == 2 * 22372
+    assert cubes.bytes == pytest.approx(22372 * 2 * (84**3 + 43 * 84 * 168 + 1024), rel=0.01)
 
 
 def test_what_relion_wrote_in_an_alignment_was_predicted(tmp_path: Path) -> None:

@@ -233,6 +233,7 @@ POSSIBLE = {
         "max_dose": st.none() | LENGTH,
         "min_frames": COUNT,
         "float16": BOOL,
+        "stack2d": BOOL,
         "threads": COUNT,
     },
     reconstruct_particle.argv: {

@@ -21,7 +21,7 @@ from stacycle.programs.command import Command
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "data"
 ALIGN = "relion_refine --ios extract/optimisation_set.star --ref average/merged.mrc --iter 5 --o align/run"
-EXTRACT = "relion_tomo_subtomo --p input/particles.star --t input/tomograms.star --b 24 --bin 4 --o extract/"
+EXTRACT = "relion_tomo_subtomo --p input/particles.star --t input/tomograms.star --b 24 --bin 4 --o extract/ --stack2d"
 
 
 def command(line: str) -> Command:

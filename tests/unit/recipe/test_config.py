@@ -154,6 +154,7 @@ def test_a_round_set_to_null_is_left_out_and_a_new_one_gets_the_defaults(tmp_pat
         "max_dose": None,
         "min_frames": 1,
         "float16": True,
+        "stack2d": True,
     }
     assert loaded["rounds"]["first"]["reconstruct"] == {"snr": 0}
     assert loaded["rounds"]["first"]["box"] == "auto"
@@ -402,6 +403,30 @@ def test_a_step_that_relion_has_and_cannot_be_trusted_is_refused_with_what_to_do
     rounds = {"bin4": {"steps": ["extract", "reconstruct", step]}}
     with pytest.raises(UserError, match=rf"rounds\.bin4\.steps\.3: {step}: .*; (focus on parts|refine them)"):
         with_overlay(tmp_path, {"inputs": SETS, "rounds": rounds})
+
+
+@pytest.mark.parametrize(
+    ("engine", "steps", "said"),
+    [
+        (
+            "embedded",
+            ["extract", "reconstruct"],
+            "the embedded engine writes and reads 2D stacks only; leave it true, or set engine.kind to relion",
+        ),
+        (
+            "relion",
+            ["extract", "reconstruct", "refine3d", "score"],
+            "score compares tilt images, which 3D pseudo-subtomograms are not; leave it true, or take score out of",
+        ),
+    ],
+)
+def test_particles_in_3d_are_refused_where_2d_stacks_are_needed(
+    tmp_path: Path, engine: str, steps: list[str], said: str
+) -> None:
+    given = {"inputs": SETS, "engine": {"kind": engine}}
+    rounds = {"bin4": {"steps": steps, "extract": {"stack2d": False}}}
+    with pytest.raises(UserError, match=f"^rounds.bin4.extract.stack2d: {said}"):
+        with_overlay(tmp_path, {**given, "rounds": rounds})
 
 
 def test_the_coarse_limit_of_few_picks_is_not_for_a_part_which_differs_in_fine_detail(tmp_path, monkeypatch):
