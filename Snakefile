@@ -12,6 +12,7 @@ from stacycle.recipe.config_text import give_types
 from stacycle.errors import UserError
 from stacycle.files.job_folder import STATE_FILE
 from stacycle.files.safe_names import prepended
+from stacycle.recipe import bodies
 from stacycle.recipe.step_settings import FLOW, SHAPES, kind_of
 from stacycle.recipe.refinement_settings import SEARCHED
 from stacycle.recipe.rounds import (

@@ -311,6 +311,17 @@ def rounds_of_parts():
     ]
 
 
+def bodies_and_consensus(wc):
+    """Input function to unpack: the refinement that a multi-body one goes on from, the masks of its bodies, and all
+    decisions before it."""
+    refined = bodies.consensus(recipe, wc.round)
+    files = {
+        "consensus": f"results/{wc.round}/{refined}/run_data.star",
+        "masks": list(bodies.masks(recipe, wc.round).values()),
+    }
+    return with_decisions(files, wc.round, "multibody")
+
+
 def parts_and_consensus(wc):
     """Input function to unpack: the maps and masks of a round's parts, the consensus, and all decisions before them."""
     steps = focused_parts(wc.round).values()

@@ -14,7 +14,7 @@ rule report:
         + [f"{folder}/reference.mrc" for folder in steps_of("initial_model")],
         decisions=[
             f"{folder}/decision.json"
-            for folder in steps_of(*DECISIONS, "mask", "local_resolution")
+            for folder in steps_of(*DECISIONS, "mask", "local_resolution", "multibody")
         ]
         + [f"{folder}/decision.json" for folder in recipe.poses_compared()],
         montages=[f"{folder}/classes.png" for folder in steps_of("select")],

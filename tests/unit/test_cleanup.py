@@ -21,7 +21,7 @@ from stacycle.files import job_folder, relion_output, removed
 from stacycle.files.removed import REMOVABLE
 from stacycle.jobs import history
 from stacycle.preflight import disk
-from stacycle.programs import refine_iterations
+from stacycle.programs import multibody, refine_iterations
 from stacycle.recipe import config
 from stacycle.recipe.rounds import Recipe
 
@@ -76,6 +76,7 @@ def make_project(configfile: Path) -> Recipe:
             f"bin4/extract/Subtomograms/TS_01/{number}_stack2d.mrcs",
             f"bin2/extract/Subtomograms/TS_01/{number}_stack2d.mrcs",
         )
+    put("bin4/extract/Subtomograms/TS_02/3_data.mrc", "bin4/extract/Subtomograms/TS_02/3_weights.mrc")
     for folder in ("bin2/reconstruct", "bin4/cycle1/reference", "bin4/cycle1/polish/motion/reconstruct"):
         put(
             *(
@@ -121,7 +122,9 @@ def cleaned_up(recipe: Recipe, settings: dict = disk.LEAST) -> set[str]:
     return before - there()
 
 
-STACKS = {f"results/bin4/extract/Subtomograms/TS_01/{number}_stack2d.mrcs" for number in (1, 2)}
+STACKS = {f"results/bin4/extract/Subtomograms/TS_01/{number}_stack2d.mrcs" for number in (1, 2)} | {
+    f"results/bin4/extract/Subtomograms/TS_02/3_{kind}.mrc" for kind in ("data", "weights")
+}
 PARTS = {
     f"results/{folder}/{kind}_{name}.mrc"
     for folder in ("bin2/reconstruct", "bin4/cycle1/reference", "bin4/cycle1/polish/motion/reconstruct")
@@ -157,6 +160,36 @@ def test_exactly_what_cleanup_asks_for_goes(recipe: Recipe) -> None:
     assert cleaned_up(recipe) == expected
 
 
+def test_a_refinement_that_was_cleaned_up_is_still_one_that_bodies_can_go_on_from(recipe: Recipe) -> None:
+    cleaned_up(recipe)
+    last = relion_output.iterations(REFINE)[-1].number
+    optimiser = f"{REFINE}/run_it{last:03d}_optimiser.star"
+    assert Path(optimiser).exists()
+    assert all(Path(half).exists() for half in multibody.half_maps(optimiser))
+
+
+def test_of_bodies_too_only_the_maps_of_iterations_go_that_are_not_the_last(recipe: Recipe) -> None:
+    names = {
+        f"run_it{n:03d}_{half}_body00{body}{end}"
+        for n in (3, 4)
+        for half in HALVES
+        for body in (1, 2)
+        for end in (".mrc", "_unfil.mrc", "_angdist.bild")
+    }
+    final = {"run_body001.mrc", "run_half1_body001_unfil.mrc", "run_body001_mask.mrc", "run_bodies.bild"}
+    put(*(f"bin2/multibody/{name}" for name in names | final))
+    folder = Path("results/bin2/multibody")
+    for table in (GOLDEN / "multibody/refs").glob("run_it003*.star"):
+        text = table.read_text()
+        for number in (3, 4):
+            of_bodies = re.sub(r"(_rlnNrBodies +)1", r"\g<1>2", text)
+            (folder / table.name.replace("it003", f"it00{number}")).write_text(of_bodies)
+    assert [one.number for one in relion_output.iterations(folder)] == [3, 4]
+    assert cleaned_up(recipe, {"iterations": "needed"}) & {str(folder / name) for name in names | final} == {
+        str(folder / name) for name in names if "it003" in name
+    }
+
+
 @pytest.mark.parametrize("kind", ["iterations", "stacks", "parts"])
 def test_each_key_of_cleanup_is_for_itself(recipe: Recipe, kind: str) -> None:
     expected = {"iterations": iterations(), "stacks": STACKS, "parts": PARTS}[kind]
@@ -186,7 +219,7 @@ def test_nothing_that_a_rule_makes_can_be_taken_for_what_may_go() -> None:
 def test_a_second_time_nothing_goes_and_what_went_is_still_reported(recipe: Recipe) -> None:
     cleaned_up(recipe)
     told = cleanup.removed("bin4")
-    assert told["stacks"]["files"] == 2
+    assert told["stacks"]["files"] == len(STACKS)
     assert told["iterations"]["files"] == len(iterations())
     assert not cleaned_up(recipe)
     assert cleanup.removed("bin4") == told

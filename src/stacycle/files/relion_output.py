@@ -215,8 +215,10 @@ def _complete(folder: Path, number: int, maps: bool) -> bool:
         return False
     if not maps:
         return True
-    count = int(_numbers(models[0], "model_general")["rlnNrClasses"])
-    names = [f"{half}class{k:03d}.mrc" for half in halves for k in range(1, count + 1)]
+    general = _numbers(models[0], "model_general")
+    classes, bodies = (int(general.get(label, 1)) for label in ("rlnNrClasses", "rlnNrBodies"))
+    kind, count = ("body", bodies) if bodies > 1 else ("class", classes)
+    names = [f"{half}{kind}{k:03d}.mrc" for half in halves for k in range(1, count + 1)]
     return all((folder / job_folder.iteration(number, name)).exists() for name in names)
 
 

@@ -33,7 +33,7 @@ class Removable:
 ITERATIONS = Removable(
     "iterations",
     "needed",
-    r"run_it(\d{3})_(half[12]_)?class\d{3}(_unfil)?(_angdist)?\.(mrc|bild)",
+    r"run_it(\d{3})_(half[12]_)?(class|body)\d{3}(_unfil)?(_angdist)?\.(mrc|bild)",
     job_folder.FINAL_DATA,
 )
 STACKS = Removable(

@@ -70,6 +70,7 @@ def take(
         if not program.ignores(flag) and path not in (command.optimisation_set, *named.values())
     }
     contents |= {role: _state_file(role, path, command, digests) for role, path in named.items()}
+    contents |= {role: digests.of(path) for role, path in program.also_reads(command).items()}
     if (second := command.half_maps()[1]) and [second] not in command.flags.values():
         contents["second half"] = digests.of(second)  # which the program finds by the name of the first
     return {

@@ -11,7 +11,7 @@ from stacycle.files import mrc
 from stacycle.inputs.findings import DUPLICATES
 from stacycle.preflight.environment import FINE, PROBLEM, WARNING, Row
 from stacycle.provenance.particles import NEAR, too_many
-from stacycle.recipe import auto, geometry
+from stacycle.recipe import auto, bodies, geometry
 from stacycle.recipe.limits import FEWEST_PER_CLASS
 from stacycle.recipe.rounds import Recipe
 from stacycle.recipe.step_settings import kind_of
@@ -111,6 +111,9 @@ def _check_sizes(config: Mapping[str, Any], recipe: Recipe, facts: Mapping[str, 
                 yield Row(WARNING, "config", found, "give less, a larger box, or auto")
             for key in ("file", "reference"):
                 yield from _check_own_map(f"{where}.{key}", given.get(key))
+            for body in given.get("bodies", ()):
+                path = bodies.own_file(given["bodies"][body]["mask"])
+                yield from _check_own_map(f"{where}.bodies.{body}.mask", path)
             if given.get("min_frames", 0) > tilts:
                 found = f"{where}.min_frames, {given['min_frames']}, is more than the {tilts} tilts that there are"
                 yield Row(PROBLEM, "config", found, "no particle would be left: lower it")

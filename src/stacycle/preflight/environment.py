@@ -63,7 +63,8 @@ def flags(commands: Iterable[tuple[str, Command]]) -> dict[str, set[str]]:
     used: dict[str, set[str]] = {}
     for _, command in commands:
         resumed = {command.record.continue_flag} - {""}
-        used.setdefault(command.program, set()).update(command.flags, resumed)
+        listed = command.flags.keys() - command.record.unlisted_flags
+        used.setdefault(command.program, set()).update(listed, resumed)
     return used
 
 

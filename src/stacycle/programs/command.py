@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stacycle.files.optimisation_set import KINDS, OptimisationSet
-from stacycle.programs.program import Program, of_name
+from stacycle.programs.program import Program, of_call
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Command:
     @property
     def record(self) -> Program:
         """What is known of the program."""
-        return of_name(self.kind)
+        return of_call(self.kind, self.flags)
 
     @property
     def optimisation_set(self) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pkgutil
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -57,6 +57,7 @@ class Program:
     """A program of RELION's. Its functions are given a `command.Command`, its checks a `task.Task`."""
 
     name: str  # without _mpi
+    only_with: str = ""  # the flag that makes another job of a program that has a record already
     mpi: bool = False  # its build for MPI, NAME_mpi, is used as well
     check_ranks: Callable[..., None] | None = None  # of flags and ranks: UserError if these are too few
 
@@ -65,6 +66,9 @@ class Program:
     state_flags: StateFlags | None = None
     reads_particle_images: bool = False
     half_maps: Callable[..., tuple[str, str]] = _named_references
+    also_reads: Callable[..., Mapping[str, str]] = (
+        lambda command: {}
+    )  # files by their roles that no flag names
     state_checks: tuple[Callable[[StateFiles], None], ...] = ()
     input_checks: tuple[Callable[..., None], ...] = ()  # after those of the state
 
@@ -90,6 +94,7 @@ class Program:
     # Flags that make no other result; and how it continues, by `continue_flag` as its --help has it. `go_on` is given a
     # command, its folder and the engine's kind.
     ignored_flags: frozenset[str] = frozenset()
+    unlisted_flags: frozenset[str] = frozenset()  # that it takes, though its --help does not list them
     completion_marker: CompletionMarker | None = None
     continue_flag: str = ""
     go_on: Callable[..., Continuation] | None = None
@@ -104,9 +109,12 @@ class Program:
         return flag in self.ignored_flags or flag in _IGNORED_OF_ALL
 
 
-def of_name(name: str) -> Program:
-    """The record of a program; an empty one for a program that no module describes."""
-    return next((one for one in all_programs() if one.name == name), Program(name))
+def of_call(name: str, flags: Collection[str] = ()) -> Program:
+    """The record of a program that is called with these flags; an empty one if no module describes it."""
+    found = [
+        one for one in all_programs() if one.name == name and (not one.only_with or one.only_with in flags)
+    ]
+    return max(found, key=lambda one: bool(one.only_with), default=Program(name))
 
 
 @cache

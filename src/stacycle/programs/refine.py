@@ -28,7 +28,7 @@ from stacycle.programs.task import Task
 from stacycle.recipe.geometry import healpix_order, sigma_ang
 
 FEWEST_WITH_HALVES = 3  # MPI ranks: a leader, and one for each half
-_OVERSAMPLING = 1  # the GUI's samplings and offset steps are those of the oversampled grid
+OVERSAMPLING = 1  # the GUI's samplings and offset steps are those of the oversampled grid
 
 
 def align(
@@ -36,9 +36,9 @@ def align(
 ) -> list[str]:
     """Class3D with alignment: searches within `local_range` degrees of the pose so far; None: everywhere."""
     return _class3d(
-        ["--oversampling", _OVERSAMPLING, "--healpix_order", healpix_order(sampling, _OVERSAMPLING)],
+        ["--oversampling", OVERSAMPLING, "--healpix_order", healpix_order(sampling, OVERSAMPLING)],
         ["--sigma_ang", None if local_range is None else sigma_ang(local_range)],
-        _offsets(offset_range, offset_step),
+        offsets(offset_range, offset_step),
         **common,
     )
 
@@ -73,7 +73,7 @@ def _class3d(
     return shared.line(
         ["relion_refine", "--o", out, "--ios", state],
         _reference(reference, absolute_greyscale, lowpass),
-        _computing(scratch, pool),
+        computing(scratch, pool),
         _ctf(ctf_intact_first_peak),
         ["--iter", iterations, "--tau2_fudge", T, "--particle_diameter", mask_diameter, "--K", classes],
         ["--flatten_solvent", "--zero_mask"],
@@ -108,10 +108,10 @@ def initial_model(
     return shared.line(
         ["relion_refine", "--o", out, "--iter", iterations, "--grad", "--denovo_3dref", "--ios", state],
         ["--ctf", "--K", 1, "--sym", "C1", "--flatten_solvent", "--zero_mask"],
-        _computing(scratch, pool, pad=1),
-        ["--particle_diameter", mask_diameter, "--oversampling", _OVERSAMPLING],
-        ["--healpix_order", healpix_order(sampling, _OVERSAMPLING)],
-        _offsets(offset_range, offset_step),
+        computing(scratch, pool, pad=1),
+        ["--particle_diameter", mask_diameter, "--oversampling", OVERSAMPLING],
+        ["--healpix_order", healpix_order(sampling, OVERSAMPLING)],
+        offsets(offset_range, offset_step),
         ["--auto_sampling", "--tau2_fudge", T],
         ["--random_seed", seed],
         ["--j", threads],
@@ -153,15 +153,15 @@ def refine3d(
         ["--trajectories", trajectories],
         _reference(reference, absolute_greyscale, lowpass),
         blush and ["--blush"],
-        _computing(scratch, pool),
+        computing(scratch, pool),
         finer_faster and ["--auto_ignore_angles", "--auto_resol_angles"],
         _ctf(ctf_intact_first_peak),
         ["--particle_diameter", mask_diameter, "--flatten_solvent", "--zero_mask"],
         ["--solvent_mask", mask],
         mask is not None and solvent_correct_fsc and ["--solvent_correct_fsc"],
-        ["--oversampling", _OVERSAMPLING, "--healpix_order", healpix_order(sampling, _OVERSAMPLING)],
-        ["--auto_local_healpix_order", healpix_order(local_sampling, _OVERSAMPLING)],
-        _offsets(offset_range, offset_step),
+        ["--oversampling", OVERSAMPLING, "--healpix_order", healpix_order(sampling, OVERSAMPLING)],
+        ["--auto_local_healpix_order", healpix_order(local_sampling, OVERSAMPLING)],
+        offsets(offset_range, offset_step),
         ["--sym", symmetry, "--low_resol_join_halves", join_halves, "--norm", "--scale"],
         ["--random_seed", seed],
         ["--j", threads],
@@ -174,7 +174,8 @@ def _reference(reference: str, absolute_greyscale: bool, lowpass: float) -> list
     return ["--ref", reference, *cc, "--trust_ref_size", "--ini_high", lowpass]
 
 
-def _computing(scratch: str | None, pool: int, pad: int = 2) -> list[Any]:
+def computing(scratch: str | None, pool: int, pad: int = 2) -> list[Any]:
+    """How relion_refine reads and sums: with a scratch folder if there is one."""
     scratch_dir = ["--scratch_dir", scratch] if scratch else []
     return ["--dont_combine_weights_via_disc", *scratch_dir, "--pool", pool, "--pad", pad]
 
@@ -183,8 +184,9 @@ def _ctf(intact_first_peak: bool) -> list[Any]:
     return ["--ctf", "--ctf_intact_first_peak"] if intact_first_peak else ["--ctf"]
 
 
-def _offsets(range_px: float, step_px: float) -> list[Any]:
-    return ["--offset_range", range_px, "--offset_step", step_px * 2**_OVERSAMPLING]
+def offsets(range_px: float, step_px: float) -> list[Any]:
+    """The search for positions, its step that of the oversampled grid."""
+    return ["--offset_range", range_px, "--offset_step", step_px * 2**OVERSAMPLING]
 
 
 def _check_ranks(flags: Mapping[str, list[str]], ranks: int) -> None:

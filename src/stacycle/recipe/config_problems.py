@@ -21,11 +21,6 @@ from stacycle.recipe.step_settings import is_step, kind_of
 RENAMED = {"keep": ("cleanup", "choose")}  # since 0.1: an old key, and the new ones
 # Steps that someone who knows RELION would look for: why they are none here, and what to do.
 NO_STEPS = {
-    "multibody": (
-        "on 2D stacks the multi-body refinement of RELION 5.0.1 diverges, its bodies' offsets grow in every iteration, "
-        "and it exits with 0",
-        "focus on parts instead: parts: [head], with steps mask_head and refine3d_head (docs: States and parts)",
-    ),
     "subtract": (
         "on 2D stacks relion_particle_subtract of RELION 5.0.1 writes one image in place of each particle's stack",
         "focus on parts instead, with nothing subtracted: parts: [head] (docs: States and parts)",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from stacycle.errors import UserError
+from stacycle.recipe import bodies
 from stacycle.recipe.refinement_settings import SEARCHED, Class3D
 from stacycle.recipe.rounds import SWEEPS
 from stacycle.recipe.settings import (
@@ -105,6 +106,8 @@ def _of_round(where: str, settings: Round) -> Iterator[UserError]:
             yield from _of_classes(f"{key}.classes", chosen.classes, classification, settings)
         if kind == "mask":
             yield from _of_shapes(key, chosen)
+        if kind == bodies.STEP:
+            yield from bodies.contradictions(where, chosen, getattr(settings.extract, "stack2d", True))
         if kind == "cycle":
             yield from _of_cycle(key, chosen)
             yield from _of_shapes(f"{key}.mask", chosen.mask)
@@ -193,6 +196,8 @@ def without_effect(name: str, settings: Round, diameter: float) -> Iterator[User
             yield UserError(problem, "it belongs to bfactor: auto", f"{where}.{part}.autob_lowres")
     for number, step in enumerate(steps):
         used = any(getattr(getattr(settings, one), "mask", kind_of(one) in _MASKED) for one in steps[number:])
+        named = settings.multibody.bodies.values() if bodies.STEP in steps[number:] else ()
+        used = used or step in [body.mask for body in named if body]
         if kind_of(step) == "mask" and not used:
             problem = "the mask is used by no step after it"
             yield UserError(problem, f"put {step} before refine3d or postprocess", f"{where}.steps")

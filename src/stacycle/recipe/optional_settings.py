@@ -8,7 +8,17 @@ from pydantic import Field
 
 from stacycle.files.job_folder import REFERENCE, STATE_FILE
 from stacycle.recipe.flow import TABLES, Flow
-from stacycle.recipe.setting_types import Auto, Number, Pixels, Positive, Sampling, Section, Symmetry, Text
+from stacycle.recipe.setting_types import (
+    Auto,
+    Number,
+    Pixels,
+    Positive,
+    Sampling,
+    Section,
+    Symmetry,
+    Text,
+    Variants,
+)
 
 
 class InitialModel(Section):
@@ -64,6 +74,38 @@ class LocalResolution(Section):
     """Coarsest local resolution in Å; auto is twice the sampling, and 50 at least."""
     bfactor: Auto | Number = "auto"
     """B-factor in Å² of the locally filtered map; auto is that of the post-processing."""
+
+
+class Body(Section):
+    mask: Text
+    """The body's mask: a step before it, such as mask_head, or a file with the round's box and pixel size."""
+    relative_to: str | None = None
+    """The body that it turns against; null is the largest other one."""
+    angles: Positive = 10
+    """Degrees that it is expected to turn, as a standard deviation."""
+    offset: Positive = 2
+    """Binned px that it is expected to shift, likewise."""
+
+
+class Multibody(Section):
+    flow: ClassVar = Flow(needs=("half_maps",))
+
+    bodies: Variants[Body] = Field(default={}, validate_default=True)
+    """The bodies that move against each other, by names of your own; two or more (RELION only, of particles with
+    `stack2d: false`)."""
+    sampling: Sampling = 1.8
+    """Angular sampling interval in degrees to begin with; all searches are local."""
+    offset_range: Positive = 3
+    """Binned px around the position so far that are searched."""
+    offset_step: Positive = 0.75
+    """Step of that search in binned px."""
+    offsets_twice: bool = True
+    """Whether RELION multiplies these two by the pixel size twice at the start, as 5.0.1 does: they are divided by it
+    before. What was searched is looked at afterwards."""
+    subtract: bool = True
+    """Reconstruct each body from images from which the others are subtracted."""
+    components: Annotated[int, Field(ge=1, le=6)] = 3
+    """Principal components of the motion along which maps are made (relion_flex_analyse)."""
 
 
 class AlignSymmetry(Section):

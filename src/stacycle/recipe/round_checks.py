@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any, Protocol
 
 from stacycle.errors import UserError
-from stacycle.recipe import symmetry_steps
+from stacycle.recipe import bodies, symmetry_steps
 from stacycle.recipe.step_names import flow_of
 from stacycle.recipe.step_settings import kind_of
 
@@ -23,6 +23,8 @@ class Recipe(Protocol):
     def settings(self, round_: str, step: str) -> dict[str, Any]: ...
 
     def part(self, round_: str, step: str) -> str: ...
+
+    def left(self, kind: str, round_: str, step: str) -> list[str]: ...
 
     def part_mask(self, round_: str, step: str) -> list[str]: ...
 
@@ -92,6 +94,8 @@ def check(recipe: Recipe, round_: str, step: str) -> None:
     if kind == "hand" and set(steps[steps.index(step) + 1 :]) - {"cycle"}:
         problem = "steps after hand would use images that were made with another"
         raise UserError(problem, "put it last, or before cycle", key)
+    if kind == bodies.STEP:
+        bodies.check(recipe, round_)
     symmetry_steps.check(recipe, round_, step)
     if kind == "cycle":
         recipe.needed("half_maps", round_, step, "half sets")

@@ -23,7 +23,14 @@ from pydantic_core import PydanticCustomError
 
 from stacycle.files.job_folder import MERGED, OPTIMISATION_SET, POSTPROCESS, STATE_FILE
 from stacycle.recipe.flow import CHOICE, TABLES, Flow
-from stacycle.recipe.optional_settings import AlignSymmetry, Duplicates, Expand, InitialModel, LocalResolution
+from stacycle.recipe.optional_settings import (
+    AlignSymmetry,
+    Duplicates,
+    Expand,
+    InitialModel,
+    LocalResolution,
+    Multibody,
+)
 from stacycle.recipe.refinement_settings import Align, Class3D, Refine3D
 from stacycle.recipe.setting_types import (
     Auto,
@@ -244,6 +251,7 @@ Step = Literal[
     "refine3d",
     "postprocess",
     "local_resolution",
+    "multibody",
     "score",
     "duplicates",
     "align_symmetry",
@@ -291,6 +299,7 @@ class Round(Section):
     refine3d: Refine3D = LEFT_OUT
     postprocess: Postprocess = LEFT_OUT
     local_resolution: LocalResolution = LEFT_OUT
+    multibody: Multibody = LEFT_OUT
     score: Score = LEFT_OUT
     duplicates: Duplicates = LEFT_OUT
     align_symmetry: AlignSymmetry = LEFT_OUT

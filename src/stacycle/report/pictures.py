@@ -103,6 +103,12 @@ def local_resolution_histogram(project: Project, folder: str) -> Picture | None:
     return _drawn_before(project, folder, "histogram.png", "Local resolutions inside the mask")
 
 
+def body_motions(project: Project, folder: str) -> Picture | None:
+    """How the bodies of a multi-body refinement moved, and its principal components."""
+    caption = "Motions of the bodies by iteration, and the principal components of what is left at the end"
+    return _drawn_before(project, folder, "motions.png", caption)
+
+
 def mask(project: Project, folder: str) -> Picture | None:
     """A round's mask around its post-processed map."""
     mask = Path(folder)

@@ -19,6 +19,7 @@ import mrcfile
 import numpy as np
 import pytest
 
+from stacycle.decisions import body_motions
 from stacycle.diagnosis import explain
 from stacycle.errors import ProgramFailed, UserError
 from stacycle.jobs import job
@@ -416,6 +417,7 @@ GOLDEN_FAILURES = [
 # Those that the program's own words tell after it has ended with exit status 0, and those that it dies of.
 SAID = ["gpu_without_cuda", "unknown_flag"]
 BUILT = ["auto_refine_two_ranks", "auto_refine_without_mpi"]
+DRIFT = "made: bodies that drift"  # which the step looks for itself
 UNWRITABLE = "output folder that cannot be made"
 DIAGNOSED = ["disk_full", "mpirun_no_slots", "out_of_memory", "zero_sum_of_weights"]
 
@@ -520,13 +522,20 @@ def test_an_output_folder_that_cannot_be_made_is_reported_in_a_sentence(project:
     assert table()[UNWRITABLE][1:] == [said.removeprefix("ERROR: "), "before"]
 
 
+def test_bodies_that_drift_are_refused_in_the_sentence_of_the_fault_table() -> None:
+    motions = body_motions.of_run(GOLDEN / "multibody/mb/job4", ["large", "small"])
+    with pytest.raises(UserError) as error:
+        body_motions.refuse_drift("results/bin4/multibody", motions, pixel=20)
+    assert table()[DRIFT][1:] == [str(error.value), "after"]
+
+
 def test_the_fault_table_has_a_row_for_each_fault_and_nothing_else(
     record_property: Callable[[str, object], None],
 ) -> None:
     faults = [fault.name for fault in (*FAULTS, *GOLDEN_FAILURES)]
     failures = [path.name for path in (GOLDEN / "failures").iterdir()]
     assert sorted([*(x.name for x in GOLDEN_FAILURES), *SAID, *BUILT, *DIAGNOSED]) == sorted(failures)
-    assert sorted(table()) == sorted([*faults, *SAID, *BUILT, *DIAGNOSED, UNWRITABLE])
+    assert sorted(table()) == sorted([*faults, *SAID, *BUILT, *DIAGNOSED, DRIFT, UNWRITABLE])
     caught = Counter(row[2] for row in table().values())
     silent = sum(row[0].startswith("**exit 0**") for row in table().values())
     record_property("faults of the fault table", len(table()))

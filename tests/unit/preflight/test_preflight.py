@@ -45,13 +45,13 @@ EVERY_RULE = (
         "refine3d",
         "postprocess",
     ),
-    "local_resolution",
+    *("local_resolution", "multibody"),
     *("cycle_reference", "cycle_mask", "cycle_postprocess", "score", "hand", "ctfrefine", "polish"),
     *("variant_reconstruct", "variant_postprocess"),
 )
 OWN_WORK = {"inputs", "score"}  # rules that run no program of RELION
 ON_CPUS = {"engine": {"kind": "embedded", "bin": None, "scratch": None, "pool": 1}}
-ALL_ASK = {rule: {"gpu": 0, "ranks": 3 if rule == "refine3d" else 1} for rule in EVERY_RULE}
+ALL_ASK = {rule: {"gpu": 0, "ranks": 3 if rule in ("refine3d", "multibody") else 1} for rule in EVERY_RULE}
 ON_GPUS = ALL_ASK | {rule: ALL_ASK[rule] | {"gpu": 1} for rule in ("align_probe", "align", "refine3d")}
 
 
@@ -600,7 +600,14 @@ def test_every_rule_that_runs_a_program_is_known_and_every_program_is_used():
     modelled = {"steps": [first, "initial_model", *bin4], "align": {"local_range": None}}
     *bin2, cycle = tutorial["bin2"]["steps"]
     bin2.insert(bin2.index("reconstruct") + 1, "align_symmetry")
-    aligned = {"steps": [*bin2, "local_resolution", "expand_head", cycle], "class3d": {"alignment": "local"}}
+    aligned = {
+        "steps": [*bin2, "local_resolution", "multibody", "expand_head", cycle],
+        "class3d": {"alignment": "local"},
+    }
+    aligned |= {
+        "extract": {"stack2d": False},
+        "multibody": {"bodies": {"a": {"mask": "a"}, "b": {"mask": "b"}}},
+    }
     aligned |= {"symmetry": "C6", "parts": ["head"]}
     rounds = {"bin4": modelled, "bin2": aligned}
     mine = overlay(inputs=[{**write_set("a"), "hand": "auto"}], rounds=rounds)

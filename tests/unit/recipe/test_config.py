@@ -396,13 +396,86 @@ def test_an_importers_config_is_laid_over_the_default_and_stays_as_it_is():
         config.for_module(mine, "sta/")
 
 
-@pytest.mark.parametrize("step", ["multibody", "subtract", "helix"])
+@pytest.mark.parametrize("step", ["subtract", "helix"])
 def test_a_step_that_relion_has_and_cannot_be_trusted_is_refused_with_what_to_do_instead(
     tmp_path: Path, step: str
 ) -> None:
     rounds = {"bin4": {"steps": ["extract", "reconstruct", step]}}
     with pytest.raises(UserError, match=rf"rounds\.bin4\.steps\.3: {step}: .*; (focus on parts|refine them)"):
         with_overlay(tmp_path, {"inputs": SETS, "rounds": rounds})
+
+
+TWO_BODIES = {"large": {"mask": "mask_large"}, "small": {"mask": "mask_small", "relative_to": "large"}}
+STEPS = ["extract", "reconstruct", "mask", "refine3d", "postprocess", "mask_large", "mask_small", "multibody"]
+
+
+def multibody_of(bodies: dict, stack2d: bool = False) -> dict:
+    return {"bin4": {"steps": STEPS, "extract": {"stack2d": stack2d}, "multibody": {"bodies": bodies}}}
+
+
+def test_two_bodies_of_particles_in_3d_are_taken_and_their_masks_are_used(tmp_path: Path) -> None:
+    loaded = with_overlay(tmp_path, {"inputs": SETS, "rounds": multibody_of(TWO_BODIES)})
+    given = loaded["rounds"]["bin4"]["multibody"]
+    assert given["bodies"]["small"] == {
+        "mask": "mask_small",
+        "relative_to": "large",
+        "angles": 10,
+        "offset": 2,
+    }
+    assert given["bodies"]["large"]["relative_to"] is None
+    assert not any("is used by no step" in str(note) for note in config.notes(loaded))
+    alone = multibody_of(TWO_BODIES | {"small": {"mask": "mine.mrc"}})
+    loaded = with_overlay(tmp_path, {"inputs": SETS, "rounds": alone})
+    assert any("put mask_small before refine3d" in str(note) for note in config.notes(loaded))
+
+
+@pytest.mark.parametrize(
+    ("bodies", "said"),
+    [
+        ({}, "multibody.bodies: a body moves against another, but there is none; name two bodies or more"),
+        (
+            {"small": {"mask": "mask_small"}},
+            "multibody.bodies: a body moves against another, but there is small alone",
+        ),
+        (
+            TWO_BODIES | {"small": {"mask": "mask_small", "relative_to": "small"}},
+            r"multibody.bodies.small.relative_to: is itself; name large, or leave it out\.",
+        ),
+        (
+            TWO_BODIES | {"small": {"mask": "mask_small", "relative_to": "medium"}},
+            r"multibody.bodies.small.relative_to: medium is none of the bodies; name large, or leave it out\.",
+        ),
+        (TWO_BODIES | {"small": {}}, "multibody.bodies.small.mask: missing"),
+        (
+            TWO_BODIES | {"small": {"mask": "mask_small", "angle": 5}},
+            "bodies.small.angle: unknown key; did you mean angles",
+        ),
+    ],
+)
+def test_bodies_that_cannot_move_against_each_other_are_refused(
+    tmp_path: Path, bodies: dict, said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        with_overlay(tmp_path, {"inputs": SETS, "rounds": multibody_of(bodies)})
+
+
+def test_bodies_on_2d_stacks_are_refused_with_the_reason_and_with_what_to_do_instead(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as raised:
+        with_overlay(tmp_path, {"inputs": SETS, "rounds": multibody_of(TWO_BODIES, stack2d=True)})
+    assert str(raised.value) == (
+        "rounds.bin4.multibody: on 2D stacks the multi-body refinement of RELION 5.0.1 diverges, its bodies' offsets "
+        "grow in every iteration, and it exits with 0; set rounds.bin4.extract: {stack2d: false} to try it on 3D "
+        "pseudo-subtomograms, or focus on parts: parts: [head], with steps mask_head and refine3d_head (docs: States "
+        "and parts)."
+    )
+
+
+def test_the_embedded_engine_has_no_bodies(tmp_path: Path) -> None:
+    embedded = {"inputs": SETS, "engine": {"kind": "embedded"}, "rounds": multibody_of(TWO_BODIES)}
+    with pytest.raises(
+        UserError, match=r"rounds.bin4.extract.stack2d: the embedded engine writes and reads 2D"
+    ):
+        with_overlay(tmp_path, embedded)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import pytest
 
 from stacycle.errors import UserError
+from stacycle.recipe import bodies
 from stacycle.recipe.rounds import Recipe
 from stacycle.recipe.variants import variants
 
@@ -196,6 +197,62 @@ def test_an_order_that_cannot_work_is_refused_with_the_step_and_the_cure(
 ) -> None:
     with pytest.raises(UserError, match=sentence):
         recipe(bin4=steps)
+
+
+BODIES = {"bodies": {"head": {"mask": "mask_head"}, "rest": {"mask": "masks/rest.mrc"}}}
+
+
+def with_bodies(*steps: str, **more: object) -> Recipe:
+    """A recipe of a multi-body refinement after these steps."""
+    given = {"binning": 2, "steps": ["extract", "reconstruct", *steps], "multibody": BODIES, **more}
+    return Recipe.from_config({"rounds": {"bin2": given}})
+
+
+def test_bodies_go_on_from_the_refinement_of_the_whole_particle_in_their_round() -> None:
+    made = with_bodies(
+        "refine3d", "refine3d_again", "mask_head", "refine3d_head", "multibody", parts=["head"]
+    )
+    assert bodies.consensus(made, "bin2") == "refine3d_again"
+    assert bodies.masks(made, "bin2") == {"head": "results/bin2/mask_head/mask.mrc", "rest": "masks/rest.mrc"}
+
+
+def test_nothing_of_bodies_goes_on_to_later_steps() -> None:
+    made = with_bodies("refine3d", "mask_head", "multibody", "postprocess")
+    after = [
+        made.state("bin2", "postprocess"),
+        made.half_maps("bin2", "postprocess"),
+        made.reference("bin2", "postprocess"),
+    ]
+    assert "multibody" not in str(after)
+    assert "multibody" not in str(
+        [made.resolution("bin2", "postprocess"), made.decided("bin2", "postprocess"), made.rungs()]
+    )
+
+
+@pytest.mark.parametrize(
+    ("steps", "sentence"),
+    [
+        (
+            ["mask_head", "multibody"],
+            "multibody needs half maps, but no step before it makes one; put refine3d before",
+        ),
+        (
+            ["refine3d", "multibody", "mask_head"],
+            "bodies.head.mask: no step mask_head stands before multibody; put",
+        ),
+        (["refine3d", "multibody"], "bodies.head.mask: no step mask_head stands before multibody; put"),
+    ],
+)
+def test_bodies_need_a_refinement_and_their_masks_before_them(steps: list[str], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        with_bodies(*steps)
+
+
+def test_bodies_need_a_refinement_in_their_own_round() -> None:
+    first = {"binning": 4, "steps": ["extract", "reconstruct", "refine3d"]}
+    second = {"binning": 2, "steps": ["extract", "mask_head", "multibody"], "multibody": BODIES}
+    with pytest.raises(UserError, match="but no refine3d stands before it; put refine3d before multibody"):
+        Recipe.from_config({"rounds": {"bin4": first, "bin2": second}})
 
 
 def test_classes_within_a_mask_need_one_before_them() -> None:
