@@ -11,13 +11,14 @@ from stacycle.files.atomic import write_text
 
 BODIES = "bodies.star"
 _MASK = "rlnBodyMaskName"
-_LABELS = (_MASK, "rlnBodyRotateRelativeTo", "rlnBodySigmaAngles", "rlnBodySigmaOffset")
+# RELION 5.0.1 reads rlnBodySigmaOffset too, in px, and then does not use it: offsets have no prior.
+_LABELS = (_MASK, "rlnBodyRotateRelativeTo", "rlnBodySigmaAngles", "rlnBodySigmaOffsetAngst")
 
 
 @dataclass(frozen=True)
 class Body:
     """A body: its mask's file, the body that it turns against ("": the largest other one), and how far it is expected
-    to turn (degrees) and to shift (px), as standard deviations."""
+    to turn (degrees) and to shift (Å), as standard deviations."""
 
     name: str
     mask: str
@@ -38,7 +39,7 @@ def write(path: str | Path, bodies: Sequence[Body]) -> None:
     for body in bodies:
         against = body.relative_to or next(name for name in names if name != body.name)
         mask = f'"{body.mask}"' if " " in body.mask else body.mask
-        rows.append(f"{mask} {names.index(against) + 1} {body.angles:g} {body.offset:g}")
+        rows.append(f"{mask} {names.index(against) + 1} {body.angles:g} {body.offset:.6g}")
     labels = [f"_{label} #{number}" for number, label in enumerate(_LABELS, 1)]
     write_text(path, "\n".join([f"# {' '.join(names)}", "", "data_", "", "loop_", *labels, *rows, ""]))
 
@@ -50,4 +51,4 @@ def names(path: str | Path) -> list[str]:
 
 def masks(path: str | Path) -> list[str]:
     """The files of the bodies' masks, in the order of the file. UserError if it is none."""
-    return star.columns(path, "", _LABELS)[_MASK]
+    return star.columns(path, "", [_MASK])[_MASK]

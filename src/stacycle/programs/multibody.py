@@ -81,6 +81,11 @@ def _check_bodies(task: Task) -> None:
     for mask in bodies.masks(task.get(MASKS)):
         mrc.check_mask(mask, first)
         mrc.check_mask_values(mask)
+        values = mrc.voxels(mask)
+        low, high = float(values.min()), float(values.max())
+        if low < 0 or high > 1:
+            problem = f"{mask}: its values run from {low:g} to {high:g}, and RELION takes none of a body outside 0..1"
+            raise UserError(problem, "clip them")
 
 
 def _check_refined(task: Task) -> None:

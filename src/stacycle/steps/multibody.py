@@ -57,8 +57,9 @@ def bodies_file(job: Any) -> Path:
 def prepare(job: Any) -> None:
     """Write bodies.star, larger bodies first, by the volumes of their masks."""
     masks = dict(zip(job.params.settings["bodies"], map(str, job.input.masks), strict=True))
+    _, pixel = _consensus(job)
     given = [
-        bodies.Body(name, masks[name], body["relative_to"] or "", body["angles"], body["offset"])
+        bodies.Body(name, masks[name], body["relative_to"] or "", body["angles"], body["offset"] * pixel)
         for name, body in job.params.settings["bodies"].items()
     ]
     volumes = {name: float(mrc.voxels(mask).sum(dtype=float)) for name, mask in masks.items()}

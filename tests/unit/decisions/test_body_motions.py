@@ -125,6 +125,14 @@ def test_a_state_that_most_particles_have_is_no_drift(tmp_path: Path) -> None:
     body_motions.refuse_drift("job", found, 1.5)
 
 
+def test_motion_that_is_found_slowly_is_no_drift_if_most_of_it_is_each_particles_own(tmp_path: Path) -> None:
+    found = body_motions.of_run(
+        run_of(tmp_path / "run", *hinge(1, (0.34, 0.67, 1), share_of_one=0.65)), NAMES
+    )
+    assert 1.5 < found[-1].together < found[-1].offset / 2
+    body_motions.refuse_drift("job", found, 1.5)
+
+
 @pytest.mark.parametrize("drift", [4.0, 30.0])
 def test_a_drift_is_seen_beside_true_motion_even_if_it_is_small_in_each_iteration(
     tmp_path: Path, drift: float

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from stacycle.errors import UserError
-from stacycle.files import bodies
+from stacycle.files import bodies, star
 from stacycle.jobs import fingerprint
 from stacycle.programs import flex_analyse, mpi, verify
 from stacycle.programs.command import Command
@@ -83,6 +83,8 @@ def test_bodies_are_written_beside_the_job_the_larger_mask_first() -> None:
     multibody.prepare(job())
     assert bodies.names(multibody.bodies_file(job())) == ["small", "large"]  # small has body1
     assert bodies.masks(multibody.bodies_file(job())) == list(sizes)
+    shifts = star.column(multibody.bodies_file(job()), "rlnBodySigmaOffsetAngst")
+    assert shifts == ["40", "40"], "2 px of 20 Å"
 
 
 def ready() -> Command:
@@ -103,6 +105,18 @@ def test_a_mask_of_another_box_is_refused_before_it_starts() -> None:
         file.voxel_size = 20
     with pytest.raises(
         UserError, match=r"mb/body2.mrc: 16 px of 20 Å, but refs/run_it003_half1_class001.mrc has 24"
+    ):
+        verify.check_inputs(command)
+
+
+def test_a_mask_that_leaves_0_to_1_ever_so_little_is_refused_as_relion_does_after_it_has_started() -> None:
+    command, density = ready(), mrcfile.read("mb/body2.mrc").astype(np.float32)
+    density[0, 0, 0] = -1e-6
+    with mrcfile.new("mb/body2.mrc", overwrite=True) as file:
+        file.set_data(density)
+        file.voxel_size = 20
+    with pytest.raises(
+        UserError, match=r"mb/body2.mrc: its values run from -1e-06 to 1, and RELION takes none"
     ):
         verify.check_inputs(command)
 
