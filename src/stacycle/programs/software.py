@@ -70,7 +70,7 @@ def resolve(engine: Mapping[str, Any], argv: Sequence[str]) -> list[str]:
 
 def all_names() -> list[str]:
     """The names of all programs that a workflow may run."""
-    return [name for program in all_programs() for name in program.executables]
+    return list(dict.fromkeys(name for program in all_programs() for name in program.executables))
 
 
 def check(engine: Mapping[str, Any], programs: Sequence[str] = ()) -> str:

@@ -33,7 +33,7 @@ def test_steps_are_routed_as_the_tutorial_lists_them() -> None:
     for step in ("extract", "reconstruct", "ctfrefine", "polish", "mask", "class3d"):
         assert devices[step] == CPU
     assert {step for step, device in devices.items() if device != CPU} == {
-        *("align", "class3d_aligned", "refine3d", "initial_model")
+        *("align", "class3d_aligned", "refine3d", "initial_model", "multibody")
     }
     assert devices["initial_model"] == ONE_GPU
     assert devices["align"] == devices["class3d_aligned"] == devices["refine3d"] == GPU
