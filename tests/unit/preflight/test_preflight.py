@@ -11,6 +11,8 @@ import textwrap
 from pathlib import Path
 from types import SimpleNamespace
 
+import mrcfile
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -413,6 +415,34 @@ def test_a_flag_that_the_installed_program_does_not_know_is_a_problem(relion):
     assert "relion_tomo_subtomo of RELION 5.0.1 does not know --stack2d" in problem(run(config))
     config["rounds"]["bin4"]["align"]["blush"] = True
     assert "relion_refine of RELION 5.0.1 does not know --blush" in found(run(config), "problem")[0]
+
+
+def of_bodies(relion, mask):
+    """A config of one round, whose multi-body refinement has a body in a mask of one's own."""
+    steps = ["extract", "reconstruct", "class3d", "select", "refine3d", "mask_head", "multibody"]
+    bodies = {"head": {"mask": "mask_head"}, "rest": {"mask": mask}}
+    bin4 = {"steps": steps, "extract": {"stack2d": False}, "multibody": {"bodies": bodies}}
+    sets = [write_set("a", particles=200, tilts=21)]
+    loaded = configs.load(
+        configs.DEFAULT, overlay(inputs=sets, rounds={"bin4": bin4, "bin2": None, "bin1": None})
+    )
+    particle = {"diameter": 80, "symmetry": "C1", "duplicates": "refuse"}
+    return {**loaded, "particle": particle, "engine": relion()}
+
+
+def test_flags_that_no_help_lists_are_not_missed_of_a_refinement_that_takes_bodies(relion):
+    mrcfile.write("rest.mrc", np.ones((24, 24, 24), np.float32), voxel_size=20)
+    report = run(of_bodies(relion, "rest.mrc"))
+    assert found(report, preflight.PROBLEM) == []
+    looked_at = next(row for row in report.rows if row.checked == "software")
+    assert "relion_flex_analyse" in looked_at.found
+
+
+def test_a_body_without_its_mask_is_a_problem_before_any_job(relion):
+    said = found(run(of_bodies(relion, "masks/rest.mrc")), preflight.PROBLEM)
+    assert [one.split(";")[0] for one in said] == [
+        "config: rounds.bin4.multibody.bodies.rest.mask: masks/rest.mrc: there is no such file"
+    ]
 
 
 def test_the_embedded_engine_is_asked_for_its_flags_too():
