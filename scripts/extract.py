@@ -13,9 +13,7 @@ with task(snakemake.log[0], f"{snakemake.wildcards.round}/extract") as log:
     argv, folder = extract.command(snakemake, engine), folder_of(snakemake)
     job.run(argv, folder, engine=engine, expected_outputs=snakemake.output)
     state = OptimisationSet.read(snakemake.input.state[0])
-    before, after = (
-        len(star.read(path)["particles"]) for path in (state.particles, snakemake.output.particles)
-    )
+    before, after = (star.count(path, "particles") for path in (state.particles, snakemake.output.particles))
     log.info(
         f"{after} particles extracted"
         + (f", {before - after} are seen in too few tilts" if after < before else "")

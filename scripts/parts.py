@@ -13,12 +13,9 @@ from stacycle.report import map_figures
 files, made = snakemake.input, snakemake.output
 
 with task(snakemake.log[0], f"{snakemake.wildcards.round}/parts") as log:
-    (
-        consensus,
-        *maps,
-    ) = (np.asarray(mrc.voxels(path), np.float32) for path in (files.consensus, *files.maps))
-    masks = [mrc.voxels(path) for path in files.masks]
-    density = composite(consensus, list(zip(maps, masks, strict=True)))
+    consensus = np.asarray(mrc.voxels(files.consensus), np.float32)
+    parts = ((mrc.voxels(path), mrc.voxels(mask)) for path, mask in zip(files.maps, files.masks, strict=True))
+    density = composite(consensus, ((np.asarray(part, np.float32), mask) for part, mask in parts))
     mrc.write_map(made.map, density, mrc.header(files.consensus).pixel)
     map_figures.slices_figure(made.map, made.picture)
     folder = Path(made.map).parent

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from stacycle.decisions.mask import distance, frequencies, low_pass
+from stacycle.decisions.mask import distance, low_pass
 from stacycle.errors import UserError
 from stacycle.files import mrc, relion_output
 
@@ -64,24 +65,38 @@ def spectra(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
     from scipy import fft  # slow to import: most decisions need no map
 
     A, B = (fft.rfftn(np.asarray(x, np.float32)) for x in (a, b))
-    cross, of_a, of_b = (_summed(x) for x in ((A * B.conj()).real, np.abs(A) ** 2, np.abs(B) ** 2))
-    return cross, of_a, of_b
+    sums = np.zeros((3, len(A) // 2 + 1))
+    for plane, index in enumerate(_shells(len(A))):
+        in_a, in_b = A[plane], B[plane]
+        for total, values in zip(
+            sums, ((in_a * in_b.conj()).real, np.abs(in_a) ** 2, np.abs(in_b) ** 2), strict=True
+        ):
+            total += _summed(values, index)
+    return sums[0], sums[1], sums[2]
 
 
 def shell_sizes(n: int) -> np.ndarray:
     """How many Fourier coefficients each of the shells 0 .. n // 2 of a map (n, n, n) has."""
-    return _summed(np.ones((n, n, n // 2 + 1), np.float32))
+    ones = np.ones((n, n // 2 + 1), np.float32)
+    return np.sum([_summed(ones, index) for index in _shells(n)], axis=0)
 
 
-def _summed(values: np.ndarray) -> np.ndarray:
-    """Sums over shells of values (n, n, n // 2 + 1) of a real transform; what it leaves out counts, too."""
+def _shells(n: int) -> Iterator[np.ndarray]:
+    """The shell of each coefficient of a real transform, plane by plane (n, n // 2 + 1)."""
+    along, across = np.fft.fftfreq(n) * n, np.fft.rfftfreq(n) * n
+    in_plane = along[:, None] ** 2 + across**2
+    for at in along:
+        yield np.rint(np.sqrt(at**2 + in_plane)).astype(int)
+
+
+def _summed(values: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Sums over shells of a plane (n, n // 2 + 1) of values of a real transform; what it leaves out counts, too."""
     n = len(values)
     mates = np.full(n // 2 + 1, 2.0, np.float32)
     mates[0] = 1
     if n % 2 == 0:
         mates[-1] = 1  # this plane and the first are their own mates
-    index = np.rint(frequencies(n)).astype(int).ravel()
-    return np.bincount(index, (mates * values).ravel())[: n // 2 + 1]
+    return np.bincount(index.ravel(), (mates * values).ravel(), n // 2 + 1)[: n // 2 + 1]
 
 
 def _pearson(a: np.ndarray, b: np.ndarray) -> float:

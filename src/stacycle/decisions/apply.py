@@ -78,17 +78,15 @@ def choose_classification(
     """The iteration of each run under `folder`, then the run that separates best.
     The classes are compared with the `consensus` map that they started from, within `diameter` and to `lowpass` (Å)."""
     folder = Path(folder)
-    first, tables = {}, {}
+    first, tables, moved = {}, {}, {}
     for name in sweep:
         run = relion_output.iterations(folder / name, maps=False)
         unlike = relion_output.unlike_last(folder / name, [it.number for it in run if it.number > 1])
         first[name] = class3d_iteration(run, iteration, f"{key}.iteration", unlike)
         table = _with_maps(relion_output.classes(folder / name, _number(first[name])))
+        moved[name] = relion_output.moved(folder / name, _number(first[name]))
         tables[name] = with_agreement(table, consensus, diameter, lowpass)
-    candidates = [
-        Variant(name, T, tables[name], relion_output.moved(folder / name, _number(first[name])))
-        for name, (T, *_) in sweep.items()
-    ]
+    candidates = [Variant(name, T, tables[name], moved[name]) for name, (T, *_) in sweep.items()]
     second = class3d_variant(candidates, variant, f"{key}.variant")
     return _chosen(folder, "Classification", first, second, tables)
 
@@ -114,7 +112,7 @@ def write_selected(
     rows = particles["particles"]
     once = without_duplicates(particles)
     dropped = {
-        why: len(star.read(tomograms.particles)["particles"]) - len(rows),
+        why: star.count(tomograms.particles, "particles") - len(rows),
         "picked twice": len(rows) - len(once["particles"]),
     }
     dropped = {reason: number for reason, number in dropped.items() if number}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from stacycle.decisions.agreement import spectra
 ENOUGH = 8  # shells in which the greyscales of two maps are compared
 
 
-def composite(consensus: np.ndarray, parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+def composite(consensus: np.ndarray, parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """One map (n, n, n) of a consensus and of parts, each its map and mask (n, n, n; 0..1).
 
     A part is brought to the consensus's greyscale, by what both show at low resolution within its mask. Where masks
@@ -23,9 +23,8 @@ def composite(consensus: np.ndarray, parts: Sequence[tuple[np.ndarray, np.ndarra
         weight = np.clip(np.asarray(mask, np.float32), 0, 1)
         density += weight * _scale(part * weight, consensus * weight) * part
         total += weight
-    above = np.maximum(total, 1)
-    rest = np.clip(1 - total, 0, 1)
-    return density / above + rest * consensus
+    density /= np.maximum(total, 1)
+    return density + np.clip(1 - total, 0, 1) * consensus
 
 
 def chimerax(consensus: str, parts: dict[str, str]) -> str:

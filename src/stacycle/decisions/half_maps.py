@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stacycle.decisions.agreement import shell_sizes, spectra
-from stacycle.decisions.mask import distance
+from stacycle.decisions.mask import distance, raised_cosine
 from stacycle.files import mrc
 from stacycle.files.job_folder import HALF_MAPS
 
@@ -74,8 +74,12 @@ def compare(halves: Mapping[Key, HalfMaps], pixel: float, mask: Array) -> Compar
     The noise of the two is nearly the same, as they are made of the same images; by how much is seen in the differences
     of the half maps, and the error is that of the rest.
     """
-    fsc = {name: correlation(first * mask, second * mask) for name, (first, second) in halves.items()}
-    noise = correlation(*((first - second) * mask for first, second in halves.values()))
+
+    def within(density: Array) -> Array:
+        return np.asarray(density * mask, np.float32)
+
+    fsc = {name: correlation(within(first), within(second)) for name, (first, second) in halves.items()}
+    noise = correlation(*(within(first - second) for first, second in halves.values()))
     values = np.maximum(shell_sizes(len(mask)) * (mask**2).mean(), 1)
     mean = np.clip(sum(fsc.values()) / len(fsc), 0, 1)
     # Of noise in two half maps of one signal, to second order: terms of one noise are alike by `noise`, products by its
@@ -88,7 +92,12 @@ def compare(halves: Mapping[Key, HalfMaps], pixel: float, mask: Array) -> Compar
 def sphere(n: int, pixel: float, diameter: float) -> Array:
     """A soft sphere (n, n, n) around a particle of `diameter` Å."""
     radius = min(_WIDE * diameter / 2 / pixel, n / 2 - 1)
-    return 0.5 + 0.5 * np.cos(np.pi * np.clip((distance(n) / radius - 1) / _EDGE + 1, 0, 1))
+    edge = distance(n)  # in place from here on: a map of 336 px takes 0.3 GB
+    edge /= radius
+    edge -= 1
+    edge /= _EDGE
+    edge += 1
+    return raised_cosine(edge)
 
 
 def correlation(a: Array, b: Array) -> Array:

@@ -83,10 +83,13 @@ def class3d_iteration(
     stretches = np.lib.stride_tricks.sliding_window_view(changes, width)
     levels = np.percentile(stretches, 75, axis=1)
     level = float(levels.min())
-    drift = np.array([(unlike_last or {}).get(it.number, 0.0) for it in candidates])
-    settled = drift <= max(DRIFT, 2 * level)
-    quiet = settled & (changes <= level * (1 + TOLERANCE))
-    first = int(np.argmax(quiet)) if quiet.any() else int(np.argmax(settled))
+    quiet = np.flatnonzero(changes <= level * (1 + TOLERANCE))
+    drift, drifts = unlike_last or {}, max(DRIFT, 2 * level)
+    in_order = (
+        *quiet,
+        *range(len(candidates)),
+    )  # looked at one by one: each takes the reading of its classes
+    first = next((i for i in in_order if drift.get(candidates[i].number, 0.0) <= drifts), 0)
     chosen = candidates[first]
     reason = (
         f"Iteration {chosen.number} is the first where the changes of class have come down to their level "

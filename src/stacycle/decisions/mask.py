@@ -126,21 +126,39 @@ def _low_passed(density: np.ndarray, pixel_size: float, resolution: float, m: in
     if m < n:
         kept = np.r_[: m // 2, n - m // 2 : n]
         transform = transform[np.ix_(kept, kept, np.arange(m // 2 + 1))]
-    edge = np.clip((frequencies(m) - (n * pixel_size / resolution - 1)) / 2, 0, 1)
-    weight = 0.5 + 0.5 * np.cos(np.pi * edge)
-    return fft.irfftn(transform * weight, s=(m,) * 3) * (m / n) ** 3
+    edge = frequencies(m)  # in place from here on: a map of 336 px takes 0.3 GB
+    edge -= n * pixel_size / resolution - 1
+    edge /= 2
+    weight = raised_cosine(edge)
+    transform = transform * weight
+    del edge, weight
+    filtered: np.ndarray = fft.irfftn(transform, s=(m,) * 3, overwrite_x=True)
+    filtered *= (m / n) ** 3
+    return filtered
+
+
+def raised_cosine(edge: np.ndarray) -> np.ndarray:
+    """1 where `edge` is 0 or less, 0 where it is 1 or more, and a half of a cosine between; in the same array."""
+    np.clip(edge, 0, 1, out=edge)
+    edge *= np.pi
+    np.cos(edge, out=edge)
+    edge *= 0.5
+    edge += 0.5
+    return edge
 
 
 def frequencies(n: int) -> np.ndarray:
     """Spatial frequency, in shells, of every coefficient of a real transform (n, n, n // 2 + 1)."""
     axis = np.fft.fftfreq(n) * n
-    return np.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + (np.fft.rfftfreq(n) * n) ** 2)
+    squares = axis[:, None, None] ** 2 + axis[:, None] ** 2 + (np.fft.rfftfreq(n) * n) ** 2
+    return np.sqrt(squares, out=squares)
 
 
 def distance(n: int) -> np.ndarray:
     """Distance (px) of every voxel from the centre n // 2."""
-    axis = np.arange(n) - n // 2
-    return np.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2)
+    axis = np.arange(n) - float(n // 2)
+    squares = axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2
+    return np.sqrt(squares, out=squares)
 
 
 def _solvent(values: np.ndarray) -> tuple[float, float]:
@@ -170,23 +188,23 @@ def otsu_level(values: np.ndarray, bins: int = 256) -> float:
 def without_dust(smooth: np.ndarray, threshold: float) -> np.ndarray:
     """The low-passed map (n, n, n) with its lowest density in place of the pieces that are dust at the threshold."""
     above = smooth > threshold
-    labels, kept = _pieces(above)
+    labels, kept, _ = _pieces(above)
     return np.where(above & ~kept[labels], smooth.min(), smooth)
 
 
-def _pieces(above: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The connected pieces of what is above a threshold: the number of each voxel's (0 outside), and which are kept."""
+def _pieces(above: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The connected pieces of what is above a threshold: the number of each voxel's (0 outside), which are kept, and
+    how many voxels each has."""
     from scipy import ndimage
 
-    labels = ndimage.label(above)[0]
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    return labels, sizes > PIECE * sizes.max()
+    labels, count = ndimage.label(above)
+    sizes = np.bincount(labels[above], minlength=count + 1)
+    return labels, sizes > PIECE * sizes.max(), sizes
 
 
 def _extent(smooth: np.ndarray, inside: np.ndarray, threshold: float, pixel_size: float) -> Extent:
-    labels, kept = _pieces(smooth > threshold)
-    above, voxels = np.count_nonzero(labels), np.count_nonzero(kept[labels])
+    _, kept, sizes = _pieces(smooth > threshold)
+    above, voxels = int(sizes.sum()), int(sizes[kept].sum())
     share = 1 - voxels / above if above else 0.0
     return Extent(voxels * pixel_size**3, float(voxels / inside.sum()), int(kept.sum()), share)
 

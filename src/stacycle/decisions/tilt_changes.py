@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,11 @@ NEIGHBOURS = 2  # tilts on either side
 ROUNDING = 1e-3  # of numbers written in different formats: no change
 
 _ANGLES = ["rlnTomoXTilt", "rlnTomoYTilt", "rlnTomoZRot"]
+_DEFOCUS = ["rlnDefocusU", "rlnDefocusV"]
+_NUMBERS, _SCALE = [*_ANGLES, *SHIFT, *_DEFOCUS], "rlnCtfScalefactor"
+
+Tilts = dict[str, NDArray[np.floating]]  # numbers of a tilt series, by label
+Pair = tuple[Tilts, Tilts]  # before and after
 
 
 def changes(before: OptimisationSet, after: OptimisationSet) -> dict[str, float]:
@@ -40,8 +46,8 @@ def changes(before: OptimisationSet, after: OptimisationSet) -> dict[str, float]
     return {name: value for name, value in found.items() if abs(value) > ROUNDING}
 
 
-def _defocus(pairs: list[tuple[pd.DataFrame, pd.DataFrame]]) -> dict[str, float]:
-    changed = [_moved(pair, ["rlnDefocusU", "rlnDefocusV"]) for pair in pairs]
+def _defocus(pairs: Sequence[Pair]) -> dict[str, float]:
+    changed = [_moved(pair, _DEFOCUS) for pair in pairs]
     mean = np.concatenate([change.mean(axis=1) for change in changed])
     return {
         "defocus_mean": float(mean.mean()),
@@ -52,18 +58,17 @@ def _defocus(pairs: list[tuple[pd.DataFrame, pd.DataFrame]]) -> dict[str, float]
     }
 
 
-def _scale(pairs: list[tuple[pd.DataFrame, pd.DataFrame]]) -> dict[str, float]:
-    column = "rlnCtfScalefactor"
-    if not all(column in after for _, after in pairs):
+def _scale(pairs: Sequence[Pair]) -> dict[str, float]:
+    if not all(_SCALE in after for _, after in pairs):
         return {}
-    scale = np.concatenate([after[column].to_numpy(float) for _, after in pairs])
-    old = np.concatenate([before.get(column, pd.Series(1.0, before.index)) for before, _ in pairs])
+    scale = np.concatenate([after[_SCALE] for _, after in pairs])
+    old = np.concatenate([before.get(_SCALE, np.ones(len(after[_SCALE]))) for before, after in pairs])
     if np.abs(scale - old).max() <= ROUNDING:
         return {}
     return {"scale_min": float(scale.min()), "scale_max": float(scale.max())}
 
 
-def _alignment(pairs: list[tuple[pd.DataFrame, pd.DataFrame]]) -> dict[str, float]:
+def _alignment(pairs: Sequence[Pair]) -> dict[str, float]:
     shifts = [_moved(pair, SHIFT) for pair in pairs]
     moved = [shift - shift.mean(axis=0) for shift in shifts]
     sizes = np.linalg.norm(np.concatenate(moved), axis=1)
@@ -78,8 +83,12 @@ def _alignment(pairs: list[tuple[pd.DataFrame, pd.DataFrame]]) -> dict[str, floa
 def _outliers(change: NDArray[Any], kind: str) -> int:
     """Tilts (rows, in the order of their angles) whose change is far from the median of their neighbours'."""
     change = change.reshape(len(change), -1)
-    far = np.empty(len(change))
-    for row in range(len(change)):
+    far, inner = np.zeros(len(change)), range(NEIGHBOURS, len(change) - NEIGHBOURS)
+    if inner:
+        steps = (step for step in range(-NEIGHBOURS, NEIGHBOURS + 1) if step)
+        around = [change[inner.start + step : inner.stop + step] for step in steps]
+        far[inner] = np.linalg.norm(change[inner] - np.median(around, axis=0), axis=1)
+    for row in set(range(len(change))).difference(inner):
         near = [i for i in range(row - NEIGHBOURS, row + NEIGHBOURS + 1) if 0 <= i < len(change) and i != row]
         far[row] = np.linalg.norm(change[row] - np.median(change[near], axis=0)) if near else 0.0
     return int((far > FAR * max(1.4826 * np.median(far), STEPS[kind])).sum())
@@ -105,25 +114,32 @@ def _positions(path: str) -> pd.DataFrame:
 def _largest_motion(path: str) -> float:
     """Å, of any particle in any tilt."""
     try:
-        shifts = np.array([value for values in trajectories.read(path).values() for value in values], float)
-        return float(np.linalg.norm(shifts.reshape(-1, 3), axis=1).max(initial=0.0))
+        parts = trajectories.all_shifts(path)
+        return max((float(np.linalg.norm(shifts, axis=1).max(initial=0.0)) for shifts in parts), default=0.0)
     except ValueError as error:
         fault = f"{path}: cannot be read as trajectories ({error})"
         raise UserError(fault, "run the polishing again") from None
 
 
-def _series(before: str, after: str) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
-    """Each tilt series before and after, rows in the order of tilt angles."""
+def _series(before: str, after: str) -> list[Pair]:
+    """Each tilt series before and after, in the order of the tilt angles."""
     old, new = _tomograms(before), _tomograms(after)
     if old.keys() != new.keys():
         raise UserError(f"{after}: does not hold the tilt series of {before}", "they cannot be compared")
     pairs = []
     for name, path in new.items():
-        first, second = _tilts(old[name], name), _tilts(path, name)
-        if set(first.index) != set(second.index):
+        (tilts, first), (tilts_now, second) = _tilts(old[name], name), _tilts(path, name)
+        if set(tilts) != set(tilts_now):
             raise UserError(f"{path}: does not hold the tilts of {old[name]}", "they cannot be compared")
-        first = first.sort_values("rlnTomoYTilt", kind="stable")
-        pairs.append((first, second.loc[first.index]))
+        order = np.argsort(first["rlnTomoYTilt"], kind="stable")
+        row_of = {tilt: row for row, tilt in enumerate(tilts_now)}
+        order_now = [row_of[tilts[row]] for row in order]
+        pairs.append(
+            (
+                {label: values[order] for label, values in first.items()},
+                {label: values[order_now] for label, values in second.items()},
+            )
+        )
     return pairs
 
 
@@ -133,13 +149,16 @@ def _tomograms(path: str) -> dict[str, str]:
     return dict(zip(table["rlnTomoName"], table[SERIES], strict=True))
 
 
-def _tilts(path: str, name: str) -> pd.DataFrame:
-    columns = ["rlnMicrographName", *_ANGLES, *SHIFT, "rlnDefocusU", "rlnDefocusV"]
-    return star.read(path, {name: columns})[name].set_index("rlnMicrographName")
+def _tilts(path: str, name: str) -> tuple[list[str], Tilts]:
+    """The images of a tilt series, and its numbers. There may be a thousand series: without pandas."""
+    table = star.columns(path, name, ["rlnMicrographName", *_NUMBERS])
+    numbers = {label: np.array(table[label], float) for label in (*_NUMBERS, _SCALE) if label in table}
+    return table["rlnMicrographName"], numbers
 
 
-def _moved(pair: tuple[pd.DataFrame, pd.DataFrame], columns: list[str]) -> NDArray[Any]:
-    return pair[1][columns].to_numpy(float) - pair[0][columns].to_numpy(float)
+def _moved(pair: Pair, labels: list[str]) -> NDArray[Any]:
+    """The change (tilts, labels)."""
+    return np.stack([pair[1][label] - pair[0][label] for label in labels], axis=1)
 
 
 def _rms(values: NDArray[Any]) -> float:

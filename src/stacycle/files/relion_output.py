@@ -7,8 +7,10 @@ changes of `9.999999e+06` or `999` (not measured yet). They come back as `inf` a
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from math import inf, nan
 from pathlib import Path
 
@@ -81,15 +83,29 @@ def classes(folder: str | Path, iteration: int) -> pd.DataFrame:
 def assignments(folder: str | Path, iteration: int) -> pd.DataFrame:
     """Each particle's `particle` (name), `class`, `pmax` and `loglik`, in the order of the data file."""
     path = Path(folder) / job_folder.iteration(iteration, "data.star")
-    table = star.read(path, {"particles": ["rlnClassNumber"]})["particles"]
+    with suppress(OSError):  # the reader says what is wrong
+        stat = path.stat()
+        return _assignments(str(path), stat.st_size, stat.st_mtime_ns).copy(deep=False)
+    return _assignments(str(path))
+
+
+@lru_cache(maxsize=3)
+def _assignments(path: str, *state: int) -> pd.DataFrame:
+    """Those of a data file; the last ones that were read are remembered as long as its `state` stays."""
+    table = star.columns(path, "particles", ["rlnClassNumber"])
+    count = len(table["rlnClassNumber"])
     labels = [label for label in ("rlnTomoParticleName", "rlnImageName") if label in table]
-    names = _each_once(table[labels[0]]) if labels else table.index
+    names = _each_once(pd.Series(table[labels[0]], dtype=str)) if labels else pd.RangeIndex(count)
+
+    def numbers(label: str) -> np.ndarray:
+        return np.array(table[label], float) if label in table else np.full(count, nan)
+
     return pd.DataFrame(
         {
             "particle": np.asarray(names).astype(str),
-            "class": table["rlnClassNumber"].astype(int).to_numpy(),
-            "pmax": _column(table, "rlnMaxValueProbDistribution"),
-            "loglik": _column(table, "rlnLogLikeliContribution"),
+            "class": numbers("rlnClassNumber").astype(int),
+            "pmax": numbers("rlnMaxValueProbDistribution"),
+            "loglik": numbers("rlnLogLikeliContribution"),
         }
     )
 
@@ -110,13 +126,38 @@ def moved(folder: str | Path, iteration: int, since: int = 2) -> float:
     return unlike_last(folder, [since, iteration])[since] if all(path.exists() for path in paths) else nan
 
 
-def unlike_last(folder: str | Path, numbers: Sequence[int]) -> dict[int, float]:
-    """For each of these iterations, the fraction of particles whose class is not that of the last of them."""
-    if not numbers:
-        return {}
-    by_number = {number: assignments(folder, number).set_index("particle")["class"] for number in numbers}
-    last = by_number[max(numbers)]
-    return {number: float((found.reindex(last.index) != last).mean()) for number, found in by_number.items()}
+def unlike_last(folder: str | Path, numbers: Sequence[int]) -> Mapping[int, float]:
+    """For each of these iterations, the fraction of particles whose class is not that of the last of them.
+    A data file is read when its iteration is asked for: a run has many, and they are large."""
+    return _UnlikeLast(Path(folder), numbers)
+
+
+class _UnlikeLast(Mapping[int, float]):
+    def __init__(self, folder: Path, numbers: Sequence[int]) -> None:
+        self._folder, self._numbers, self._known = folder, numbers, dict[int, float]()
+
+    def __getitem__(self, number: int) -> float:
+        if number not in self._numbers:
+            raise KeyError(number)
+        if number not in self._known:
+            self._known[number] = float(
+                (self._classes(number).reindex(self._last.index) != self._last).mean()
+            )
+        return self._known[number]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @cached_property
+    def _last(self) -> pd.Series:
+        return self._classes(max(self._numbers))
+
+    def _classes(self, number: int) -> pd.Series:
+        """The class of each particle, by its name."""
+        return assignments(self._folder, number).set_index("particle")["class"]
 
 
 def ssnr(class_map: str | Path) -> tuple[np.ndarray, float]:

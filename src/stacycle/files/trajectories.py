@@ -1,18 +1,31 @@
 """Trajectories of particles, as polishing writes them: a table of three columns for each particle.
 
-They stay text: there is a table for each of 50,000 particles, too many to parse in full.
+They stay text as far as can be: there is a table for each of 100,000 particles, too many to parse in full.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stacycle.files import star
 
+if TYPE_CHECKING:  # who only looks whether they are there does not wait
+    import numpy as np
 
-def read(path: str | Path) -> dict[str, list[str]]:
-    """The shifts of each tilt (see `shifts`) by the particle's name. UserError if the file cannot be read."""
-    return {name: shifts(text) for name, text in star.blocks(path) if name != "general"}
+_AT_ONCE = 1000  # particles
+
+
+def all_shifts(path: str | Path) -> Iterator[np.ndarray]:
+    """The shifts (Å) of all particles in all tilts, of many particles at a time (n, 3). UserError if the file cannot
+    be read, ValueError if they are no numbers, or not three for each tilt."""
+    import numpy as np
+
+    tables = [text for name, text in star.blocks(path) if name != "general"]
+    for first in range(0, len(tables), _AT_ONCE):
+        values = [value for table in tables[first : first + _AT_ONCE] for value in shifts(table)]
+        yield np.array(values, float).reshape(-1, 3)
 
 
 def shifts(table: str) -> list[str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stacycle.errors import ProgramFailed, UserError
+from stacycle.files import star
 from stacycle.files.atomic import write_json
 from stacycle.files.job_folder import OPTIMISATION_SET, STATE_FILE
 from stacycle.files.optimisation_set import KINDS, OptimisationSet
@@ -28,7 +27,7 @@ def of_program(command: Command, folder: str | Path) -> list[str]:
         return []
     notes: list[str] = []
     if program.optimisation_set:
-        with _without_garbage_collection():
+        with star.without_garbage_collection():
             start = command.state().particles
             notes = particles.add_counts(record, start, program.may_drop or {}, program.moves_particles)
     if reference := command.get("--ref"):
@@ -136,13 +135,3 @@ def _must_be_as_before(record: Record, before: Record, kinds: Sequence[str], who
             made_of, given = describe(record, kind, before), describe(before, kind, record)
             fault = f"{who} went on with {made_of}, but was given {given}"
             raise ProgramFailed(fault, "do not use what it made, and run it again")
-
-
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Python looks for garbage after every few hundred new lists: a third of the time for a million texts."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()

@@ -79,7 +79,7 @@ class Project:
 
     def count(self, path: str | None) -> float:
         """Number of particles in a particles file; nan if there is none."""
-        return self.read(path, lambda name: len(star.read(name, {"particles": []})["particles"]), nan)
+        return self.read(path, lambda name: star.count(name, "particles"), nan)
 
     def finer_round(self, binning: float) -> str:
         """The first round of a finer binning; "" if there is none."""

@@ -188,3 +188,32 @@ def test_an_optimisation_set_without_particles_is_refused(tmp_path):
     (tmp_path / "set.star").write_text('data_\n_rlnTomoParticlesFile ""\n_rlnTomoTomogramsFile t.star\n')
     with pytest.raises(UserError, match="names no particles"):
         OptimisationSet.read(tmp_path / "set.star")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# top\n\ndata_\n\n_a 1\n\n  data_b  \nloop_\n_a\nmy_data_1\ndata_x y\n\ndata_c\ndata_d\n_a 1",
+        "data_a\n_a 1\ndata_b",
+        "data_a\n",
+        "no table",
+        "\ndata_a\n\ndata_a\n",
+    ],
+)
+def test_tables_are_told_apart_line_by_line(tmp_path, text):
+    (tmp_path / "a.star").write_text(text)
+    expected: list[tuple[str, list[str]]] = []
+    for line in text.split("\n"):
+        if (words := line.split()) and len(words) == 1 and words[0].startswith("data_"):
+            expected.append((words[0].removeprefix("data_"), []))
+        elif expected:
+            expected[-1][1].append(line)
+    found = star.blocks(tmp_path / "a.star")
+    assert [(name, block.split("\n")) for name, block in found] == [
+        (name, lines or [""]) for name, lines in expected
+    ]
+
+
+def test_rows_are_counted(tmp_path):
+    star.write(tmp_path / "a.star", {"a": pd.DataFrame({"rlnAngleRot": [1.0, 2, 3]}), "b": star.simple(x=1)})
+    assert [star.count(tmp_path / "a.star", name) for name in "ab"] == [3, 1]
