@@ -1185,11 +1185,11 @@ FAULTS = (
         "Use a larger `local_range` or a finer `sampling` for this step (RELION: --sigma_ang, --healpix_order).",
     ),
     Fault(
-        r"FSC curve never drops below randomize_fsc_at",
+        r"FSC curve never drops below randomize_fsc_at|unmasked FSC never falls below --randomize_at_fsc",
         "The FSC between the two half maps never falls below 0.8: the same map twice, half sets that share "
         "particles, or maps that are good up to the last shell.",
-        "See that the half maps are from two different half sets; if they are, postprocess at a smaller "
-        "binning.",
+        "See that the half maps are from two different half sets; if they are, this binning shows all that it "
+        "can: give the round a smaller `binning`, or take the step out of its `steps`.",
     ),
     Fault(
         r"translate only valid for 2D or 3D arrays|do_also_imagedata|should always use parallel disc I/O",

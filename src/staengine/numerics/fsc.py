@@ -95,7 +95,7 @@ def measure_fsc(
     if start == len(unmasked):
         raise EngineError(
             f"relion_postprocess: the unmasked FSC never falls below --randomize_at_fsc {randomise_at:g}: check "
-            "that the half maps are independent; if they are, raise it."
+            "that the half maps are independent; if they are, raise it, or take smaller pixels."
         )
     masked = fsc(half1 * mask, half2 * mask)
     noise = [fourier.irfft(randomise_phases(transform, start, rng), 3) * mask for transform in transforms]

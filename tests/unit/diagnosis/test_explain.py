@@ -369,6 +369,12 @@ OTHERS = [
     ),
     (
         1,
+        "ERROR: relion_postprocess: the unmasked FSC never falls below --randomize_at_fsc 0.8: check",
+        "never falls below 0.8",
+        None,
+    ),
+    (
+        1,
         "ERROR: \nERROR: one of your half sets has no segments. Is rlnRandomSubset set to 1 or 2",
         "half sets is empty",
         None,
