@@ -26,6 +26,8 @@ CONFIG = {
             "steps": [*STEPS, "class3d", "select"],
             "parts": ["small", "large"],
             "extract": {"stack2d": False},
+            "mask": {"lowpass": 50},
+            "refine3d": {"lowpass": 60},
             "mask_large": {"sphere": {"center": [0, 0, 40], "radius": 80}},
             "multibody": {
                 "bodies": {

@@ -143,7 +143,8 @@ def test_a_round_that_is_no_finer_than_the_one_before_it_is_planned_and_said(tut
 
 def test_a_shorter_recipe_plans_just_its_steps(tutorial: Project) -> None:
     steps = ["extract", "reconstruct", "mask", "refine3d", "postprocess"]
-    jobs = tutorial.jobs({"rounds": {"bin4": {"steps": steps}, "bin2": None, "bin1": None}})
+    filters = {"mask": {"lowpass": 50}, "refine3d": {"lowpass": 60}}
+    jobs = tutorial.jobs({"rounds": {"bin4": {"steps": steps, **filters}, "bin2": None, "bin1": None}})
     assert len(jobs) == 7 + len(compared("bin4", "refine3d", "before", "after"))
     assert not any("class" in job or "align" in job for job in jobs)
 

@@ -68,7 +68,11 @@ CHANGES = {
 CONFIG = {
     "inputs": [{"tomograms": "tomograms.star", "particles": "particles.star"}],
     "rounds": {
-        "bin4": {"steps": ["extract", "reconstruct", "blur", "mask"], "blur": {"width": 3}},
+        "bin4": {
+            "steps": ["extract", "reconstruct", "blur", "mask"],
+            "blur": {"width": 3},
+            "mask": {"lowpass": 50},
+        },
         "bin2": None,
         "bin1": None,
     },

@@ -111,7 +111,12 @@ def test_as_many_jobs_of_each_rule_are_planned_as_a_dry_run_tells(project: Proje
     ],
 )
 def test_rounds_and_their_steps_stand_in_the_order_of_the_recipe(project: Project, steps: list[str]) -> None:
-    rounds = {"bin4": {"steps": steps}, "bin2": {"steps": ["extract", "reconstruct"]}, "bin1": None}
+    filters = {step: {"lowpass": 30} for step in ("class3d", "mask", "refine3d")}
+    rounds = {
+        "bin4": {"steps": steps, **filters},
+        "bin2": {"steps": ["extract", "reconstruct"]},
+        "bin1": None,
+    }
     table = [line[:2] for line in lines(plan(project, change={"rounds": rounds})) if line[1] != SUM_OF_SHORT]
     shown = [("bin4", step) for step in steps if step != "select"]
     shown.insert(shown.index(("bin4", "refine3d")) + 1, ("bin4", "poses"))

@@ -218,7 +218,8 @@ def test_tomograms_called_001_stay_so_through_a_classification(workplace: Workpl
 
 
 def test_a_threshold_that_makes_an_empty_mask_is_refused_with_a_better_one(workplace: Workplace) -> None:
-    change = {"rounds": {"bin4": {**NO_CLASSES, "mask": {"lowpass": 25, "threshold": 99}}}}
+    settings = {"mask": {"lowpass": 25, "threshold": 99}, "refine3d": {"lowpass": 30}}
+    change = {"rounds": {"bin4": {**NO_CLASSES, **settings}}}
     told = sentence(workplace.project.snakemake("results/bin4/mask/mask.mrc", change=change), "bin4/mask")
     better = re.match(
         r"rounds\.bin4\.mask\.threshold: 99 is above the highest density .*; try ([\d.]+)\.$", told

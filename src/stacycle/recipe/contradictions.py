@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from stacycle.errors import UserError
@@ -18,11 +19,11 @@ from stacycle.recipe.settings import (
     PickFiles,
     SetOptions,
 )
-from stacycle.recipe.step_names import classification_of
+from stacycle.recipe.step_names import classification_of, part_of
 from stacycle.recipe.step_settings import SHAPES, Cycle, Mask, Postprocess, Round, is_step, kind_of
 from stacycle.recipe.variants import variants
 
-_MASKED = ("refine3d", "postprocess")  # kinds that use the mask before them unasked
+_MASKED = ("refine3d", "postprocess", "local_resolution")  # kinds that use the mask before them unasked
 
 
 def contradictions(config: Config) -> Iterator[UserError]:
@@ -195,18 +196,32 @@ def without_effect(name: str, settings: Round, diameter: float) -> Iterator[User
             problem = f"has no effect beside a bfactor of {chosen.bfactor:g} Å²"
             yield UserError(problem, "it belongs to bfactor: auto", f"{where}.{part}.autob_lowres")
     for number, step in enumerate(steps):
-        used = any(getattr(getattr(settings, one), "mask", kind_of(one) in _MASKED) for one in steps[number:])
-        named = settings.multibody.bodies.values() if bodies.STEP in steps[number:] else ()
-        used = used or step in [body.mask for body in named if body]
-        if kind_of(step) == "mask" and not used:
-            problem = "the mask is used by no step after it"
-            yield UserError(problem, f"put {step} before refine3d or postprocess", f"{where}.steps")
+        if kind_of(step) == "mask" and not _is_used(step, steps[number + 1 :], settings):
+            part = part_of(step, settings.parts)
+            problem = (
+                f"{step} is used by no step after it" if part else "the mask is used by no step after it"
+            )
+            users = " or ".join(f"{kind}_{part}" if part else kind for kind in _MASKED[:2])
+            yield UserError(problem, f"put {step} before {users}", f"{where}.steps")
         if getattr(getattr(settings, step), "alignment", "") == "none":
             yield from _without_alignment(f"{where}.{step}", getattr(settings, step))
         wide: Any = getattr(getattr(settings, step), "mask_diameter", "auto")
         if wide != "auto" and wide < diameter:
             problem = f"{wide:g} Å cuts into a particle of {diameter:g} Å (particle.diameter)"
             yield UserError(problem, "give more, or auto", f"{where}.{step}.mask_diameter")
+
+
+def _is_used(mask: str, after: Sequence[str], settings: Round) -> bool:
+    """Whether a step after a mask uses it: one of its own part, before the next mask of that, or a body that names it."""
+    if bodies.STEP in after and mask in [body.mask for body in settings.multibody.bodies.values() if body]:
+        return True
+    part = part_of(mask, settings.parts)
+    alike = [step for step in after if part_of(step, settings.parts) == part]
+    until_next = takewhile(lambda step: kind_of(step) != "mask", alike)
+    return any(
+        kind_of(step) in _MASKED or (kind_of(step) == "class3d" and (part or getattr(settings, step).mask))
+        for step in until_next
+    )
 
 
 def _without_alignment(where: str, given: Class3D) -> Iterator[UserError]:

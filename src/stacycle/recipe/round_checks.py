@@ -36,6 +36,8 @@ class Recipe(Protocol):
 
     def expanded(self, round_: str, step: str) -> bool: ...
 
+    def resolution(self, round_: str, step: str) -> list[str]: ...
+
     def sweeps(self, round_: str) -> list[tuple[str, str]]: ...
 
     def needed(self, kind: str, round_: str, step: str, what: str = "") -> list[str]: ...
@@ -104,6 +106,17 @@ def check(recipe: Recipe, round_: str, step: str) -> None:
         if not recipe.sweeps(round_):
             problem = "neither ctfrefine nor polish has a variant"
             raise UserError(problem, f"name one, or take cycle out of {key}", f"rounds.{round_}.cycle")
+    _check_resolution(recipe, round_, step)
+
+
+def _check_resolution(recipe: Recipe, round_: str, step: str) -> None:
+    """A low-pass filter that follows from the resolution so far needs a step before that reaches one."""
+    settings, key = recipe.settings(round_, step), f"rounds.{round_}.{step}"
+    if step == "cycle":
+        settings, key = settings.get("mask") or {}, f"{key}.mask"
+    if settings.get("lowpass") == "auto" and not recipe.resolution(round_, step):
+        problem = "auto follows from the resolution so far, but no step before it reaches one"
+        raise UserError(problem, "give it in Å, or put align or postprocess before", f"{key}.lowpass")
 
 
 def _post_processed(recipe: Recipe, round_: str, step: str, before: Sequence[str]) -> bool:

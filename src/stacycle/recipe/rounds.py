@@ -133,8 +133,8 @@ class Recipe:
         return self.needed("reference", round_, step)[0]
 
     def mask(self, round_: str, step: str) -> list[str]:
-        """The newest mask of this round before the step; an empty list if there is none."""
-        return self._newest("mask", round_, step, within_round=True)
+        """The newest mask of this round before the step, of its own part if there is one; else an empty list."""
+        return self.part_mask(round_, step) or self._newest("mask", round_, step, within_round=True)
 
     def part_mask(self, round_: str, step: str) -> list[str]:
         """The newest mask before a step that is of its own part; an empty list if there is none."""

@@ -236,7 +236,9 @@ def test_picks_without_angles_are_told_and_the_first_search_must_be_global(nativ
     assert (tables("out")[0][ANGLES] == 0).all(axis=None)
 
     def problems(steps: list[str], **settings: Any) -> list[str]:
-        config = loaded(one, rounds={"bin4": {"steps": ["extract", "reconstruct", *steps], **settings}})
+        filters = {step: {"lowpass": 60} | settings.pop(step, {}) for step in ("class3d", "mask", "refine3d")}
+        bin4 = {"steps": ["extract", "reconstruct", *steps], **filters, **settings}
+        config = loaded(one, rounds={"bin4": bin4, "bin2": None, "bin1": None})
         return [row.found for row in against_data.check(config, Recipe.from_config(config), facts)
                 if row.level == preflight.PROBLEM and "angles" in row.found]  # fmt: skip
 

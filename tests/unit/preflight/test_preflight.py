@@ -250,7 +250,9 @@ def test_pairs_that_refine3d_would_refuse_are_a_problem_unless_select_comes_befo
     star.write("a/particles.star", {"particles": pd.concat([picks, near])})
     assert not run(config).of(preflight.PROBLEM), "select keeps one of each"
     steps = ["extract", "reconstruct", "mask", "refine3d", "postprocess"]
-    config["rounds"]["bin4"] = {**config["rounds"]["bin4"], "steps": steps}
+    bin4 = config["rounds"]["bin4"]
+    filters = {step: {**bin4[step], "lowpass": 60} for step in ("mask", "refine3d")}
+    config["rounds"]["bin4"] = {**bin4, "steps": steps, **filters}
     assert "picked twice, which refine3d refuses; set particle.duplicates: keep_one" in problem(run(config))
     assert len(pd.read_csv("results/duplicates.tsv", sep="\t")) >= 20
     config["particle"] = {**config["particle"], "duplicates": "keep_one"}
@@ -422,6 +424,7 @@ def of_bodies(relion, mask):
     steps = ["extract", "reconstruct", "class3d", "select", "refine3d", "mask_head", "multibody"]
     bodies = {"head": {"mask": "mask_head"}, "rest": {"mask": mask}}
     bin4 = {"steps": steps, "extract": {"stack2d": False}, "multibody": {"bodies": bodies}}
+    bin4["class3d"] = {"lowpass": 60}
     sets = [write_set("a", particles=200, tilts=21)]
     loaded = configs.load(
         configs.DEFAULT, overlay(inputs=sets, rounds={"bin4": bin4, "bin2": None, "bin1": None})

@@ -10,12 +10,15 @@ import yaml
 from stacycle.errors import UserError
 from stacycle.programs import align, refine_ctf
 from stacycle.recipe import config, config_schema
+from stacycle.recipe.rounds import Recipe
 from stacycle.recipe.step_settings import CtfRefine, Polish
 from stacycle.recipe.variants import variants
 
 CONFIG = Path(__file__).parents[3] / "config"
 DEFAULT = CONFIG / "config.yaml"
 SETS = [{"tomograms": "t.star", "particles": "p.star"}]
+AVERAGED = ["extract", "reconstruct", "align", "mask"]
+REFINED = ["mask_own", "refine3d", "postprocess"]
 TUTORIAL = {"classes": 6, "T": [0.5, 1, 2, 4], "repeats": 1}
 
 
@@ -369,6 +372,14 @@ def test_a_class_that_only_one_run_of_a_sweep_has_can_be_chosen(tmp_path):
             "rounds.bin1.steps: the mask is used by no step after it",
         ),
         (
+            bin4(steps=[*AVERAGED, *REFINED]),
+            "rounds.bin4.steps: the mask is used by no step after it; put mask before refine3d or postprocess",
+        ),
+        (
+            bin4(steps=[*AVERAGED, *REFINED[1:], "mask_head", "refine3d_again"], parts=["head"]),
+            "rounds.bin4.steps: mask_head is used by no step after it; put mask_head before refine3d_head",
+        ),
+        (
             bin4(refine3d={"mask_diameter": 200}),
             "rounds.bin4.refine3d.mask_diameter: 200 Å cuts into a particle of",
         ),
@@ -377,6 +388,39 @@ def test_a_class_that_only_one_run_of_a_sweep_has_can_be_chosen(tmp_path):
 def test_what_has_no_effect_or_cuts_the_particle_is_noted_and_not_refused(tmp_path, overlay, note):
     (found,) = config.notes(with_overlay(tmp_path, {"inputs": SETS, **overlay}))
     assert str(found).startswith(note)
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        ["mask_head", "class3d_head", "select_head"],
+        ["mask_head", "mask_whole", "refine3d_head", "postprocess_again"],
+        ["mask_wide", "local_resolution"],
+    ],
+)
+def test_a_mask_that_a_step_after_it_uses_is_not_noted(tmp_path: Path, after: list[str]) -> None:
+    overlay = bin4(steps=[*AVERAGED, *REFINED[1:], *after], parts=["head"])
+    assert config.notes(with_overlay(tmp_path, {"inputs": SETS, **overlay})) == []
+
+
+@pytest.mark.parametrize(
+    ("steps", "key"),
+    [
+        (["class3d", "select"], "class3d"),
+        (["mask"], "mask"),
+        (["refine3d"], "refine3d"),
+        (["align_symmetry"], "align_symmetry"),
+        (["refine3d", "cycle"], "cycle.mask"),
+    ],
+)
+def test_a_filter_that_follows_from_the_resolution_needs_a_step_before_that_reaches_one(
+    tmp_path: Path, steps: list[str], key: str
+) -> None:
+    own = {"refine3d": {"lowpass": 60}} if "cycle" in steps else {}
+    settings = {"binning": 4, "symmetry": "C6", "steps": ["extract", "reconstruct", *steps], **own}
+    overlay = {"inputs": SETS, "rounds": {"first": settings, "bin4": None, "bin2": None, "bin1": None}}
+    with pytest.raises(UserError, match=rf"rounds\.first\.{key}\.lowpass: auto follows .*; give it in Å, or"):
+        Recipe.from_config(with_overlay(tmp_path, overlay))
 
 
 def test_the_default_and_the_demo_have_no_notes_even_if_a_step_is_left_out(tmp_path):

@@ -392,6 +392,12 @@ def test_the_map_of_a_class_of_a_part_is_no_reference_as_it_is_of_the_part_alone
     assert parts(*HEAD).reference("bin2", "refine3d_head") == "results/bin2/reconstruct_head/merged.mrc"
 
 
+def test_a_part_is_refined_within_its_own_mask_even_if_one_of_the_whole_is_newer() -> None:
+    late = parts("mask_head", "mask_whole", "refine3d_head", "postprocess_head")
+    for step in ("refine3d_head", "postprocess_head"):
+        assert late.mask("bin2", step) == ["results/bin2/mask_head/mask.mrc"]
+
+
 @pytest.mark.parametrize(
     ("steps", "problem"),
     [
