@@ -36,18 +36,11 @@ def prepare(folder: Path, seed: int) -> None:
         }
         star.write(path, tables)
     config = yaml.safe_load((rungs.ROOT / "config/demo.yaml").read_text())
-    steps = yaml.safe_load((rungs.ROOT / "config/config.yaml").read_text())["rounds"]["bin4"]["steps"]
-    at = steps.index("reconstruct")
     bin4 = config["rounds"]["bin4"]
     bin4 |= {
-        "steps": [
-            *steps[:at],
-            "initial_model",
-            "align",
-            *(s for s in steps[at:] if s not in ("align", "reconstruct")),
-        ],
+        "start": "initial_model",
         "initial_model": MODEL,
-        "align": bin4["align"] | {"local_range": None, "T": [1], "iterations": 6},
+        "align": bin4["align"] | {"T": [1], "iterations": 6},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
 

@@ -20,7 +20,7 @@ from staengine.tilt_series.particles import ParticleSet
 pytestmark = pytest.mark.slow
 
 PARTICLES, TWICE = 32, 3  # that are picked, and of these picked once more
-STEPS = ["extract", "duplicates", "initial_model", "align", "reconstruct", "class3d", "select"]
+STEPS = ["extract", "duplicates", "align", "reconstruct", "class3d", "select"]
 STEPS += ["mask", "refine3d", "postprocess", "local_resolution"]
 STEPS += ["mask_head", "refine3d_head", "postprocess_head"]
 CONFIG = {
@@ -30,10 +30,11 @@ CONFIG = {
     "rounds": {
         "bin4": {
             "steps": STEPS,
+            "start": "initial_model",
             "parts": ["head"],
             "box": 24,
             "initial_model": {"seeds": 2, "iterations": 20, "mask_diameter": 280},
-            "align": {"iterations": 2, "sampling": 15, "offset_step": 1, "local_range": None, "seed": 1},
+            "align": {"iterations": 2, "sampling": 15, "offset_step": 1, "seed": 1},
             "class3d": {"classes": 2, "T": [0.5], "repeats": 1, "iterations": 3, "seed": 1},
             "refine3d": {"seed": 1},
             "mask_head": {"sphere": {"center": [0, 0, 60], "radius": 70}},

@@ -223,12 +223,14 @@ def keys(schema: dict[str, Any], prefix: tuple[str, ...] = ()) -> Iterator[tuple
 
 def is_asked(key: tuple[str, ...]) -> bool:
     """Whether a key can have another value here. Of the inputs' keys those of sets that RELION made can: others are
-    refused in them. So is a difference of classes in a cycle, and what belongs to steps that the round has not."""
+    refused in them. So is a difference of classes in a cycle, and what belongs to steps that the round has not or adds
+    one to them."""
     first, *rest = key
     if first == "inputs":
         return rest[0] in ("tomograms", "particles", "name", "hand")
     of_other_step = first == "rounds" and is_step(rest[1]) and rest[1] not in STEPS
-    return not of_other_step and rest[1:] != ["cycle", "mask", "difference"]
+    adds_step = first == "rounds" and rest[1:] == ["start"]
+    return not of_other_step and not adds_step and rest[1:] != ["cycle", "mask", "difference"]
 
 
 KEYS = [key for key in keys(config_schema.schema()) if is_asked(key)]

@@ -114,7 +114,8 @@ def _read(
     without_angles = {one.entry["name"]: one.without_angles for one in plain if one and one.without_angles}
     for label, count in without_angles.items():
         problem = f"{count} picks of {label} have no angles, for which 0 is written"
-        findings.warn(problem, "the first step that aligns must search everywhere (align: local_range: null)")
+        cure = "the first round needs start: initial_model, or a search everywhere (align: local_range: null)"
+        findings.warn(problem, cure)
     pairs, unknown = 0, of_unknown_hand(sets)
     findings.taken += [Taken(label, "hand", "auto: both are compared by the step hand") for label in unknown]
     if sound := [inputs for inputs in one_by_one if inputs]:

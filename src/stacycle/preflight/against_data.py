@@ -63,26 +63,24 @@ def _check_first_search(recipe: Recipe, facts: Mapping[str, Any]) -> Iterator[Ro
     if first is None:
         return
     where, settings, kind = f"rounds.{first[0]}.{first[1]}", recipe.settings(*first), kind_of(first[1])
+    begin = f"rounds.{first[0]}.start: initial_model"
     if kind == "align" and settings["local_range"] is not None:
         found = f"{where}.local_range, {settings['local_range']:g} degrees, is around angles, but {lacking}"
-        yield Row(PROBLEM, "config", found, "set it to null, which searches everywhere")
+        cure = (
+            f"set {begin}, which makes models of them first, or local_range: null, which searches everywhere"
+        )
+        yield Row(PROBLEM, "config", found, cure)
     if kind == "class3d" and settings["alignment"] == "local":
         found = f"{where}.alignment: local searches around angles, but {lacking}"
-        yield Row(
-            PROBLEM, "config", found, "set it to global, or put align before it, with local_range: null"
-        )
+        yield Row(PROBLEM, "config", found, f"set it to global, or put align before it, and set {begin}")
     if kind == "class3d" and settings["alignment"] == "none":
         found = f"{where} turns no particle, but {lacking}"
-        yield Row(PROBLEM, "config", found, "put align before it, with local_range: null")
+        yield Row(PROBLEM, "config", found, f"put align before it, and set {begin}")
     if kind == "refine3d" and _searches_locally(settings):
         local = f"{settings['local_sampling']}, makes all searches local"
         found = f"{where}.local_sampling, {local}, but {lacking}"
-        yield Row(
-            PROBLEM,
-            "config",
-            found,
-            "give a finer one than sampling, or put align before it, with local_range: null",
-        )
+        cure = f"put align before it, and set {begin}, or give a finer one than sampling"
+        yield Row(PROBLEM, "config", found, cure)
 
 
 def _searches_locally(settings: Mapping[str, Any]) -> bool:

@@ -16,6 +16,7 @@ from stacycle.recipe.auto import classification
 from stacycle.recipe.config_meaning import misread, numbered
 from stacycle.recipe.config_problems import problems
 from stacycle.recipe.config_text import Places, read
+from stacycle.recipe.first_search import local_range
 from stacycle.recipe.pick_files import about_how_many
 from stacycle.recipe.settings import Particle, config_type
 from stacycle.recipe.step_names import part_of
@@ -87,6 +88,8 @@ def _settle(rounds: Mapping[str, Round], inputs: Sequence[Mapping[str, Any]], pa
     picks, symmetry = about_how_many(inputs), particle.symmetry
     for settings in rounds.values():
         symmetry = settings.symmetry = settings.symmetry or symmetry
+        if settings.has("align") and settings.align.local_range == "auto":
+            settings.align = settings.align.model_copy(update={"local_range": local_range(settings.steps)})
         for step in type(settings).model_fields:
             if is_step(step) and kind_of(step) == "class3d" and (given := getattr(settings, step)):
                 settled = classification(given.model_dump(), picks, particle.diameter)

@@ -212,7 +212,7 @@ def without_effect(name: str, settings: Round, diameter: float) -> Iterator[User
 
 
 def _is_used(mask: str, after: Sequence[str], settings: Round) -> bool:
-    """Whether a step after a mask uses it: one of its own part, before the next mask of that, or a body that names it."""
+    """Whether a step after a mask uses it: one of its own part, before the next mask of that, or by a body."""
     if bodies.STEP in after and mask in [body.mask for body in settings.multibody.bodies.values() if body]:
         return True
     part = part_of(mask, settings.parts)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from stacycle.files.job_folder import REFERENCE, STATE_FILE
+from stacycle.files.job_folder import OPTIMISATION_SET, REFERENCE, STATE_FILE
 from stacycle.recipe.flow import TABLES, Flow
 from stacycle.recipe.setting_types import (
     Auto,
+    Count,
     Number,
     Pixels,
     Positive,
@@ -55,6 +56,15 @@ class Duplicates(Section):
     distance: Auto | Positive = "auto"
     """Particles nearer than so many Å are one; auto is at most half of the diameter, and less where neighbours are so
     near: the distance at which the fewest pairs lie."""
+
+
+class Hand(Section):
+    flow: ClassVar = Flow((OPTIMISATION_SET, STATE_FILE), decides=True)
+
+    binning: Auto | Count = "auto"
+    """Binning of the averages that are compared; auto is half of the round's."""
+    choose: Auto | Literal[1, -1] = "auto"
+    """The hand (rlnTomoHand) to take for all sets with `hand: auto`; auto compares both."""
 
 
 class LocalResolution(Section):

@@ -53,8 +53,9 @@ class Align(Posed):
     sampling: Auto | Sampling = "auto"
     """Angular sampling interval in degrees; auto is at most 7.5, and at most 2.5 times as coarse as the angles are
     known, which RELION estimates in a run of five iterations before, or in the refinement before."""
-    local_range: Positive | None = 4
-    """Degrees around the pose so far that are searched; null searches everywhere."""
+    local_range: Auto | Positive | None = "auto"
+    """Degrees around the pose so far that are searched; null searches everywhere; auto is 4, but everywhere right after
+    an initial model, whose poses are coarse."""
     offset_range: Auto | Positive = "auto"
     """Binned px around the position so far that are searched; auto is 15 Å in half px, at least one."""
     offset_step: Auto | Positive = "auto"

@@ -140,7 +140,7 @@ def _check_first_search(recipe: Recipe, round_: str, step: str) -> None:
     }
     if not everywhere[kind_of(first[1])]:
         problem = f"after {step}, {first[0]}.{first[1]} searches poses locally or not at all"
-        cure = f"put align with local_range: null after {step}"
+        cure = f"put align after {step}, with local_range: auto or null"
         raise UserError(problem, cure, f"rounds.{round_}.steps")
 
 

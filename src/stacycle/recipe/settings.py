@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from stacycle.recipe.optional_settings import Hand
 from stacycle.recipe.setting_types import (
     TAGS,
     Count,
@@ -33,7 +34,7 @@ from stacycle.recipe.setting_types import (
     tag,
 )
 from stacycle.recipe.step_names import with_steps
-from stacycle.recipe.step_settings import Hand, Round
+from stacycle.recipe.step_settings import Round
 
 
 class PickOptions(Section):

@@ -22,11 +22,13 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from stacycle.files.job_folder import MERGED, OPTIMISATION_SET, POSTPROCESS, STATE_FILE
+from stacycle.recipe.first_search import INITIAL_MODEL, begun_with_model
 from stacycle.recipe.flow import CHOICE, TABLES, Flow
 from stacycle.recipe.optional_settings import (
     AlignSymmetry,
     Duplicates,
     Expand,
+    Hand,
     InitialModel,
     LocalResolution,
     Multibody,
@@ -125,15 +127,6 @@ class Score(Section):
     cut: Auto | Number | None = "auto"
     """Particles that score less are left out: 1 shows all of the other half's map, 0 nothing; auto cuts where scores
     fall into two groups, and else nowhere; null flags only those that auto would."""
-
-
-class Hand(Section):
-    flow: ClassVar = Flow((OPTIMISATION_SET, STATE_FILE), decides=True)
-
-    binning: Auto | Count = "auto"
-    """Binning of the averages that are compared; auto is half of the round's."""
-    choose: Auto | Literal[1, -1] = "auto"
-    """The hand (rlnTomoHand) to take for all sets with `hand: auto`; auto compares both."""
 
 
 class UnbinnedPostprocess(Postprocess):
@@ -289,6 +282,9 @@ class Round(Section):
     symmetry: Symmetry | None = None
     """Point group from this round on, in RELION's notation; null is that of the round before, particle.symmetry at
     first. If the round has a step align_symmetry, from that step on, and C1 before it."""
+    start: Literal["poses", "initial_model"] = "poses"
+    """What the round's first search begins with: the poses so far, or, for picks without angles, a step initial_model,
+    which then takes the place of the reconstruct before it."""
     extract: Extract = LEFT_OUT
     initial_model: InitialModel = LEFT_OUT
     reconstruct: Reconstruct = LEFT_OUT
@@ -309,6 +305,8 @@ class Round(Section):
 
     @model_validator(mode="after")
     def _defaults_of_its_steps(self) -> Round:
+        if self.start == INITIAL_MODEL:
+            self.steps = begun_with_model(self.steps)
         for step in self.steps:
             if getattr(self, step, None) is None:
                 setattr(self, step, settings_of(step)())

@@ -49,8 +49,9 @@ def test_the_default_config_says_every_key_with_the_default_of_the_settings():
     ]
     assert config.validate({**bare, "rounds": {"bin4": steps}})["rounds"] == written
     cycle = default["rounds"]["bin4"]["cycle"]
-    settled = {"cycle": 0, "class3d": 0, "symmetry": 0}
+    settled = {"cycle": 0, "class3d": 0, "symmetry": 0, "align": 0}
     assert default["rounds"]["bin4"] | settled == written["bin4"] | settled
+    assert default["rounds"]["bin4"]["align"] | {"local_range": 4} == written["bin4"]["align"]
     assert default["rounds"]["bin4"]["class3d"] | TUTORIAL == written["bin4"]["class3d"]
     assert cycle["ctfrefine"]["regularised"] == written["bin4"]["cycle"]["ctfrefine"]["regularised"]
     assert cycle["polish"]["motion"] == written["bin4"]["cycle"]["polish"]["motion"]
