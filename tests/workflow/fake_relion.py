@@ -373,7 +373,8 @@ def particle_map(box: int, pixel: float, resolution: float, seed: int = 0) -> np
     height = (0.004 * (rng.choice([-1, 1], 30) if seed else np.ones(30))).astype(np.float32)
     planes = (lobes[:, 1, :, None] * lobes[:, 2, None, :]).reshape(30, -1)
     density = ((height[:, None] * lobes[:, 0]).T @ planes).reshape(box, box, box)
-    return density + np.float32(2e-5) * rng.standard_normal(density.shape, np.float32)
+    noise = np.random.default_rng((seed, round(100 * resolution)))  # half maps have two resolutions here
+    return density + np.float32(2e-5) * noise.standard_normal(density.shape, np.float32)
 
 
 def write_model(

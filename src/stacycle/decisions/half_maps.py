@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, sqrt
 from pathlib import Path
@@ -20,6 +20,8 @@ THRESHOLD = 0.143
 BEYOND = (
     1.25  # x the finest resolution is compared to: signal goes on below the threshold, farther out is noise
 )
+RANDOM = 0.8  # relion_postprocess makes phases random from where the FSC falls below it (--randomize_at_fsc)
+FROM_NYQUIST = 0.75  # of the way there phases are random from, where it never does
 _WIDE = 1.2  # x the particle's diameter is the sphere that is compared
 _EDGE = 0.1  # of that sphere's radius is its soft edge
 
@@ -104,3 +106,14 @@ def correlation(a: Array, b: Array) -> Array:
     """The FSC of two maps (n, n, n), shells 0 .. n // 2."""
     cross, of_a, of_b = spectra(a, b)
     return cross / np.sqrt(np.maximum(of_a * of_b, 1e-30))
+
+
+def random_from(paths: Sequence[str | Path]) -> float | None:
+    """The resolution in Å from which on phases are to be random in two half maps (files) so good that their FSC stays
+    above RANDOM up to the last shells, as at a coarse binning: there relion_postprocess finds none, and fails. None for
+    other half maps."""
+    first, second = map(mrc.voxels, paths)
+    fsc = correlation(first, second)
+    if (fsc[1:-1] < RANDOM).any():
+        return None
+    return len(first) * mrc.header(paths[0]).pixel / round(FROM_NYQUIST * (len(fsc) - 1))

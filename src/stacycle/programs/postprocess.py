@@ -13,6 +13,8 @@ from stacycle.programs.command import Command
 from stacycle.programs.program import Program
 from stacycle.programs.task import Task
 
+RANDOM_FROM = "--randomize_at_A"
+
 
 def argv(
     *,
@@ -22,15 +24,18 @@ def argv(
     bfactor: float | None,
     autob_lowres: float = 10,
     skip_fsc_weighting: bool = False,
+    random_from: float | None = None,
 ) -> list[str]:
     """Resolution and sharpening from the first half map (RELION finds the second by its name).
-    `bfactor` (Å², negative sharpens) of None is estimated from resolutions finer than `autob_lowres` Å."""
+    `bfactor` (Å², negative sharpens) of None is estimated from resolutions finer than `autob_lowres` Å. Phases are
+    random from the resolution `random_from` (Å) on, or from where the FSC falls below 0.8."""
     return shared.line(
         ["relion_postprocess"],
         ["--mask", mask],
         ["--i", half_map, "--o", out, "--angpix", -1],
         ["--auto_bfac", "--autob_lowres", autob_lowres] if bfactor is None else ["--adhoc_bfac", bfactor],
         skip_fsc_weighting and ["--skip_fsc_weighting"],
+        [RANDOM_FROM, random_from],
     )
 
 

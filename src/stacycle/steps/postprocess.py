@@ -22,8 +22,16 @@ def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
         mask=mask_of(job),
         out=f"{folder_of(job)}/postprocess",
         bfactor=None if bfactor == "auto" else bfactor,
+        random_from=_random_from(job) if reader is FILES else None,
         **settings,
     )
+
+
+def _random_from(job: Any) -> float | None:
+    from stacycle.decisions.half_maps import random_from
+
+    of_round = job.params.step == STEP.name  # a cycle's maps are unbinned: their FSC falls
+    return random_from(job.input.half_maps) if of_round else None
 
 
 def dry_run(step: Step, run: DryRun) -> Iterator[tuple[str, list[str]]]:

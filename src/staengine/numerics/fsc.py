@@ -82,20 +82,22 @@ def measure_fsc(
     mask: NDArray[Any] | None,
     randomise_at: float,
     rng: np.random.Generator,
+    start: int | None = None,
 ) -> FscCurves:
-    """All FSC curves of two half maps (n, n, n); phases are randomised where the unmasked FSC < randomise_at.
+    """All FSC curves of two half maps (n, n, n); phases are randomised from the shell `start` on, by default that where
+    the unmasked FSC falls below `randomise_at`.
 
-    Raises EngineError if it never is.
+    Raises EngineError if it never does.
     """
     transforms = [fourier.rfft(half, 3) for half in (half1, half2)]
     unmasked = fsc_of_transforms(*transforms)
     if mask is None:
         return FscCurves(unmasked)
-    start = last_shell(unmasked, randomise_at) + 1
+    start = last_shell(unmasked, randomise_at) + 1 if start is None else min(max(start, 1), len(unmasked) - 1)
     if start == len(unmasked):
         raise EngineError(
             f"relion_postprocess: the unmasked FSC never falls below --randomize_at_fsc {randomise_at:g}: check "
-            "that the half maps are independent; if they are, raise it, or take smaller pixels."
+            "that the half maps are independent; if they are, give --randomize_at_A."
         )
     masked = fsc(half1 * mask, half2 * mask)
     noise = [fourier.irfft(randomise_phases(transform, start, rng), 3) * mask for transform in transforms]

@@ -37,6 +37,7 @@ FLAGS = {
     "--skip_fsc_weighting": cli.Flag("switch", help="do not weight the map by its FSC"),
     "--low_pass": cli.Flag("value", 0.0, "low-pass filter, Å (0: none, negative: at the final resolution)"),
     "--randomize_at_fsc": cli.Flag("value", 0.8, "randomise phases where the unmasked FSC falls below this"),
+    "--randomize_at_A": cli.Flag("value", -1.0, "or from this resolution on, Å (if positive)"),
     "--filter_edge_width": cli.Flag("value", 2, "width of the low-pass filter's edge, Fourier pixels"),
     "--random_seed": cli.Flag("value", 0, "seed of the randomised phases"),
     **cli.no_effect(verb=1),
@@ -48,7 +49,7 @@ FLAGS = {
     "--locres_edgwidth": cli.Flag("value", -1.0, "their soft edge, Å (negative: their distance)"),
     "--locres_randomize_at": cli.Flag("value", 25.0, "randomise phases beyond this resolution, Å"),
     "--locres_minres": cli.Flag("value", 50.0, "coarsest local resolution, Å"),
-    **cli.unsupported("--ampl_corr", "--randomize_at_A", "--interpolate"),
+    **cli.unsupported("--ampl_corr", "--interpolate"),
 }
 PARTICLE_FRACTION = 0.476  # of the box, that RELION counts as particle in the fraction f of a mask
 DALTON_PER_CUBIC_ANGSTROM = 0.81  # protein
@@ -115,7 +116,8 @@ def main(argv: list[str]) -> int:
         fraction = _mask_fraction(flags.mask, mask, pixel)
     print("== Masking input maps ..." if flags.mask else "== Not performing any masking ... ")
     rng = np.random.default_rng(flags.random_seed)
-    curves = measure_fsc(half1, half2, mask, flags.randomize_at_fsc, rng)
+    start = round(len(half1) * pixel / flags.randomize_at_A) if flags.randomize_at_A > 0 else None
+    curves = measure_fsc(half1, half2, mask, flags.randomize_at_fsc, rng, start)
     resolution = shell_resolution(half1.shape[0], pixel)
     if flags.mask:
         say("randomize phases beyond:", f"{resolution[curves.randomised_from]:g} Angstroms")

@@ -318,6 +318,7 @@ POSSIBLE = {
         "bfactor": st.none() | st.floats(-1000, 0),
         "autob_lowres": LENGTH,
         "skip_fsc_weighting": BOOL,
+        "random_from": st.none() | LENGTH,
     },
     local_resolution.argv: {
         "half_map": FILE,
