@@ -36,7 +36,7 @@ STATES = {
         *("mask_head", "class3d_head", "select_head", "class3d_states", "select_states"),
     ],
     "parts": ["head"],
-    "class3d_states": {**TWO, "alignment": "local", "mask": True},
+    "class3d_states": {**TWO, "alignment": "local", "mask": True, "highres_limit": "auto"},
     "mask_head": {"sphere": HEAD},
     "class3d_head": TWO,
 }
