@@ -40,7 +40,7 @@ def prepare(folder: Path, seed: int) -> None:
     bin4 |= {
         "start": "initial_model",
         "initial_model": MODEL,
-        "align": bin4["align"] | {"T": [1], "iterations": 6},
+        "align": bin4["align"] | {"sampling": 7.5, "T": [1], "iterations": 6},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
 
