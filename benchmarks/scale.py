@@ -4,8 +4,9 @@
 its like in the demo (demo_times.tsv), grown with the data, and starts jobs as Snakemake would: whenever a job ends,
 its own scheduler chooses among those that are ready. No order of the jobs can beat the bound,
 max(critical path, GPU work / GPUs, CPU work / cores), a job's work being its time x the GPUs (cores) that it holds.
-Assumed: work grows as `Data.size` says, programs are as fast as `Speed` says (or `VARIANTS`), and jobs side by side do
-not slow each other down.
+A cluster's profile gives each job all nodes (`nodes_per_job`, `nodes_per_gpu_job`), with all cores of one
+(`cores_per_job`). Assumed: work grows as `Data.size` says, programs are as fast as `Speed` says (or `VARIANTS`), and
+jobs side by side do not slow each other down.
 `--record PROJECT` prints a new table of times from a finished demo.
 """
 
@@ -16,6 +17,7 @@ import csv
 import heapq
 import itertools
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -28,7 +30,7 @@ from functools import cache
 from io import StringIO
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from snakemake.api import SnakemakeApi
@@ -43,6 +45,7 @@ import small_inputs
 import wall_time
 from stacycle.recipe import config, geometry
 from stacycle.recipe.rounds import PROBING, Recipe
+from stacycle.steps.registry import layout_of_rule
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMES = ROOT / "benchmarks/demo_times.tsv"
@@ -54,14 +57,17 @@ CYCLE = {
 # What a job's work grows with; that of all other jobs grows with their maps, box^3.
 IMAGES = {"extract", "reconstruct", "align_probe", "align", "class3d", "refine3d", "poses", "score",
           "cycle_reference", "variant_reconstruct", "ctfrefine", "polish"}  # fmt: skip
+AVERAGES = {"reconstruct", "poses", "cycle_reference", "variant_reconstruct"}
+BY_TOMOGRAM = AVERAGES | {"extract", "ctfrefine", "polish"}
 TABLES = {"inputs", "align_decision", "class3d_decision", "poses_state", "score_decision", "select"}
 
 
 @dataclass(frozen=True)
 class Data:
-    """What the times depend on: tilt images of particles, the unbinned pixel (Å), and the config."""
+    """What the times depend on: tilt images of particles, tomograms, the unbinned pixel (Å), and the config."""
 
     particles: int
+    tomograms: int
     tilts: int
     pixel: float
     config: dict[str, Any]
@@ -99,12 +105,13 @@ def demo() -> Data:
         picks, settings["particle"]["diameter"]
     )  # there is no file to count them in
     settings["rounds"]["bin4"]["class3d"]["classes"] = few["classes"]
-    return Data(picks, 120 // made["tilt_step"] + 1, made["angpix"], settings)
+    tomograms = made["sets"] * made["tomos"]
+    return Data(picks, tomograms, 120 // made["tilt_step"] + 1, made["angpix"], settings)
 
 
 def large(configfile: Path, tomograms: int) -> Data:
     """The data of the simulation: 100 picks in each tomogram, 41 tilts, the tutorial's pixel."""
-    return Data(100 * tomograms, 41, small_inputs.PIXEL, loaded(configfile))
+    return Data(100 * tomograms, tomograms, 41, small_inputs.PIXEL, loaded(configfile))
 
 
 def loaded(configfile: Path) -> dict[str, Any]:
@@ -119,12 +126,49 @@ class Speed:
     cores_per_gpu: float = 25
     shared_by_gpus: float = 0.95
     shared_by_threads: float = 0.97
+    # Of ranks: the part that is not the leader's alone, if they share tomograms (tables are) or particles (the
+    # maximisation is); s to start them, and bytes per s at which they hand volumes on, in log2(ranks) rounds.
+    shared_tomograms: float = 0.999
+    shared_particles: float = 0.99
+    start_of_ranks: float = 5
+    reduction: float = 1e9
 
-    def seconds(self, work: float, gpus: int, threads: int) -> float:
-        """Wall time of a job of so much work (core-seconds)."""
-        if gpus:
-            return work / self.cores_per_gpu / times_faster(self.shared_by_gpus, gpus)
-        return work / times_faster(self.shared_by_threads, threads)
+    def seconds(self, work: float, job: Asked, tomograms: int = 0, volumes: float = 0) -> float:
+        """Wall time of a job of so much work (core-seconds), whose ranks share `tomograms` (0: particles, if there are
+        several ranks, one of which leads) and sum up `volumes` bytes."""
+        if job.gpus:
+            return work / self.cores_per_gpu / times_faster(self.shared_by_gpus, job.gpus * job.nodes)
+        if job.ranks == 1:
+            return work / times_faster(self.shared_by_threads, job.cores)
+        alone = self.start_of_ranks + volumes / self.reduction * math.log2(job.ranks)
+        if not tomograms:
+            workers = job.ranks - 1
+            of_rank = times_faster(self.shared_by_threads, job.cores * job.nodes // workers)
+            return work / of_rank / times_faster(self.shared_particles, workers) + alone
+        ranks = min(job.ranks, tomograms)
+        uneven = math.ceil(tomograms / ranks) / tomograms
+        return work * (1 - self.shared_tomograms + self.shared_tomograms * uneven) + alone
+
+
+class Asked(NamedTuple):
+    """What a job holds: on each of its nodes GPUs and cores; and its MPI ranks, in all."""
+
+    gpus: int
+    cores: int
+    nodes: int = 1
+    ranks: int = 1
+
+    @classmethod
+    def of(cls, job: Any) -> Asked:
+        """What Snakemake has a job ask for; on one node it divides its cores among ranks by itself."""
+        given = job.resources
+        gpus, nodes, tasks = (
+            int(given.get(name) or least) for name, least in (("gpu", 0), ("nodes", 1), ("tasks", 1))
+        )
+        if not given.get("mpi"):
+            ranks = layout_of_rule(job.rule.params.get("step", ""), {"gpu": gpus}, job.threads).ranks
+            return cls(gpus, job.threads, ranks=ranks)
+        return cls(gpus // nodes, -(-tasks // nodes) * job.threads, nodes, tasks)
 
 
 def times_faster(shared: float, workers: int) -> float:
@@ -204,7 +248,14 @@ def planned(configfile: Path, machines: Machines) -> Any:
     """Snakemake's DAG of a project where nothing has been done, as the profile of these machines makes it."""
     if machines.cluster:
         profile = yaml.safe_load((ROOT / "profiles/slurm/profile.yaml").read_text())
-        limits: dict[str, Any] = {"nodes": profile["jobs"], "default_resources": profile["default-resources"]}
+        defaults = profile["default-resources"] | {
+            "gpus_per_job": machines.gpus,
+            "cores_per_gpu": machines.cores // machines.gpus,
+            "cores_per_job": machines.cores,
+            "nodes_per_job": machines.number,
+            "nodes_per_gpu_job": machines.number,
+        }
+        limits: dict[str, Any] = {"nodes": profile["jobs"], "default_resources": defaults}
     else:
         limits = {"cores": machines.cores, "resources": {"gpu": machines.gpus}}
     quiet = redirect_stderr(StringIO())  # a dry run says much, whatever its options
@@ -222,9 +273,9 @@ def planned(configfile: Path, machines: Machines) -> Any:
 
 def simulate(dag: Any, machines: Machines, data: Data, speed: Speed) -> Run:
     """The jobs of a DAG run on machines; besides them, only `machines.overhead` takes time."""
-    asked = {job: (int(job.resources.get("gpu") or 0), job.threads) for job in dag.jobs}
+    asked = {job: Asked.of(job) for job in dag.jobs}
     needs = {job: set(dag.dependencies[job]) for job in dag.jobs}
-    seconds = {job: speed.seconds(grown(data, *of_job(job)), *asked[job]) for job in dag.jobs}
+    seconds = {job: time_of(job, asked[job], data, speed) for job in dag.jobs}
 
     @cache
     def path(job: Any) -> float:
@@ -238,18 +289,30 @@ def simulate(dag: Any, machines: Machines, data: Data, speed: Speed) -> Run:
         ready = [job for job in waiting if needs[job] <= done]
         for job, where in choose(ready, list(waiting), asked, free):
             del waiting[job]
-            where[0], where[1] = where[0] - asked[job][0], where[1] - asked[job][1]
+            for machine in where:
+                machine[0], machine[1] = machine[0] - asked[job].gpus, machine[1] - asked[job].cores
             heapq.heappush(running, (now + seconds[job] + machines.overhead, next(number), job, where))
         now, _, job, where = heapq.heappop(running)
-        where[0], where[1] = where[0] + asked[job][0], where[1] + asked[job][1]
+        for machine in where:
+            machine[0], machine[1] = machine[0] + asked[job].gpus, machine[1] + asked[job].cores
         done.add(job)
     return Run(
         jobs=len(asked),
         critical_path=max(map(path, asked)),
-        gpu_work=sum(seconds[job] * gpus for job, (gpus, _) in asked.items()) / machines.all_gpus,
-        cpu_work=sum(seconds[job] * cores for job, (_, cores) in asked.items()) / machines.all_cores,
+        gpu_work=sum(seconds[job] * one.gpus * one.nodes for job, one in asked.items()) / machines.all_gpus,
+        cpu_work=sum(seconds[job] * one.cores * one.nodes for job, one in asked.items()) / machines.all_cores,
         makespan=now,
     )
+
+
+def time_of(job: Any, asked: Asked, data: Data, speed: Speed) -> float:
+    """Seconds that a job of Snakemake's takes."""
+    round_, rule = of_job(job)
+    work = grown(data, round_, rule)
+    if rule not in BY_TOMOGRAM:
+        return speed.seconds(work, asked)
+    volumes = 24 * data.box(round_, rule) ** 3 if rule in AVERAGES else 0  # two half transforms
+    return speed.seconds(work, asked, data.tomograms, volumes)
 
 
 def snakemakes_choice(dag: Any) -> Choice:
@@ -257,25 +320,27 @@ def snakemakes_choice(dag: Any) -> Choice:
     plugin = SchedulerPluginRegistry().get_plugin("ilp")
     scheduler = plugin.scheduler(dag, plugin.settings_cls(), None)
 
-    def choose(ready: list, waiting: list, asked: dict, free: list) -> Iterator[tuple[Any, list[int]]]:
+    def choose(ready: list, waiting: list, asked: dict, free: list) -> Iterator[tuple[Any, list[list[int]]]]:
         (machine,) = free
         limits = {"gpu": machine[0], "_cores": machine[1]}
         for job in (scheduler.select_jobs(ready, waiting, limits, {}) or []) if ready else []:
-            yield job, machine
+            yield job, [machine]
 
     return choose
 
 
-def first_that_fit(ready: list, waiting: list, asked: dict, free: list) -> Iterator[tuple[Any, list[int]]]:
-    """A cluster's scheduler: all ready jobs are submitted, and each starts on the first machine with room for it."""
+def first_that_fit(
+    ready: list, waiting: list, asked: dict, free: list
+) -> Iterator[tuple[Any, list[list[int]]]]:
+    """A cluster's scheduler: all ready jobs are submitted, and each starts on the first machines with room for it."""
     for job in ready:
-        for machine in free:
-            if all(want <= have for want, have in zip(asked[job], machine, strict=True)):
-                yield job, machine
-                break
+        one = asked[job]
+        with_room = [machine for machine in free if one.gpus <= machine[0] and one.cores <= machine[1]]
+        if len(with_room) >= one.nodes:
+            yield job, with_room[: one.nodes]
 
 
-Choice = Callable[[list, list, dict, list], Iterator[tuple[Any, list[int]]]]
+Choice = Callable[[list, list, dict, list], Iterator[tuple[Any, list[list[int]]]]]
 
 
 def of_job(job: Any) -> tuple[str, str]:
@@ -327,6 +392,7 @@ MACHINES = [
     Machines(1, 16, 128),
     Machines(1, 4, 32, cluster=True),
     Machines(4, 4, 32, cluster=True),
+    Machines(16, 4, 32, cluster=True),
 ]
 # What else programs may be like: slower and faster GPUs, work that can be shared out worse and better.
 VARIANTS = [
@@ -336,6 +402,8 @@ VARIANTS = [
     Speed(shared_by_gpus=0.99),
     Speed(shared_by_threads=0.9),
     Speed(shared_by_threads=0.995),
+    Speed(shared_tomograms=0.99),
+    Speed(shared_particles=0.97),
 ]
 
 

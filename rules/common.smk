@@ -5,9 +5,9 @@ from functools import cache
 from stacycle.inputs.asked import files_of
 from stacycle.programs import software
 from stacycle.resources import site as resources_site
-from stacycle.steps.registry import devices
+from stacycle.steps.registry import devices, shared
 
-DEVICES = devices()
+DEVICES, SHARED = devices(), shared()
 # The names of steps that can move particles, and of the folders of decisions.
 MOVED = [name for kind in MOVES for name in recipe.named(kind)]
 DECIDING = (
@@ -108,16 +108,28 @@ def last_pictures():
 
 
 def queue(step):
-    """Resources: the queue and GPUs of a step, by its device (Step.device)."""
-    found, most = site.resources(DEVICES[step]), site.gpus(DEVICES[step])
+    """Resources: the queue, GPUs and nodes of a step, by its device (Step.device) and what its ranks share."""
+
+    def asked(wc=None):
+        jobs = concurrent_jobs(step, wc) if wc else 1
+        return site.resources(DEVICES[step], SHARED.get(step, ""), jobs)
+
+    found, most = asked(), site.gpus(DEVICES[step])
+    if "nodes" in found:
+        found["nodes"] = lambda wc: asked(wc)["nodes"]
+        found["tasks"] = lambda wc: asked(wc)["tasks"]
     if most and resources_site.gpus(found) == 0:
         found["gpu"] = most if most == 1 else lambda wc: gpus_of(step, wc)
+        if "nodes" in found:
+            found["gpu"] = lambda wc: most * asked(wc)["nodes"]
     return found
 
 
 def cores(step, number):
     """Threads: `number`, unless the job's GPUs, the profile or this machine's cores give another."""
-    return lambda wc: site.cores(number, gpus_of(step, wc), concurrent_jobs(step, wc))
+    return lambda wc: site.cores(
+        number, gpus_of(step, wc), concurrent_jobs(step, wc), SHARED.get(step, "")
+    )
 
 
 def gpus_of(step, wc):

@@ -18,7 +18,7 @@ rule local_resolution:
         "benchmarks/{round}/{local_resolution}.tsv"
     conda:
         "../envs/conda.yaml"
-    threads: 1
+    threads: cores("local_resolution", 8)
     resources:
         **queue("local_resolution"),
         mem_mb=memory(16000),

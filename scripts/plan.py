@@ -10,7 +10,9 @@ config, params = snakemake.config, snakemake.params
 
 with task(snakemake.log[0], "plan") as log:
     jobs, limits = [plan_table.PlannedJob(**one) for one in params.jobs], plan_table.Limits(**params.limits)
-    space = plan_table.space(config, Recipe.from_config(config))
+    inputs = plan_table.read(config)
+    jobs = plan_table.with_tomograms(jobs, inputs)
+    space = plan_table.space(config, Recipe.from_config(config), inputs)
     width = max(80, min(110, shutil.get_terminal_size((110, 0)).columns))
     text = plan_table.text(jobs, limits, space, width)
     print(text, flush=True)

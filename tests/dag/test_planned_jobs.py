@@ -145,7 +145,7 @@ def test_each_step_goes_where_the_profile_sends_it_and_asks_for_what_the_profile
     told = {step: asked for name, step, _, _, asked in lines(text) if name == "bin4"}
     assert told["align"] == "gpu 2 3 x 8 1.5 GB 12 h"
     assert told["refine3d"] == "big 2 3 x 8 64 GB 20 h"
-    assert told["extract"] == "cpu - 1 x 3 16 GB 8 h"
+    assert told["extract"] == "cpu - 3 x 1 16 GB 8 h"
     assert told["class3d"] == "cpu - 4 x 8 32 GB 20 h"
     assert told["mask"] == "cpu - 1 x 4 8 GB 5 min"
     assert {told[step].split()[0] for step in told.keys() - {"align_probe", "align", "refine3d"}} == {"cpu"}

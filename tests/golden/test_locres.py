@@ -13,7 +13,8 @@ import pytest
 
 from staengine.numerics import fourier
 from staengine.numerics.maps import read_map, write_map
-from staengine.programs import postprocess, postprocess_mpi
+from staengine.programs import postprocess
+from staengine.ranks import Launch
 
 GOLDEN = Path(__file__).parent / "data"
 LOCRES = GOLDEN / "locres"
@@ -106,7 +107,7 @@ def bin2(tmp_path_factory, relions):
     with pytest.MonkeyPatch.context() as here:
         here.chdir(folder)
         assert postprocess.main(command("locres", "s/relion")) == 0
-        assert postprocess_mpi.main(command("locres_mpi", "m/relion")) == 0
+        assert postprocess.main(command("locres_mpi", "m/relion"), Launch()) == 0
     return folder / "s/relion", folder / "m/relion"
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from staengine.numerics.fsc import fsc
-from staengine.programs import refine, refine_mpi
+from staengine.programs import refine
 from staengine.programs.refine_options import FLAGS
+from staengine.ranks import Launch
 from staengine.simulation.truth import pose_error, read_truth
 from staengine.tilt_series.optimisation_set import read_optimisation_set
 from staengine.tilt_series.particles import ParticleSet
@@ -159,7 +160,7 @@ def refined(tmp_path_factory):
     out = tmp_path_factory.mktemp("refine")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(GOLDEN)
-        assert refine_mpi.main(arguments("refine", out)) == 0
+        assert refine.main(arguments("refine", out), Launch()) == 0
     return out
 
 

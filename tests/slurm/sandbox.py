@@ -9,7 +9,8 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -124,6 +125,16 @@ class Slurm:
             over.set()
             watcher.join()
             look()
+
+
+def wait_for(what: Callable, seconds: float = 240):
+    """What `what` returns, as soon as it is something."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := what():
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"waited for {seconds} s in vain")
 
 
 def environment() -> dict[str, str]:

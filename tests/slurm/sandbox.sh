@@ -1,34 +1,35 @@
 #!/usr/bin/env bash
-# A real SLURM of one node on this machine, for the tests: partitions cpu and gpu, two stand-in GPUs (a100), no accounting.
+# A real SLURM on this machine, for the tests: partitions cpu and gpu of one node with two stand-in GPUs (a100), and
+# partition pair of two small nodes; no accounting.
 #   sandbox.sh install   Debian's packages (root)
 #   sandbox.sh start     its own folder and ports; nothing else of the machine but a link in /etc/slurm, if none is there
 #   sandbox.sh stop
 set -euo pipefail
 folder=${STACYCLE_SANDBOX:-/tmp/stacycle-slurm}
 host=$(hostname -s)
+nodes=(main pair1 pair2)
 link=/etc/slurm/slurm.conf # jobs look here: Snakemake takes SLURM_CONF from them
 
-free_ports() { # two of them
-  python3 -c 'import socket as s; a, b = s.create_server(("", 0)), s.create_server(("", 0)); print(a.getsockname()[1], b.getsockname()[1])'
+free_ports() { # four of them
+  python3 -c 'import socket; held = [socket.create_server(("", 0)) for _ in range(4)]; print(*(one.getsockname()[1] for one in held))'
 }
 
 write_settings() {
-  read -r controller node < <(free_ports)
+  read -r controller node first second < <(free_ports)
   cat >"$folder/slurm.conf" <<END
 ClusterName=sandbox
 SlurmctldHost=$host(127.0.0.1)
 SlurmctldPort=$controller
-SlurmdPort=$node
 SlurmUser=root
 SlurmdUser=root
 SlurmdParameters=config_overrides
 AuthType=auth/munge
 StateSaveLocation=$folder/state
-SlurmdSpoolDir=$folder/spool
+SlurmdSpoolDir=$folder/spool/%n
 SlurmctldPidFile=$folder/slurmctld.pid
-SlurmdPidFile=$folder/slurmd.pid
+SlurmdPidFile=$folder/slurmd.%n.pid
 SlurmctldLogFile=$folder/slurmctld.log
-SlurmdLogFile=$folder/slurmd.log
+SlurmdLogFile=$folder/slurmd.%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
@@ -39,11 +40,14 @@ SchedulerParameters=batch_sched_delay=0,sched_min_interval=100000
 MinJobAge=300
 ReturnToService=2
 GresTypes=gpu
-NodeName=$host NodeAddr=127.0.0.1 CPUs=32 RealMemory=1000000 Gres=gpu:a100:2 State=UNKNOWN
-PartitionName=cpu Nodes=$host Default=YES MaxTime=INFINITE State=UP
-PartitionName=gpu Nodes=$host MaxTime=INFINITE State=UP
+NodeName=main NodeHostname=$host NodeAddr=127.0.0.1 Port=$node CPUs=32 RealMemory=1000000 Gres=gpu:a100:2 State=UNKNOWN
+NodeName=pair1 NodeHostname=$host NodeAddr=127.0.0.1 Port=$first CPUs=4 RealMemory=1000000 State=UNKNOWN
+NodeName=pair2 NodeHostname=$host NodeAddr=127.0.0.1 Port=$second CPUs=4 RealMemory=1000000 State=UNKNOWN
+PartitionName=cpu Nodes=main Default=YES MaxTime=INFINITE State=UP
+PartitionName=gpu Nodes=main MaxTime=INFINITE State=UP
+PartitionName=pair Nodes=pair1,pair2 MaxTime=INFINITE State=UP
 END
-  echo "NodeName=$host Name=gpu Type=a100 File=$folder/gpu[0-1]" >"$folder/gres.conf"
+  echo "NodeName=main Name=gpu Type=a100 File=$folder/gpu[0-1]" >"$folder/gres.conf"
   # stand-ins: all that SLURM wants of a device is that it is there
   ln -sf /dev/null "$folder/gpu0"
   ln -sf /dev/null "$folder/gpu1"
@@ -57,7 +61,7 @@ install)
   ;;
 start)
   rm -rf "$folder"/{state,spool}
-  mkdir -p "$folder"/{state,spool}
+  mkdir -p "$folder"/state "${nodes[@]/#/$folder/spool/}"
   write_settings
   mkdir -p "${link%/*}"
   if [ -L "$link" ] || [ ! -e "$link" ]; then ln -sf "$folder/slurm.conf" "$link"; fi
@@ -67,17 +71,17 @@ start)
   fi
   export SLURM_CONF=$folder/slurm.conf
   slurmctld
-  slurmd
+  for node in "${nodes[@]}"; do slurmd -N "$node"; done
   for _ in $(seq 60); do
-    [ "$(sinfo --noheader --partition gpu --format %T 2>/dev/null)" = idle ] && exit 0
+    [ "$(sinfo --noheader --format %T 2>/dev/null | sort -u)" = idle ] && exit 0
     sleep 0.5
   done
-  echo "The sandbox did not start: see $folder/slurmctld.log and slurmd.log." >&2
+  echo "The sandbox did not start: see $folder/slurmctld.log and slurmd.*.log." >&2
   exit 1
   ;;
 stop)
   SLURM_CONF=$folder/slurm.conf timeout 10 scancel --user=root && sleep 2 || true
-  for daemon in slurmd slurmctld; do
+  for daemon in "${nodes[@]/#/slurmd.}" slurmctld; do
     [ ! -f "$folder/$daemon.pid" ] || kill "$(cat "$folder/$daemon.pid")"
   done
   [ "$(readlink "$link")" != "$folder/slurm.conf" ] || rm "$link"

@@ -7,13 +7,11 @@ import os
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import TINY, Project, overlay
-from sandbox import Job, Slurm
+from sandbox import Job, Slurm, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -37,16 +35,6 @@ def ready(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     done = project.snakemake("results/bin4/reconstruct/merged.mrc")
     assert done.returncode == 0, done.stderr
     return project
-
-
-def wait_for(what: Callable, seconds: float = 240):
-    """What `what` returns, as soon as it is something."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := what():
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"waited for {seconds} s in vain")
 
 
 def test_a_job_that_is_cancelled_by_hand_is_submitted_again(slurm: Slurm, tiny_data: Path, tmp_path: Path):

@@ -1,12 +1,17 @@
 """The demo's bin4 round on a real SLURM with a CPU and a GPU partition, by the SLURM profile; and the same one here.
 
-On an eighth of the demo's voxels.
+On an eighth of the demo's voxels. Its CTF refinement and polishing once more across two nodes, one of them killed.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +20,9 @@ import numpy as np
 import pytest
 import yaml
 from conftest import ROOT, Project, overlay, simulate
-from sandbox import Job, Slurm
+from sandbox import Job, Slurm, wait_for
+
+from staengine.tilt_series.star import read_star
 
 pytestmark = pytest.mark.slow
 
@@ -169,6 +176,88 @@ def test_the_maps_are_those_of_a_local_run(on_slurm: Round, here: Round, name: s
     same = np.corrcoef(on_slurm.map(f"bin4/{name}").ravel(), here.map(f"bin4/{name}").ravel())[0, 1]
     record_property(f"SLURM and local, correlation of bin4/{name}", f"{same:.6f}")
     assert same > 0.99
+
+
+# Four nodes, which the two variants of each step share.
+ACROSS = {"slurm_partition": "pair", "nodes_per_job": 4, "cores_per_job": 2}
+FITS = {"ctfrefine": "ctfrefine/regularised", "polish": "polish/motion"}
+
+
+@pytest.fixture
+def again(here: Round, tmp_path: Path) -> Project:
+    """The finished round without what CTF refinement and polishing made of one variant each."""
+    project = Project(tmp_path / "project", BIN4)
+    shutil.copytree(here.folder, project.folder, symlinks=True, dirs_exist_ok=True)
+    for variant in FITS.values():
+        shutil.rmtree(project.folder / "results/bin4/cycle1" / variant)
+    return project
+
+
+def fitted(folder: Path, variant: str) -> dict[str, np.ndarray]:
+    """The numbers of each tilt series that a variant made."""
+    found = sorted((folder / "results/bin4/cycle1" / variant).glob("**/tilt_series/*.star"))
+    return {
+        path.name: next(iter(read_star(path).values())).select_dtypes("number").to_numpy() for path in found
+    }
+
+
+def targets(*steps: str) -> list[str]:
+    made = [f"results/bin4/cycle1/{FITS[step]}/optimisation_set.star" for step in steps]
+    return [*made, "--allowed-rules", *steps]
+
+
+def test_ctf_refinement_and_polishing_across_two_nodes_are_those_of_a_local_run(again: Project, here: Round):
+    slurm = Slurm()
+    with slurm.watched(again) as jobs:
+        done = slurm.snakemake(again, *targets(*FITS), **ACROSS)
+    assert done.returncode == 0, done.stderr
+    nodes = {job["JobName"]: job["NumNodes"] for job in jobs.values()}
+    for variant in FITS.values():
+        assert nodes[f"sta-bin4-cycle1-{variant.replace('/', '-')}"] == "2"
+        run = json.loads((again.folder / "results/bin4/cycle1" / variant / "job.json").read_text())
+        assert (run["runs"][-1]["ranks"], run["runs"][-1]["threads"]) == (2, 1)
+        mine, theirs = fitted(again.folder, variant), fitted(here.folder, variant)
+        assert mine.keys() == theirs.keys()
+        assert len(mine) == 2
+        for name in mine:
+            np.testing.assert_array_equal(mine[name], theirs[name])
+
+
+def test_a_fit_that_is_killed_across_two_nodes_goes_on_with_the_tomograms_that_are_left(
+    again: Project, here: Round
+):
+    slurm, folder = Slurm(), again.folder / "results/bin4/cycle1" / FITS["ctfrefine"]
+    arguments = targets("ctfrefine")
+    with (
+        slurm.watched(again) as jobs,
+        slurm.started(again, *arguments, "--retries", "1", **ACROSS) as snakemake,
+    ):
+        log = folder / "run.out"
+        wait_for(lambda: log.exists() and "Tomogram 1 / 1" in log.read_text())  # both have met, and work
+        second = wait_for(lambda: rank_of("relion_tomo_refine_ctf_mpi", 1))
+        os.kill(second, signal.SIGSTOP)
+        wait_for(lambda: list(folder.glob("temp/*.npz")))  # the leader's tomogram is done
+        number = wait_for(lambda: next(iter(jobs), None))
+        subprocess.run(["scancel", number], check=True)
+        said, _ = snakemake.communicate(timeout=300)
+    assert snakemake.returncode == 0, said
+    runs = json.loads((folder / "job.json").read_text())["runs"]
+    assert [run["continued_from"] for run in runs] == [None, "unfinished tomograms"]
+    mine, theirs = (fitted(one, FITS["ctfrefine"]) for one in (again.folder, here.folder))
+    assert len(theirs) == 2
+    for name in theirs:
+        np.testing.assert_array_equal(mine[name], theirs[name])
+
+
+def rank_of(program: str, rank: int) -> int | None:
+    """The process that srun started as a rank of a program."""
+    wanted = {f"SLURM_PROCID={rank}".encode(), b"SLURM_STEP_NUM_TASKS=2"}
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words, given = ((process / name).read_bytes().split(b"\0") for name in ("cmdline", "environ"))
+            if words[1:4] == [b"-m", b"staengine", program.encode()] and wanted <= set(given):
+                return int(process.name)
+    return None
 
 
 def minutes(limit: str) -> int:

@@ -31,7 +31,7 @@ FLOORS = {
     "staengine": (
         "__init__ errors",
         "files",
-        "cli",
+        "cli ranks",
         "numerics",
         "tilt_series",
         "fits refinement simulation",
@@ -117,10 +117,7 @@ def test_the_engine_shares_no_code_with_stacycle() -> None:
 
 
 def test_the_programs_of_the_engine_import_no_other_program() -> None:
-    split = {  # two programs in three modules each
-        *("staengine.programs.refine_mpi", "staengine.programs.refine"),
-        *("staengine.programs.postprocess_mpi", "staengine.programs.postprocess"),
-    }
+    split = {"staengine.programs.refine", "staengine.programs.postprocess"}  # of two modules each
     for module, imported in imports("staengine").items():
         if module.startswith("staengine.programs.") and module not in split:
             assert not any(one.startswith("staengine.programs.") for one in imported), module

@@ -26,11 +26,16 @@ PROGRAMS = (
     "relion_refine",
     "relion_refine_mpi",
     "relion_tomo_subtomo",
+    "relion_tomo_subtomo_mpi",
     "relion_tomo_reconstruct_particle",
+    "relion_tomo_reconstruct_particle_mpi",
     "relion_mask_create",
     "relion_postprocess",
+    "relion_postprocess_mpi",
     "relion_tomo_refine_ctf",
+    "relion_tomo_refine_ctf_mpi",
     "relion_tomo_align",
+    "relion_tomo_align_mpi",
 )
 FLAGS = json.loads((Path(__file__).parents[1] / "golden/cli.json").read_text())
 TILTS = 3  # images in each particle's stack
@@ -88,12 +93,15 @@ def main(folder: Path, program: str, argv: list[str]) -> int:
         print(f"RELION version: {behaviour['version']} \nPrecision: BASE=double")
         return 0
     if argv == ["--help"]:
-        print(*(f"{flag:>30} : as RELION 5.0.1 has it" for flag in FLAGS[program]), sep="\n")
+        known = FLAGS.get(program) or FLAGS[program.removesuffix("_mpi")]
+        print(*(f"{flag:>30} : as RELION 5.0.1 has it" for flag in known), sep="\n")
         return 0
     with (folder / "commands.jsonl").open("a") as record:
         record.write(json.dumps([program, *argv]) + "\n")
     if program == "mpirun":  # rank 0 of -n M does the work
         return os.execv(argv[2], argv[2:])
+    if program.startswith("relion_tomo"):
+        program = program.removesuffix("_mpi")
     plan = behaviour.get(program, {})
     plan = plan if plan.get("with", program) in [program, *argv] else {}
     print(plan.get("says", ' 0/ 0 sec ....~~(,_,"> yum!'))

@@ -84,7 +84,8 @@ MASK = ["20", "THRESHOLD", "6", "6"]
 
 @dataclass(frozen=True)
 class Replay:
-    """The finished project, the scratch folder, and the commands that it ran; those of mpirun apart."""
+    """The finished project, the scratch folder, and the commands that it ran; those of mpirun apart, and those of the
+    tomography programs as the GUI has them for one process."""
 
     folder: Path
     scratch: Path
@@ -124,8 +125,27 @@ def replay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replay]:
         patch.setenv("CUDA_VISIBLE_DEVICES", "0")  # a stand-in
         done = Project(folder, config).snakemake(*("--cores", "8", "--max-threads", "2"), timeout=3600)
     assert done.returncode == 0, done.stderr[-6000:]
-    yield Replay(folder, scratch, fake_relion.recorded(relion), fake_relion.recorded(mpi))
+    commands = [as_one_process(line) for line in fake_relion.recorded(relion)]
+    yield Replay(folder, scratch, commands, fake_relion.recorded(mpi))
     shutil.rmtree(root)  # several GB
+
+
+def as_one_process(line: list[str]) -> list[str]:
+    """A command line as the GUI has it without MPI: two ranks of a thread each are a job of two threads."""
+    if not re.fullmatch(r"relion_tomo_\w+_mpi", line[0]):
+        return line
+    threads = {flag: line.index(flag) + 1 for flag in ("--j", "--j_out") if flag in line}
+    assert {line[at] for at in threads.values()} == {"1"}
+    words = {at: "2" for at in threads.values()} | {0: line[0].removesuffix("_mpi")}
+    return [words.get(at, word) for at, word in enumerate(line)]
+
+
+def test_steps_that_share_tomograms_run_on_a_rank_for_each(replay: Replay) -> None:
+    shared = [line for line in replay.mpi_commands if "relion_tomo" in line[3]]
+    assert {Path(line[3]).name for line in shared} == {
+        f"relion_tomo_{name}_mpi" for name in ("subtomo", "reconstruct_particle", "refine_ctf", "align")
+    }
+    assert {tuple(line[:3]) for line in shared} == {("mpirun", "-n", "2")}
 
 
 def ours(word: str, replay: Replay, names: Mapping[str, str] = OURS) -> str:

@@ -36,10 +36,11 @@ from stacycle.provenance import record as state_record
 from stacycle.resources.gpus import GpuLease, acquire
 from stacycle.resources.lock import Lock, locked
 
+FEWEST = 2  # MPI ranks of the tomography programs
 RETRIES = {
     "continue": "It is tried once more, from where it stood.",
     "combine_via_disc": "It is tried once more, without --dont_combine_weights_via_disc.",
-    "fewer_threads": "It is tried once more, with half the threads.",
+    "fewer_threads": "It is tried once more, with half the threads or ranks.",
 }
 
 
@@ -248,13 +249,15 @@ class _Job:
 
 def relaxed(command: Command, retry: str) -> Command:
     """The command with which a failure may be cured: "continue", "combine_via_disc" or "fewer_threads"."""
-    flags = dict(command.flags)
+    flags, launcher = dict(command.flags), command.launcher
     if retry == "combine_via_disc":
         flags.pop("--dont_combine_weights_via_disc", None)
-    if retry == "fewer_threads":
+    if retry == "fewer_threads" and command.ranks > FEWEST and not command.record.check_ranks:
+        launcher = (*launcher[:-1], str(max(FEWEST, command.ranks // 2)))
+    elif retry == "fewer_threads":
         for flag in {"--j", "--j_out", "--pool"} & flags.keys():
             flags[flag] = [str(max(1, int(flags[flag][0]) // 2))]
-    return replace(command, flags=flags)
+    return replace(command, launcher=launcher, flags=flags)
 
 
 def _now() -> str:

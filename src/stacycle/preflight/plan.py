@@ -21,7 +21,7 @@ from stacycle.preflight.plan_table import CONTINUES, HERE, KEPT, OPEN, RUNS, Lim
 from stacycle.programs.command import Command
 from stacycle.recipe.rounds import Recipe
 from stacycle.resources import site
-from stacycle.steps.registry import command_of, half_sets
+from stacycle.steps.registry import command_of, layout_of_rule, shared
 from stacycle.steps.step import FILES, MakeCommand, folder_of
 
 Fate = tuple[str, int | str | None]  # what comes of a job (RUNS, ...), and what it continues from
@@ -112,7 +112,7 @@ def _job(workflow: Any, rule: Any, wildcards: dict[str, str], files: Any, fate: 
         return job
     asked = snakemake_api.resources(rule, wildcards, files, skip=_UNUSED)
     cores, memory, minutes = asked["_cores"], asked.get("mem_mb"), asked.get("runtime")
-    layout = site.layout(asked, cores, halves=half_sets(job.step))
+    layout = layout_of_rule(job.step, asked, cores)
     elsewhere = _queue(asked) or snakemake_api.scheduler(workflow)
     return replace(
         job,
@@ -121,6 +121,8 @@ def _job(workflow: Any, rule: Any, wildcards: dict[str, str], files: Any, fate: 
         ranks=layout.ranks,
         threads=layout.threads,
         cores=cores * (layout.ranks if asked.get("mpi") else 1),
+        nodes=layout.nodes,
+        shared=shared().get(job.step, ""),
         memory=memory if isinstance(memory, int) else None,
         minutes=minutes if isinstance(minutes, int) else None,
     )

@@ -10,7 +10,9 @@ from typing import Any
 from stacycle.errors import UserError, some
 from stacycle.files.cache import Cache
 from stacycle.preflight import against_data, disk, preflight
+from stacycle.preflight.environment import Row
 from stacycle.recipe.rounds import Recipe
+from stacycle.resources.site import SPHERES, TOMOGRAMS
 
 HERE = "here"
 # What comes of a job that Snakemake runs: its program starts, continues where it was cut off, or keeps its earlier
@@ -28,10 +30,10 @@ _TO_THE_LEFT = (0, 1, 4)  # columns of words
 class PlannedJob:
     """What a job asks for; `round` is "" outside the rounds.
 
-    `where` is its queue, or HERE. It has `cores` in all, and `threads` for each of `ranks` that computes; `memory` in
-    MB and `minutes` are None if no limit is known. `short`: a decision or a report, made in seconds beside Snakemake.
-    `done`: Snakemake would not run it. Of one that it would run, `fate` is what comes of that (RUNS, ...), and `start`
-    what it continues from; `name` is its folder's.
+    `where` is its queue, or HERE. It has `cores` in all, on `nodes`, and `threads` for each of `ranks` that computes;
+    these share what `shared` says. `memory` of a node in MB and `minutes` are None if no limit is known. `short`: a
+    decision or a report, made in seconds beside Snakemake. `done`: Snakemake would not run it. Of one that it would
+    run, `fate` is what comes of that (RUNS, ...), and `start` what it continues from; `name` is its folder's.
     """
 
     step: str
@@ -48,6 +50,8 @@ class PlannedJob:
     fate: str = RUNS
     start: int | str | None = None
     name: str = ""
+    nodes: int = 1
+    shared: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,11 +65,33 @@ class Limits:
     jobs: int | None = None
 
 
-def space(config: Mapping[str, Any], recipe: Recipe) -> str:
-    """The disk that the run will take, as a table; or why it is not known, in a sentence. Uses what preflight remembers
-    of the inputs, else reads them; writes nothing."""
+Read = tuple[Sequence[Row], Mapping[str, Any] | None]
+
+
+def read(config: Mapping[str, Any]) -> Read:
+    """What is wrong with the inputs, and what they hold. Uses what preflight remembers of them, else reads them; writes
+    nothing."""
     cache, duplicates = _ReadOnlyCache(preflight.MEMORY), config["particle"]["duplicates"]
-    rows, facts = preflight.check_data(config["inputs"], cache, duplicates)
+    return preflight.check_data(config["inputs"], cache, duplicates)
+
+
+def with_tomograms(jobs: Sequence[PlannedJob], inputs: Read) -> list[PlannedJob]:
+    """The jobs, with no more ranks than there are tomograms to share."""
+    _, facts = inputs
+    number = len(facts["tomograms"]) if facts else None
+
+    def limited(job: PlannedJob) -> PlannedJob:
+        if number is None or job.shared != TOMOGRAMS or job.ranks <= number:
+            return job
+        threads = job.threads if job.nodes > 1 else max(1, job.cores // number)
+        return replace(job, ranks=number, threads=threads)
+
+    return [limited(job) for job in jobs]
+
+
+def space(config: Mapping[str, Any], recipe: Recipe, inputs: Read) -> str:
+    """The disk that the run will take, as a table; or why it is not known, in a sentence."""
+    rows, facts = inputs
     if facts is None:
         problem = rows[0].found + (f" (and {len(rows) - 1} more)" if len(rows) > 1 else "")
         return f"Disk: not known, as the inputs have a problem: {problem}; see snakemake preflight."
@@ -100,7 +126,8 @@ def _table(jobs: Sequence[PlannedJob]) -> str:
             alike.setdefault(replace(job, done=False, fate=RUNS, start=None, name=""), []).append(job)
     lines, rounds = [*_HEAD], [""]
     for job, group in alike.items():
-        cells = [job.step, *_counts(group), job.where, str(job.gpus or "-"), f"{job.ranks} x {job.threads}"]
+        layout = f"{job.ranks} x {job.threads}" + f" on {job.nodes} nodes" * (job.nodes > 1)
+        cells = [job.step, *_counts(group), job.where, str(job.gpus or "-"), layout]
         lines.append([job.round * (job.round != rounds[-1]), *cells, _memory(job.memory), _time(job.minutes)])
         rounds.append(job.round)
     if short := [job for job in jobs if job.short]:
@@ -154,8 +181,10 @@ def _sums(jobs: Sequence[PlannedJob]) -> Iterator[str]:
     )
     if untimed := len(long) - len(timed):
         yield f"Not counted in these: {_counted(untimed, 'job')} without a wall time."
-    if any(job.ranks > 1 for job in long):
-        yield "Of a job's MPI ranks one leads the others and computes nothing itself."
+    if any(job.ranks > 1 and job.shared not in (TOMOGRAMS, SPHERES) for job in long):
+        yield "One of the MPI ranks of relion_refine leads the others and computes nothing."
+    if any(job.ranks > 1 and job.shared == TOMOGRAMS for job in long):
+        yield "Ranks that share tomograms are fewer where the job's memory has no room for so many tilt series."
 
 
 def _not_from_the_beginning(started: Sequence[PlannedJob]) -> Iterator[str]:

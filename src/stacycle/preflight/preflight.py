@@ -27,8 +27,7 @@ from stacycle.programs.command import Command
 from stacycle.recipe.config import DEFAULT
 from stacycle.recipe.config_text import read
 from stacycle.recipe.rounds import Recipe
-from stacycle.resources import site
-from stacycle.steps.registry import half_sets
+from stacycle.steps.registry import layout_of_rule
 from stacycle.steps.sizes import IMAGES, Need
 
 RESULTS = "results"
@@ -36,6 +35,7 @@ TABLE = f"{RESULTS}/preflight.tsv"
 MEMORY = f"{RESULTS}/.preflight.json"
 _MOST_PROBLEMS = 50  # shown at once
 _HEAD = Row("", "checked", "found", "what to do")
+_CORES = 2  # of a job, where they are not known yet: enough for MPI ranks
 _ORDER = (PROBLEM, WARNING, FINE)
 
 
@@ -84,7 +84,8 @@ def asked_by(whose: Iterable[Any]) -> Asked:
         if step := getattr(one, "rule", one).params.get("step"):
             # what depends on the wildcards is not known of a rule; as a number of GPUs it stands for one at least
             given = {name: snakemake_api.value(value, of_function=1) for name, value in one.resources.items()}
-            layout = site.layout(given, cores=1, halves=half_sets(step))
+            cores = one.resources.get("_cores")
+            layout = layout_of_rule(step, given, cores if isinstance(cores, int) else _CORES)
             asked[step] = {"gpu": layout.gpus, "ranks": layout.ranks, "launcher": layout.launcher}
     return asked
 

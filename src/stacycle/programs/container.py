@@ -49,8 +49,12 @@ def command(
     nvidia = ["--nv"] * ("--gpu" in argv)
     more = engine.get("container_args") or []
     start = [runtime, "exec", *nvidia, *binds, f"--pwd={os.getcwd()}", *more, str(image)]
-    inside = any(Path(word).name in _MPIRUN for word in launcher)
-    return [*start, *launcher, *argv] if inside else [*launcher, *start, *argv]
+    return [*start, *launcher, *argv] if is_mpirun(launcher) else [*launcher, *start, *argv]
+
+
+def is_mpirun(launcher: Sequence[str]) -> bool:
+    """Whether a launcher is mpirun, which starts ranks by itself, and not through a batch system."""
+    return any(Path(word).name in _MPIRUN for word in launcher)
 
 
 def image_file(engine: Mapping[str, Any]) -> Path:

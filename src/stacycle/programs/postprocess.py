@@ -64,6 +64,7 @@ def _check_postprocessed(task: Task) -> None:
 
 PROGRAM = Program(
     "relion_postprocess",
+    mpi=True,
     half_maps=_half_maps,
     input_checks=(shared.check_half_maps, local_resolution.check_lengths),
     output_checks=(_check_postprocessed,),

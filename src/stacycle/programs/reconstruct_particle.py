@@ -49,6 +49,7 @@ def _go_on(command: Command, folder: Path, engine: str) -> Continuation:
 PROGRAM = replace(
     shared.TOMOGRAPHY,
     name="relion_tomo_reconstruct_particle",
+    mpi=True,
     optimisation_set=None,
     state_checks=(check_tables, check_tilt_images, check_half_sets_if_any),
     output_checks=(_check_average,),

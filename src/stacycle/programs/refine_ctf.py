@@ -64,6 +64,7 @@ def _check_tilts(task: Task) -> None:
 PROGRAM = replace(
     shared.TOMOGRAPHY,
     name="relion_tomo_refine_ctf",
+    mpi=True,
     state_checks=(check_tables, check_tilt_images, check_half_sets),
     input_checks=(shared.check_references,),
     output_checks=(_check_tilts,),

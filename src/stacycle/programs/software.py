@@ -44,13 +44,16 @@ def resolve(engine: Mapping[str, Any], argv: Sequence[str]) -> list[str]:
 
     RELION's program is looked up in `engine.bin` or on the PATH, as it is with `engine.modules` loaded or inside
     `engine.container`, and runs there, behind an MPI launcher if there is one. The embedded engine takes the same name
-    and flags, as one process.
+    and flags, and is its own mpirun.
     UserError if modules, image, program or launcher are not found; a program in an image is not looked for.
     """
     at = next(i for i, word in enumerate(argv) if word.startswith("relion_"))
     launcher, program, rest = argv[:at], argv[at], argv[at + 1 :]
     if engine["kind"] == "embedded":
-        return [sys.executable, "-m", "staengine", *argv[at:]]
+        program_of_engine = [sys.executable, "-m", "staengine"]
+        if container.is_mpirun(launcher):
+            return [*program_of_engine, "--ranks", launcher[-1], *argv[at:]]
+        return [*launcher, *program_of_engine, *argv[at:]]
     if engine.get("container"):
         inside = [_in_image(engine, program), *rest]
         command = container.command(engine, inside, launcher, container.folders_of(argv))

@@ -114,6 +114,7 @@ def _cut_off_in_3d(folder: Path) -> list[Path]:
 PROGRAM = replace(
     shared.TOMOGRAPHY,
     name="relion_tomo_subtomo",
+    mpi=True,
     state_checks=(check_tables, check_tilt_images),
     output_checks=(_check_extracted,),
     must_not_change=("tomograms",),

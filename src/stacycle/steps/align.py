@@ -10,7 +10,7 @@ from stacycle.files.removed import ITERATIONS, PARTS
 from stacycle.programs import mpi, refine
 from stacycle.recipe import auto, geometry
 from stacycle.recipe.rounds import PROBE, PROBING
-from stacycle.resources.site import GPU
+from stacycle.resources.site import GPU, PARTICLES
 from stacycle.steps import class3d, poses, sizes
 from stacycle.steps.dry_run import DryRun
 from stacycle.steps.sizes import Need, Sizes
@@ -48,6 +48,7 @@ STEP = Step(
     space,
     runs_alike=("align_probe",),
     device=GPU,
+    shared=PARTICLES,
     last=DECISION,
     removable={ITERATIONS: ("align/*", "align_probe"), PARTS: ("align_poses/*/reconstruct*",)},
     pictures=("sweep_by_iteration",),

@@ -13,7 +13,7 @@ from stacycle.recipe import auto, geometry
 from stacycle.recipe.auto import State
 from stacycle.recipe.refinement_settings import SEARCHED
 from stacycle.recipe.variants import variants
-from stacycle.resources.site import GPU
+from stacycle.resources.site import GPU, PARTICLES
 from stacycle.steps import sizes
 from stacycle.steps.dry_run import DryRun
 from stacycle.steps.sizes import Need, Sizes
@@ -95,6 +95,7 @@ STEP = Step(
     space,
     runs_alike=(ALIGNED,),
     devices={ALIGNED: GPU},
+    shared=PARTICLES,
     last=DECISION,
     removable={ITERATIONS: ("class3d/*", "class3d_*/*")},
     pictures=("sweep_by_iteration",),

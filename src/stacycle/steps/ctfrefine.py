@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from stacycle.programs import refine_ctf
-from stacycle.steps import sizes
+from stacycle.programs import mpi, refine_ctf
+from stacycle.resources.site import TOMOGRAMS
+from stacycle.steps import shares, sizes
 from stacycle.steps.sizes import Files, Need, Sizes
 from stacycle.steps.step import FILES, Reader, Settings, Step, folder_of, mask_of
 
 
 def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
     """Refine the CTF of a state's tilt images, with the settings of one variant."""
-    return refine_ctf.argv(**arguments(job, reader))
+    return shared_run(refine_ctf.argv, job, reader)
+
+
+def shared_run(argv: Callable[..., list[str]], job: Any, reader: Reader) -> list[str]:
+    """What CTF refinement and polishing run alike: a program whose ranks share the tomograms."""
+    layout = shares.layout_of(job, reader.tomograms(reader.files(job.input.state[0])))
+    made = argv(**arguments(job, reader), threads=layout.threads)
+    return mpi.with_mpi(made, layout.ranks, layout.launcher)
 
 
 def arguments(job: Any, reader: Reader) -> dict[str, Any]:
@@ -26,7 +34,6 @@ def arguments(job: Any, reader: Reader) -> dict[str, Any]:
         "postprocess": files.postprocess,
         "out": str(folder_of(job)),
         "box": reader.estimation_box(params.box, files.half_maps[0], f"{params.key}.estimation_box"),
-        "threads": job.threads,
         **params.settings,
     }
 
@@ -41,4 +48,4 @@ def space(size: Sizes, settings: Settings) -> Iterator[Need]:
     yield size.need("tables", of_tilt_series(size))
 
 
-STEP = Step("ctfrefine", "CTF refinement", command, space=space)
+STEP = Step("ctfrefine", "CTF refinement", command, space=space, shared=TOMOGRAMS)

@@ -16,6 +16,7 @@ from stacycle.recipe.variants import SWEPT
 from stacycle.steps.step import Reader, Settings, Step
 
 BOX = 64  # px
+MANY = 1_000_000  # tomograms
 
 
 class _Named(list[Any]):
@@ -63,6 +64,7 @@ class DryRun:
             files=lambda path: files,
             state=lambda path: State(path, files, BOX, 1),
             estimation_box=lambda box, half_map, key: BOX,
+            tomograms=lambda files: (MANY, 0),
         )
         scratch = engine["scratch"] and "scratch"
         return step.command(

@@ -7,9 +7,10 @@ from typing import Any
 
 from stacycle.files.job_folder import PARTICLES
 from stacycle.files.removed import STACKS
-from stacycle.programs import subtomo
+from stacycle.programs import mpi, subtomo
 from stacycle.recipe import auto
-from stacycle.steps import sizes
+from stacycle.resources.site import TOMOGRAMS
+from stacycle.steps import shares, sizes
 from stacycle.steps.dry_run import BOX, DryRun
 from stacycle.steps.sizes import IMAGES, Need, Sizes
 from stacycle.steps.step import FILES, Reader, Settings, Step, filled, folder_of
@@ -19,16 +20,18 @@ def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
     """Extract the particles of a state, in a box that follows from the particle's diameter if it is `auto`."""
     params, files = job.params, reader.files(job.input.state[0])
     pixel = auto.series_pixel(files.tomograms) * params.binning if params.box == "auto" else 0
-    return subtomo.argv(
+    layout = shares.layout_of(job, reader.tomograms(files))
+    argv = subtomo.argv(
         particles=files.particles,
         tomograms=files.tomograms,
         trajectories=files.trajectories,
         out=str(folder_of(job)),
         box=auto.box(params.box, params.diameter, pixel),
         binning=params.binning,
-        threads=job.threads,
+        threads=layout.threads,
         **params.settings,
     )
+    return mpi.with_mpi(argv, layout.ranks, layout.launcher)
 
 
 def dry_run(step: Step, run: DryRun) -> Iterator[tuple[str, list[str]]]:
@@ -48,5 +51,12 @@ def space(size: Sizes, settings: Settings) -> Iterator[Need]:
 
 
 STEP = Step(
-    "extract", "Extraction", command, dry_run, space, last=PARTICLES, removable={STACKS: ("extract*",)}
+    "extract",
+    "Extraction",
+    command,
+    dry_run,
+    space,
+    shared=TOMOGRAMS,
+    last=PARTICLES,
+    removable={STACKS: ("extract*",)},
 )

@@ -8,9 +8,10 @@ from typing import Any
 
 from stacycle.files.job_folder import DECISION
 from stacycle.files.removed import PARTS
-from stacycle.programs import reconstruct_particle
+from stacycle.programs import mpi, reconstruct_particle
 from stacycle.recipe import auto
-from stacycle.steps import reconstruct, sizes
+from stacycle.resources.site import TOMOGRAMS
+from stacycle.steps import reconstruct, shares, sizes
 from stacycle.steps.dry_run import DryRun
 from stacycle.steps.sizes import Need, Sizes
 from stacycle.steps.step import FILES, Reader, Settings, Step, folder_of
@@ -22,14 +23,17 @@ def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
     """Reconstruct the half maps of a state in the extent of its images, at the binning of the comparison."""
     params, state = job.params, reader.state(job.input.state[0])
     binning = auto.finer_binning(params.settings["binning"], params.binning)
-    return reconstruct_particle.argv(
+    box = _box(state.box, params.binning, binning)
+    layout = shares.layout_of(job, reader.tomograms(state.files), box)
+    argv = reconstruct_particle.argv(
         state=state.path,
         out=str(folder_of(job)),
-        box=_box(state.box, params.binning, binning),
+        box=box,
         binning=binning,
         symmetry=params.symmetry,
-        threads=job.threads,
+        threads=layout.threads,
     )
+    return mpi.with_mpi(argv, layout.ranks, layout.launcher)
 
 
 def dry_run(step: Step, run: DryRun) -> Iterator[tuple[str, list[str]]]:
@@ -56,6 +60,7 @@ STEP = Step(
     command,
     dry_run,
     space,
+    shared=TOMOGRAMS,
     last=DECISION,
     removable={PARTS: ("hand/*/*/reconstruct*",)},
 )

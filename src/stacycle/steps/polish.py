@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from stacycle.programs import align
+from stacycle.resources.site import TOMOGRAMS
 from stacycle.steps import ctfrefine, sizes
 from stacycle.steps.sizes import Need, Sizes
 from stacycle.steps.step import FILES, Reader, Settings, Step
@@ -15,7 +16,7 @@ _TRACK = 700  # bytes per particle and tilt that fitted motion leaves: two table
 
 def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
     """Realign a state's tilt series, with the settings of one variant."""
-    return align.argv(**ctfrefine.arguments(job, reader))
+    return ctfrefine.shared_run(align.argv, job, reader)
 
 
 def space(size: Sizes, settings: Settings) -> Iterator[Need]:
@@ -26,4 +27,4 @@ def space(size: Sizes, settings: Settings) -> Iterator[Need]:
     yield size.need("tables", files)
 
 
-STEP = Step("polish", "Polishing", command, space=space)
+STEP = Step("polish", "Polishing", command, space=space, shared=TOMOGRAMS)

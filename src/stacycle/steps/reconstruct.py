@@ -7,9 +7,10 @@ from typing import Any
 
 from stacycle.files.job_folder import MERGED
 from stacycle.files.removed import PARTS
-from stacycle.programs import reconstruct_particle
+from stacycle.programs import mpi, reconstruct_particle
 from stacycle.recipe import auto
-from stacycle.steps import sizes
+from stacycle.resources.site import TOMOGRAMS
+from stacycle.steps import shares, sizes
 from stacycle.steps.sizes import Need, Sizes
 from stacycle.steps.step import FILES, Reader, Settings, Step, folder_of
 
@@ -20,15 +21,17 @@ def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
     box, binning = state.box, params.binning
     if bin1_box := params.get("box"):
         box, binning = auto.unbinned_box(bin1_box, box, binning), 1
-    return reconstruct_particle.argv(
+    layout = shares.layout_of(job, reader.tomograms(state.files), box)
+    argv = reconstruct_particle.argv(
         state=state.path,
         out=str(folder_of(job)),
         box=box,
         binning=binning,
         symmetry=params.symmetry,
-        threads=job.threads,
+        threads=layout.threads,
         **params.settings,
     )
+    return mpi.with_mpi(argv, layout.ranks, layout.launcher)
 
 
 def of_box(size: Sizes, box: int) -> list[Need]:
@@ -46,6 +49,7 @@ STEP = Step(
     "Average",
     command,
     space=space,
+    shared=TOMOGRAMS,
     last=MERGED,
     removable={PARTS: ("reconstruct*",)},
     runs_alike=("cycle_reference", "variant_reconstruct", "poses"),

@@ -9,7 +9,7 @@ from stacycle.files.job_folder import FINAL_DATA
 from stacycle.files.removed import ITERATIONS, PARTS
 from stacycle.programs import mpi, refine
 from stacycle.recipe import auto, geometry
-from stacycle.resources.site import GPU
+from stacycle.resources.site import GPU, PARTICLES
 from stacycle.steps import class3d, poses, sizes
 from stacycle.steps.dry_run import DryRun
 from stacycle.steps.sizes import Need, Sizes
@@ -57,6 +57,7 @@ STEP = Step(
     space,
     device=GPU,
     half_sets=True,
+    shared=PARTICLES,
     last=FINAL_DATA,
     removable={ITERATIONS: ("refine3d*",), PARTS: ("refine3d*_poses/*/reconstruct*",)},
     pictures=("refinement_by_iteration",),

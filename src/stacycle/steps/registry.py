@@ -11,7 +11,8 @@ from typing import Any
 from stacycle import steps
 from stacycle.recipe.rounds import Recipe
 from stacycle.recipe.step_settings import kind_of
-from stacycle.steps.dry_run import DryRun
+from stacycle.resources.site import SPHERES, TOMOGRAMS, Layout, layout, layout_of_shares
+from stacycle.steps.dry_run import MANY, DryRun
 from stacycle.steps.step import MakeCommand, Step
 
 
@@ -36,10 +37,18 @@ def devices() -> Mapping[str, str]:
     }
 
 
-def half_sets(rule: str) -> bool:
-    """Whether the ranks of a rule's jobs share two half sets."""
+def shared() -> Mapping[str, str]:
+    """What the MPI ranks of each rule's jobs share on CPUs."""
+    return {rule: step.shared for rule, step in _by_rule().items()}
+
+
+def layout_of_rule(rule: str, resources: Mapping[str, Any], cores: int, pieces: int = MANY) -> Layout:
+    """How a rule's jobs divide what Snakemake gives them, if there are so many `pieces` (tomograms) to share and memory
+    is no limit."""
     step = _by_rule().get(rule)
-    return step is not None and step.half_sets
+    if step and step.shared in (TOMOGRAMS, SPHERES):
+        return layout_of_shares(resources, cores, pieces)
+    return layout(resources, cores, step is not None and step.half_sets)
 
 
 def command_of_rule(rule: str) -> MakeCommand | None:

@@ -13,6 +13,7 @@ from stacycle.recipe import auto
 from stacycle.recipe.auto import State
 from stacycle.resources import site
 from stacycle.resources.site import CPU, Layout
+from stacycle.steps import shares
 from stacycle.steps.sizes import Need, Sizes
 
 Settings = Mapping[str, Any]
@@ -25,6 +26,7 @@ class Reader:
     files: Callable[[str], OptimisationSet] = OptimisationSet.read
     state: Callable[[str], State] = auto.read_state
     estimation_box: Callable[[int | str, str, str], int] = auto.estimation_box
+    tomograms: Callable[[OptimisationSet], tuple[int, float]] = shares.tomograms
 
 
 FILES = Reader()
@@ -52,6 +54,7 @@ class Step:
     `dry_run`: (rule, command line) of all that the step can run in a round (a DryRun), before there are files; by
     default one job of its own rule.
     `space`: what the step writes, of its settings.
+    `shared`: what the MPI ranks of its program share on CPUs (TOMOGRAMS, ...); "" if it has no MPI build.
     `device`: what its jobs compute on (CPU, GPU, ...), `devices` those of its other rules; `half_sets`: whether their
     ranks share two half sets.
     `last`: the file that the step ends with, in its folder; "" if it has none.
@@ -67,6 +70,7 @@ class Step:
     dry_run: Callable[[Step, Any], Iterator[tuple[str, list[str]]]] = _one_job
     space: Callable[[Sizes, Settings], Iterator[Need]] = lambda sizes, settings: iter(())
     runs_alike: tuple[str, ...] = ()
+    shared: str = ""
     device: str = CPU
     devices: Mapping[str, str] = field(default_factory=dict)
     half_sets: bool = False

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from staengine.cli import say, stop_if_aborted
 from staengine.errors import EngineError
+from staengine.ranks import ALONE, Ranks
 from staengine.tilt_series import prediction
 from staengine.tilt_series.inputs import read_inputs
 from staengine.tilt_series.optimisation_set import OptimisationSet
@@ -72,27 +73,35 @@ def half_sets_of(program: str, particles: ParticleSet) -> NDArray[np.int64]:
 
 
 def fit_each_series(
-    args: SimpleNamespace, inputs: FitInputs, fit: Callable[[Series], Mapping[str, Any]]
+    args: SimpleNamespace,
+    inputs: FitInputs,
+    fit: Callable[[Series], Mapping[str, Any]],
+    ranks: Ranks = ALONE,
 ) -> dict[str, dict[str, Any]]:
-    """The arrays that `fit` gives for each tilt series, by tomogram; saved for --only_do_unfinished."""
+    """The arrays that `fit` gives for each tilt series, by tomogram; saved for --only_do_unfinished.
+
+    Ranks share the tilt series; the leader has all arrays in the end, others have none.
+    """
     state = inputs.state
     files = {state.particles, state.tomograms, state.trajectories, args.ref1, args.ref2, args.mask, args.fsc}
     for tomogram in inputs.tomograms.values():
         files |= {tomogram.star_file, *(path for _, path in tomogram.images)}
     saved = SavedResults(Path(args.o) / "temp", deciding_options(args), files, args.only_do_unfinished)
     rows_of, results = inputs.particles.by_tomogram(), {}
-    for number, (name, tomogram) in enumerate(inputs.tomograms.items(), 1):
+    own = ranks.own(list(inputs.tomograms.items()))
+    for number, (name, tomogram) in enumerate(own, 1):
         stop_if_aborted(args.pipeline_control)
         result = saved.load(name)
         if result is None:
-            say(f"Tomogram {number} / {len(inputs.tomograms)}:")
+            say(f"Tomogram {number} / {len(own)}:")
             say("Loading", level=1)
             rows = rows_of[name]
             images = load_tilt_images(tomogram)
             result = dict(fit(Series(tomogram, inputs.particles.subset(rows), inputs.halves[rows], images)))
             saved.save(name, result)
         results[name] = result
-    return results
+    found = {name: arrays for part in ranks.gathered(results) for name, arrays in part.items()}
+    return {name: found[name] for name in inputs.tomograms if name in found}
 
 
 def predicted_images(

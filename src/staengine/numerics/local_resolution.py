@@ -8,7 +8,7 @@ are made from the voxels around them alone, and only those voxels of a filtered 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,10 +75,12 @@ def local_curves(
     randomised_from: int,
     coarsest: float,
     rng: np.random.Generator,
+    centres: Iterable[NDArray[np.int64]],
 ) -> Iterator[LocalCurve]:
-    """The curves of all spheres of two half maps (box, box, box); pixel and `coarsest` resolution in Å.
+    """The curves of the spheres around `centres` in two half maps (box, box, box).
 
-    Phases are random from shell `randomised_from` on. Resolution is read at FSC = 0.143.
+    Pixel and `coarsest` resolution are in Å. Phases are random from shell `randomised_from` on. Resolution is read at
+    FSC = 0.143.
     """
     box = len(half1)
     transforms = [fourier.rfft(half, 3) for half in (half1, half2)]
@@ -86,7 +88,7 @@ def local_curves(
     volumes = np.stack([half1, half2, *random]).astype(np.float32)
     shells = fourier.shell_index(box, 3)
     resolution = shell_resolution(box, pixel)
-    for centre in spheres.centres(box):
+    for centre in centres:
         window, sphere = spheres.at(centre, box)
         parts = _transform_of_window(volumes[(slice(None), *window)] * sphere, box)
         masked, randomised = _curve(parts[0], parts[1], shells), _curve(parts[2], parts[3], shells)
@@ -95,19 +97,26 @@ def local_curves(
         yield LocalCurve(centre, masked, randomised, corrected, here)
 
 
-def gather(
+def sums(
     curves: Iterator[LocalCurve],
     spheres: Spheres,
     box: int,
     filtered: Callable[[LocalCurve], NDArray[Any]],
-) -> LocalMaps:
-    """The maps (box, box, box) of all curves; `filtered` makes the map's half transform as a curve wants it."""
-    frequency, density, weight = (np.zeros((box,) * 3) for _ in range(3))
+) -> NDArray[np.float64]:
+    """What the maps are made of, summed over curves (3, box, box, box): those of other curves are added.
+    `filtered` makes the map's half transform as a curve wants it."""
+    weight, frequency, density = total = np.zeros((3, box, box, box))
     for curve in curves:
         window, sphere = spheres.at(curve.centre, box)
         weight[window] += sphere
         frequency[window] += sphere / curve.resolution
         density[window] += sphere * _window_of_map(filtered(curve), window)
+    return total
+
+
+def maps_of(total: NDArray[np.float64]) -> LocalMaps:
+    """The maps (box, box, box) of the sums over all curves."""
+    weight, frequency, density = total
     inside = weight > 0
     resolution = np.divide(weight, frequency, out=np.zeros_like(weight), where=inside)
     density = np.divide(density, weight, out=np.zeros_like(weight), where=inside)

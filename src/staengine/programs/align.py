@@ -15,6 +15,7 @@ from staengine.errors import EngineError
 from staengine.fits.alignment import AlignmentOptions, align, tilt_angles
 from staengine.fits.joint_fit import Change
 from staengine.fits.series import FitInputs, Series, fit_each_series, read_fit_inputs
+from staengine.ranks import Launch, tomogram_ranks
 from staengine.tilt_series.optimisation_set import write_optimisation_set
 from staengine.tilt_series.particles import ParticleSet
 from staengine.tilt_series.reference import REFERENCE_FLAGS
@@ -55,7 +56,7 @@ ANGLES = ["rlnTomoZRot", "rlnTomoYTilt", "rlnTomoXTilt"]
 SHIFTS = ["rlnTomoXShiftAngst", "rlnTomoYShiftAngst"]
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str], launch: Launch | None = None) -> int:
     args = parse(PROGRAM, FLAGS, argv)
     options = _options(args)
     # as in RELION, motion is found anew
@@ -66,7 +67,10 @@ def main(argv: list[str]) -> int:
         change = align(series, inputs.reference, options, args.j)
         return {name: value for name, value in change._asdict().items() if value is not None}
 
-    results = fit_each_series(args, inputs, fit)
+    ranks = tomogram_ranks(PROGRAM, launch, args.o)
+    results = fit_each_series(args, inputs, fit, ranks)
+    if not ranks.leads:
+        return 0
     changes = {name: Change(**arrays) for name, arrays in results.items()}
     _write(Path(args.o), inputs, changes, options)
     return 0

@@ -22,6 +22,7 @@ from staengine.numerics.fsc import FscCurves, last_shell, measure_fsc, shell_res
 from staengine.numerics.half_maps import PROGRAM, pixel_size, read_halves, read_mask, say
 from staengine.numerics.sharpening import GuinierFit, fit_guinier, fsc_weights, log_amplitudes, sharpen
 from staengine.programs.postprocess_locres import local_resolution_of
+from staengine.ranks import ALONE, Launch
 from staengine.tilt_series.star import Table, write_star
 
 FLAGS = {
@@ -104,10 +105,10 @@ def process(
     return Processed(fourier.irfft(transform, 3), bfactor, fit, guinier)
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str], launch: Launch | None = None) -> int:
     flags = cli.parse(PROGRAM, FLAGS, argv)
     if flags.locres:
-        return local_resolution_of(flags)
+        return local_resolution_of(flags, launch.start(flags.o) if launch else ALONE)
     half1, half2, header_pixel, names = read_halves(flags.i, flags.i2)
     pixel = pixel_size(flags.angpix, header_pixel)
     mask, fraction = None, 0.0

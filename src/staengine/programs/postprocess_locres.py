@@ -1,6 +1,7 @@
 """relion_postprocess --locres: resolution of each voxel, the map filtered by it, and the curves that both rest on.
 
-The mask is for the histogram alone, as in RELION. Lengths in Å are rounded to whole voxels, half of one upwards.
+As in RELION the mask is for the histogram alone, and _fscs.star has the curves of the leader's share. Lengths in Å are
+rounded to whole voxels, half of one upwards.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from staengine.files import written_atomically
 from staengine.numerics import fourier, maps
 from staengine.numerics.fsc import fsc, shell_resolution
 from staengine.numerics.half_maps import PROGRAM, pixel_size, read_halves, read_mask, say
-from staengine.numerics.local_resolution import LocalCurve, LocalMaps, Spheres, gather, local_curves
+from staengine.numerics.local_resolution import LocalCurve, LocalMaps, Spheres, local_curves, maps_of, sums
 from staengine.numerics.sharpening import fsc_weights, sharpen
+from staengine.ranks import ALONE, Ranks
 from staengine.tilt_series.star import BLOCK
 
 CURVES = [
@@ -34,7 +36,7 @@ CURVES = [
 ]
 
 
-def local_resolution_of(flags: SimpleNamespace) -> int:
+def local_resolution_of(flags: SimpleNamespace, ranks: Ranks = ALONE) -> int:
     """Make all files of --locres; return the exit status. Raises EngineError for flags that do not go together."""
     if flags.auto_bfac:
         raise EngineError(f"{PROGRAM}: --auto_bfac does not work with --locres; give --adhoc_bfac.")
@@ -52,22 +54,26 @@ def local_resolution_of(flags: SimpleNamespace) -> int:
         print("local resolution calculation itself.")
     spheres = _spheres(flags, box, pixel)
     start = _randomised_from(flags, box, pixel)
-    number = len(spheres.centres(box))
-    print(f" Calculating local resolution in {number} sampling points ...")
+    centres = spheres.centres(box)
+    print(f" Calculating local resolution in {len(centres)} sampling points ...")
+    own = centres[ranks.rank :: ranks.size]
 
     texts: list[str] = []
     unmasked = fsc(half1, half2)
 
     def told(curves: Iterator[LocalCurve]) -> Iterator[LocalCurve]:
-        with cli.ProgressBar(number) as bar:
+        with cli.ProgressBar(len(own)) as bar:
             for curve in curves:
                 texts.append(_table(curve, unmasked, box, pixel))
                 yield curve
                 bar.advance()
 
     rng = np.random.default_rng(flags.random_seed)
-    curves = local_curves(half1, half2, spheres, pixel, start, flags.locres_minres, rng)
-    made = gather(told(curves), spheres, box, _filter((half1 + half2) / 2, pixel, flags))
+    curves = local_curves(half1, half2, spheres, pixel, start, flags.locres_minres, rng, own)
+    parts = ranks.gathered(sums(told(curves), spheres, box, _filter((half1 + half2) / 2, pixel, flags)))
+    if not ranks.leads:
+        return 0
+    made = maps_of(np.sum(parts, axis=0))
     _write(flags.o, made, pixel)
     with written_atomically(f"{flags.o}_locres_fscs.star") as partial:
         partial.write_text("".join(texts))

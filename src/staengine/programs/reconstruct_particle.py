@@ -19,6 +19,7 @@ from staengine.errors import EngineError
 from staengine.numerics import backprojection, fourier, symmetry
 from staengine.numerics.maps import write_map
 from staengine.numerics.masks import taper
+from staengine.ranks import Launch, tomogram_ranks
 from staengine.tilt_series.inputs import read_inputs
 from staengine.tilt_series.reconstruction import SUMS, SumOptions, accumulate
 from staengine.tilt_series.tomograms import common_pixel_size
@@ -49,16 +50,19 @@ FLAGS = {
 }
 
 
-def main(argv: list[str]) -> int:
-    saved = average(parse(PROGRAM, FLAGS, argv))
+def main(argv: list[str], launch: Launch | None = None) -> int:
+    saved = average(parse(PROGRAM, FLAGS, argv), launch)
+    if saved is None:
+        return 0
     # All maps are written: a signal from here on must not look like a failure, as the sums are about to be removed.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     saved.remove(SUMS)
     return 0
 
 
-def average(args: SimpleNamespace) -> SavedResults:
-    """Write the maps; return the saved sums, which are not needed any more. Raises EngineError for unfit input."""
+def average(args: SimpleNamespace, launch: Launch | None = None) -> SavedResults | None:
+    """Write the maps; return the saved sums, which are not needed any more; None if another rank does so. Raises
+    EngineError for unfit input."""
     if args.b <= 0 or args.b % 2 or args.bin < 1:
         raise EngineError(f"{PROGRAM}: --b must be even and positive, --bin at least 1.")
     threads, folder = max(args.j, 1), Path(args.o)
@@ -78,9 +82,11 @@ def average(args: SimpleNamespace) -> SavedResults:
     )
     files = (state.particles, state.tomograms, state.trajectories)
     saved = SavedResults(folder / "temp", asdict(options), files, args.only_do_unfinished)
-    halves = accumulate(
-        particles, tomograms, options, saved, threads, args.pipeline_control, backup=not args.no_backup
-    )
+    ranks = tomogram_ranks(PROGRAM, launch, args.o)
+    backup = not args.no_backup and ranks.size == 1  # as in RELION, more ranks begin anew
+    halves = accumulate(particles, tomograms, options, saved, threads, args.pipeline_control, backup, ranks)
+    if not ranks.leads:
+        return None
     if len(operators) > 1:
         say("Applying point-group symmetries")
         halves = [backprojection.symmetrise(half, operators, threads) for half in halves]

@@ -14,6 +14,7 @@ from staengine.fits import ctf_fit
 from staengine.fits.ctf_fit import Contrast, Defocus, Ice
 from staengine.fits.ctf_refinement import CtfOptions, fine_weights, refine_ctf
 from staengine.fits.series import FitInputs, Series, fit_each_series, read_fit_inputs
+from staengine.ranks import Launch, tomogram_ranks
 from staengine.tilt_series.optimisation_set import write_optimisation_set
 from staengine.tilt_series.reference import REFERENCE_FLAGS
 from staengine.tilt_series.rewrite import rewrite_tilt_series
@@ -48,7 +49,7 @@ FLAGS = {
 SCALE = "rlnCtfScalefactor"
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str], launch: Launch | None = None) -> int:
     args = parse(PROGRAM, FLAGS, argv)
     _check(args)
     options = CtfOptions(
@@ -68,12 +69,16 @@ def main(argv: list[str]) -> int:
         defocus, contrast = refine_ctf(series, inputs.reference, options, args.j)
         return {**vars(defocus), **vars(contrast)}
 
+    ranks = tomogram_ranks(PROGRAM, launch, args.o)
+    fitted = fit_each_series(args, inputs, fit, ranks)
+    if not ranks.leads:
+        return 0
     results = {
         name: (
             Defocus(arrays["offsets"], arrays["astigmatism"]),
             Contrast(arrays["scale"], arrays["precision"]),
         )
-        for name, arrays in fit_each_series(args, inputs, fit).items()
+        for name, arrays in fitted.items()
     }
     _write(args, inputs, results)
     return 0

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 from staengine.cli import INPUT, Flag, ProgressBar, no_effect, parse, say, stop_if_aborted, unsupported
 from staengine.errors import EngineError
+from staengine.ranks import Launch, tomogram_ranks
 from staengine.tilt_series import extraction, windows
 from staengine.tilt_series.extraction import SeriesParticles, StackOptions
 from staengine.tilt_series.inputs import read_inputs
@@ -40,7 +41,7 @@ FLAGS = {
 }
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str], launch: Launch | None = None) -> int:
     args = parse(PROGRAM, FLAGS, argv)
     if not args.stack2d:
         raise EngineError(f"{PROGRAM}: the embedded engine writes 2D stacks only; give --stack2d.")
@@ -50,10 +51,15 @@ def main(argv: list[str]) -> int:
     folder = args.o.rstrip("/")
     files = extraction.stack_files(particles, folder)
     extracted = extraction.extracted_particles(particles, cut_out, files, options)
-    for number, series in enumerate(cut_out, 1):
+    ranks = tomogram_ranks(PROGRAM, launch, args.o)
+    own = ranks.own(cut_out)
+    for number, series in enumerate(own, 1):
         stop_if_aborted(args.pipeline_control)
-        say(f"Tomogram {number} / {len(cut_out)}:")
+        say(f"Tomogram {number} / {len(own)}:")
         _extract(series, files, options, args.only_do_unfinished, args.j)
+    ranks.gathered(None)
+    if not ranks.leads:
+        return 0
     extracted.write(f"{folder}/particles.star")
     motion = state.trajectories
     if extracted.trajectories is not None and len(extracted) < len(particles):

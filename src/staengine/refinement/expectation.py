@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from staengine.numerics.projector import backproject, project
+from staengine.ranks import ALONE, Ranks
 from staengine.refinement import expectation_kernels as kernels
+from staengine.refinement.particle_data import RefineData
 from staengine.refinement.pose_search import ParticleStep, Poses, Task, keep_fraction, probabilities
 
 CHUNK_BYTES = 16e6  # of slices or shifted images in memory at a time
@@ -77,9 +79,33 @@ class Sums:
 
 
 def expectation(
-    task: Task, indices: NDArray[np.int64], threads: int, advance: Callable[[], None] = lambda: None
+    task: Task,
+    indices: NDArray[np.int64],
+    threads: int,
+    advance: Callable[[], None] = lambda: None,
+    ranks: Ranks = ALONE,
 ) -> Sums:
-    """Sums over the given particles; `advance` is called after each. Poses in task.data are not changed."""
+    """Sums over the given particles, which the ranks share; `advance` is called after each of the leader's. Poses in
+    task.data are not changed."""
+    if ranks.size > 1:
+        data, told = task.data, copy(task)
+        del told.data  # each rank has it
+        ranks.shared((told, (data.angles, data.origins, data.classes), indices))
+    first, *others = ranks.gathered(_sums(task, indices[:: ranks.size], threads, advance))
+    for sums in others:
+        first.add(sums)
+    return first
+
+
+def serve(data: RefineData, threads: int, ranks: Ranks) -> None:
+    """Do this rank's share of each expectation step, until the leader says that there are no more."""
+    while (asked := ranks.shared()) is not None:
+        task, (data.angles, data.origins, data.classes), indices = asked
+        task.data = data
+        ranks.gathered(_sums(task, indices[ranks.rank :: ranks.size], threads, int))
+
+
+def _sums(task: Task, indices: NDArray[np.int64], threads: int, advance: Callable[[], Any]) -> Sums:
     pieces = [indices[start::threads] for start in range(min(threads, max(len(indices), 1)))]
 
     def work(piece: NDArray[np.int64]) -> Sums:

@@ -127,7 +127,7 @@ def _expect(run: Refinement, tasks: list[Task]) -> list[Sums]:
     print(f" Expectation iteration {iteration}{of}")
     with ProgressBar(len(run.data)) as bar:
         sums = [
-            expectation(task, half, run.threads, bar.advance)
+            expectation(task, half, run.threads, lambda: bar.advance(run.ranks.size), run.ranks)
             for task, half in zip(tasks, run.halves, strict=True)
         ]
     take_poses(run, sums)

@@ -18,7 +18,6 @@ from staengine.numerics.projector import padded_transform
 from staengine.refinement import maximisation
 from staengine.refinement.continuation import (
     read_model,
-    read_optimiser,
     read_progress,
     read_sampling,
     take_moments,
@@ -36,17 +35,13 @@ from staengine.tilt_series.particles import ParticleSet
 from staengine.tilt_series.star import ANGLES, require_columns
 
 
-def begin(
-    program: str, options: SimpleNamespace, command: list[str], threads: int, optimiser: str = ""
-) -> Refinement:
-    """A refinement before its first iteration or, with the optimiser.star of an iteration, after that one."""
-    before = read_optimiser(optimiser) if optimiser else None
-    run = read_particles(program, options, command, threads, before)
+def begin(run: Refinement, before: dict[str, Any] | None) -> None:
+    """Make the models of the first iteration, or take up those of the iteration whose optimiser.star has the general
+    table `before`."""
     if before:
         resume(run, before)
     else:
         start(run)
-    return run
 
 
 def read_particles(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from staengine.ranks import ALONE, Ranks
 from staengine.refinement.model import Model, Progress
 from staengine.refinement.particle_data import RefineData
 from staengine.refinement.sampling import Sampling
@@ -38,6 +39,7 @@ class Refinement:
     statistics: dict[str, NDArray[Any]] = field(default_factory=dict)  # further columns of data.star
     plan: Schedule | None = None  # of a gradient refinement
     stage: Stage | None = None  # what of it the present iteration does
+    ranks: Ranks = ALONE  # that share the expectation step
 
     @property
     def schedule(self) -> Schedule:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from staengine.cli import ProgressBar, say, stop_if_aborted
 from staengine.errors import EngineError
 from staengine.numerics import backprojection, fourier
+from staengine.ranks import ALONE, Ranks
 from staengine.tilt_series import windows
 from staengine.tilt_series.particles import ParticleSet
 from staengine.tilt_series.tomograms import Tomogram, load_tilt_images
@@ -49,14 +50,16 @@ def accumulate(
     threads: int,
     pipeline_control: str = "",
     backup: bool = True,
+    ranks: Ranks = ALONE,
 ) -> list[NDArray[np.float64]]:
     """Sums (box, box, box // 2 + 1, 3) of all slices: of each half set, or one if there are none.
 
-    With `backup` they are saved after each tomogram. Raises EngineError if a half set has no visible particle.
+    With `backup` they are saved after each tomogram. Ranks share the tomograms; the leader has the sums in the end,
+    others have none. Raises EngineError if a half set has no visible particle.
     """
     half_sets = particles.half_sets
     n_halves = 1 if half_sets is None else 2
-    before = saved.load(SUMS)
+    before = saved.load(SUMS) if ranks.size == 1 else None
     finished = [] if before is None else [str(name) for name in before["finished"]]
     halves = (
         [backprojection.new_accumulator(options.box) for _ in range(n_halves)]
@@ -65,12 +68,12 @@ def accumulate(
     )
     size = halves[0].nbytes * n_halves / 1024**3
     say(f"Memory required for accumulation: {size:.6g} GB", level=1)
-    by_tomogram = particles.by_tomogram()
-    for number, (name, rows) in enumerate(by_tomogram.items(), 1):
+    own = ranks.own(list(particles.by_tomogram().items()))
+    for number, (name, rows) in enumerate(own, 1):
         if name in finished:
             continue
         stop_if_aborted(pipeline_control)
-        say(f"Tomogram {number} / {len(by_tomogram)}:")
+        say(f"Tomogram {number} / {len(own)}:")
         say("Loading", level=1)
         tomogram = tomograms[name]
         images = load_tilt_images(tomogram)
@@ -86,6 +89,7 @@ def accumulate(
         finished.append(name)
         if backup:
             saved.save_if_cheap(SUMS, {"finished": finished, "halves": halves})
+    halves = [sum(parts[1:], start=parts[0]) for parts in zip(*ranks.gathered(halves), strict=True)]
     for number, volume in enumerate(halves, 1):
         if not volume[..., 2].any():
             raise EngineError(

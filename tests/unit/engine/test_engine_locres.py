@@ -7,7 +7,8 @@ from scipy import ndimage
 from staengine import __main__ as engine
 from staengine.numerics import fourier, maps
 from staengine.numerics.local_resolution import Spheres
-from staengine.programs import postprocess, postprocess_mpi
+from staengine.programs import postprocess
+from staengine.ranks import Launch
 
 BOX, PIXEL = 32, 5.0
 FLAGS = ["--locres_sampling", "20", "--locres_maskrad", "15", "--locres_edgwidth", "20"]
@@ -61,7 +62,7 @@ def test_the_filtered_map_has_less_detail_where_the_resolution_is_coarser(folder
 
 def test_mpi_gives_identical_maps(folder, made, tmp_path):
     words = ["--locres", "--i", str(folder / "half1.mrc"), "--o", str(tmp_path / "relion"), *FLAGS]
-    assert postprocess_mpi.main(words) == 0
+    assert postprocess.main(words, Launch()) == 0
     for kind, serial in zip(("", "_filtered"), made, strict=True):
         np.testing.assert_array_equal(maps.read_map(tmp_path / f"relion_locres{kind}.mrc")[0], serial)
 

@@ -13,8 +13,9 @@ from staengine.errors import AbortError, EngineError
 from staengine.numerics import fourier
 from staengine.numerics.euler import euler_matrix
 from staengine.numerics.fsc import fsc
-from staengine.programs import refine, refine_mpi
+from staengine.programs import refine
 from staengine.programs.refine_options import read_options
+from staengine.ranks import Launch
 from staengine.refinement import iterations, pose_search
 from staengine.refinement.particle_data import RefineData
 from staengine.refinement.start import begin, read_particles
@@ -272,7 +273,8 @@ def test_half_sets_are_kept_if_given_and_drawn_from_the_seed_if_not(project_fold
 
 def test_the_last_iteration_uses_images_to_nyquist_but_compares_only_what_the_reference_holds(project_folder):
     argv = (COMMON + " --o out/run --auto_refine --split_random_halves --ini_high 80 --incr_size 2").split()
-    run = begin(MPI, read_options(MPI, argv), argv, 2)
+    run = read_particles(MPI, read_options(MPI, argv), argv, 2)
+    begin(run, None)
     counts = []
     for run.progress.converged in (False, True):
         task = iterations.expectation_task(run, run.models[0])
@@ -286,7 +288,8 @@ def test_the_last_iteration_uses_images_to_nyquist_but_compares_only_what_the_re
 
 def test_orientations_that_are_given_up_early_would_have_been_far_from_the_best(project_folder, monkeypatch):
     argv = (COMMON + " --o out/run --auto_refine --split_random_halves --ini_high 40").split()
-    run = begin(MPI, read_options(MPI, argv), argv, 2)
+    run = read_particles(MPI, read_options(MPI, argv), argv, 2)
+    begin(run, None)
     task = iterations.expectation_task(run, run.models[0])
     iterations.limit_resolution(run, task, run.models[0])
     task.cross_correlation = False
@@ -310,7 +313,7 @@ def test_auto_refinement_converges_on_the_truth(project_folder):
     found = []
     for seed in (2, 3, 1):  # seeds differ: 12 particles of 9 tilts tell angles to 4.4 degrees
         argv = COMMON.replace("seed 1", f"seed {seed}") + flags
-        assert refine_mpi.main(argv.split()) == 0
+        assert refine.main(argv.split(), Launch()) == 0
         found.append(errors("out/run_data.star")[0])
     assert np.median(found) < 4
     assert table("out/run_optimiser.star", "optimiser_general")["rlnHasConverged"] == 1

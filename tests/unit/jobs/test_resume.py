@@ -501,6 +501,14 @@ def test_what_may_be_cured_is_tried_once_more_and_said_so(program, monkeypatch, 
     assert times_run() == 2
 
 
+@pytest.mark.parametrize(("ranks", "left"), [("16", "8"), ("3", "2")])
+def test_ranks_that_share_tomograms_are_halved_where_memory_is_short(ranks: str, left: str) -> None:
+    argv = ["mpirun", "-n", ranks, "relion_tomo_align_mpi", "--o", "job/", "--j", "1"]
+    assert job.relaxed(Command.of(argv), "fewer_threads").argv == [*argv[:2], left, *argv[3:]]
+    alone = ["mpirun", "-n", "3", "relion_refine_mpi", "--split_random_halves", "--o", "job/run", "--j", "4"]
+    assert job.relaxed(Command.of(alone), "fewer_threads").argv == [*alone[:-1], "2"]
+
+
 def test_a_second_failure_is_final(program, monkeypatch) -> None:
     monkeypatch.setattr(
         explain, "explain", lambda *_: explain.Diagnosis("It broke.", "Mend it.", None, "continue")

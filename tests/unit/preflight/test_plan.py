@@ -51,7 +51,7 @@ bin2   extract               1     0  cpu       -    1 x 8   16 GB      8 h
 Left to do: 7 jobs, 3 on GPUs, 2 on CPUs, 2 short here.
 A limit, no forecast: 72 GPU-hours and 704 core-hours, if each took its whole
 wall time.
-Of a job's MPI ranks one leads the others and computes nothing itself.
+One of the MPI ranks of relion_refine leads the others and computes nothing.
 Jobs are given to slurm, at most 20 at a time.
 
 Disk: not looked at.
@@ -140,7 +140,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def space(config: Mapping[str, Any]) -> str:
-    return plan_table.space(config, Recipe.from_config(dict(config)))
+    return plan_table.space(config, Recipe.from_config(dict(config)), plan_table.read(config))
 
 
 def test_the_disk_that_the_inputs_tell_is_a_table_of_the_rounds(project: dict) -> None:

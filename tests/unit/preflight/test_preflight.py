@@ -645,7 +645,13 @@ def test_every_rule_that_runs_a_program_is_known_and_every_program_is_used():
     rounds = {"bin4": modelled, "bin2": aligned}
     mine = overlay(inputs=[{**write_set("a"), "hand": "auto"}], rounds=rounds)
     config = configs.load(configs.DEFAULT, mine) | ON_CPUS
-    known = list(environment.commands(Recipe.from_config(config), config, {rule: {} for rule in EVERY_RULE}))
+    known = [
+        one
+        for ranks in (1, 2)
+        for one in environment.commands(
+            Recipe.from_config(config), config, {rule: {"ranks": ranks} for rule in EVERY_RULE}
+        )
+    ]
     assert {rule for rule, _ in known} == of_programs == set(EVERY_RULE) - OWN_WORK
     assert {command.program for _, command in known} == set(software.all_names())
 

@@ -75,8 +75,10 @@ def test_relion_4_has_all_programs_and_is_still_too_old(install):
 def test_a_build_without_the_tomo_programs_is_recognised_by_what_it_lacks(install):
     install("relion_refine", "relion_refine_mpi", "relion_mask_create", "relion_postprocess")
     lacks = (
-        "relion_tomo_align, relion_align_symmetry, relion_flex_analyse, relion_particle_symmetry_expand, "
-        "relion_tomo_reconstruct_particle, relion_tomo_refine_ctf, relion_tomo_subtomo;"
+        "relion_tomo_align, relion_tomo_align_mpi, relion_align_symmetry, relion_flex_analyse, "
+        "relion_particle_symmetry_expand, relion_postprocess_mpi, relion_tomo_reconstruct_particle, "
+        "relion_tomo_reconstruct_particle_mpi, relion_tomo_refine_ctf, relion_tomo_refine_ctf_mpi, "
+        "relion_tomo_subtomo, relion_tomo_subtomo_mpi;"
     )
     with pytest.raises(UserError, match=f"on the PATH not its {lacks}"):
         software.check(RELION)
@@ -88,11 +90,13 @@ def test_a_program_that_does_not_run_is_quoted(install):
         software.check(RELION)
 
 
-def test_the_mpi_launcher_stays_before_relion_and_goes_before_the_embedded_engine(install):
+def test_the_mpi_launcher_stays_but_the_embedded_engine_is_its_own_mpirun(install):
     folder = install(*software.all_names(), "srun")
     argv = ["srun", "--mpi=pmix", "-n", "3", "relion_refine_mpi", "--o", "results/relion_like/run"]
     assert software.resolve(RELION, argv) == [*argv[:4], f"{folder}/relion_refine_mpi", *argv[5:]]
-    assert software.resolve(EMBEDDED, argv) == [sys.executable, "-m", "staengine", *argv[4:]]
+    engine = [sys.executable, "-m", "staengine"]
+    assert software.resolve(EMBEDDED, argv) == [*argv[:4], *engine, *argv[4:]]
+    assert software.resolve(EMBEDDED, ["mpirun", *argv[2:]]) == [*engine, "--ranks", "3", *argv[4:]]
 
 
 def test_a_launcher_that_is_not_there_is_named(install):

@@ -14,7 +14,17 @@ from snakemake.resources import Resources
 from stacycle.errors import UserError
 from stacycle.resources import site as resources_site
 from stacycle.resources.gpus import POOL
-from stacycle.resources.site import CPU, GPU, ONE_GPU, Layout, Site, layout
+from stacycle.resources.site import (
+    CPU,
+    GPU,
+    ONE_GPU,
+    PARTICLES,
+    TOMOGRAMS,
+    Layout,
+    Site,
+    layout,
+    layout_of_shares,
+)
 from stacycle.steps import registry
 
 ROOT = Path(__file__).parents[3]
@@ -187,6 +197,8 @@ def test_a_gres_string_says_how_many_gpus_a_job_has() -> None:
     ("resources", "cores", "halves", "expected"),
     [
         ({}, 8, False, Layout(0, 1, 8)),  # class3d on CPUs
+        ({}, 32, False, Layout(0, 5, 8)),  # on more than threads are good for
+        ({}, 40, True, Layout(0, 7, 6)),  # and an equal number for each half
         ({"gpu": 1}, 8, False, Layout(1, 1, 8)),  # align on one GPU
         ({"gpu": 4}, 32, False, Layout(4, 5, 8)),  # align on four: a rank for each, and the leader
         ({}, 8, True, Layout(0, 3, 4)),  # refine3d on CPUs
@@ -208,3 +220,63 @@ def test_relion_is_given_gpus_only_where_there_are_some() -> None:
     assert layout({}, 8, halves=True).gpu is None
     assert layout({"gpu": 2}, 8, halves=True).gpu == "0:1"
     assert layout({"gpu": 4, "mpi": "srun", "tasks": 5, "nodes": 2}, 8).gpu == ""
+
+
+ACROSS = {
+    **CLUSTER,
+    "cores_per_job": 16,
+    "nodes_per_job": 4,
+    "nodes_per_gpu_job": 2,
+    "launcher": "srun --mpi=pmix",
+}
+SRUN = {"mpi": "srun --mpi=pmix"}
+
+
+def test_a_profile_gives_steps_whose_ranks_share_something_several_nodes() -> None:
+    site = Site(ACROSS)
+    assert site.resources(CPU, TOMOGRAMS) == {**SRUN, "nodes": 4, "tasks": 64}
+    assert site.cores(8, shared=TOMOGRAMS) == 1
+    assert site.resources(CPU, PARTICLES) == {**SRUN, "nodes": 4, "tasks": 8}
+    assert site.cores(8, shared=PARTICLES) == 8
+    assert site.resources(CPU) == {}
+    on_gpus = site.resources(GPU, PARTICLES)
+    assert {name: on_gpus[name] for name in ("nodes", "tasks", "tasks_per_gpu")} == {
+        **{"nodes": 2, "tasks": 5, "tasks_per_gpu": 0}
+    }
+    assert site.cores(8, gpus=2, shared=PARTICLES) == 5  # the leader and both others need no more than 16
+    assert "nodes" not in site.resources(ONE_GPU)
+
+
+def test_jobs_that_become_ready_at_once_share_the_nodes() -> None:
+    site = Site(ACROSS)
+    assert [site.resources(CPU, TOMOGRAMS, jobs)["nodes"] for jobs in (1, 2, 3, 9)] == [4, 2, 1, 1]
+    assert site.resources(CPU, TOMOGRAMS, 9)["tasks"] == 16
+
+
+def test_one_machine_has_one_node() -> None:
+    here = Site(ACROSS, pool=["0"], all_cores=16)
+    assert "nodes" not in here.resources(CPU, TOMOGRAMS)
+    assert here.cores(8, shared=TOMOGRAMS) == 16
+
+
+@pytest.mark.parametrize(
+    ("resources", "cores", "tomograms", "memory", "expected"),
+    [
+        ({}, 8, 1000, 0, (8, 1)),  # a rank for each core
+        ({}, 8, 3, 0, (3, 2)),  # or for each tomogram, whose threads have the other cores
+        ({}, 8, 1, 0, (1, 8)),
+        ({}, 1, 1000, 0, (1, 1)),
+        ({"mem_mb": 16_000}, 8, 1000, 5_000, (3, 2)),  # as the memory allows
+        ({"mem_mb": 4_000}, 8, 1000, 5_000, (1, 8)),
+        ({"ranks": 2}, 8, 1000, 0, (2, 4)),
+        ({**SRUN, "nodes": 4, "tasks": 64}, 1, 1000, 0, (64, 1)),
+        ({**SRUN, "nodes": 4, "tasks": 64}, 1, 20, 0, (20, 1)),
+        ({**SRUN, "nodes": 4, "tasks": 64, "mem_mb": 16_000}, 1, 1000, 5_000, (12, 1)),  # of each node
+    ],
+)
+def test_ranks_share_tomograms(
+    resources: dict[str, Any], cores: int, tomograms: int, memory: float, expected: tuple[int, int]
+) -> None:
+    found = layout_of_shares(resources, cores, tomograms, lambda threads: memory)
+    assert (found.ranks, found.threads) == expected
+    assert found.launcher == resources.get("mpi", "mpirun")
