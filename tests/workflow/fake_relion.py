@@ -136,7 +136,10 @@ def subtomo(flags: dict[str, str]) -> None:
     number = particles.groupby("rlnTomoName").cumcount() + 1
     if "rlnTomoParticleName" not in particles:
         particles["rlnTomoParticleName"] = particles["rlnTomoName"] + "/" + number.astype(str)
-    particles["rlnImageName"] = f"{out}Subtomograms/" + particles["rlnTomoParticleName"] + "_stack2d.mrcs"
+    name, in_3d = f"{out}Subtomograms/" + particles["rlnTomoParticleName"], "--stack2d" not in flags
+    particles["rlnImageName"] = name + ("_data.mrc" if in_3d else "_stack2d.mrcs")
+    if in_3d:
+        particles["rlnCtfImage"] = name + "_weights.mrc"
     particles["rlnTomoVisibleFrames"] = f"[{','.join('1' * TILTS)}]"
     of_each = tomograms["rlnOpticsGroupName"].loc[particles["rlnTomoName"]]
     particles["rlnOpticsGroup"] = [groups.index(name) + 1 for name in of_each]
@@ -148,14 +151,16 @@ def subtomo(flags: dict[str, str]) -> None:
             "rlnAmplitudeContrast": tomograms["rlnAmplitudeContrast"].iloc[0],
             "rlnTomoTiltSeriesPixelSize": pixel,
             "rlnCtfDataAreCtfPremultiplied": 1,
-            "rlnImageDimensionality": 2,
+            "rlnImageDimensionality": 3 if in_3d else 2,
             "rlnTomoSubtomogramBinning": binning,
             "rlnImagePixelSize": pixel * binning,
             "rlnImageSize": box,
         }
     )
     for path in particles["rlnImageName"]:
-        write_hollow(path, (TILTS, box, box), pixel * binning, mode=12)
+        write_hollow(path, (box if in_3d else TILTS, box, box), pixel * binning, mode=12)
+    for path in particles.get("rlnCtfImage", []):
+        write_hollow(path, (2 * box, box, box // 2 + 1), pixel * binning)
     write_particles(f"{out}particles.star", particles, optics)
     write_set(f"{out}optimisation_set.star", f"{out}particles.star", flags["--t"], flags.get("--mot", ""))
 
@@ -442,7 +447,8 @@ def write_optimiser(start: str, changes: float) -> None:
 
 
 def write_particles(path: str, particles: pd.DataFrame, optics: pd.DataFrame) -> None:
-    blocks = {"general": {"rlnTomoSubTomosAre2DStacks": 1}, "optics": optics, "particles": particles}
+    in_2d = int("rlnCtfImage" not in particles)
+    blocks = {"general": {"rlnTomoSubTomosAre2DStacks": in_2d}, "optics": optics, "particles": particles}
     starfile.write(blocks, path, overwrite=True)
 
 
