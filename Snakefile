@@ -10,7 +10,7 @@ from stacycle import snakemake_api
 from stacycle.recipe.config import for_module, notes, validate
 from stacycle.recipe.config_text import give_types
 from stacycle.errors import UserError
-from stacycle.files.job_folder import STATE_FILE
+from stacycle.files.job_folder import HOW_FAR, STATE_FILE
 from stacycle.files.safe_names import prepended
 from stacycle.recipe import bodies
 from stacycle.recipe.step_settings import FLOW, SHAPES, kind_of

@@ -2,18 +2,16 @@
 variant."""
 
 
+# How far it goes is known only when it has ended: where more iterations would be in vain.
 use rule align as class3d with:
     input:
         unpack(before("class3d", "state", "reference", "resolution", mask="class_mask")),
     output:
-        data="results/{round}/{class3d}/{variant}/run_it{iteration}_data.star",
-        model="results/{round}/{class3d}/{variant}/run_it{iteration}_model.star",
-        optimiser="results/{round}/{class3d}/{variant}/run_it{iteration}_optimiser.star",
-        state="results/{round}/{class3d}/{variant}/run_it{iteration}_optimisation_set.star",
+        f"results/{{round}}/{{class3d}}/{{variant}}/{HOW_FAR}",
     log:
-        "logs/{round}/{class3d}/{variant}_it{iteration}.log",
+        "logs/{round}/{class3d}/{variant}.log",
     benchmark:
-        "benchmarks/{round}/{class3d}/{variant}_it{iteration}.tsv"
+        "benchmarks/{round}/{class3d}/{variant}.tsv"
     wildcard_constraints:
         round=classifications(aligned=False),
     priority: 0  # on CPUs
@@ -27,11 +25,32 @@ use rule align as class3d with:
         symmetry=symmetry("class3d"),
         settings=settings("class3d", *SWEPT, *DECIDED, "alignment", *SEARCHED),
         variant=lambda wc: sweep("class3d")(wc)[wc.variant],
+        stop_early=setting("{class3d}", "stop_early"),
     message:
         "{wildcards.round}: {wildcards.class3d} without alignment, {wildcards.variant}"
 
 
-use rule class3d as class3d_aligned with:
+# An iteration that is asked for by its number, which may come after that.
+use rule class3d as class3d_further with:
+    input:
+        unpack(before("class3d", "state", "reference", "resolution", mask="class_mask")),
+        ended=ancient(f"results/{{round}}/{{class3d}}/{{variant}}/{HOW_FAR}"),
+    output:
+        data="results/{round}/{class3d}/{variant}/run_it{iteration}_data.star",
+        model="results/{round}/{class3d}/{variant}/run_it{iteration}_model.star",
+        optimiser="results/{round}/{class3d}/{variant}/run_it{iteration}_optimiser.star",
+        state="results/{round}/{class3d}/{variant}/run_it{iteration}_optimisation_set.star",
+    log:
+        "logs/{round}/{class3d}/{variant}_it{iteration}.log",
+    benchmark:
+        "benchmarks/{round}/{class3d}/{variant}_it{iteration}.tsv"
+    params:
+        step="class3d_further",
+    message:
+        "{wildcards.round}: {wildcards.class3d} without alignment, {wildcards.variant}, as far as iteration {wildcards.iteration}"
+
+
+use rule align as class3d_aligned with:
     input:
         unpack(
             before(
@@ -39,9 +58,17 @@ use rule class3d as class3d_aligned with:
                 mask="class_mask",
             )
         ),
+    output:
+        data="results/{round}/{class3d}/{variant}/run_it{iteration}_data.star",
+        model="results/{round}/{class3d}/{variant}/run_it{iteration}_model.star",
+        optimiser="results/{round}/{class3d}/{variant}/run_it{iteration}_optimiser.star",
+        state="results/{round}/{class3d}/{variant}/run_it{iteration}_optimisation_set.star",
+    log:
+        "logs/{round}/{class3d}/{variant}_it{iteration}.log",
+    benchmark:
+        "benchmarks/{round}/{class3d}/{variant}_it{iteration}.tsv"
     wildcard_constraints:
         round=classifications(aligned=True),
-    priority: 1  # on GPUs
     threads: cores("class3d_aligned", 8)
     resources:
         **queue("class3d_aligned"),
@@ -49,7 +76,9 @@ use rule class3d as class3d_aligned with:
         runtime=wall_time(1440),
     params:
         step="class3d_aligned",
+        symmetry=symmetry("class3d"),
         settings=settings("class3d", *SWEPT, *DECIDED),
+        variant=lambda wc: sweep("class3d")(wc)[wc.variant],
     message:
         "{wildcards.round}: {wildcards.class3d} with alignment, {wildcards.variant}"
 
@@ -57,7 +86,7 @@ use rule class3d as class3d_aligned with:
 checkpoint class3d_decision:
     input:
         unpack(before("class3d", "resolution", consensus="reference")),
-        runs=last_iterations("class3d"),
+        runs=classified,
     output:
         decision="results/{round}/{class3d}/decision.json",
         state_file=f"results/{{round}}/{{class3d}}/{STATE_FILE}",

@@ -426,6 +426,21 @@ def last_iterations(step):
     return files
 
 
+def classified(wc):
+    """Input function: how far each run of a classification's sweep went, and the iteration that the config names; with
+    alignment, the last iteration."""
+    name = name_of("class3d", wc)
+    if recipe.aligns(wc.round, name):
+        return last_iterations("class3d")(wc)
+    asked = recipe.settings(wc.round, name)["iteration"]
+    files = [HOW_FAR] + ([f"run_it{asked:03d}_data.star"] if asked != "auto" else [])
+    return [
+        f"results/{wc.round}/{name}/{variant}/{file}"
+        for variant in sweep("class3d")(wc)
+        for file in files
+    ]
+
+
 def sweep_variants(wc):
     """Params function: the variants of a cycle's sweep, folder name -> settings."""
     return recipe.settings(wc.round, "cycle")[wc.sweep]

@@ -156,6 +156,24 @@ def test_a_sweep_over_T_and_K_plans_one_job_per_pair(tutorial: Project) -> None:
     assert swept == ["T0.2_K3", "T0.2_K6", "T1_K3", "T1_K6"]
 
 
+def test_a_classification_that_may_end_early_is_gone_on_with_only_where_an_iteration_is_named(
+    tutorial: Project,
+) -> None:
+    """By the config or as a target of Snakemake's; with alignment the last iteration is known before."""
+    one = {"bin4": {"class3d": {"T": [1], "classes": 6}}, "bin2": None, "bin1": None}
+    run, further = "bin4: class3d without alignment, T1_K6", ", as far as iteration "
+
+    def runs(*target: str, **class3d: object) -> set[str]:
+        change = {"rounds": {**one, "bin4": {"class3d": one["bin4"]["class3d"] | class3d}}}
+        return {job for job in tutorial.jobs(change, *target) if "class3d with" in job}
+
+    assert runs() == {run} == runs(stop_early=False)
+    assert runs(iteration=19) == {run, f"{run}{further}019"}
+    last = "results/bin4/class3d/T1_K6/run_it025_data.star"
+    assert runs("--", last) == {run, f"{run}{further}025"}
+    assert runs("--", last, alignment="local") == {"bin4: class3d with alignment, T1_K6"}
+
+
 @pytest.mark.parametrize(
     ("settings", "names"),
     [({"seeds": 2}, ("seed1", "seed2")), ({"reference": "emd.mrc"}, ("given", "mirrored"))],

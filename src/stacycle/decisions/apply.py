@@ -13,6 +13,7 @@ import pandas as pd
 from stacycle.decisions.agreement import with_agreement
 from stacycle.decisions.decision import Decision, combine
 from stacycle.decisions.duplicates import SCORE
+from stacycle.decisions.early_stop import told
 from stacycle.decisions.iteration import Choice, align_iteration, class3d_iteration
 from stacycle.decisions.variant import Alignment, Variant, align_variant, class3d_variant
 from stacycle.errors import UserError
@@ -82,7 +83,7 @@ def choose_classification(
     for name in sweep:
         run = relion_output.iterations(folder / name, maps=False)
         unlike = relion_output.unlike_last(folder / name, [it.number for it in run if it.number > 1])
-        first[name] = class3d_iteration(run, iteration, f"{key}.iteration", unlike)
+        first[name] = class3d_iteration(run, iteration, f"{key}.iteration", unlike).add(told(folder / name))
         table = _with_maps(relion_output.classes(folder / name, _number(first[name])))
         moved[name] = relion_output.moved(folder / name, _number(first[name]))
         tables[name] = with_agreement(table, consensus, diameter, lowpass)

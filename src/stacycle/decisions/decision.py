@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,6 +41,10 @@ class Decision:
     def rolled_back(self) -> bool:
         """Whether the state before the step was kept."""
         return BEFORE in (self.choice.get("variant"), self.choice.get("poses"))
+
+    def add(self, sentence: str) -> Decision:
+        """The same with one more sentence in its reason, if there is one."""
+        return replace(self, reason=f"{self.reason} {sentence}".strip())
 
     def __str__(self) -> str:
         """For a log: question, table, reason, warnings."""

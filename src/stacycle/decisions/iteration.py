@@ -17,6 +17,7 @@ from stacycle.files.relion_output import Iteration
 HELD = 3  # iterations in a row that a resolution must hold; one good iteration may be chance
 LEVEL = 5  # iterations in a row whose upper quartile is a level of changing classes
 TOLERANCE = 0.05  # relative, above the level of the quietest stretch
+NONE = 0.005  # of the particles: a level at which so few change class is as good as one without changes
 DRIFT = 0.05  # of the particles may have another class than in the last iteration
 UNSETTLED = 0.05  # of the particles: classes at whose level more change in each iteration have not settled
 AGAIN = 0.005  # of the particles, above twice the level: changes that come back after it
@@ -66,10 +67,10 @@ def class3d_iteration(
 ) -> Decision:
     """The first iteration whose changing classes are as few as in the quietest stretch of the run.
 
-    The level of a stretch is the upper quartile of five iterations in a row. Iterations 0 and 1 have no
-    changes to go by. `unlike_last` (`relion_output.unlike_last`) separates flicker from drift: few changes in each
-    iteration can still add up, so the iteration must also have nearly the classes of the last. UserError if
-    the run left no complete iteration or lacks `choice`.
+    The level of a stretch is the upper quartile of five iterations in a row; below `NONE` there are no differences.
+    Iterations 0 and 1 have no changes to go by. `unlike_last` (`relion_output.unlike_last`) separates flicker from
+    drift: few changes in each iteration can still add up, so the iteration must also have nearly the classes of the
+    last. UserError if the run left no complete iteration or lacks `choice`.
     """
     run = _complete(run, key)
     if choice != "auto":
@@ -79,11 +80,9 @@ def class3d_iteration(
         reason = "The run says nothing of changing classes, so its last iteration was taken."
         return _decision(run, run[-1], reason, [], "changed_classes")
     changes = np.array([it.changed_classes for it in candidates])
-    width = min(LEVEL, len(changes))
-    stretches = np.lib.stride_tricks.sliding_window_view(changes, width)
-    levels = np.percentile(stretches, 75, axis=1)
+    levels = _levels(changes)
     level = float(levels.min())
-    quiet = np.flatnonzero(changes <= level * (1 + TOLERANCE))
+    quiet = np.flatnonzero(_are_few(changes, level))
     drift, drifts = unlike_last or {}, max(DRIFT, 2 * level)
     in_order = (
         *quiet,
@@ -106,6 +105,40 @@ def class3d_iteration(
     if levels[-1] > 2 * level + AGAIN:
         warnings.append(f"More particles change class again after iteration {chosen.number}.")
     return _decision(run, chosen, reason, warnings, "changed_classes")
+
+
+def is_quiet(run: Sequence[Iteration]) -> bool:
+    """Whether the classes of a run's particles have settled: next to none change in its last five iterations."""
+    changes = np.array([it.changed_classes for it in run if isfinite(it.changed_classes)])
+    return len(changes) >= LEVEL and bool(_levels(changes)[-1] <= NONE)
+
+
+def class3d_leeway(run: Sequence[Iteration], unlike_last: Mapping[int, float]) -> float:
+    """The fraction of a quiet run's particles that can be in other classes after more iterations than they are now
+    without that `class3d_iteration` chooses another one.
+
+    Its level is at most `NONE`, so a lower one would make no difference: which iterations have few enough changes does
+    not change any more, and the first of them that has nearly the classes of the last is chosen. So it would take that
+    the chosen one is as far from a later one as `DRIFT`, or one before it as near.
+    """
+    few = [it.number for it in run if _are_few(np.array(it.changed_classes), NONE)]  # nan: not
+    least = 1.0
+    for number in few:
+        if (drift := unlike_last[number]) <= DRIFT:
+            return min(least, DRIFT - drift)
+        least = min(least, drift - DRIFT)
+    return 0.0
+
+
+def _levels(changes: np.ndarray) -> np.ndarray:
+    """The level of each stretch of changes, in order."""
+    stretches = np.lib.stride_tricks.sliding_window_view(changes, min(LEVEL, len(changes)))
+    return np.percentile(stretches, 75, axis=1)
+
+
+def _are_few(changes: np.ndarray, level: float) -> np.ndarray:
+    """Which changes are as few as at this level."""
+    return np.asarray(changes <= max(level, NONE) * (1 + TOLERANCE))
 
 
 def _complete(run: Sequence[Iteration], key: str) -> list[Iteration]:

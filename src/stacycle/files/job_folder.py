@@ -10,6 +10,7 @@ PROGRAM_OUTPUT = "run.out"  # all that the program said; Snakemake deletes a job
 JOB_FILE = "job.json"  # what was run, when, of which inputs, and how it ended
 DECISION = "decision.json"
 STATE_FILE = "state.json"  # what a state is made of, by content
+HOW_FAR = "iterations.json"  # how many iterations a classification did, and why no more
 REMOVED = "removed.json"  # what the clean-up removed
 EXTENT = "extent.json"  # the size of an average beside the particle's diameter
 

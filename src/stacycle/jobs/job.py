@@ -22,9 +22,10 @@ from stacycle import __version__
 from stacycle.diagnosis import explain
 from stacycle.errors import Interrupted, ProgramFailed, UserError, some
 from stacycle.files.earlier_results import PREVIOUS
-from stacycle.files.job_folder import PROGRAM_OUTPUT, STATE_FILE
+from stacycle.files.job_folder import HOW_FAR, PROGRAM_OUTPUT, STATE_FILE
 from stacycle.jobs import fingerprint, history, kept_outputs, process, record, resume
 from stacycle.jobs.fingerprint import Digests, Fingerprint
+from stacycle.jobs.how_far import InVain, Iterations, never
 from stacycle.jobs.log import LOGGER, TERMINAL_ONLY
 from stacycle.jobs.output import clean_lines, milestone
 from stacycle.jobs.resume import Resumption
@@ -51,13 +52,15 @@ def run(
     engine: dict[str, Any],
     expected_outputs: Sequence[str | Path],
     gpus: int = 0,
+    in_vain: InVain | None = None,
 ) -> None:
     """Run a program, given by RELION's command line, whose output goes to `folder`; or what of it is left to do.
 
     A result that is there and would be the same is kept; a run that was cut off continues; else what an earlier run
     left is moved aside (`resume.examine`). `engine` is the config's section that says where RELION's programs are.
     `expected_outputs` are the files that must be there, and not empty, when the program has ended well. While it runs
-    it has `gpus` GPUs. Raises UserError if the program cannot be found, still runs, or its input is unfit;
+    it has `gpus` GPUs. `in_vain` is asked of each iteration, of a program that can be ended before its last one
+    (`how_far.Iterations`). Raises UserError if the program cannot be found, still runs, or its input is unfit;
     ProgramFailed if it fails or leaves any of the files out; Interrupted if this process is asked to end.
     """
     folder, command = Path(folder), Command.of(argv)
@@ -68,7 +71,8 @@ def run(
             LOGGER.warning(
                 "%s: this file system has no locks; take care that no two runs work here at once.", folder
             )
-        _Job(command, folder, engine, expected_outputs, gpus, lock, stop).run()
+        iterations = Iterations(command, folder, in_vain) if in_vain else None
+        _Job(command, folder, engine, expected_outputs, gpus, lock, stop, iterations).run()
 
 
 @dataclass
@@ -82,6 +86,7 @@ class _Job:
     gpus: int
     lock: Lock
     stop: list[int]  # the signals that asked this process to end
+    iterations: Iterations | None = None  # if it may be ended before the last
     record: dict[str, Any] = field(default_factory=dict)
 
     def run(self) -> None:
@@ -108,7 +113,8 @@ class _Job:
             LOGGER.info("%s.", found.why)
         elif found.action == "continue" and self.record.get("ended_well"):
             kept_outputs.put_back(self.folder, self.record)
-            LOGGER.info("what was finished here stays in %s", history.copy_aside(self.folder))
+            if not (resume.stopped(self.record) or self._has_ended(found)):
+                LOGGER.info("what was finished here stays in %s", history.copy_aside(self.folder))
         self.record |= {
             "command": shlex.join(self.command.argv),
             "engine": self.engine["kind"],
@@ -129,7 +135,9 @@ class _Job:
 
     def _examine(self, current: Fingerprint) -> Resumption:
         before, versions = self.record, self.engine.get("new_version") == "redo"
-        return resume.examine(self.command, self.folder, before, current, self.expected_outputs, versions)
+        to_the_end = self.iterations is not None and self.iterations.in_vain is never
+        expected = self.expected_outputs
+        return resume.examine(self.command, self.folder, before, current, expected, versions, to_the_end)
 
     def _keep(self, found: Resumption, digests: Digests, version: str) -> Resumption:
         """Put back what is kept, and say so. If it is not the state that was recorded, it is to be made anew."""
@@ -160,6 +168,10 @@ class _Job:
         ProgramFailed if it failed otherwise, or for the second time; Interrupted if this process was asked to end."""
         for path in found.remove:
             path.unlink(missing_ok=True)
+        if self._has_ended(found):
+            self._finish(found, [])
+            self._write()
+            return None
         if found.start is not None:
             where = f"iteration {found.start}" if isinstance(found.start, int) else found.start
             LOGGER.info("goes on from %s", where)
@@ -170,6 +182,8 @@ class _Job:
             self.record |= {"executed": executed, "runs": [*self.record.get("runs", []), run]}
             LOGGER.debug("$ %s", shlex.join(found.argv))
             status, lines = self._watch(executed, run, gpus)
+        if self.iterations and self.iterations.stop:
+            status = 0  # its end was asked for
         run |= {"ended": _now(), "exit_status": status}
         try:
             if status != 0:
@@ -184,16 +198,33 @@ class _Job:
                 # what came from outside says nothing of a variant's settings
                 kind = UserError if diagnosis.kind == "outside" else ProgramFailed
                 raise kind(f"{self.command.program} {how}: {diagnosis}")
-            verify.check_outputs(self.command, self.expected_outputs, lines)
-            self._record_state()
-            made = kept_outputs.remember(self.folder, self.expected_outputs, self.command.record)
-            self.record |= {"ended_well": True, **made}
+            self._finish(found, lines)
             return None
         except (UserError, Interrupted) as error:
             self.record["cause"] = run["cause"] = str(error)
             raise
         finally:
             self._write()
+
+    def _has_ended(self, found: Resumption) -> bool:
+        """Whether the program has no iteration left to do."""
+        return self.iterations is not None and self.iterations.ended(found.start)
+
+    def _finish(self, found: Resumption, lines: list[str]) -> None:
+        """Check what was made, and record it. ProgramFailed if it is not right."""
+        command, made = self.command, list(self.expected_outputs)
+        if self.iterations:
+            made.append(self.folder / HOW_FAR)
+            told = self.iterations.settle(self.record.get(resume.HOW_FAR, {}), found.start)
+            self.record[resume.HOW_FAR] = told
+            command = replace(command, flags=command.flags | {"--iter": [str(told["iterations"])]})
+            if told["why"]:
+                LOGGER.info(
+                    "stopped at iteration %s of %s: %s", told["iterations"], told["limit"], told["why"]
+                )
+        verify.check_outputs(command, self.expected_outputs, lines)
+        self._record_state()
+        self.record |= {"ended_well": True, **kept_outputs.remember(self.folder, made, command.record)}
 
     def _given(self, gpus: GpuLease) -> dict[str, Any]:
         """What the program computes on, as it is recorded; the log says it too."""
@@ -214,7 +245,7 @@ class _Job:
         Returns the exit status and the clean lines."""
         lines: list[str] = []
         environment = mpi.mpi_settings(self.command.launcher) | gpus.environment
-        path = self.folder / PROGRAM_OUTPUT
+        path, ends = self.folder / PROGRAM_OUTPUT, [self.iterations.stop] if self.iterations else []
         with open(path, "ab") as output, open(path, "rb") as seen:
             output.write(f"# {run['started']} $ {shlex.join(executed)}\n".encode())
             output.flush()
@@ -224,8 +255,10 @@ class _Job:
             with process.start(executed, output, environment, [self.lock, *gpus.locks]) as running:
                 run["pid"] = running.pid
                 self._write()
-                for line in clean_lines(process.follow(seen, running, self.stop)):
+                for line in clean_lines(process.follow(seen, running, self.stop, *ends)):
                     lines.append(line)
+                    if self.iterations:
+                        self.iterations.see(line)
                     if text := milestone(line):
                         LOGGER.info(text, extra=TERMINAL_ONLY)
                     LOGGER.debug(line)

@@ -16,6 +16,7 @@ from typing import Any
 
 from stacycle.files import content, star
 from stacycle.files.image_files import file_of
+from stacycle.files.job_folder import HOW_FAR
 from stacycle.files.star_labels import SERIES
 from stacycle.jobs import record as job_record
 from stacycle.programs.program import Program
@@ -46,7 +47,9 @@ def remember(folder: Path, expected_outputs: Sequence[str | Path], program: Prog
     shutil.rmtree(folder / LINKS, ignore_errors=True)
     made: dict[str, dict[str, Any]] = {}
     pattern, asked_for = program.iteration_tables, [Path(path).name for path in expected_outputs]
-    has_iterations = pattern is not None and any(map(pattern.fullmatch, asked_for))
+    has_iterations = pattern is not None and any(
+        name == HOW_FAR or pattern.fullmatch(name) for name in asked_for
+    )
     tables = _matching(folder, pattern) if has_iterations else []
     for path in dict.fromkeys([*map(Path, expected_outputs), *tables]):
         name = os.path.relpath(path, folder)

@@ -55,14 +55,14 @@ def start(
         _adopt_orphans(False)
 
 
-def follow(output: IO[bytes], process: subprocess.Popen[bytes], stop: list[int]) -> Iterator[str]:
-    """The lines that a process writes into a file, until it has ended. It is ended if a stop is asked for."""
+def follow(output: IO[bytes], process: subprocess.Popen[bytes], *stops: list[int]) -> Iterator[str]:
+    """The lines that a process writes into a file, until it has ended. It is ended if any of `stops` gets a signal."""
     rest, deadline, ended = b"", math.inf, False
     while not ended:
         with suppress(subprocess.TimeoutExpired):
             process.wait(POLL)
         ended = process.returncode is not None  # before the last look, so that nothing is missed
-        if stop and deadline == math.inf:
+        if (stop := next(filter(None, stops), None)) and deadline == math.inf:
             process.send_signal(stop[0])
             deadline = time.monotonic() + GRACE
         if time.monotonic() > deadline:

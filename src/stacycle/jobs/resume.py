@@ -15,6 +15,7 @@ from stacycle.jobs.fingerprint import Fingerprint
 from stacycle.programs.command import Command
 
 REDO = "redo"  # in a record: the result is to be made anew, though nothing has changed
+HOW_FAR = "how_far"  # in a record: how many iterations there are, and why no more (`how_far.Iterations`)
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,11 @@ def examine(
     current: Fingerprint,
     expected_outputs: Sequence[str | Path] = (),
     versions: bool = False,
+    to_the_end: bool = False,
 ) -> Resumption:
     """What to do, given the record that an earlier run left in `folder` (empty if none), and the current fingerprint.
-    A result of another version of the programs is another one if `versions` count."""
+    A result of another version of the programs is another one if `versions` count; a run that was ended before its last
+    iteration continues if it is to go `to_the_end`."""
     argv = command.argv
     aside = PREVIOUS if record.get("ended_well") else FAILED
     if not history.left_over(folder):
@@ -55,7 +58,7 @@ def examine(
         return Resumption("fresh", argv, "it is not known how the files here were made", aside=aside)
     changed = fingerprint.changes(record["fingerprint"], current, versions)
     iterations = command.record.iterations_flag
-    grown = _has_grown(iterations, record["fingerprint"], current)
+    grown = _has_grown(iterations, record["fingerprint"], current, stopped(record))
     if grown:
         changed.remove(iterations)
     earlier = _earlier(folder, current, expected_outputs, versions) if changed or grown else None
@@ -67,7 +70,8 @@ def examine(
         return Resumption("fresh", argv, f"{some(altered, 3)} {verb} not what the program made", aside=aside)
     if earlier is not None:
         return Resumption("fresh", argv, f"{iterations} has changed", aside=aside, earlier=earlier)
-    if record.get("ended_well") and not grown and kept_outputs.is_there(folder, record, expected_outputs):
+    more = grown or (to_the_end and stopped(record))
+    if record.get("ended_well") and not more and kept_outputs.is_there(folder, record, expected_outputs):
         finished = str(_last_run(record).get("ended", "an unknown date"))[:16].replace("T", " ")
         return Resumption("keep", argv, f"nothing has changed since this finished on {finished}")
     if not record.get("ended_well") and _last_run(record).get("exit_status") == 0:
@@ -96,10 +100,17 @@ def _earlier(
     return None
 
 
-def _has_grown(flag: str, before: Fingerprint, current: Fingerprint) -> bool:
-    """Whether the number that a flag gives is larger than it was."""
+def stopped(record: dict[str, Any]) -> int:
+    """The iteration at which a run was ended as more would have been in vain; 0 if it was not."""
+    how_far = record.get(HOW_FAR, {})
+    return how_far["iterations"] if how_far.get("why") else 0
+
+
+def _has_grown(flag: str, before: Fingerprint, current: Fingerprint, done: int) -> bool:
+    """Whether the number that a flag gives is larger than it was; of a run that was ended at an iteration, `done`, also
+    if it is smaller but not less than that."""
     old, new = (int(one.get("arguments", {}).get(flag, ["0"])[0]) for one in (before, current))
-    return new > old > 0
+    return new != old > 0 and new >= (done or old)
 
 
 def _last_run(record: dict[str, Any]) -> dict[str, Any]:

@@ -85,7 +85,8 @@ def _by_itself(make_command: MakeCommand, job: Any, engine: Mapping[str, Any]) -
         digests = fingerprint.Digests(record.get("digests"))
         prints = fingerprint.take(command, folder, engine["kind"], digests)
         expected = [path for path in job.output if Path(path).name != DECISION]
-        found = resume.examine(command, folder, record, prints, expected)
+        to_the_end = job.params.get("stop_early") is False
+        found = resume.examine(command, folder, record, prints, expected, to_the_end=to_the_end)
     except UserError:  # the run will report it
         return RUNS, None
     return {"keep": KEPT, "continue": CONTINUES, "fresh": RUNS}[found.action], found.start

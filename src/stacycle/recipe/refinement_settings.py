@@ -78,6 +78,8 @@ class Class3D(Refinement):
     picks."""
     iterations: Annotated[int, Field(ge=1, le=999)] = 25
     """Number of iterations."""
+    stop_early: bool = True
+    """End a run before the last iteration once more would not change which of them is taken; without alignment."""
     iteration: Auto | Count = "auto"
     """The iteration to continue from; auto is the first of the plateau in changing classes."""
     variant: str = "auto"

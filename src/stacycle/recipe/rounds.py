@@ -35,8 +35,8 @@ _MAKER = {"reference": ("a reference map", "reconstruct"), "half_maps": ("half m
 LYING = ("reference", "mask", "half_maps")  # what lies as the particles do
 # Steps that decide: what follows depends on the content of their state.
 DECISIONS = tuple(step for step, flow in FLOW.items() if flow.decides)
-# Settings that the decision on a sweep alone uses.
-DECIDED = ("iteration", "variant", "poses")
+# Settings that the command line of no program follows from.
+DECIDED = ("iteration", "variant", "poses", "stop_early")
 # The settings of the short run before an alignment, from which its sampling follows, and its file of the round.
 PROBING = {"iterations": 5, "sampling": TUTORIAL_SAMPLING}
 PROBE = "align_probe/run_it005_model.star"

@@ -20,6 +20,7 @@ from stacycle.steps.sizes import Need, Sizes
 from stacycle.steps.step import FILES, Reader, Settings, Step, filled, folder_of, layout_of, mask_of
 
 ALIGNED = "class3d_aligned"  # the rule of those that search poses
+FURTHER = "class3d_further"  # that of an iteration that is asked for, after others
 
 
 def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
@@ -60,13 +61,14 @@ def of_refinement(job: Any, engine: Settings, state: State) -> dict[str, Any]:
 
 
 def dry_run(step: Step, run: DryRun) -> Iterator[tuple[str, list[str]]]:
-    """One run for each variant, of the rule that aligns or of the other."""
+    """One run for each variant, of the rule that aligns or of the others."""
     if run.recipe.aligns(run.round, run.step):
         yield from runs(ALIGNED, step, run, run.settings)
     else:
         unused = ("alignment", *SEARCHED)
         kept = {key: value for key, value in run.settings.items() if key not in unused}
-        yield from runs(step.name, step, run, kept)
+        for rule in (step.name, FURTHER):
+            yield from runs(rule, step, run, kept)
 
 
 def runs(rule: str, step: Step, run: DryRun, settings: Settings) -> Iterator[tuple[str, list[str]]]:
@@ -93,7 +95,7 @@ STEP = Step(
     command,
     dry_run,
     space,
-    runs_alike=(ALIGNED,),
+    runs_alike=(ALIGNED, FURTHER),
     devices={ALIGNED: GPU},
     shared=PARTICLES,
     last=DECISION,

@@ -42,6 +42,7 @@ EVERY_RULE = (
         "expand",
         "align",
         "class3d",
+        "class3d_further",
         "class3d_aligned",
         "mask",
         "refine3d",
