@@ -40,7 +40,7 @@ def jobs(workflow: Any, recipe: Recipe, engine: Mapping[str, Any], target: str =
         return rounds.index(job[1].get("round", "")), "cycle" in job[1]  # a cycle comes last
 
     return [
-        _job(workflow, rule, wildcards, files, fates.get(snakemake_api.job_key(rule.name, wildcards)))
+        _job(workflow, engine, rule, wildcards, files, fates.get(snakemake_api.job_key(rule.name, wildcards)))
         for rule, wildcards, files in sorted(snakemake_api.all_jobs(workflow, target), key=place)
         if rule.output
     ]
@@ -98,7 +98,14 @@ def limits(workflow: Any) -> Limits:
     return Limits(snakemake_api.scheduler(workflow), *most)
 
 
-def _job(workflow: Any, rule: Any, wildcards: dict[str, str], files: Any, fate: Fate | None) -> PlannedJob:
+def _job(
+    workflow: Any,
+    engine: Mapping[str, Any],
+    rule: Any,
+    wildcards: dict[str, str],
+    files: Any,
+    fate: Fate | None,
+) -> PlannedJob:
     """A job, as Snakemake will ask for it; its `fate` is None if it is done."""
     job = PlannedJob(
         step=rule.params.get("step", ""),
@@ -113,7 +120,7 @@ def _job(workflow: Any, rule: Any, wildcards: dict[str, str], files: Any, fate: 
         return job
     asked = snakemake_api.resources(rule, wildcards, files, skip=_UNUSED)
     cores, memory, minutes = asked["_cores"], asked.get("mem_mb"), asked.get("runtime")
-    layout = layout_of_rule(job.step, asked, cores)
+    layout = layout_of_rule(job.step, asked, cores, engine)
     elsewhere = _queue(asked) or snakemake_api.scheduler(workflow)
     return replace(
         job,

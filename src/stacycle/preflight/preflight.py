@@ -87,6 +87,7 @@ def asked_by(whose: Iterable[Any]) -> Asked:
             cores = one.resources.get("_cores")
             layout = layout_of_rule(step, given, cores if isinstance(cores, int) else _CORES)
             asked[step] = {"gpu": layout.gpus, "ranks": layout.ranks, "launcher": layout.launcher}
+            asked[step] |= {"given": True} if given.get("ranks") else {}
     return asked
 
 

@@ -71,6 +71,16 @@ def resolve(engine: Mapping[str, Any], argv: Sequence[str]) -> list[str]:
     return command
 
 
+def has_mpirun(engine: Mapping[str, Any]) -> bool:
+    """Whether ranks can be started where the programs run: RELION in an image is taken to have its mpirun beside it."""
+    if engine["kind"] == "embedded" or engine.get("container"):
+        return True
+    try:
+        return shutil.which("mpirun", path=_path(engine)) is not None
+    except UserError:  # the modules cannot be loaded, which whatever runs a program will say
+        return True
+
+
 def all_names() -> list[str]:
     """The names of all programs that a workflow may run."""
     return list(dict.fromkeys(name for program in all_programs() for name in program.executables))

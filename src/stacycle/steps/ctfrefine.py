@@ -14,12 +14,12 @@ from stacycle.steps.step import FILES, Reader, Settings, Step, folder_of, mask_o
 
 def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
     """Refine the CTF of a state's tilt images, with the settings of one variant."""
-    return shared_run(refine_ctf.argv, job, reader)
+    return shared_run(refine_ctf.argv, job, engine, reader)
 
 
-def shared_run(argv: Callable[..., list[str]], job: Any, reader: Reader) -> list[str]:
+def shared_run(argv: Callable[..., list[str]], job: Any, engine: Settings, reader: Reader) -> list[str]:
     """What CTF refinement and polishing run alike: a program whose ranks share the tomograms."""
-    layout = shares.layout_of(job, reader.tomograms(reader.files(job.input.state[0])))
+    layout = shares.layout_of(job, engine, reader.tomograms(reader.files(job.input.state[0])))
     made = argv(**arguments(job, reader), threads=layout.threads)
     return mpi.with_mpi(made, layout.ranks, layout.launcher)
 

@@ -13,6 +13,7 @@ from stacycle.recipe.auto import State
 from stacycle.recipe.rounds import DECIDED, Recipe
 from stacycle.recipe.step_settings import kind_of
 from stacycle.recipe.variants import SWEPT
+from stacycle.resources.site import PARTICLES
 from stacycle.steps.step import Reader, Settings, Step
 
 BOX = 64  # px
@@ -30,7 +31,8 @@ class _Named(list[Any]):
 
 @dataclass(frozen=True)
 class DryRun:
-    """A step of a round; `asked` is what the profile makes of each rule's jobs: gpu, ranks, launcher."""
+    """A step of a round; `asked` is what the profile makes of each rule's jobs: gpu, ranks (whether they
+    are `given`, too), launcher."""
 
     recipe: Recipe
     config: Mapping[str, Any]
@@ -91,9 +93,12 @@ class DryRun:
         # `environment.check_mpi` reports too few ranks for two half sets.
         ranks = max(FEWEST_WITH_HALVES if step.half_sets else 1, ask.get("ranks", 1))
         launcher = ask.get("launcher", "mpirun")
-        mpi = {} if launcher == "mpirun" else {"mpi": launcher, "tasks": ranks}
-        resources = {"gpu": ask.get("gpu", 0), "ranks": ranks, **mpi}
+        resources = {"gpu": ask.get("gpu", 0)}
+        if launcher != "mpirun":
+            resources |= {"mpi": launcher, "tasks": ranks}
+        elif not step.shared or step.shared == PARTICLES or ask.get("given"):
+            resources["ranks"] = ranks
         output = _Named(mask="out/mask")
         return SimpleNamespace(
-            input=files, output=output, params=_Named(**params), threads=1, resources=resources
+            input=files, output=output, params=_Named(**params), threads=ranks, resources=resources
         )

@@ -20,7 +20,7 @@ def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
     """Extract the particles of a state, in a box that follows from the particle's diameter if it is `auto`."""
     params, files = job.params, reader.files(job.input.state[0])
     pixel = auto.series_pixel(files.tomograms) * params.binning if params.box == "auto" else 0
-    layout = shares.layout_of(job, reader.tomograms(files))
+    layout = shares.layout_of(job, engine, reader.tomograms(files))
     argv = subtomo.argv(
         particles=files.particles,
         tomograms=files.tomograms,

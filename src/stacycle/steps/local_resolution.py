@@ -10,8 +10,8 @@ from stacycle.files import mrc
 from stacycle.files.job_folder import DECISION
 from stacycle.programs import local_resolution, mpi
 from stacycle.recipe import geometry
-from stacycle.resources.site import SPHERES, layout_of_shares
-from stacycle.steps import sizes
+from stacycle.resources.site import SPHERES
+from stacycle.steps import shares, sizes
 from stacycle.steps.dry_run import BOX, MANY, DryRun
 from stacycle.steps.sizes import Need, Sizes
 from stacycle.steps.step import FILES, Reader, Settings, Step, folder_of, mask_of
@@ -26,7 +26,7 @@ NAME = "relion"  # how the GUI's job names its maps: relion_locres.mrc
 
 def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
     """Local resolution of the half maps that were post-processed, with the mask if there is one."""
-    layout = layout_of_shares(job.resources, job.threads, MANY)  # thousands of spheres
+    layout = shares.layout_of(job, engine, (MANY, 0))  # thousands of spheres
     argv = local_resolution.argv(
         half_map=job.input.half_maps[0],
         mask=mask_of(job),

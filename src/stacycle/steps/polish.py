@@ -16,7 +16,7 @@ _TRACK = 700  # bytes per particle and tilt that fitted motion leaves: two table
 
 def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
     """Realign a state's tilt series, with the settings of one variant."""
-    return ctfrefine.shared_run(align.argv, job, reader)
+    return ctfrefine.shared_run(align.argv, job, engine, reader)
 
 
 def space(size: Sizes, settings: Settings) -> Iterator[Need]:

@@ -6,12 +6,14 @@ import pkgutil
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 from stacycle import steps
 from stacycle.recipe.rounds import Recipe
 from stacycle.recipe.step_settings import kind_of
-from stacycle.resources.site import SPHERES, TOMOGRAMS, Layout, layout, layout_of_shares
+from stacycle.resources.site import SPHERES, TOMOGRAMS, Layout, layout
+from stacycle.steps import shares
 from stacycle.steps.dry_run import MANY, DryRun
 from stacycle.steps.step import MakeCommand, Step
 
@@ -42,12 +44,15 @@ def shared() -> Mapping[str, str]:
     return {rule: step.shared for rule, step in _by_rule().items()}
 
 
-def layout_of_rule(rule: str, resources: Mapping[str, Any], cores: int, pieces: int = MANY) -> Layout:
-    """How a rule's jobs divide what Snakemake gives them, if there are so many `pieces` (tomograms) to share and memory
-    is no limit."""
+def layout_of_rule(
+    rule: str, resources: Mapping[str, Any], cores: int, engine: Mapping[str, Any] | None = None
+) -> Layout:
+    """How a rule's jobs divide what Snakemake gives them, if there are many tomograms to share and memory is no limit;
+    without an `engine`, as if ranks could be started."""
     step = _by_rule().get(rule)
     if step and step.shared in (TOMOGRAMS, SPHERES):
-        return layout_of_shares(resources, cores, pieces)
+        job = SimpleNamespace(resources=resources, threads=cores)
+        return shares.layout_of(job, engine or {"kind": "embedded"}, (MANY, 0))
     return layout(resources, cores, step is not None and step.half_sets)
 
 

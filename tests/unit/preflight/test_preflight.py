@@ -671,7 +671,7 @@ def test_what_rules_and_jobs_ask_for_is_read_alike():
     assert (
         preflight.asked_by([rule])
         == preflight.asked_by([job])
-        == {"refine3d": {"gpu": 1, "ranks": 3, "launcher": "mpirun"}}
+        == {"refine3d": {"gpu": 1, "ranks": 3, "launcher": "mpirun", "given": True}}
     )
     assert preflight.asked_by([rule_of("mask", {})]) == {"mask": {"gpu": 0, "ranks": 1, "launcher": "mpirun"}}
     depends = Resources.from_mapping({"gpu": lambda wildcards: 4})

@@ -49,10 +49,15 @@ def test_what_the_config_gives_stays_and_takes_the_rest_with_it() -> None:
 
 
 def test_ranks_of_the_profile_are_those_of_the_program() -> None:
-    argv = local_resolution.command(job(), {})
+    argv = local_resolution.command(job(), {"kind": "embedded"})
     assert argv[:2] == ["relion_postprocess", "--locres"]
     assert "results/bin4/local_resolution/relion" in argv
-    assert local_resolution.command(job(ranks=4), {})[:4] == ["mpirun", "-n", "4", "relion_postprocess_mpi"]
+    assert local_resolution.command(job(ranks=4), {"kind": "embedded"})[:4] == [
+        "mpirun",
+        "-n",
+        "4",
+        "relion_postprocess_mpi",
+    ]
 
 
 def test_half_maps_other_than_those_that_were_post_processed_are_refused() -> None:
