@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,19 @@ def test_a_run_ends_where_more_is_in_vain_and_leaves_nothing_of_later_iterations
     assert "stopped at iteration 2 of 20: it is enough" in caplog.text
     classify(after(2), 20)
     assert starts() == [None], "kept"
+
+
+def test_iterations_that_were_done_while_it_was_found_out_are_removed() -> None:
+    """Where a run ends does not depend on how fast the files are read."""
+
+    def slowly(folder: Path, iteration: int) -> str:
+        while iteration == 2 and not (folder / "run_it004_data.star").exists():
+            time.sleep(0.05)
+        return after(2)(folder, iteration)
+
+    classify(slowly, 40)
+    assert there() == [0, 1, 2]
+    assert told()["iterations"] == 2
 
 
 def test_what_a_stopped_run_has_is_what_the_whole_run_had_then_also_if_it_is_continued() -> None:
