@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: workers of xdist share the cores
+os.environ.setdefault("OMPI_ALLOW_RUN_AS_ROOT", "1")  # tests may be run in a container
+os.environ.setdefault("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as of a shell's job in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -141,7 +141,8 @@ def test_each_step_goes_where_the_profile_sends_it_and_asks_for_what_the_profile
         "mask:runtime=5",
     ]
     asked = ["--default-resources", *defaults, "--set-resources", *one, "--set-threads", "extract=3"]
-    text = plan(project, *QUEUES, *asked)
+    embedded = {"engine": {"kind": "embedded"}}  # which has ranks where there is no mpirun
+    text = plan(project, *QUEUES, *asked, change=embedded)
     told = {step: asked for name, step, _, _, asked in lines(text) if name == "bin4"}
     assert told["align"] == "gpu 2 3 x 8 1.5 GB 12 h"
     assert told["refine3d"] == "big 2 3 x 8 64 GB 20 h"

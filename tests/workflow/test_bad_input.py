@@ -247,7 +247,7 @@ def test_a_program_that_fails_is_reported_with_its_own_words_and_leaves_the_last
         fake_relion.install(workplace.relion, relion_tomo_subtomo=plan)
         change = {"rounds": {"bin4": {"extract": {"max_dose": 50}}}}
         told = sentence(workplace.project.snakemake(EXTRACTED, change=change), "bin4/extract")
-        assert told.startswith(expected)
+        assert told.replace("subtomo_mpi", "subtomo").startswith(expected)  # that where there is an mpirun
         assert MPI_ABORT.splitlines()[-1] not in told
         assert len(list(stacks.rglob("*.mrcs"))) == 60, "trying again lost the last good run"
     assert MPI_ABORT.splitlines()[-1] not in (workplace.folder / "logs/bin4/extract.log").read_text()
