@@ -244,7 +244,8 @@ class _Job:
         """Run a command to its end; its output goes to `run.out`, clean lines to the log, milestones to the terminal.
         Returns the exit status and the clean lines."""
         lines: list[str] = []
-        environment = mpi.mpi_settings(self.command.launcher) | gpus.environment
+        threads = int(self.command.get("--j") or 1)
+        environment = mpi.mpi_settings(self.command.launcher, threads) | gpus.environment
         path, ends = self.folder / PROGRAM_OUTPUT, [self.iterations.stop] if self.iterations else []
         with open(path, "ab") as output, open(path, "rb") as seen:
             output.write(f"# {run['started']} $ {shlex.join(executed)}\n".encode())

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from stacycle.programs.command import Command
+
+_OF_SRUN = "SRUN_CPUS_PER_TASK"
 
 
 def with_mpi(argv: list[str], ranks: int, launcher: str = "mpirun") -> list[str]:
@@ -20,13 +23,16 @@ def with_mpi(argv: list[str], ranks: int, launcher: str = "mpirun") -> list[str]
     return [*shlex.split(launcher), "-n", str(ranks), f"{command.kind}_mpi", *argv[1:]]
 
 
-def mpi_settings(launcher: Sequence[str]) -> dict[str, str]:
-    """The environment with which a plain `mpirun -n N` of Open MPI (4: OMPI_, 5: PRTE_) starts N ranks on a machine.
+def mpi_settings(launcher: Sequence[str], threads: int = 1) -> dict[str, str]:
+    """The environment with which a launcher starts ranks. What the user has set stays; other launchers than srun and a
+    plain `mpirun -n N`, and options of mpirun, are the user's own affair.
 
-    By itself it refuses more ranks than cores or tasks, binds each rank to few cores, whatever its threads, and in a
-    SLURM job asks for the list of nodes, which Snakemake's job step does not hand on. What the user has set stays;
-    other launchers, and options of mpirun, are the user's own affair.
+    srun, from SLURM 22.05 on (its manual), does not read the cores for a rank's `threads` from the job. mpirun of Open
+    MPI (4: OMPI_, 5: PRTE_) refuses more ranks than cores or tasks, binds each rank to few cores, whatever its threads,
+    and in a SLURM job asks for the list of nodes, which Snakemake's job step does not hand on.
     """
+    if launcher and Path(launcher[0]).name == "srun":
+        return {} if _OF_SRUN in os.environ else {_OF_SRUN: str(threads)}
     if tuple(launcher[:-1]) != ("mpirun", "-n"):
         return {}
     settings = {

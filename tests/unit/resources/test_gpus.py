@@ -433,7 +433,15 @@ def test_a_plain_mpirun_gets_settings_that_let_all_ranks_start_and_use_their_cor
     assert "OMPI_MCA_ras" not in mpi.mpi_settings(plain.launcher)
 
 
-@pytest.mark.parametrize("launcher", ["srun --mpi=pmix", "mpirun --hostfile nodes", "mpiexec.hydra"])
+def test_srun_is_told_the_cores_of_a_ranks_threads(monkeypatch) -> None:
+    monkeypatch.delenv("SRUN_CPUS_PER_TASK", raising=False)
+    launcher = Command.of(mpi.with_mpi(["relion_refine"], 3, "srun --mpi=pmix")).launcher
+    assert mpi.mpi_settings(launcher, threads=8) == {"SRUN_CPUS_PER_TASK": "8"}
+    monkeypatch.setenv("SRUN_CPUS_PER_TASK", "4")
+    assert mpi.mpi_settings(launcher, threads=8) == {}
+
+
+@pytest.mark.parametrize("launcher", ["mpirun --hostfile nodes", "mpiexec.hydra"])
 def test_another_launcher_is_left_as_it_is(launcher) -> None:
     command = Command.of(mpi.with_mpi(["relion_refine"], 3, launcher))
     assert command.ranks == 3
