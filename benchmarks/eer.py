@@ -10,7 +10,6 @@ The detector blurs each electron by a physical pixel: images show a structure by
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,14 +94,9 @@ def row(folder: Path, seed: int, name: str, found: dict) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--cores", type=int, default=2)
-    asked = parser.parse_args()
+    asked = small_sets.of_seeds(__doc__).parse_args()
     table = pd.concat([run(asked.folder / f"eer{seed}", seed, asked.cores) for seed in asked.seeds])
-    table.round(2).to_csv(asked.folder / "eer.tsv", sep="\t", index=False)
-    print(table.round(2).to_string(index=False))
+    small_sets.show(table.round(2), asked.folder / "eer.tsv")
 
 
 if __name__ == "__main__":

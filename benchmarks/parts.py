@@ -6,7 +6,6 @@ FOLDER/parts.tsv: the resolution at FSC 0.5 to truth within each part, of the co
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 from dataclasses import replace
 from pathlib import Path
@@ -71,16 +70,12 @@ def row(seed: int, part: str, known: simulated.Truth) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
+    parser = small_sets.of_seeds(__doc__)
     parser.add_argument("--hinge", type=float, default=12.0, help="degrees, rms")
-    parser.add_argument("--cores", type=int, default=2)
     asked = parser.parse_args()
     tables = [run(asked.folder / f"hinge{seed}", seed, asked.hinge, asked.cores) for seed in asked.seeds]
     table = pd.concat(tables, ignore_index=True).round(2)
-    table.to_csv(asked.folder / "parts.tsv", sep="\t", index=False)
-    print(table.to_string(index=False))
+    small_sets.show(table, asked.folder / "parts.tsv")
 
 
 if __name__ == "__main__":

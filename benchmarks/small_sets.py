@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import yaml
 
 import limit
@@ -136,6 +137,21 @@ def of_classes(folder: Path, cores: int) -> dict[str, float]:
         )
         found = simulated.selection(before, after, simulated.read_truth("."))
     return {name: found[name] for name in OF_CLASSES}
+
+
+def of_seeds(description: str | None) -> argparse.ArgumentParser:
+    """The command line of a benchmark on sets of several seeds: a folder, --seeds and --cores."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--cores", type=int, default=2)
+    return parser
+
+
+def show(table: pd.DataFrame, path: Path) -> None:
+    """Write a table, and print it."""
+    table.to_csv(path, sep="\t", index=False)
+    print(table.to_string(index=False))
 
 
 def row(name: str, values: dict[str, float]) -> str:

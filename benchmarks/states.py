@@ -7,7 +7,6 @@ conformations, 0: as by chance) and the particles of each conformation in each c
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 from dataclasses import replace
 from pathlib import Path
@@ -84,14 +83,9 @@ def rand_index(table: np.ndarray) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--cores", type=int, default=2)
-    asked = parser.parse_args()
+    asked = small_sets.of_seeds(__doc__).parse_args()
     table = pd.concat([run(asked.folder / f"states{seed}", seed, asked.cores) for seed in asked.seeds])
-    table.to_csv(asked.folder / "states.tsv", sep="\t", index=False)
-    print(table.to_string(index=False))
+    small_sets.show(table, asked.folder / "states.tsv")
 
 
 if __name__ == "__main__":

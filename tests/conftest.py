@@ -26,6 +26,9 @@ import warm
 import yaml
 from snakemake.utils import update_config
 
+from stacycle.provenance import origin
+from stacycle.provenance import record as state_record
+
 ROOT = Path(__file__).parents[1]
 
 # Runs in about two minutes: real data, real algorithms, far too little of either for science.
@@ -152,3 +155,16 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder, sets=2, tomos=1, particles=16, size=320, depth=160, angpix=5, tilt_step=12, snr=0.5, seed=3
     )
     return folder
+
+
+@pytest.fixture
+def golden_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project folder with RELION's own files in it, as the current one."""
+    for source in ("input", "extract", "average", "align", "mask", "refine"):
+        (tmp_path / source).symlink_to(ROOT / "tests/golden/data" / source)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(origin, "check", lambda _: None)  # golden data has no lineage
+    monkeypatch.setattr(state_record, "of_program", lambda *_: [])
+    for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")
+    return tmp_path

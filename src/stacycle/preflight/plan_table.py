@@ -12,7 +12,7 @@ from stacycle.files.cache import Cache
 from stacycle.preflight import against_data, disk, preflight
 from stacycle.preflight.environment import Row
 from stacycle.recipe.rounds import Recipe
-from stacycle.resources.site import SPHERES, TOMOGRAMS
+from stacycle.resources.site import ALL_COMPUTE, TOMOGRAMS
 
 HERE = "here"
 # What comes of a job that Snakemake runs: its program starts, continues where it was cut off, or keeps its earlier
@@ -181,7 +181,7 @@ def _sums(jobs: Sequence[PlannedJob]) -> Iterator[str]:
     )
     if untimed := len(long) - len(timed):
         yield f"Not counted in these: {_counted(untimed, 'job')} without a wall time."
-    if any(job.ranks > 1 and job.shared not in (TOMOGRAMS, SPHERES) for job in long):
+    if any(job.ranks > 1 and job.shared not in ALL_COMPUTE for job in long):
         yield "One of the MPI ranks of relion_refine leads the others and computes nothing."
     if any(job.ranks > 1 and job.shared == TOMOGRAMS for job in long):
         yield "Ranks that share tomograms are fewer where the job's memory has no room for so many tilt series."

@@ -20,6 +20,7 @@ CPU, ONE_GPU, GPU = "CPU", "one GPU", "GPU"  # what a step computes on: steps sa
 # What the MPI ranks of a step's program share, and the threads that each has across nodes. The tomography programs are
 # fastest with one: their threads wait for each other in loops, 6 to 8 times slower on cores that are not free.
 TOMOGRAMS, PARTICLES, SPHERES = "tomograms", "particles", "spheres"
+ALL_COMPUTE = (TOMOGRAMS, SPHERES)  # of particles' ranks one leads, and computes nothing
 THREADS_OF_RANK = {TOMOGRAMS: 1, PARTICLES: 8, SPHERES: 1}
 OF_GPU_JOBS = "gpu_job_"
 # Numbers that a profile can give, with the least that each may be.

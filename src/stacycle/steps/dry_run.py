@@ -13,7 +13,7 @@ from stacycle.recipe.auto import State
 from stacycle.recipe.rounds import DECIDED, Recipe
 from stacycle.recipe.step_settings import kind_of
 from stacycle.recipe.variants import SWEPT
-from stacycle.resources.site import PARTICLES
+from stacycle.resources.site import ALL_COMPUTE
 from stacycle.steps.step import Reader, Settings, Step
 
 BOX = 64  # px
@@ -96,7 +96,7 @@ class DryRun:
         resources = {"gpu": ask.get("gpu", 0)}
         if launcher != "mpirun":
             resources |= {"mpi": launcher, "tasks": ranks}
-        elif not step.shared or step.shared == PARTICLES or ask.get("given"):
+        elif step.shared not in ALL_COMPUTE or ask.get("given"):
             resources["ranks"] = ranks
         output = _Named(mask="out/mask")
         return SimpleNamespace(

@@ -12,7 +12,7 @@ from typing import Any
 from stacycle import steps
 from stacycle.recipe.rounds import Recipe
 from stacycle.recipe.step_settings import kind_of
-from stacycle.resources.site import SPHERES, TOMOGRAMS, Layout, layout
+from stacycle.resources.site import ALL_COMPUTE, Layout, layout
 from stacycle.steps import shares
 from stacycle.steps.dry_run import MANY, DryRun
 from stacycle.steps.step import MakeCommand, Step
@@ -50,7 +50,7 @@ def layout_of_rule(
     """How a rule's jobs divide what Snakemake gives them, if there are many tomograms to share and memory is no limit;
     without an `engine`, as if ranks could be started."""
     step = _by_rule().get(rule)
-    if step and step.shared in (TOMOGRAMS, SPHERES):
+    if step and step.shared in ALL_COMPUTE:
         job = SimpleNamespace(resources=resources, threads=cores)
         return shares.layout_of(job, engine or {"kind": "embedded"}, (MANY, 0))
     return layout(resources, cores, step is not None and step.half_sets)

@@ -15,8 +15,6 @@ from stacycle.errors import UserError
 from stacycle.files import mrc, relion_output
 from stacycle.jobs import how_far, job
 from stacycle.programs import refine, refine_iterations
-from stacycle.provenance import origin
-from stacycle.provenance import record as state_record
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "data"
 EMBEDDED = {"kind": "embedded"}
@@ -24,17 +22,7 @@ HOW_FAR = "job/iterations.json"
 LAST = 5
 
 
-@pytest.fixture(autouse=True)
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The project folder, with golden data in it, as the current one."""
-    for source in ("input", "extract", "average"):
-        (tmp_path / source).symlink_to(GOLDEN / source)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(origin, "check", lambda _: None)  # golden data has no lineage
-    monkeypatch.setattr(state_record, "of_program", lambda *_: [])
-    for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        monkeypatch.setenv(name, "1")
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("golden_project")
 
 
 def classify(in_vain: how_far.InVain | None, limit: int = LAST, *asked: int, folder: str = "job") -> None:
@@ -210,9 +198,9 @@ def test_what_was_done_before_it_could_end_early_stays() -> None:
     assert not list(Path().glob("job.*"))
 
 
-def test_a_program_that_fails_has_failed_though_it_may_end_early(project: Path) -> None:
-    shutil.copytree(GOLDEN / "extract", project / "broken")
-    path = project / "bin" / "relion_refine"
+def test_a_program_that_fails_has_failed_though_it_may_end_early(golden_project: Path) -> None:
+    shutil.copytree(GOLDEN / "extract", golden_project / "broken")
+    path = golden_project / "bin" / "relion_refine"
     path.parent.mkdir()
     path.write_text("#!/bin/sh\necho ' Expectation iteration 1 of 5'\necho 'ERROR: no memory'\nexit 1\n")
     path.chmod(0o755)

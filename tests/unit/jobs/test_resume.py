@@ -28,11 +28,11 @@ from stacycle.programs import mpi, refine, refine_iterations, shared, verify
 from stacycle.programs import program as program_records
 from stacycle.programs.command import Command
 from stacycle.programs.program import Program
-from stacycle.provenance import audit, origin
+from stacycle.provenance import audit
 from stacycle.provenance import record as state_record
 from stacycle.resources import gpus
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("golden_project")]
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "data"
 EMBEDDED = {"kind": "embedded"}
@@ -63,25 +63,12 @@ with task("job.log", "bin4/step"):
 """
 
 
-@pytest.fixture(autouse=True)
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The project folder, with golden data in it, as the current one."""
-    for source in ("input", "extract", "average", "align", "mask", "refine"):
-        (tmp_path / source).symlink_to(GOLDEN / source)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(origin, "check", lambda _: None)  # golden data has no lineage
-    monkeypatch.setattr(state_record, "of_program", lambda *_: [])
-    for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        monkeypatch.setenv(name, "1")
-    return tmp_path
-
-
 @pytest.fixture
-def program(project: Path):
+def program(golden_project: Path):
     """Makes a stand-in for relion_tool from Python statements; returns the engine section that finds it."""
 
     def make(script: str = MAKE) -> dict:
-        path = project / "bin" / "relion_tool"
+        path = golden_project / "bin" / "relion_tool"
         path.parent.mkdir(exist_ok=True)
         path.write_text(PROGRAM.format(python=sys.executable, script=script))
         path.chmod(0o755)
@@ -585,9 +572,9 @@ def test_a_refinement_killed_at_any_moment_repeats_no_finished_iteration() -> No
 
 
 @pytest.mark.slow
-def test_a_refinement_continues_with_another_number_of_gpus_and_ranks(project, monkeypatch) -> None:
+def test_a_refinement_continues_with_another_number_of_gpus_and_ranks(golden_project, monkeypatch) -> None:
     monkeypatch.setenv(gpus.POOL, "0,1")
-    monkeypatch.setattr(gpus, "LOCKS", project / "slots")
+    monkeypatch.setattr(gpus, "LOCKS", golden_project / "slots")
     words = align(3, 1, "--gpu", "0")
     runner = start(words, declared(), EMBEDDED)
     wait_for("job/run_it002_class001.mrc", 60)
@@ -604,7 +591,7 @@ def test_a_refinement_continues_with_another_number_of_gpus_and_ranks(project, m
     assert len(continued()) == 2  # kept
 
 
-def test_an_iteration_is_complete_only_with_all_of_its_files_whole(project) -> None:
+def test_an_iteration_is_complete_only_with_all_of_its_files_whole(golden_project) -> None:
     os.unlink("align")
     shutil.copytree(GOLDEN / "align", "align")
     files = sorted(Path("align").glob("run_it003_*"))
@@ -630,7 +617,7 @@ def test_an_iteration_is_complete_only_with_all_of_its_files_whole(project) -> N
     assert refine_iterations.is_complete("align/run", 3, 64)
 
 
-def test_what_relion_forgets_it_is_given_again_and_nothing_else(project) -> None:
+def test_what_relion_forgets_it_is_given_again_and_nothing_else(golden_project) -> None:
     os.unlink("align")
     shutil.copytree(GOLDEN / "align", "align")
     command = Command.of(["mpirun", "-n", "3", *align(9, 1, "--gpu", "0", "--solvent_mask", "mask/mask.mrc")])
@@ -727,7 +714,7 @@ def test_a_tomogram_of_which_anything_is_missing_or_cut_off_is_done_again(comman
             assert set(removed) <= set(left)
 
 
-def test_a_refinement_that_was_in_its_last_iteration_does_no_other_before_it(project) -> None:
+def test_a_refinement_that_was_in_its_last_iteration_does_no_other_before_it(golden_project) -> None:
     os.unlink("align")
     shutil.copytree(GOLDEN / "align", "align")
     command = Command.of(align())
