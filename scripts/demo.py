@@ -55,7 +55,7 @@ def main() -> None:
     if "--pictures" in sys.argv:
         return draw_pictures()
     started = time.perf_counter()
-    print("Three rounds on simulated tilt series: 4 to 11 minutes on two cores.", flush=True)
+    print("Three rounds on simulated tilt series: 6 to 9 minutes on two cores.", flush=True)
     simulate()
     call("-m", "snakemake", "--profile", "profiles/demo")
     print(f"\nDone in {time.perf_counter() - started:.0f} s. Look at")

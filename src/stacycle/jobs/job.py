@@ -260,7 +260,7 @@ class _Job:
                     lines.append(line)
                     if self.iterations:
                         self.iterations.see(line)
-                    if text := milestone(line):
+                    if text := milestone(line, self.command.ranks):
                         LOGGER.info(text, extra=TERMINAL_ONLY)
                     LOGGER.debug(line)
         return running.returncode, lines

@@ -21,14 +21,17 @@ def clean_lines(stream: Iterable[str]) -> Iterator[str]:
                 yield line
 
 
-def milestone(line: str) -> str | None:
-    """What a line of RELION's output means to someone who waits; None for the many that mean nothing."""
+def milestone(line: str, ranks: int = 1) -> str | None:
+    """What a line of RELION's output means to someone who waits; None for the many that mean nothing.
+
+    Of MPI `ranks` the first speaks, and of tomograms it counts its own.
+    """
     if match := re.match(r"\s*Expectation iteration (\d+)(?: of (\d+))?", line):
         return f"iteration {int(match[1])}" + (f" of {match[2]}" if match[2] else "")
     if match := re.match(r"\s*CurrentResolution= (\S+) Angstroms", line):
         return f"resolution {float(match[1]):.1f} Å"
     if match := re.match(r"\s*\+ Tomogram (\d+) / (\d+)", line):
-        return f"tomogram {match[1]} of {match[2]}"
+        return f"tomogram {match[1]} of {match[2]}" + f" of the first of {ranks} ranks" * (ranks > 1)
     if match := _AUTO_REFINE.match(line):
         return (match[1] + match[2]).strip("+ .").lower()
     if match := re.match(r"\s*\+ FINAL RESOLUTION:\s+(\S+)", line):

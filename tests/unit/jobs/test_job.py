@@ -121,6 +121,11 @@ def test_warnings_are_reported_but_for_the_pixel_size_that_is_left_to_the_header
     assert (milestone(line) is not None) == told
 
 
+def test_tomograms_that_ranks_share_are_told_as_those_of_the_first() -> None:
+    assert milestone(" + Tomogram 1 / 2:", ranks=2) == "tomogram 1 of 2 of the first of 2 ranks"
+    assert milestone(" + Tomogram 1 / 2:") == "tomogram 1 of 2"
+
+
 def test_a_variant_that_fails_leaves_its_cause_and_files_that_nothing_takes_for_results(tmp_path, relion):
     folder, made = tmp_path / "variant", tmp_path / "variant/map.mrc"
     with tolerate_failure(folder, [made]):
