@@ -4,6 +4,7 @@ from functools import cache
 
 from stacycle.inputs.asked import files_of
 from stacycle.programs import software
+from stacycle.recipe.parts import focused
 from stacycle.resources import site as resources_site
 from stacycle.steps.registry import devices, shared
 
@@ -65,18 +66,6 @@ def classifications(aligned):
 def name_of(kind, wc):
     """The name of the step of a kind that a job is of: the kind itself, unless a wildcard tells."""
     return wc.get(kind, kind) if FLOW[kind].repeats else kind
-
-
-def steps_of(*kinds):
-    """The folders of all steps of these kinds."""
-    return [
-        f"results/{round_}/{step}" for round_, step in recipe if kind_of(step) in kinds
-    ]
-
-
-def rounds_with(step):
-    """The names of the rounds that have a step of this name."""
-    return [name for name in recipe.rounds if recipe.has(name, step)]
 
 
 def last_postprocess():
@@ -305,24 +294,6 @@ def post_processed(wc):
     return next(path for path in told if Path(path).name == "postprocess.star")
 
 
-def focused_parts(round_):
-    """The parts of a round that a map was post-processed of, to the step that did."""
-    steps = recipe.rounds[round_]["steps"]
-    done = [step for step in steps if kind_of(step) == "postprocess"]
-    return {
-        recipe.part(round_, step): step for step in done if recipe.part(round_, step)
-    }
-
-
-def rounds_of_parts():
-    """The rounds whose parts are shown together: those with a post-processed map of the whole, too."""
-    return [
-        name
-        for name in recipe.rounds
-        if focused_parts(name) and recipe.has(name, "postprocess")
-    ]
-
-
 def bodies_and_consensus(wc):
     """Input function to unpack: the refinement that a multi-body one goes on from, the masks of its bodies, and all
     decisions before it."""
@@ -336,7 +307,7 @@ def bodies_and_consensus(wc):
 
 def parts_and_consensus(wc):
     """Input function to unpack: the maps and masks of a round's parts, the consensus, and all decisions before them."""
-    steps = focused_parts(wc.round).values()
+    steps = focused(recipe, wc.round).values()
     folders = [f"results/{wc.round}/{step}" for step in steps]
     decided = [recipe.decided(wc.round, step) for step in steps]
     return {

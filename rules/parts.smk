@@ -19,7 +19,7 @@ rule parts:
     conda:
         "../envs/conda.yaml"
     params:
-        names=lambda wc: focused_parts(wc.round),
+        names=lambda wc: focused(recipe, wc.round),
     message:
         "{wildcards.round}: show the parts together"
     script:

@@ -28,7 +28,9 @@ onstart:
             f"Nothing was started: see the problems in {preflight.TABLE}."
         )
     if any(job.output for job in jobs):  # not the plan or preflight alone
-        redo.note_command(sys.argv[1:], snakemake_api.start_folder(workflow))
+        redo.note_command(
+            sys.argv[1:], snakemake_api.start_folder(workflow), config=config
+        )
 
 
 rule preflight:

@@ -8,10 +8,11 @@ what it was made of: if a redo is cut off, the next run completes it.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,18 @@ ONCE = {
 }
 
 
-def note_command(words: Sequence[str], folder: str, project: str | Path = ".") -> None:
-    """Note that the workflow was called by these words in this folder; `project` is where its results are."""
-    write_json(Path(project, COMMAND), {"words": list(words), "folder": folder})
+def note_command(
+    words: Sequence[str], folder: str, project: str | Path = ".", config: Mapping[str, Any] | None = None
+) -> None:
+    """Note that the workflow was called by these words in this folder, and with which config, as Snakemake made it of
+    the default, the config files and the command line; `project` is where its results are."""
+    as_json = json.loads(json.dumps(config or {}, default=str))
+    write_json(Path(project, COMMAND), {"words": list(words), "folder": folder, "config": as_json})
+
+
+def noted_config(project: str | Path = ".") -> dict[str, Any]:
+    """The whole, validated config of the last run of a project; {} if no run has noted it."""
+    return read_json(Path(project, COMMAND)).get("config") or {}
 
 
 def run(paths: Sequence[str], options: Sequence[str] = ()) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from stacycle.files.atomic import write_text
 from stacycle.report import overview, pictures, resolution, sections, tables
 from stacycle.report.project import Project
 from stacycle.report.resolution import MapResolution
@@ -23,6 +25,9 @@ def write_report(path: str | Path, project: Project, rows: Sequence[MapResolutio
     of_rows = table[_SHOWN].rename(columns={"particles": "particles out"})
     page = _template().render(
         style=files(__package__).joinpath("report.css").read_text(),
+        made=time.strftime("%Y-%m-%d %H:%M"),
+        folder=Path.cwd(),
+        so_far=project.so_far,
         cards=overview.headline(project, rows),
         summary=overview.summary(project, rows),
         warnings=overview.warnings(project, rows),
@@ -31,7 +36,7 @@ def write_report(path: str | Path, project: Project, rows: Sequence[MapResolutio
         rounds=rounds,
         unreadable=list(dict.fromkeys(project.unreadable)),
     )
-    Path(path).write_text(page, encoding="utf-8")
+    write_text(path, page)
 
 
 def _template() -> Template:

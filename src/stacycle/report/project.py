@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import nan
@@ -13,15 +13,21 @@ from typing import Any
 from stacycle.decisions.decision import Decision, read_decision
 from stacycle.errors import UserError
 from stacycle.files import job_folder, relion_output, star
+from stacycle.jobs.record import versions
+from stacycle.recipe.config import notes as config_notes
+from stacycle.recipe.rounds import Recipe
+from stacycle.report import files
+from stacycle.report.how_far import HowFar, how_far
 
 
 @dataclass(frozen=True)
 class Project:
     """The files that the report shows, each `results/ROUND/STEP/...`; any may be missing.
 
-    `rounds` is `Recipe.summary()`, `steps_with_resolution` is `Recipe.rungs()`, `notes` is `Recipe.notes()`; `engine`
-    is the config's `engine.kind`, `versions` those of the programs that made the results (`job.versions()`). What
-    cannot be read is noted in `unreadable`, a sentence each, while the report is made.
+    `rounds` is `Recipe.summary()`, `steps_with_resolution` is `Recipe.rungs()`, `notes` are of `Recipe.notes()` and of
+    the config, which `config` is, validated; `engine` is its `engine.kind`, `versions` those of the programs that made
+    the results (`record.versions()`), `so_far` is how far the run is. What cannot be read is noted in `unreadable`, a
+    sentence each, while the report is made.
     """
 
     rounds: Sequence[dict[str, Any]] = ()
@@ -39,7 +45,24 @@ class Project:
     postprocess: Sequence[str] = ()
     maps: Sequence[str] = ()
     parts: Sequence[str] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
+    so_far: HowFar = field(default_factory=HowFar)
     unreadable: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of_config(cls, config: Mapping[str, Any], results: str = "results") -> Project:
+        """The project in the current folder, of a validated config, whatever of it is there."""
+        recipe = Recipe.from_config(dict(config))
+        return cls(
+            rounds=recipe.summary(),
+            steps_with_resolution=recipe.rungs(),
+            notes=[*recipe.notes(), *map(str, config_notes(dict(config)))],
+            engine=config["engine"]["kind"],
+            versions=versions(results),
+            config=config,
+            so_far=how_far(recipe, results),
+            **files.of_recipe(recipe),  # type: ignore[arg-type]
+        )
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -64,8 +87,9 @@ class Project:
         return self.decided.get(self.of("decisions", folder) or "")
 
     def read(self, path: str | None, reader: Callable[[str], Any], otherwise: Any = None) -> Any:
-        """What `reader` makes of a file; `otherwise` if there is none, or if it cannot be read, which is noted."""
-        if path is None:
+        """What `reader` makes of a file; `otherwise` if there is none, or if it cannot be read, which is noted. What is
+        not there yet is not."""
+        if path is None or (self.so_far.missing and not Path(path).exists()):
             return otherwise
         try:
             return reader(path)

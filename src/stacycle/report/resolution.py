@@ -15,6 +15,7 @@ from stacycle.decisions.cycle import area
 from stacycle.decisions.decision import BEFORE, Decision, read_decision
 from stacycle.decisions.half_maps import compare
 from stacycle.files import mrc
+from stacycle.files.atomic import write_text
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.report.project import Project
 
@@ -142,8 +143,8 @@ def to_table(rows: Sequence[MapResolution]) -> pd.DataFrame:
 
 
 def write_table(path: str | Path, rows: Sequence[MapResolution]) -> None:
-    """Write `results/ladder.tsv`, tab-separated; what is unknown stays empty."""
-    to_table(rows).to_csv(path, sep="\t", index=False, float_format="%.6g")
+    """Write `results/ladder.tsv`, tab-separated, complete or not at all; what is unknown stays empty."""
+    write_text(path, to_table(rows).to_csv(sep="\t", index=False, float_format="%.6g"))
 
 
 def _notes(row: MapResolution, before: MapResolution | None, project: Project) -> tuple[Note, ...]:
