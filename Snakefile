@@ -73,6 +73,7 @@ for step in (*FLOW, *SWEEPS):
 include: "rules/poses.smk"
 include: "rules/parts.smk"
 include: "rules/report.smk"
+include: "rules/final.smk"
 include: "rules/cleanup.smk"
 
 
@@ -81,5 +82,6 @@ rule all:
     input:
         "results/report.html",
         "results/ladder.tsv",
+        final_map(),
         cleanup.targets(recipe, config["cleanup"]),
     localrule: True

@@ -78,6 +78,12 @@ def last_postprocess():
     return next(reversed(whole), None)
 
 
+def final_map():
+    """What tells of the final map, if a map of the whole particle is post-processed."""
+    whole = [rung for rung in recipe.rungs() if not rung["part"]]
+    return rules.final.output if whole else []
+
+
 def last_pictures():
     """Pictures of the last post-processing, if there is one."""
     if not last_postprocess():

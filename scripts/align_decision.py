@@ -5,6 +5,7 @@ from pathlib import Path
 from stacycle.decisions import apply
 from stacycle.decisions.decision import write_decision
 from stacycle.jobs.log import task
+from stacycle.report.viewers import leave_view
 
 params = snakemake.params
 folder = Path(snakemake.output.decision).parent
@@ -22,3 +23,4 @@ with task(snakemake.log[0], f"{snakemake.wildcards.round}/align") as log:
     log.info(str(chosen.decision))
     apply.write_chosen(chosen, folder, reference=chosen.classes["map"].iloc[0])
     write_decision(snakemake.output.decision, chosen.decision)
+    leave_view(folder)

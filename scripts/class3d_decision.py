@@ -6,6 +6,7 @@ from stacycle.decisions import apply
 from stacycle.decisions.decision import write_decision
 from stacycle.jobs.log import task
 from stacycle.recipe.auto import lowpass
+from stacycle.report.viewers import leave_view
 
 params = snakemake.params
 folder = Path(snakemake.output.decision).parent
@@ -25,3 +26,4 @@ with task(snakemake.log[0], f"{snakemake.wildcards.round}/{snakemake.wildcards.c
     apply.write_chosen(chosen, folder)
     chosen.classes.to_csv(snakemake.output.classes, sep="\t", index=False)
     write_decision(snakemake.output.decision, chosen.decision)
+    leave_view(folder)

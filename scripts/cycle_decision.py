@@ -6,6 +6,7 @@ from stacycle.decisions import apply_cycle
 from stacycle.decisions.decision import write_decision
 from stacycle.jobs.log import task
 from stacycle.recipe.rounds import Start
+from stacycle.report.viewers import leave_view
 
 files, params = snakemake.input, snakemake.params
 folder = Path(snakemake.output.decision).parent
@@ -18,3 +19,4 @@ with task(snakemake.log[0], "/".join(folder.parts[1:])) as log:
     log.info(str(decision))
     apply_cycle.write_chosen(decision, folder, before)
     write_decision(snakemake.output.decision, decision)
+    leave_view(folder)

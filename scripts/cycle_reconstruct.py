@@ -3,6 +3,7 @@
 from stacycle.jobs import job
 from stacycle.jobs.failure import raise_if_upstream_failed, tolerate_failure
 from stacycle.jobs.log import task
+from stacycle.report.viewers import leave_view
 from stacycle.steps import reconstruct
 from stacycle.steps.step import folder_of
 
@@ -17,3 +18,4 @@ with (
     raise_if_upstream_failed(snakemake.input)
     argv = reconstruct.command(snakemake, engine)
     job.run(argv, folder, engine=engine, expected_outputs=snakemake.output)
+    leave_view(folder)

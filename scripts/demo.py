@@ -62,7 +62,8 @@ def main() -> None:
     print("  demo/results/report.html                 every choice, curve and picture")
     print("  demo/results/ladder.tsv                  the resolution, step by step")
     print("  demo/results/bin4/select/classes.png     the classes")
-    print("  demo/results/bin1/postprocess/           the map: postprocess.mrc")
+    print("  demo/results/final/README.md             the final map and all that belongs to it")
+    print("  demo/results/final/map.png               its surface, and slices")
     print(
         "  config/demo.yaml                         what was asked for; change it and make demo again",
         flush=True,

@@ -6,6 +6,7 @@ from stacycle.decisions import apply, initial_model
 from stacycle.decisions.decision import write_decision
 from stacycle.jobs.log import task
 from stacycle.recipe.variants import model_iterations, models
+from stacycle.report.viewers import leave_view
 
 settings, round_ = snakemake.params.settings, snakemake.wildcards.round
 folder = Path(snakemake.output.decision).parent
@@ -24,3 +25,4 @@ with task(snakemake.log[0], f"{round_}/initial_model") as log:
     log.info(str(chosen.decision))
     apply.write_chosen(chosen, folder, reference=reference)
     write_decision(snakemake.output.decision, chosen.decision)
+    leave_view(folder)

@@ -6,6 +6,7 @@ from stacycle.files.atomic import write_text
 from stacycle.jobs import job
 from stacycle.jobs.log import task
 from stacycle.report import local_resolution_figures as figures
+from stacycle.report.viewers import leave_view
 from stacycle.steps import local_resolution
 from stacycle.steps.step import folder_of
 
@@ -21,3 +22,4 @@ with task(snakemake.log[0], "/".join(folder.parts[1:])) as log:
     figures.slices_figure(files.filtered, local, within, colours, files.slices)
     write_text(files.colours, figures.chimerax(files.filtered, files.map, within, colours))
     write_decision(files.decision, decision)
+    leave_view(folder)

@@ -3,6 +3,7 @@
 from stacycle.decisions.decision import write_decision
 from stacycle.jobs import job
 from stacycle.jobs.log import task
+from stacycle.report.viewers import leave_view
 from stacycle.steps import mask
 from stacycle.steps.step import folder_of
 
@@ -22,3 +23,4 @@ with task(snakemake.log[0], "/".join(folder.parts[1:])) as log:
     for warning in changed:
         log.warning("WARNING: %s", warning)
     write_decision(files.decision, decision)
+    leave_view(folder)

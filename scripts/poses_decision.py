@@ -5,6 +5,7 @@ from pathlib import Path
 from stacycle.decisions import apply_poses
 from stacycle.decisions.decision import write_decision
 from stacycle.jobs.log import task
+from stacycle.report.viewers import leave_view
 
 files, params, wildcards = snakemake.input, snakemake.params, snakemake.wildcards
 folder = Path(snakemake.output.decision).parent
@@ -18,3 +19,4 @@ with task(snakemake.log[0], "/".join(folder.parts[1:])) as log:
     log.info(str(decision))
     apply_poses.write_kept(decision, averages[apply_poses.BEFORE], files.after[0], maps, folder)
     write_decision(snakemake.output.decision, decision)
+    leave_view(folder)

@@ -4,6 +4,7 @@ from stacycle.jobs import job
 from stacycle.jobs.failure import raise_if_upstream_failed, tolerate_failure
 from stacycle.jobs.log import task
 from stacycle.programs.postprocess import RANDOM_FROM
+from stacycle.report.viewers import leave_view
 from stacycle.steps import postprocess
 from stacycle.steps.step import folder_of
 
@@ -23,3 +24,4 @@ with (
             f"the half maps agree to 0.8 and better up to the last shell: phases are random from {at} Å on"
         )
     job.run(argv, folder, engine=engine, expected_outputs=snakemake.output)
+    leave_view(folder)

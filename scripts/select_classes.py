@@ -10,6 +10,7 @@ from stacycle.decisions.decision import write_decision
 from stacycle.files import star
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.jobs.log import task
+from stacycle.report.viewers import leave_view
 
 folder = Path(snakemake.output.decision).parent
 
@@ -29,3 +30,4 @@ with task(snakemake.log[0], f"{snakemake.wildcards.round}/{snakemake.wildcards.s
     for reason, number in dropped.items():
         log.info(f"{number} particles dropped: {reason}")
     write_decision(snakemake.output.decision, decision)
+    leave_view(folder)

@@ -72,7 +72,7 @@ def test_it_takes_the_refinement_the_masks_and_every_decision_before_it(workflow
 
 def test_only_the_report_and_the_cleanup_take_what_it_leaves(workflow: Any) -> None:
     after = workflow.dag.depending[job_of(workflow, "multibody")]
-    assert {job.rule.name for job in after} == {"report", "cleanup"}
+    assert {job.rule.name for job in after} == {"report", "final", "cleanup"}
 
 
 def test_what_follows_it_starts_from_the_refinement(workflow: Any) -> None:

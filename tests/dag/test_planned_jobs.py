@@ -37,6 +37,7 @@ SHORT = {
     "select",
     "cleanup",
     "report",
+    "final",
 }
 SUM_OF_SHORT = "decisions, report"
 LINE = re.compile(rf"(\S*) +({SUM_OF_SHORT}|\S+) +(\d+) +(\d+)  (.*)")

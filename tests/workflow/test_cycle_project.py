@@ -41,7 +41,7 @@ DECIDE = {
     sweep: f"first/cycle1: keep the best of {sweep}, or what was before" for sweep in ("ctfrefine", "polish")
 }
 FOLLOWS = {"second: extract subtomograms"}
-REPORT = {"Write the report"}
+REPORT = {"Write the report", "Put the final map together"}
 
 
 def of_variant(sweep: str, name: str) -> set[str]:

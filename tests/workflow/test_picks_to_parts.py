@@ -44,7 +44,8 @@ CONFIG = {
         "bin1": None,
     },
 }
-REPORT, PARTS = {"Write the report"}, {"bin4: show the parts together"}
+REPORT = {"Write the report", "Put the final map together"}
+PARTS = {"bin4: show the parts together"}
 AFTER_HEAD = {"bin4: postprocess_head"} | PARTS | REPORT
 HEAD = {
     "bin4: refine3d_head, two independent halves",
@@ -105,7 +106,7 @@ def test_the_local_resolution_can_be_looked_at(project: Project) -> None:
     within = decision(project, "local_resolution")["choice"]
     assert 40 <= within["finest"] <= within["median"] <= within["coarsest"]
     assert (folder / "histogram.png").read_bytes().startswith(b"\x89PNG")
-    opened = re.findall(r"^open (\S+)", (folder / "local_resolution.cxc").read_text(), re.MULTILINE)
+    opened = re.findall(r'^open "(.+?)"', (folder / "local_resolution.cxc").read_text(), re.MULTILINE)
     assert opened
     assert all((folder / path).is_file() for path in opened)
 

@@ -20,7 +20,7 @@ from stacycle.recipe.rounds import Recipe
 
 pytestmark = pytest.mark.slow
 
-REPORT = {"Write the report"}
+REPORT = {"Write the report", "Put the final map together"}
 CYCLE = "bin4/cycle1: "
 BIN2 = {"bin2: extract subtomograms", "bin2: reconstruct the average"} | REPORT
 

@@ -24,7 +24,7 @@ from stacycle.provenance import origin, record
 from stacycle.recipe.auto import series_pixel
 from stacycle.recipe.rounds import Start
 
-_REPORT = ("results/report.html", "results/ladder.tsv")
+_REPORT = ("results/report.html", "results/ladder.tsv", "results/final/README.md")
 _FSC = f"postprocess/{job_folder.POSTPROCESS}"
 _MAPS = (*job_folder.HALF_MAPS, job_folder.MERGED)
 
@@ -43,7 +43,7 @@ def choose_variant(
 
 
 def _remove_failed(variants: Iterable[Path]) -> None:
-    """Remove the empty files that failed variants left, and the report, which is out of date."""
+    """Remove the empty files that failed variants left, and what tells the final result, which is out of date."""
     for path in (path for variant in variants for path in variant.rglob("*")):
         if path.is_file() and path.stat().st_size == 0:
             path.unlink()

@@ -23,6 +23,7 @@ from stacycle.recipe.step_names import classification_of, part_of
 from stacycle.recipe.step_settings import SHAPES, Cycle, Mask, Postprocess, Round, is_step, kind_of
 from stacycle.recipe.variants import variants
 
+OWN_FOLDERS = ("inputs", "final")  # in results/, beside those of rounds
 _MASKED = ("refine3d", "postprocess", "local_resolution")  # kinds that use the mask before them unasked
 
 
@@ -32,6 +33,9 @@ def contradictions(config: Config) -> Iterator[UserError]:
     yield from _of_engine(config.engine)
     is_known = all(one.hand != "auto" for one in config.inputs)
     for name, settings in config.rounds.items():
+        if name in OWN_FOLDERS:
+            cure = "give the round another name"
+            yield UserError("results/ has a folder of that name already", cure, f"rounds.{name}")
         if settings is not None:
             yield from _of_round(f"rounds.{name}", settings)
             yield from _of_extraction(f"rounds.{name}", settings, config.engine)

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from stacycle.decisions.mask import otsu_level
 from stacycle.files import mrc
+from stacycle.report.chimerax import COLOURS, Shown, view
 from stacycle.report.drawing import INK, Target, drawn
 from stacycle.report.map_figures import DIRECTIONS, central_slices, scale_bar, show
 
-# ColorBrewer's RdYlBu, safe for the colour-blind: fine is blue, coarse red.
-COLOURS = ("#2c7bb6", "#abd9e9", "#ffffbf", "#fdae61", "#d7191c")
 _MAP = LinearSegmentedColormap.from_list("local_resolution", COLOURS)
 _NARROW = 0.05  # of the median is the least half width of the colours' range
 
@@ -84,16 +83,8 @@ def _central(volume: Array, direction: int) -> Array:
 def chimerax(filtered: str | Path, local: str | Path, within: Array, colours: Range) -> str:
     """ChimeraX's commands that show the filtered map in the colours of the map of local resolutions beside it."""
     level = otsu_level(np.asarray(mrc.voxels(filtered), np.float32)[within])
-    stops = [f"{value:.4g}" for value in np.linspace(*colours, len(COLOURS))]
-    palette = ":".join(f"{stop},{colour}" for stop, colour in zip(stops, COLOURS, strict=True))
-    key = " ".join(f"{colour}:{stop}" for stop, colour in zip(stops, COLOURS, strict=True))
-    lines = [
-        "# The map filtered by its local resolution, in the colours of that: blue is fine, red is coarse, in Å.",
-        f"open {Path(filtered).name} id 1",
-        f"open {Path(local).name} id 2",
-        "volume #2 hide",
-        f"volume #1 style surface step 1 level {level:.4g}",
-        f"color sample #1 map #2 palette {palette}",
-        f"key {key}",
-    ]
-    return "\n".join(lines) + "\n"
+    shown = Shown(Path(filtered), level, values=Path(local), between=colours)
+    title = (
+        "The map filtered by its local resolution, in the colours of that: blue is fine, red is coarse, in Å."
+    )
+    return view(title, [shown], Path(filtered).parent)

@@ -110,15 +110,15 @@ def show(axes: Axes, image: np.ndarray, **options: Any) -> None:
     axes.spines[:].set_visible(False)
 
 
-def scale_bar(axes: Axes, box: int, pixel_size: float) -> None:
-    """A white bar of a round length, about a quarter of the box."""
+def scale_bar(axes: Axes, box: int, pixel_size: float, colour: str = "white") -> None:
+    """A bar of a round length, about a quarter of the box."""
     if pixel_size <= 0:
         return
     wanted = box * pixel_size / 4
     length = max(x for x in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if x <= max(1, wanted))
     start = box * 0.06
-    axes.plot([start, start + length / pixel_size], [box * 0.07] * 2, color="white", linewidth=3)
-    axes.text(start, box * 0.1, f"{length} Å", color="white", fontsize=8)
+    axes.plot([start, start + length / pixel_size], [box * 0.07] * 2, color=colour, linewidth=3)
+    axes.text(start, box * 0.1, f"{length} Å", color=colour, fontsize=8)
 
 
 def _number(value: float) -> str:

@@ -105,7 +105,7 @@ def _reached(project: Project, rows: Sequence[MapResolution]) -> str:
     if not rows:
         return ""
     last = rows[-1]
-    result = project.fsc(_star_of(project, last))
+    result = project.fsc(last.postprocess)
     particles = f"of {last.particles:,.0f} particles" if isfinite(last.particles) else "of these particles"
     inside = "within a soft mask, corrected by phase randomisation" if last.mask else "without a mask"
     halves = (
@@ -135,13 +135,6 @@ def _independent(project: Project) -> bool:
     ]
     poses = [project.decision_of(f"{folder}{POSES}") for folder in refined]
     return any(one is None or not one.rolled_back for one in poses)
-
-
-def _star_of(project: Project, row: MapResolution) -> str | None:
-    """The `postprocess.star` that a row is of."""
-    found = (step["postprocess"] for step in project.steps_with_resolution if step["state"] == row.state)
-    named = (path for path in found if Path(path).is_file())
-    return next((path for path in reversed(list(named))), None)
 
 
 @dataclass(frozen=True)

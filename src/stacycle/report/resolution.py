@@ -37,7 +37,8 @@ class MapResolution:
     `cycle` is 0 outside of cycles, `binning` the map's; `resolution` and `nyquist` in Å; `kept` the variant of a sweep,
     or BEFORE if the step was rolled back, or "". `particles_in` are those of the row before, or the given ones,
     `particles` those that the map is of; nan if unknown. `box` in px, `pixel_size` in Å, `area` under the corrected
-    FSC in shells, `mask_volume` in Å³. `part` is the part of the particle that the map is of; "" for the whole.
+    FSC in shells, `mask_volume` in Å³. `postprocess` is the file that
+    says so, `part` the part of the particle that the map is of; "" for the whole.
     """
 
     round: str
@@ -57,6 +58,7 @@ class MapResolution:
     mask_volume: float
     state: str
     half_maps: tuple[str, str] = ("", "")
+    postprocess: str = ""
     part: str = ""
     notes: tuple[Note, ...] = ()
 
@@ -71,7 +73,7 @@ class MapResolution:
         return self.kept == BEFORE
 
 
-_LEFT_OUT = ("half_maps", "part", "notes")
+_LEFT_OUT = ("half_maps", "postprocess", "part", "notes")
 _COLUMNS = [*(field.name for field in fields(MapResolution) if field.name not in _LEFT_OUT), "note"]
 
 
@@ -103,6 +105,7 @@ def resolutions(project: Project) -> list[MapResolution]:
                 mask_volume=volume(result.mask),
                 state=step["state"],
                 half_maps=result.half_maps,
+                postprocess=step["postprocess"],
                 part=step["part"],
             )
             rows.append(replace(row, notes=_notes(row, before, project)))
