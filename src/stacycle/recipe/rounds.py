@@ -107,9 +107,10 @@ class Recipe:
         return self.settings(round_, step).get("alignment", "none") != "none"
 
     def summary(self) -> list[dict[str, Any]]:
-        """Each round's name, binning and steps, for the report."""
+        """Each round's name, binning, steps and parts, for the report."""
+        kept = ("binning", "steps", "parts")
         return [
-            {"name": name, "binning": settings["binning"], "steps": list(settings["steps"])}
+            {"name": name} | {key: settings[key] for key in kept if key in settings}
             for name, settings in self.rounds.items()
         ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle, product
 from typing import Any
 
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from stacycle.decisions.decision import BEFORE
 from stacycle.files.relion_output import Iteration, PostProcess
-from stacycle.report.drawing import BLUE, GREEN, GREY, INK, ORANGE, PINK, RED, SKY, Target, drawn
+from stacycle.report.drawing import BLUE, GREEN, GREY, INK, ORANGE, PINK, RED, SHADE, SKY, Target, drawn
+from stacycle.report.plots import Key
 from stacycle.report.resolution import ROLLED_BACK
 
 _PANELS = {
@@ -23,22 +24,28 @@ _PANELS = {
     "changed_classes": "Particles that change class (%)",
     "accuracy_rotations": "Accuracy of rotations (°)",
 }
+_RUNS = (BLUE, ORANGE, GREEN, RED, PINK, SKY, INK, GREY)  # colours of the lines of runs
 _RESOLUTION_TICKS = (1.5, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150, 200)
 
 
+def panels(runs: Mapping[str, Sequence[Iteration]]) -> list[str]:
+    """What can be drawn by iteration, as far as a run has numbers."""
+    found = [name for name in _PANELS if any(np.nansum(_values(run, name)) > 0 for run in runs.values())]
+    return found or [next(iter(_PANELS))]
+
+
 def iterations_figure(
-    runs: Mapping[str, Sequence[Iteration]], path: Target, chosen: Mapping[str, int] | None = None
+    runs: Mapping[str, Sequence[Iteration]], name: str, path: Target, chosen: Mapping[str, int] | None = None
 ) -> None:
-    """Resolution, changing classes and accuracy of rotations by iteration, as far as a run has numbers: one line per
-    run, named in the legend. `chosen` circles one iteration of a run."""
-    shown = [name for name in _PANELS if any(np.nansum(_values(run, name)) > 0 for run in runs.values())]
-    columns = max(1, len(shown))
-    with drawn(path, 3.6 * columns, 2.9) as figure:
-        panels = figure.subplots(1, columns, squeeze=False)[0]
-        for axes, name in zip(panels, shown, strict=False):
-            _iterations_panel(axes, name, runs, chosen or {})
-        if shown and len(runs) > 1:
-            _legend(figure, "outside lower center", min(6, len(runs)))
+    """One of `panels` by iteration: one line per run, in the colours of `iterations_key`. `chosen` circles one
+    iteration of a run."""
+    with drawn(path, 3.6, 2.6) as figure:
+        _iterations_panel(figure.subplots(), name, runs, chosen or {})
+
+
+def iterations_key(runs: Mapping[str, Sequence[Iteration]], chosen: Mapping[str, int]) -> tuple[Key, ...]:
+    """The runs by the colours of their lines; `chosen` ones are strong."""
+    return tuple(Key(_RUNS[i % len(_RUNS)], name, strong=name in chosen) for i, name in enumerate(runs))
 
 
 def fsc_figure(result: PostProcess, path: Target) -> None:
@@ -49,7 +56,7 @@ def fsc_figure(result: PostProcess, path: Target) -> None:
         "randomised": ("phase-randomised", RED, "--", 1.6),
         "corrected": ("corrected", INK, "-", 2.4),
     }
-    with drawn(path, 6.6, 3.4) as figure:
+    with drawn(path, 4.6, 3.3) as figure:
         axes = figure.subplots()
         frequency, at = result.fsc["frequency"], 1 / result.resolution
         for name, (label, colour, style, width) in lines.items():
@@ -60,28 +67,45 @@ def fsc_figure(result: PostProcess, path: Target) -> None:
         said = f"{result.resolution:.2f} Å" + (" = Nyquist" if result.at_nyquist else "")
         axes.annotate(said, (at, 1.03), va="bottom", color="#9A6A00", weight="bold", **place)
         _fsc_axes(axes, result, end=frequency.max() * 1.01)
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        _legend(figure, "outside lower center", 2)
 
 
 def sweep_figure(results: Mapping[str, PostProcess], kept: str, path: Target) -> None:
-    """The corrected FSC of each variant of a sweep, of one box and mask, by name; the state `before` dashed, the one
-    `kept` thick. The axis ends where no variant has signal any more."""
-    styles = _variant_styles([name for name in results if name not in (BEFORE, kept)])
-    styles[BEFORE] = {"color": INK, "linestyle": "--"}
-    styles[kept] = styles.get(kept, {"color": BLUE}) | {"linewidth": 3, "zorder": 3}
-    labels = {
-        name: f"{name}, {result.resolution:.2f} Å" + (" (kept)" if name == kept else "")
-        for name, result in results.items()
-    }
-    columns = max(1, min(len(results), 90 // (max(map(len, labels.values())) + 8)))
-    with drawn(path, 6.6, 3.2 + 0.2 * -(-len(results) // columns)) as figure:
+    """The corrected FSC of each variant of a sweep, of one box and mask, by name, with the looks of `sweep_key`. The
+    axis ends where no variant has signal any more."""
+    styles, finest, end = _variant_styles(results, kept), _finest(results), _end(results)
+    with drawn(path, 4.6, 3.0) as figure:
         axes = figure.subplots()
         for name, result in results.items():
-            axes.plot(result.fsc["frequency"], result.fsc["corrected"], label=labels[name], **styles[name])
-        finest = min(results.values(), key=lambda result: result.resolution)
-        end = np.clip(1.6 / finest.resolution, 0.25 / finest.nyquist, 1 / finest.nyquist)
-        _fsc_axes(axes, finest, end=float(end))
-        _legend(figure, "outside lower center", columns)
+            axes.plot(result.fsc["frequency"], result.fsc["corrected"], **styles[name])
+        _fsc_axes(axes, finest, end=end)
+
+
+def sweep_difference_figure(results: Mapping[str, PostProcess], kept: str, path: Target) -> None:
+    """By how much each variant's FSC is above that of the state before it: curves that lie on one another lie apart."""
+    styles, finest, end = _variant_styles(results, kept), _finest(results), _end(results)
+    before = results[BEFORE].fsc["corrected"].to_numpy()
+    with drawn(path, 4.6, 3.0) as figure:
+        axes, most = figure.subplots(), 0.0
+        for name, result in results.items():
+            values = result.fsc["corrected"].to_numpy()
+            if len(values) != len(before):
+                continue
+            frequency, difference = result.fsc["frequency"].to_numpy(), values - before
+            axes.plot(frequency, difference, **styles[name])
+            most = max(most, float(np.nanmax(np.abs(difference[frequency <= end]), initial=0)))
+        _frequency_axis(axes, finest, end)
+        axes.set(ylim=(-1.15 * most - 1e-4, 1.15 * most + 1e-4), ylabel="FSC - FSC before")
+
+
+def sweep_key(results: Mapping[str, PostProcess], kept: str) -> tuple[Key, ...]:
+    """The variants of a sweep with their resolutions by the looks of their curves."""
+    dashes = {"-": "solid", "--": "dashed", "-.": "dashed", ":": "dotted"}
+    found = []
+    for name, style in _variant_styles(results, kept).items():
+        said = f"{name}, {results[name].resolution:.2f} Å" + (" (kept)" if name == kept else "")
+        found.append(Key(style["color"], said, dashes[style.get("linestyle", "-")], name == kept))
+    return tuple(found)
 
 
 def resolution_figure(table: pd.DataFrame, path: Target) -> None:
@@ -91,13 +115,13 @@ def resolution_figure(table: pd.DataFrame, path: Target) -> None:
     resolution, nyquist = table["resolution"].to_numpy(float), table["nyquist"].to_numpy(float)
     resolution = np.where(np.isfinite(resolution), resolution, np.nan)
     back = (table["kept"] == ROLLED_BACK).to_numpy()
-    coarse, fine = 1.3 * np.nanmax([resolution, nyquist]), 0.72 * np.nanmin([resolution, nyquist])
-    with drawn(path, 7.2, 0.36 * len(table) + 0.95) as figure:
+    coarse, fine = 1.55 * np.nanmax([resolution, nyquist]), 0.72 * np.nanmin([resolution, nyquist])
+    with drawn(path, 5.6, 0.3 * len(table) + 0.95) as figure:
         axes = figure.subplots()
         axes.set_xscale("log")
         axes.set_xlim(coarse, fine)
         axes.set_ylim(len(table) - 0.5, -0.5)
-        axes.barh(at, nyquist - fine, left=fine, height=1, color="#ECEEF1", label="beyond Nyquist")
+        axes.barh(at, nyquist - fine, left=fine, height=1, color=SHADE, label="beyond Nyquist")
         axes.plot(resolution, at, "-", color=BLUE)
         for these, fill, label in ((~back, BLUE, "resolution"), (back, "white", ROLLED_BACK)):
             if these.any():
@@ -122,7 +146,7 @@ def class_sizes_figure(classes: pd.DataFrame, path: Target) -> None:
     with drawn(path, max(3.2, 0.7 * len(classes) + 1.2), 2.6) as figure:
         axes = figure.subplots()
         axes.grid(axis="x", visible=False)
-        colours = [BLUE if k else "#C9CDD3" for k in kept]
+        colours = [BLUE if k else GREY for k in kept]
         bars = axes.bar(classes["class"].astype(str), classes["n"], color=colours, width=0.7)
         labels = [f"{n}\n{share:.0%}" for n, share in zip(classes["n"], classes["fraction"], strict=True)]
         axes.bar_label(bars, labels, padding=2)
@@ -164,12 +188,11 @@ def distances_figure(pairs: pd.DataFrame, cut: float, path: Target) -> None:
 def _iterations_panel(
     axes: Axes, name: str, runs: Mapping[str, Sequence[Iteration]], chosen: Mapping[str, int]
 ) -> None:
-    palette = [BLUE, ORANGE, GREEN, RED, PINK, SKY, INK, GREY]
     for index, (label, run) in enumerate(runs.items()):
-        colour = palette[index % len(palette)]
+        colour = _RUNS[index % len(_RUNS)]
         numbers = np.array([it.number for it in run])
         values = _values(run, name)
-        axes.plot(numbers, values, "-o", color=colour, markersize=3, label=label)
+        axes.plot(numbers, values, "-o", color=colour, markersize=3)
         at = numbers == chosen.get(label, -1)
         if at.any():
             circle: dict[str, Any] = {"markersize": 9, "markerfacecolor": "none", "markeredgewidth": 2}
@@ -177,6 +200,8 @@ def _iterations_panel(
     axes.set(title=_PANELS[name], xlabel="Iteration")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     everything = np.concatenate([_values(run, name) for run in runs.values()])
+    if not np.isfinite(everything).any():
+        return
     low, high = np.nanmin(everything), np.nanmax(everything)
     space = max(0.1 * (high - low), 0.03 * high)
     axes.set_ylim((high + space, low - space) if name == "resolution" else (0, high + space))
@@ -201,21 +226,45 @@ def _write_resolutions(axes: Axes, resolution: NDArray[Any]) -> None:
 
 def _fsc_axes(axes: Axes, result: PostProcess, end: float) -> None:
     """The axes of FSC curves up to the frequency `end` (1/Å), labelled in Å; with the 0.143 line."""
-    axes.axhline(0, color=GREY, linewidth=0.8)
     axes.axhline(0.143, color=GREY, linewidth=1, linestyle=":")
     axes.text(0.002, 0.155, "0.143", transform=axes.get_yaxis_transform(), color=GREY, va="bottom")
-    axes.set(ylim=(-0.1, 1.12), xlim=(0, end), xlabel="Resolution (Å)", ylabel="Fourier shell correlation")
+    _frequency_axis(axes, result, end)
+    axes.set(ylim=(-0.1, 1.12), ylabel="Fourier shell correlation")
+
+
+def _frequency_axis(axes: Axes, result: PostProcess, end: float) -> None:
+    axes.axhline(0, color=GREY, linewidth=0.8)
+    axes.set(xlim=(0, end), xlabel="Resolution (Å)")
     ticks = [x for x in axes.get_xticks() if 0 < x <= min(end, 1 / result.nyquist * 1.001)]
     axes.set_xticks(ticks, [f"{1 / x:.3g}" for x in ticks])
 
 
-def _variant_styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """A colour and dash for each curve: six colours, then the same ones dash-dotted and dotted."""
+def _finest(results: Mapping[str, PostProcess]) -> PostProcess:
+    return min(results.values(), key=lambda result: result.resolution)
+
+
+def _end(results: Mapping[str, PostProcess]) -> float:
+    """The frequency (1/Å) beyond which no variant has signal any more."""
+    finest = _finest(results)
+    return float(np.clip(1.6 / finest.resolution, 0.25 / finest.nyquist, 1 / finest.nyquist))
+
+
+def _variant_styles(names: Iterable[str], kept: str) -> dict[str, dict[str, Any]]:
+    """A colour and dash for each curve: six colours, then the same ones dash-dotted and dotted; the state `before`
+    dashed, the one `kept` thick."""
     looks = cycle(product(("-", "-.", ":"), (ORANGE, GREEN, RED, PINK, SKY, GREY)))
-    return {
-        name: {"color": colour, "linestyle": dash, "linewidth": 1.3}
-        for name, (dash, colour) in zip(names, looks, strict=False)
-    }
+    styles: dict[str, dict[str, Any]] = {}
+    for name in names:
+        if name == BEFORE:
+            styles[name] = {"color": INK, "linestyle": "--"}
+        elif name == kept:
+            styles[name] = {"color": BLUE}
+        else:
+            dash, colour = next(looks)
+            styles[name] = {"color": colour, "linestyle": dash, "linewidth": 1.3}
+    if kept in styles:
+        styles[kept] |= {"linewidth": 3, "zorder": 3}
+    return styles
 
 
 def _legend(figure: Figure, place: Any, columns: int) -> None:

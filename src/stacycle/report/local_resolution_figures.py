@@ -15,7 +15,8 @@ from stacycle.decisions.mask import otsu_level
 from stacycle.files import mrc
 from stacycle.report.chimerax import COLOURS, Shown, view
 from stacycle.report.drawing import INK, Target, drawn
-from stacycle.report.map_figures import DIRECTIONS, central_slices, scale_bar, show
+from stacycle.report.images import DIRECTIONS, central
+from stacycle.report.map_figures import scale_bar, show
 
 _MAP = LinearSegmentedColormap.from_list("local_resolution", COLOURS)
 _NARROW = 0.05  # of the median is the least half width of the colours' range
@@ -58,7 +59,7 @@ def histogram_figure(values: Array, numbers: Mapping[str, float], colours: Range
 def slices_figure(density: str | Path, local: Array, within: Array, colours: Range, path: Target) -> None:
     """The three central slices of the locally filtered map, inside the mask in the colours of local resolutions
     (n, n, n)."""
-    slices, pixel = central_slices(density)
+    slices, pixel = central(density)
     low, high = np.percentile(slices, [0.5, 99.9])
     scale = Normalize(*colours)
     with drawn(path, 9.2, 3.1) as figure:

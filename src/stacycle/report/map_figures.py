@@ -1,4 +1,4 @@
-"""Pictures of maps: central slices of one map, of a map with its mask, and of all classes."""
+"""Pictures of maps as files: central slices of one map, and of all classes."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stacycle.files import mrc
-from stacycle.report.drawing import BLUE, GREY, INK, ORANGE, SKY, Target, drawn
+from stacycle.report.drawing import BLUE, INK, RED, Target, drawn
+from stacycle.report.images import DIRECTIONS, central
 
-DIRECTIONS = ("XY", "XZ", "YZ")  # of central slices; arrays are (z, y, x)
 _COLUMN, _LABELS, _BAND = 1.75, 0.3, 6.5  # inches: a class, the labels at the left, a row of classes
 
 
 def class_montage(classes: pd.DataFrame, path: Target, columns: int = 6) -> None:
     """Central slices in three directions of every class map, with size, resolution and accuracy under each.
 
-    `classes` is the table of `relion_output.classes`; with a column `kept`, kept classes are framed and the others
-    faded. One greyscale for all, so that a weak class looks weak.
+    `classes` is the table of `relion_output.classes`; with a column `kept`, each is framed and called as it was
+    judged, and all are as well to be seen. One greyscale for all, so that a weak class looks weak.
     """
-    slices = [central_slices(name)[0] for name in classes["map"]]
+    slices = [central(name)[0] for name in classes["map"]]
+    pixel = central(classes["map"].iloc[0])[1]
     pixels = np.concatenate([image.ravel() for three in slices for image in three])
     grey = {"vmin": np.percentile(pixels, 0.5), "vmax": np.percentile(pixels, 99.8)}
     columns = min(columns, len(classes))
@@ -38,6 +38,7 @@ def class_montage(classes: pd.DataFrame, path: Target, columns: int = 6) -> None
                 index = band * columns + column
                 if index < len(classes):
                     _class(three, slices[index], classes.iloc[index], grey)
+                    scale_bar(three[0], len(slices[index][0]), pixel)
                 else:
                     for axes in three:
                         axes.set_axis_off()
@@ -49,31 +50,9 @@ def slices_figure(density: str | Path, path: Target) -> None:
         _three_slices(figure, density)
 
 
-def mask_figure(density: str | Path, mask: str | Path, path: Target, threshold: float | None = None) -> None:
-    """The three central slices of a map, with the outline of its mask at 0.5, and where its soft edge ends."""
-    with drawn(path, 8.4, 3.3) as figure:
-        _three_slices(figure, density)
-        for axes, weight in zip(figure.axes, central_slices(mask)[0], strict=True):
-            if weight.max() > 0.5:
-                axes.contour(weight, [0.5], colors=[ORANGE], linewidths=1.8)
-            if weight.max() > 0.01:
-                axes.contour(weight, [0.01], colors=[SKY], linewidths=1, linestyles="dashed")
-        at = f" · threshold {threshold:.4g}" if threshold is not None else ""
-        figure.supxlabel(f"orange: mask 0.5 · blue: end of the soft edge{at}", fontsize=9)
-
-
-def central_slices(path: str | Path) -> tuple[list[np.ndarray], float]:
-    """XY, XZ and YZ through the centre of a map as float32, and the pixel size in Å; the rest of the map is not read
-    (bin1 maps are large). UserError if it is damaged."""
-    volume = mrc.voxels(path)
-    z, y, x = (n // 2 for n in volume.shape)
-    slices = (volume[z], volume[:, y], volume[:, :, x])
-    return [np.array(image, np.float32) for image in slices], mrc.header(path).pixel
-
-
 def _three_slices(figure: Figure, density: str | Path) -> None:
     """The central slices of a map side by side, with a scale bar in the first."""
-    images, pixel_size = central_slices(density)
+    images, pixel_size = central(density)
     low, high = np.percentile(images, [0.5, 99.9])
     for axes, name, image in zip(figure.subplots(1, 3), DIRECTIONS, images, strict=True):
         show(axes, image, vmin=low, vmax=high)
@@ -84,11 +63,12 @@ def _three_slices(figure: Figure, density: str | Path) -> None:
 def _class(three: np.ndarray, slices: list[np.ndarray], row: pd.Series, grey: dict[str, float]) -> None:
     """One class of the montage, in its three axes from top to bottom."""
     kept = row.get("kept")  # None where nothing was judged
+    judged, colour = ("", INK) if kept is None else (" · kept", BLUE) if kept else (" · rejected", RED)
     for axes, image in zip(three, slices, strict=True):
-        show(axes, image, alpha=0.3 if kept is not None and not kept else 1.0, **grey)
+        show(axes, image, **grey)
         for spine in axes.spines.values():
-            spine.set(visible=True, color=BLUE if kept else "#D5D8DD", linewidth=2.5 if kept else 1)
-    judged, colour = ("", INK) if kept is None else (" · kept", BLUE) if kept else (" · rejected", GREY)
+            style = "--" if colour == RED else "-"
+            spine.set(visible=True, color=colour, linewidth=1 if kept is None else 2.5, linestyle=style)
     three[0].set_title(f"class {row['class']}{judged}", loc="center", fontsize=9, color=colour)
     lines = [
         f"{row['n']} particles ({row['fraction']:.0%})",
@@ -98,8 +78,7 @@ def _class(three: np.ndarray, slices: list[np.ndarray], row: pd.Series, grey: di
     ]
     if "likeness" in row:
         lines.append(f"like consensus {row['likeness']:.0%}")
-    colour = GREY if colour == GREY else INK
-    three[-1].set_xlabel("\n".join(lines), color=colour, fontsize=8.5, linespacing=1.35)
+    three[-1].set_xlabel("\n".join(lines), fontsize=8.5, linespacing=1.35)
 
 
 def show(axes: Axes, image: np.ndarray, **options: Any) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import isnan, nan
 from pathlib import Path
 
 from stacycle.decisions import extent
+from stacycle.recipe.rounds import POSES
+from stacycle.report.losses import losses
 from stacycle.report.project import Project
-from stacycle.report.resolution import MapResolution, listed, of_whole, within_one_mask
+from stacycle.report.resolution import MapResolution, caveat, of_whole, within_one_mask
 from stacycle.report.tables import cell
 
 _ENGINES = {
@@ -17,27 +20,56 @@ _ENGINES = {
 }
 
 
-def headline(project: Project, rows: Sequence[MapResolution]) -> list[tuple[str, str, str]]:
-    """Resolution, particles, binning, tomograms and engine, as far as known: name, value and a line below of each."""
+@dataclass(frozen=True)
+class Card:
+    """A number of the headline: its name, value, a line below, and the file that it is from."""
+
+    name: str
+    value: str
+    more: str = ""
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class Warn:
+    """A warning: what it is about, a sentence, and the anchor of the page's section about that."""
+
+    where: str
+    text: str
+    anchor: str = ""
+
+
+def headline(project: Project, rows: Sequence[MapResolution]) -> list[Card]:
+    """Resolution, particles, binning, tomograms and engine, as far as known."""
     cards, facts, rows = [], project.facts, of_whole(rows)
+    inputs = project.preflight or ""
     given = facts.get("particles") or nan
     if rows:
         last = rows[-1]
         limit = "Nyquist of this binning" if last.at_nyquist else f"Nyquist {last.nyquist:.2f} Å"
-        cards.append(("Resolution", f"{last.resolution:.2f} Å", f"FSC 0.143 within the mask · {limit}"))
+        cards.append(
+            Card(
+                "Resolution",
+                f"{last.resolution:.2f} Å",
+                f"FSC 0.143 within the mask · {limit}",
+                last.postprocess,
+            )
+        )
         share = "" if isnan(given) else f" · {last.particles / given:.0%} of {given:,} given"
-        cards.append(("Particles", cell("n", float(last.particles)), f"in the final map{share}"))
-        cards.append(("Binning", str(last.binning), f"{last.pixel_size:.4g} Å/px, box {last.box} px"))
+        of_last = cell("n", float(last.particles))
+        cards.append(Card("Particles", of_last, f"in the final map{share}", last.state))
+        size = f"{last.pixel_size:.4g} Å/px, box {last.box} px"
+        cards.append(Card("Binning", str(last.binning), size, last.map))
     elif not isnan(given):
-        cards.append(("Particles", f"{given:,}", "given"))
+        cards.append(Card("Particles", f"{given:,}", "given", inputs))
     if tomograms := facts.get("tomograms"):
         tilts = sum(one["tilts"] for one in tomograms)
         more = f"{tilts} tilt images, {facts['pixel_size']:.4g} Å/px"
-        cards.append(("Tomograms", str(len(tomograms)), more))
+        cards.append(Card("Tomograms", f"{len(tomograms):,}", more, inputs))
     if project.engine:
         name, more = _ENGINES.get(project.engine, (project.engine, ""))
         versions = f" · made by {' and '.join(project.versions)}" if project.versions else ""
-        cards.append(("Engine", name, more + versions))
+        cards.append(Card("Engine", name, more + versions))
     return cards
 
 
@@ -50,7 +82,7 @@ def summary(project: Project, rows: Sequence[MapResolution]) -> dict[str, list[s
         "Reached": [reached(rows)] if rows else [],
         "Kept": [_kept(before, row) for before, row in swept if not row.rolled_back],
         "Rolled back": [f"{row.where}: the state before stays, {row.resolution:.2f} Å." for row in back],
-        "Particles": _particles(project),
+        "Particles": [str(loss) for loss in losses(project)],
         "What next": [what_next(project, rows)] if rows else [],
     }
     return {heading: sentences for heading, sentences in found.items() if sentences}
@@ -67,6 +99,8 @@ def reached(rows: Sequence[MapResolution]) -> str:
         said += (
             f" Within one mask, that of the last map: from {before:.2f} Å ({first.where}) to {after:.2f} Å."
         )
+    elif len(rows) > 1 and (differ := caveat(rows[-1], rows[0])):
+        said = said[:-1] + f"{differ}."
     return said
 
 
@@ -94,15 +128,16 @@ def what_next(project: Project, rows: Sequence[MapResolution]) -> str:
     return f"The last cycle made the map better and {limit}, is not reached: try one more ({again})."
 
 
-def warnings(project: Project, rows: Sequence[MapResolution]) -> list[tuple[str, str]]:
-    """What preflight, the config, averages, decisions and resolutions warn of: what each is about, and a sentence."""
-    found = [("input", text) for text in project.facts.get("warnings", [])]
-    found += [("config", text) for text in project.notes]
-    found += [(_folder(path), text) for path in project.averages if (text := extent.noted(path))]
+def warnings(project: Project, rows: Sequence[MapResolution]) -> list[Warn]:
+    """What preflight, the config, averages, decisions and resolutions warn of."""
+    found = [Warn("input", text, "inputs") for text in project.facts.get("warnings", [])]
+    found += [Warn("config", text, "settings") for text in project.notes]
+    found += [_of_file(path, text) for path in project.averages if (text := extent.noted(path))]
     for path, decision in project.decided.items():
-        found += [(_folder(path), text) for text in decision.warnings]
-    found += [(row.where, note.text) for row in rows for note in row.notes if note.warns]
-    return found
+        found += [_of_file(path, text) for text in decision.warnings]
+    return found + [
+        Warn(row.where, note.text, row.anchor) for row in rows for note in row.notes if note.warns
+    ]
 
 
 def _kept(before: MapResolution | None, row: MapResolution) -> str:
@@ -116,32 +151,8 @@ def _kept(before: MapResolution | None, row: MapResolution) -> str:
     return f"{row.where}: {row.kept}, {now} as before{higher}."
 
 
-def _particles(project: Project) -> list[str]:
-    """Which step left out how many particles, and why."""
-    sentences = []
-    now = project.facts.get("particles") or nan
-    for name in (round_["name"] for round_ in project.rounds):
-        after = project.count(project.of("particles", f"{name}/extract"))
-        if after < now:
-            of = f"{now:,}; {now - after:,} are in too few tilt images"
-            sentences.append(f"{name}, extraction: {after:,} of {of}.")
-        now = now if isnan(after) else after
-        decision = project.decision_of(f"{name}/select")
-        if decision and "particles" in decision.numbers:
-            kept, lost = int(decision.numbers["particles"]), int(decision.numbers.get("rejected", 0))
-            classes = decision.choice.get("classes", [])
-            of = f"class{'es' if len(classes) > 1 else ''} {listed(classes)} kept, {lost:,} rejected"
-            sentences.append(f"{name}, selection: {kept:,} of {kept + lost:,}; {of}.")
-            now = kept
-        decision = project.decision_of(f"{name}/duplicates")
-        if decision and (lost := int(decision.numbers.get("rejected", 0))):
-            kept = int(decision.numbers["particles"])
-            near = f"nearer than {decision.choice['distance']:.3g} Å to a better one"
-            sentences.append(f"{name}, duplicates: {kept:,} of {kept + lost:,}; {lost:,} lie {near}.")
-            now = kept
-    return sentences
-
-
-def _folder(path: str) -> str:
-    """`bin4/cycle1/polish` of `results/bin4/cycle1/polish/decision.json`."""
-    return Path(path).parent.as_posix().removeprefix("results/")
+def _of_file(path: str, text: str) -> Warn:
+    """A warning about what is in the folder of a file: `bin4/cycle1/polish` of `results/bin4/cycle1/polish/...`."""
+    folder = Path(path).parent.relative_to("results") if path.startswith("results/") else Path(path).parent
+    anchor = "-".join(part.removesuffix(POSES) for part in folder.parts[:2])
+    return Warn(folder.as_posix(), text, anchor)

@@ -1,11 +1,8 @@
-"""The pictures of the report: what each step shows of itself, drawn from its files."""
+"""What each step shows of itself in the report, drawn from its files."""
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,26 +11,24 @@ import pandas as pd
 
 from stacycle.decisions.decision import BEFORE, Decision
 from stacycle.files import job_folder, relion_output
-from stacycle.report import curve_figures, map_figures
-from stacycle.report.drawing import DPI
+from stacycle.report import class_panel, curve_figures, images, mask_tuner
+from stacycle.report.class_panel import Classes
+from stacycle.report.images import Slices
+from stacycle.report.mask_tuner import Tuner
+from stacycle.report.plots import Picture, Plot, plot
 from stacycle.report.project import Project
 
-
-@dataclass(frozen=True)
-class Picture:
-    """A PNG in base64, its caption, and its width on the page in px."""
-
-    data: str
-    caption: str
-    width: int
+Shown = Plot | Picture | Slices | Classes | Tuner
+_OUTLINE = (("mask", "mask 0.5"), ("edge", "end of the soft edge"))
 
 
-def of_resolutions(table: pd.DataFrame) -> Picture:
+def of_resolutions(table: pd.DataFrame) -> Plot:
     """The resolution by step, of `resolution.to_table`."""
-    return _draw(partial(curve_figures.resolution_figure, table), "Resolution by step")
+    draw = partial(curve_figures.resolution_figure, table)
+    return plot("Resolution by step", ("results/ladder.tsv",), draw)
 
 
-def sweep_by_iteration(project: Project, folder: str) -> Picture | None:
+def sweep_by_iteration(project: Project, folder: str) -> Plot | None:
     """Curves by iteration of the variants that a decision names, where their folders are still there."""
     path, decision = project.of("decisions", folder), project.decision_of(folder)
     if not (path and decision):
@@ -41,33 +36,36 @@ def sweep_by_iteration(project: Project, folder: str) -> Picture | None:
     chosen = str(decision.choice.get("variant"))
     tables = [part.candidates for part in decision.parts if "variant" in part.candidates]
     names = [str(name) for table in tables for name in table["variant"]] or [chosen]
-    runs = {name: _iterations(project, str(Path(path).parent / name)) for name in names}
+    parent = Path(path).parent
+    runs = {name: _iterations(project, str(parent / name)) for name in names}
     marked = {chosen: decision.choice.get("iteration", -1)}
-    return _by_iteration(runs, "By iteration; the one chosen is circled", marked)
+    return _by_iteration(runs, "By iteration; the one chosen is circled", str(parent), marked)
 
 
-def refinement_by_iteration(project: Project, folder: str) -> Picture | None:
+def refinement_by_iteration(project: Project, folder: str) -> Plot | None:
     """Curves by iteration of a refinement."""
     data = project.of("refined", folder)
-    runs = {folder: _iterations(project, str(Path(data).parent))} if data else {}
-    return _by_iteration(runs, "Refinement by iteration")
-
-
-def class_montage(project: Project, folder: str) -> Picture | None:
-    """The picture of all classes that was made before the choice."""
-    montage = project.of("montages", folder)
-    return _picture(Path(montage).read_bytes(), "Central slices of the classes") if montage else None
-
-
-def class_sizes(project: Project, folder: str) -> Picture | None:
-    """The sizes of the classes."""
-    decision = project.decision_of(folder)
-    if not decision or not {"class", "n", "fraction", "kept"} <= set(decision.candidates):
+    if not data:
         return None
-    return _draw(partial(curve_figures.class_sizes_figure, decision.candidates), "Particles per class")
+    parent = str(Path(data).parent)
+    return _by_iteration({folder: _iterations(project, parent)}, "Refinement by iteration", parent)
 
 
-def scores(project: Project, folder: str) -> Picture | None:
+def class_montage(project: Project, folder: str) -> Classes | None:
+    """The classes that a selection chose from."""
+    return class_panel.classes(project, folder)
+
+
+def class_sizes(project: Project, folder: str) -> Plot | None:
+    """The sizes of the classes."""
+    path, decision = project.of("decisions", folder), project.decision_of(folder)
+    if not (path and decision) or not {"class", "n", "fraction", "kept"} <= set(decision.candidates):
+        return None
+    draw = partial(curve_figures.class_sizes_figure, decision.candidates)
+    return plot("Particles per class", (path,), draw)
+
+
+def scores(project: Project, folder: str) -> Plot | None:
     """A histogram of the particles' scores."""
     path, decision = project.of("decisions", folder), project.decision_of(folder)
     if not (path and decision):
@@ -75,21 +73,22 @@ def scores(project: Project, folder: str) -> Picture | None:
     table = str(Path(path).with_name("scores.tsv"))
     caption = f"Scores of particles; {decision.choice['flagged']} are flagged"
 
-    def drawn(file: str) -> Picture:
+    def drawn(file: str) -> Plot:
         values = pd.read_csv(file, sep="\t")["score"].to_numpy()
-        return _draw(partial(curve_figures.scores_figure, values, decision.choice["flagged"]), caption)
+        draw = partial(curve_figures.scores_figure, values, decision.choice["flagged"])
+        return plot(caption, (file,), draw)
 
     return project.read(table, drawn)
 
 
-def distances(project: Project, folder: str) -> Picture | None:
+def distances(project: Project, folder: str) -> Plot | None:
     """A histogram of how far apart particles are that lie near each other."""
-    decision = project.decision_of(folder)
-    if not decision or not {"from", "to", "pairs"} <= set(decision.candidates):
+    path, decision = project.of("decisions", folder), project.decision_of(folder)
+    if not (path and decision) or not {"from", "to", "pairs"} <= set(decision.candidates):
         return None
     caption = f"Pairs of particles by their distance; {decision.choice['removed']} particles are left out"
     cut = decision.choice["distance"]
-    return _draw(partial(curve_figures.distances_figure, decision.candidates, cut), caption)
+    return plot(caption, (path,), partial(curve_figures.distances_figure, decision.candidates, cut))
 
 
 def local_resolution_slices(project: Project, folder: str) -> Picture | None:
@@ -109,51 +108,51 @@ def body_motions(project: Project, folder: str) -> Picture | None:
     return _drawn_before(project, folder, "motions.png", caption)
 
 
-def mask(project: Project, folder: str) -> Picture | None:
+def mask(project: Project, folder: str) -> Slices | None:
     """A round's mask around its post-processed map."""
     mask = Path(folder)
     density = project.of("maps", f"{mask.parent}/{mask.name.replace('mask', 'postprocess', 1)}")
-    outlined = project.of("masks", folder)
-    caption = "The mask around the post-processed map"
-    return outline(project, density, outlined, project.decision_of(folder), caption)
+    return outline(project, density, project.of("masks", folder), "The mask around the post-processed map")
 
 
-def fsc(project: Project, folder: str) -> Picture | None:
+def mask_threshold(project: Project, folder: str) -> Tuner | None:
+    """Where a mask's map is cut."""
+    return mask_tuner.tuner(project, f"results/{folder}", f"rounds.{folder.replace('/', '.')}.threshold")
+
+
+def fsc(project: Project, folder: str) -> Plot | None:
     """The FSC of a post-processed map."""
-    result = project.fsc(project.of("postprocess", folder))
+    path = project.of("postprocess", folder)
+    result = project.fsc(path)
     caption = "Fourier shell correlation of the half maps"
-    return _draw(partial(curve_figures.fsc_figure, result), caption) if result else None
+    return plot(caption, (str(path),), partial(curve_figures.fsc_figure, result)) if result else None
 
 
-def postprocessed_map(project: Project, folder: str) -> Picture | None:
+def postprocessed_map(project: Project, folder: str) -> Slices | None:
     """Central slices of a post-processed map."""
     return slices(project, project.of("maps", folder), "Central slices of the post-processed map")
 
 
-def initial_models(project: Project, folder: str) -> Picture | None:
+def initial_models(project: Project, folder: str) -> Slices | None:
     """Central slices of the reference that an initial model is."""
     return slices(project, project.of("averages", folder), "Central slices of the initial model")
 
 
-def slices(project: Project, density: str | None, caption: str) -> Picture | None:
+def slices(project: Project, density: str | None, caption: str) -> Slices | None:
     """Central slices of a map."""
-    return project.read(density, lambda path: _draw(partial(map_figures.slices_figure, path), caption))
+    return project.read(density, lambda path: images.slices(path, caption))
 
 
-def outline(
-    project: Project, density: str | None, mask: str | None, decision: Decision | None, caption: str
-) -> Picture | None:
-    """A map with the outline of its mask, and the threshold that was decided."""
+def outline(project: Project, density: str | None, mask: str | None, caption: str) -> Slices | None:
+    """A map with the outline of its mask."""
     if not density:
         return None
-    threshold = decision.choice.get("threshold") if decision else None
-    draw = partial(map_figures.mask_figure, density, threshold=threshold)
-    return project.read(mask, lambda path: _draw(partial(draw, path), caption))
+    return project.read(mask, lambda path: images.slices(density, caption, path, _OUTLINE))
 
 
 def sweep(
     project: Project, before: dict[str, Any] | None, step: dict[str, Any], decision: Decision
-) -> Picture | None:
+) -> Plot | None:
     """The corrected FSC of a sweep's variants, as far as they finished, and of the step before."""
     table, folder = decision.candidates, Path(step["decision"]).parent
     files = {BEFORE: before["postprocess"]} if before else {}
@@ -163,8 +162,13 @@ def sweep(
     results = {name: result for name, result in read.items() if result and "corrected" in result.fsc}
     if not results:
         return None
-    draw = partial(curve_figures.sweep_figure, results, str(decision.choice.get("variant")))
-    return _draw(draw, "Corrected FSC of every variant and of the state before; same box, same mask")
+    kept = str(decision.choice.get("variant"))
+    caption = "Corrected FSC of every variant and of the state before; same box, same mask"
+    curves = [partial(curve_figures.sweep_figure, results, kept)]
+    if BEFORE in results and len(results) > 1:
+        curves.append(partial(curve_figures.sweep_difference_figure, results, kept))
+        caption += "; beside them, by how much each variant is above it"
+    return plot(caption, tuple(files.values()), *curves, key=curve_figures.sweep_key(results, kept))
 
 
 def _iterations(project: Project, folder: str) -> list[relion_output.Iteration]:
@@ -172,28 +176,24 @@ def _iterations(project: Project, folder: str) -> list[relion_output.Iteration]:
 
 
 def _by_iteration(
-    runs: dict[str, list[relion_output.Iteration]], caption: str, chosen: dict[str, int] | None = None
-) -> Picture | None:
+    runs: dict[str, list[relion_output.Iteration]],
+    caption: str,
+    folder: str,
+    chosen: Mapping[str, int] | None = None,
+) -> Plot | None:
     found = {name: run for name, run in runs.items() if run}
     if not found:
         return None
-    return _draw(partial(curve_figures.iterations_figure, found, chosen=chosen), caption)
+    panels = curve_figures.panels(found)
+    draw = [partial(curve_figures.iterations_figure, found, name, chosen=chosen) for name in panels]
+    key = curve_figures.iterations_key(found, chosen or {}) if len(found) > 1 else ()
+    return plot(caption, (folder,), *draw, key=key)
 
 
 def _drawn_before(project: Project, folder: str, name: str, caption: str) -> Picture | None:
     """A picture that a step with a decision drew itself."""
     if not (path := project.of("decisions", folder)):
         return None
-    png = project.read(str(Path(path).with_name(name)), lambda file: Path(file).read_bytes())
-    return _picture(png, caption) if png else None
-
-
-def _draw(draw: Callable[..., None], caption: str) -> Picture:
-    file = io.BytesIO()
-    draw(path=file)
-    return _picture(file.getvalue(), caption)
-
-
-def _picture(png: bytes, caption: str) -> Picture:
-    width = int.from_bytes(png[16:20], "big") * 100 // DPI  # of the PNG's header: an inch is 100 px here
-    return Picture(base64.b64encode(png).decode(), caption, width)
+    file = str(Path(path).with_name(name))
+    png = project.read(file, lambda one: images.smaller(Path(one).read_bytes()))
+    return Picture(png, caption, (file,)) if png else None

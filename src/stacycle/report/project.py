@@ -48,6 +48,7 @@ class Project:
     config: Mapping[str, Any] = field(default_factory=dict)
     so_far: HowFar = field(default_factory=HowFar)
     unreadable: list[str] = field(default_factory=list)
+    _counts: dict[str, float] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of_config(cls, config: Mapping[str, Any], results: str = "results") -> Project:
@@ -104,6 +105,12 @@ class Project:
     def count(self, path: str | None) -> float:
         """Number of particles in a particles file; nan if there is none."""
         return self.read(path, lambda name: star.count(name, "particles"), nan)
+
+    def counted(self, path: str) -> float:
+        """As `count`, of a file that may not be there; each is read once."""
+        if path not in self._counts:
+            self._counts[path] = self.count(path) if Path(path).is_file() else nan
+        return self._counts[path]
 
     def finer_round(self, binning: float) -> str:
         """The first round of a finer binning; "" if there is none."""

@@ -19,12 +19,14 @@ from stacycle.files.atomic import write_text
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.report.project import Project
 
+TIGHTER = 0.95  # of the volume of the mask before: a mask so small may be why a resolution is finer
 ROLLED_BACK = "rolled back"  # in the table's column `kept`: no variant was better than the state before
 
 
 @dataclass(frozen=True)
 class Note:
-    """What to know of a map's resolution; `warns` of a map that is worse than the one before it."""
+    """What to know of a map's resolution; `warns` of a map that is worse than the one before it, or that is better
+    within a tighter mask."""
 
     text: str
     warns: bool = False
@@ -37,8 +39,8 @@ class MapResolution:
     `cycle` is 0 outside of cycles, `binning` the map's; `resolution` and `nyquist` in Å; `kept` the variant of a sweep,
     or BEFORE if the step was rolled back, or "". `particles_in` are those of the row before, or the given ones,
     `particles` those that the map is of; nan if unknown. `box` in px, `pixel_size` in Å, `area` under the corrected
-    FSC in shells, `mask_volume` in Å³. `postprocess` is the file that
-    says so, `part` the part of the particle that the map is of; "" for the whole.
+    FSC in shells, `mask_volume` in Å³. `postprocess` is the file that says so, `map` the map that it names, `part` the
+    part of the particle that the map is of; "" for the whole.
     """
 
     round: str
@@ -60,6 +62,7 @@ class MapResolution:
     half_maps: tuple[str, str] = ("", "")
     postprocess: str = ""
     part: str = ""
+    map: str = ""
     notes: tuple[Note, ...] = ()
 
     @property
@@ -68,12 +71,17 @@ class MapResolution:
         return f"{self.round}, {self.step}"
 
     @property
+    def anchor(self) -> str:
+        """The page's section about it: of `results/bin4/cycle1/...`, `bin4-cycle1`."""
+        return "-".join(Path(self.postprocess).parts[1:3])
+
+    @property
     def rolled_back(self) -> bool:
         """Whether a sweep ended with the state before it."""
         return self.kept == BEFORE
 
 
-_LEFT_OUT = ("half_maps", "postprocess", "part", "notes")
+_LEFT_OUT = ("half_maps", "postprocess", "part", "map", "notes")
 _COLUMNS = [*(field.name for field in fields(MapResolution) if field.name not in _LEFT_OUT), "note"]
 
 
@@ -107,6 +115,7 @@ def resolutions(project: Project) -> list[MapResolution]:
                 half_maps=result.half_maps,
                 postprocess=step["postprocess"],
                 part=step["part"],
+                map=result.map,
             )
             rows.append(replace(row, notes=_notes(row, before, project)))
     return rows
@@ -160,7 +169,8 @@ def _notes(row: MapResolution, before: MapResolution | None, project: Project) -
         else:
             notes.append(Note(_beside("coarser", row, before), warns=True))
     elif before and row.resolution < before.resolution and _differ(row, before):
-        notes.append(Note(_beside("finer", row, before)))
+        tighter = _of_volumes(row, before) < TIGHTER
+        notes.append(Note(_beside("finer", row, before), warns=tighter))
     if row.at_nyquist:
         finer = project.finer_round(row.binning) or "a finer binning"
         further = f"go on to {finer}" if row.binning > 1 else "the data's own limit"
@@ -171,15 +181,33 @@ def _notes(row: MapResolution, before: MapResolution | None, project: Project) -
 def _differ(row: MapResolution, before: MapResolution) -> list[str]:
     """What makes two resolutions not quite comparable; of masks, by how much their volumes differ."""
     differ = [name for name in ("binning", "box", "mask") if getattr(row, name) != getattr(before, name)]
-    ratio = row.mask_volume / before.mask_volume if before.mask_volume else nan
-    said = f"mask, of {ratio:.2g} times the volume" if ratio > 0 else "mask"
-    return [said if name == "mask" else name for name in differ]
+    return ["mask" + _changed(_of_volumes(row, before)) if name == "mask" else name for name in differ]
+
+
+def _changed(ratio: float) -> str:
+    """How much larger or smaller a mask is than the one before; "" if that is not known."""
+    if not ratio > 0:
+        return ""
+    if abs(ratio - 1) < 0.005:
+        return " of the same volume"
+    if not 0.5 < ratio < 2:
+        return f", {ratio:.2g} times as large"
+    return f", {abs(ratio - 1):.0%} {'larger' if ratio > 1 else 'smaller'}"
+
+
+def _of_volumes(row: MapResolution, before: MapResolution) -> float:
+    """A mask's volume beside that of the one before; nan if it is not known."""
+    return row.mask_volume / before.mask_volume if before.mask_volume else nan
 
 
 def _beside(how: str, row: MapResolution, before: MapResolution) -> str:
+    return f"{how} than the step before, {before.resolution:.2f} Å{caveat(row, before)}"
+
+
+def caveat(row: MapResolution, before: MapResolution) -> str:
+    """What makes two resolutions not quite comparable, as words in brackets; "" if nothing does."""
     differ = _differ(row, before)
-    caveat = f" (not quite comparable: another {listed(differ)})" if differ else ""
-    return f"{how} than the step before, {before.resolution:.2f} Å{caveat}"
+    return f" (not quite comparable: another {listed(differ)})" if differ else ""
 
 
 def _volume(project: Project, mask: str) -> float:

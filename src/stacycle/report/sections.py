@@ -10,8 +10,8 @@ from stacycle.decisions.decision import Decision
 from stacycle.files.relion_output import PostProcess
 from stacycle.recipe.rounds import POSES
 from stacycle.recipe.step_settings import kind_of, own_name
-from stacycle.report import pictures, tables
-from stacycle.report.pictures import Picture
+from stacycle.report import mask_tuner, pictures, tables
+from stacycle.report.pictures import Shown
 from stacycle.report.project import Project, decision_file
 from stacycle.report.tables import Table
 from stacycle.steps.registry import all_steps
@@ -29,23 +29,26 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A decision as it is shown: what was decided, by whom and why, and of what."""
+    """A decision as it is shown: what was decided, by whom and why, and of what; and its file."""
 
     title: str
     by: str
     reason: str
     rolled_back: bool
     candidates: list[Candidates]
+    file: str = ""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Pictures and a decision; a step of a cycle has a title and the resolution that it reached, in Å."""
+    """Pictures and a decision; a step of a cycle has a title and the resolution that it reached, in Å,
+    by its `file`."""
 
-    pictures: list[Picture] = field(default_factory=list)
+    pictures: list[Shown] = field(default_factory=list)
     verdict: Verdict | None = None
     title: str = ""
     resolution: float = 0.0
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,12 @@ def _title(step: str) -> str:
 def _step(project: Project, folder: str, step: Step) -> list[Block]:
     """The pictures of a step, then its decision, and that on its poses."""
     shown = [picture for name in step.pictures if (picture := getattr(pictures, name)(project, folder))]
-    decisions = [project.decision_of(folder), project.decision_of(f"{folder}{POSES}")]
-    verdicts = [_verdict(decision, step.candidates_shown) for decision in decisions if decision]
+    files = [project.of("decisions", one) or "" for one in (folder, f"{folder}{POSES}")]
+    verdicts = [
+        _verdict(project.decided[file], step.candidates_shown, file=file)
+        for file in files
+        if file in project.decided
+    ]
     blocks = [Block(verdict=verdict) for verdict in verdicts[1:]]
     return [Block(shown, next(iter(verdicts), None)), *blocks] if shown or verdicts else []
 
@@ -109,17 +116,23 @@ def _cycle(project: Project, steps: list[dict[str, Any]]) -> list[Block]:
 def _step_of_cycle(
     project: Project, before: dict[str, Any] | None, step: dict[str, Any], result: PostProcess
 ) -> Block:
-    decision = project.decided.get(decision_file(step) or "")
-    picture, verdict = None, None
+    file = decision_file(step) or ""
+    decision = project.decided.get(file)
+    shown: list[Shown | None] = []
+    verdict = None
     if not step["decision"]:
         files = _existing(result.map), _existing(result.mask)
-        picture = pictures.outline(project, *files, decision, "The mask around the bin1 reference")
-        verdict = _verdict(decision, 0) if decision else None
+        shown = [pictures.outline(project, *files, "The mask around the bin1 reference")]
+        folder, key = Path(step["postprocess"]).parents[1] / "mask", f"rounds.{step['round']}.cycle.mask"
+        shown.append(mask_tuner.tuner(project, str(folder), f"{key}.threshold"))
+        verdict = _verdict(decision, 0, file=file) if decision else None
     elif decision:
-        picture = pictures.sweep(project, before, step, decision)
+        shown = [pictures.sweep(project, before, step, decision)]
         variant = decision.choice.get("variant")
-        verdict = _verdict(decision, 100, "Rolled back" if decision.rolled_back else f"Kept: {variant}")
-    return Block([picture] if picture else [], verdict, step["label"], result.resolution)
+        verdict = _verdict(decision, 100, "Rolled back" if decision.rolled_back else f"Kept: {variant}", file)
+    return Block(
+        [one for one in shown if one], verdict, step["label"], result.resolution, step["postprocess"]
+    )
 
 
 def _existing(path: str) -> str | None:
@@ -127,7 +140,7 @@ def _existing(path: str) -> str | None:
     return path if Path(path).is_file() else None
 
 
-def _verdict(decision: Decision, longest: int, outcome: str = "") -> Verdict:
+def _verdict(decision: Decision, longest: int, outcome: str = "", file: str = "") -> Verdict:
     """The reason, and the candidates, closed if there are more than `longest`; `outcome` is a sweep's."""
     candidates = [
         Candidates(part.question, tables.shown(part.candidates), len(part.candidates) <= longest)
@@ -135,4 +148,4 @@ def _verdict(decision: Decision, longest: int, outcome: str = "") -> Verdict:
         if len(part.candidates)
     ]
     shown = outcome or decision.question
-    return Verdict(shown, decision.by, decision.reason, decision.rolled_back, candidates)
+    return Verdict(shown, decision.by, decision.reason, decision.rolled_back, candidates, file)

@@ -17,7 +17,8 @@ from scipy import ndimage
 from stacycle.files import mrc
 from stacycle.report.chimerax import COLOURS, DENSITY
 from stacycle.report.drawing import Target, drawn
-from stacycle.report.map_figures import DIRECTIONS, central_slices, scale_bar, show
+from stacycle.report.images import DIRECTIONS, central
+from stacycle.report.map_figures import scale_bar, show
 
 _FINEST = 192  # voxels of a side are enough for a picture
 _SIDE = 420  # pixels of a picture's side, at least
@@ -37,7 +38,7 @@ def map_figure(
 ) -> None:
     """Central slices of a map, and below them its surface at a level, seen along the same axes; in the colours of a map
     of local resolutions (Å), if there is one, from which to which."""
-    slices, pixel = central_slices(density)
+    slices, pixel = central(density)
     voxels, size = _coarse(density, pixel)
     colours = _coarse(local, pixel)[0] if local else None
     low, high = np.percentile(slices, [0.5, 99.9])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,11 +44,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """The cells of a row; `failed` says why it has no numbers, `chosen` marks it."""
+    """The cells of a row; `failed` says why it has no numbers, `chosen` marks it, `file` is what it is read from."""
 
     cells: list[str]
     chosen: bool
     failed: str
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,9 @@ class Table:
     rows: list[Row]
 
 
-def shown(table: pd.DataFrame) -> Table:
-    """A table without empty and hidden columns, the column that marks rows (`chosen` or `kept`) second."""
+def shown(table: pd.DataFrame, files: Sequence[str] = ()) -> Table:
+    """A table without empty and hidden columns, the column that marks rows (`chosen` or `kept`) second; `files` are
+    what its rows are read from."""
     filled = [str(name) for name in table if not table[name].isin(["", None, math.nan]).all()]
     first, *names = [name for name in filled if name not in _HIDDEN]
     mark = next((name for name in ("chosen", "kept") if name in names), "")
@@ -68,10 +71,11 @@ def shown(table: pd.DataFrame) -> Table:
     for name in names:
         words = any(isinstance(value, str) for value in table[name])
         columns.append(Column(_HEADINGS.get(name, name.replace("_", " ")), words))
-    for record in table.to_dict("records"):
+    records = table.to_dict("records")
+    for record, file in zip(records, files or [""] * len(records), strict=True):
         cells = [cell(name, record[name]) for name in names]
         chosen = bool(mark) and record[mark] is True
-        rows.append(Row(cells, chosen, failed=str(record.get("failed") or "")))
+        rows.append(Row(cells, chosen, failed=str(record.get("failed") or ""), file=file))
     return Table(columns, rows)
 
 

@@ -110,7 +110,7 @@ STEP = Step(
     command,
     space=space,
     last=DECISION,
-    pictures=("mask",),
+    pictures=("mask", "mask_threshold"),
     candidates_shown=0,
     runs_alike=("cycle_mask",),
 )

@@ -16,6 +16,7 @@ from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.report import map_figures
 from stacycle.report.project import Project
 
+SVG = b'<svg viewBox="0 0 72 72"></svg>'  # a figure that is not drawn, where a test is about something else
 GOLDEN = Path(__file__).parents[2] / "golden" / "data"
 ROUND = {
     "name": "bin4",
@@ -55,6 +56,9 @@ def make(project: Path) -> Path:
     map_figures.class_montage(chosen.candidates, bin4 / "select/classes.png")
     density = mrc.voxels(bin4 / "class3d/T0.5_K3/run_it010_class003.mrc")
     write_decision(bin4 / "mask/decision.json", mask_threshold(density, 20, 45, 260))
+    map_ = bin4 / "class3d/T0.5_K3/run_it010_class003.mrc"
+    command = f"relion_mask_create --i {map_} --o {bin4}/mask/mask.mrc --lowpass 45 --ini_threshold 0.02"
+    (bin4 / "mask/job.json").write_text(json.dumps({"command": command, "ended_well": True}))
     for state in ("refine3d/run_optimisation_set.star", "cycle1/polish/optimisation_set.star"):
         files = OptimisationSet(str(bin4 / "extract/particles.star"), "tomograms.star")
         files.write(bin4 / state)

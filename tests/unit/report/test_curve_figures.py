@@ -16,7 +16,9 @@ GOLDEN = Path(__file__).parents[2] / "golden" / "data"
 
 def test_curves_are_drawn_from_what_relion_wrote(tmp_path):
     align = relion_output.iterations(GOLDEN / "align")
-    curve_figures.iterations_figure({"T1": align, "T2": align[:3]}, tmp_path / "iterations.png", {"T1": 4})
+    runs = {"T1": align, "T2": align[:3]}
+    assert curve_figures.panels(runs) == ["resolution", "accuracy_rotations"]  # an alignment has one class
+    curve_figures.iterations_figure(runs, "resolution", tmp_path / "iterations.png", {"T1": 4})
     result = relion_output.fsc(GOLDEN / "postprocess/postprocess.star")
     curve_figures.fsc_figure(result, tmp_path / "fsc.png")
     for name in ("iterations", "fsc"):
@@ -25,7 +27,8 @@ def test_curves_are_drawn_from_what_relion_wrote(tmp_path):
 
 def test_a_run_without_any_number_still_gives_a_figure(tmp_path):
     nothing = [relion_output.Iteration(0, inf, nan, nan, nan, nan, nan, nan, nan)]
-    curve_figures.iterations_figure({"T1": nothing}, tmp_path / "iterations.png")
+    (name,) = curve_figures.panels({"T1": nothing})
+    curve_figures.iterations_figure({"T1": nothing}, name, tmp_path / "iterations.png")
     assert (tmp_path / "iterations.png").exists()
 
 
@@ -104,13 +107,27 @@ def test_twenty_variants_of_a_sweep_can_be_told_apart(figures, kept):
     curve_figures.sweep_figure(results, kept, "sweep.png")
     (figure,) = figures
     axes = figure.axes[0]
-    lines = [line for line in axes.lines if not line.get_label().startswith("_")]
+    lines = [line for line in axes.lines if len(line.get_xdata()) > 2]
     looks = {(line.get_color(), line.get_linestyle(), line.get_linewidth()) for line in lines}
     assert len(looks) == len(lines) == 19
     (thick,) = [line for line in lines if line.get_linewidth() == 3]
-    assert thick.get_label() == f"{kept}, {results[kept].resolution:.2f} Å (kept)"
-    assert not axes.get_tightbbox().overlaps(figure.legends[0].get_window_extent())
+    key = curve_figures.sweep_key(results, kept)
+    (strong,) = [one for one in key if one.strong]
+    assert strong.text == f"{kept}, {results[kept].resolution:.2f} Å (kept)"
+    assert strong.colour == thick.get_color()
+    assert len({(one.colour, one.dash) for one in key}) == 19
     assert axes.get_xlim()[1] < 0.25  # where nothing is resolved, nothing is shown
+
+
+def test_curves_that_lie_on_one_another_lie_apart_in_the_panel_of_differences(figures):
+    results = {"before": curve(9), "a": curve(8.9), "b": curve(9.1)}
+    curve_figures.sweep_difference_figure(results, "a", "difference.png")
+    axes = figures[0].axes[0]
+    before, a, b = [line.get_ydata() for line in axes.lines if len(line.get_xdata()) > 2]
+    assert not before.any()
+    assert a.max() > 0 > b.min()
+    low, high = axes.get_ylim()
+    assert low < b.min() < a.max() < high < 3 * a.max()  # they fill the panel
 
 
 def test_a_sweep_without_any_resolution_still_gives_a_figure(figures):

@@ -131,7 +131,7 @@ def halves_in(folder: Path) -> list[Path]:
 
 def test_it_is_what_the_headline_says(folder: Path):
     rows = make(folder)
-    headline = dict((name, value) for name, value, _ in overview.headline(PROJECT, rows))
+    headline = {card.name: card.value for card in overview.headline(PROJECT, rows)}
     assert headline["Resolution"] in (folder / "README.md").read_text().splitlines()[2]
     first, last = ([mrc.voxels(path) for path in paths] for paths in (rows[0].half_maps, halves_in(folder)))
     found = compare({False: first, True: last}, PIXEL, mrc.voxels(folder / "mask.mrc")).resolution(True)

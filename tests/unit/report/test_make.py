@@ -52,7 +52,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def project(tmp_path: Path, settings: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> Path:
     """The golden project's folder, whose run has noted its config; figures are not drawn."""
     golden_project.make(tmp_path)
-    monkeypatch.setattr(drawing, "save", lambda figure, file: file.write(b"PNG"))
+    monkeypatch.setattr(drawing, "save", lambda figure, file: file.write(golden_project.SVG))
     (tmp_path / BIN4 / "reconstruct").mkdir()
     (tmp_path / BIN4 / "reconstruct/merged.mrc").touch()
     redo.note_command(["--cores", "2"], str(tmp_path), tmp_path, settings)

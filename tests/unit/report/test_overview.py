@@ -40,7 +40,7 @@ def test_the_finest_rung_is_named_if_it_is_not_the_last(tmp_path):
 def test_a_coarser_rung_and_notes_on_the_config_are_among_the_warnings(tmp_path):
     project = Project(notes=["rounds.bin2: not finer."])
     rows = resolutions_of(tmp_path, (1, 5, "m"), (1, 6, "m"), (2, 8, "m"))
-    assert overview.warnings(project, rows) == [
+    assert [(one.where, one.text) for one in overview.warnings(project, rows)] == [
         ("config", "rounds.bin2: not finer."),
         ("bin4, Polishing, cycle 1", "coarser than the step before, 5.00 Å"),
     ]
@@ -54,7 +54,7 @@ def test_a_part_has_a_row_but_is_neither_the_last_map_nor_what_the_next_one_is_c
     assert not any(
         note.warns for row in rows for note in row.notes
     )  # body is finer than the whole, if not than head
-    assert overview.headline(Project(), rows)[0][1] == "6.00 Å"
+    assert overview.headline(Project(), rows)[0].value == "6.00 Å"
     assert overview.summary(Project(), rows)["Reached"] == [
         "From 7.00 Å (bin4, Polishing, cycle 1) to 6.00 Å (bin4, Polishing, cycle 1)."
     ]

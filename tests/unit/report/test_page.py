@@ -1,13 +1,15 @@
 """The report: one page that needs nothing else, whatever of a project is there."""
 
 import re
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from golden_project import POLISHED, PROJECT, STEPS, make, step
+from golden_project import POLISHED, PROJECT, STEPS, SVG, make, step
 
+import stacycle
 from stacycle.decisions.decision import BEFORE
 from stacycle.report import curve_figures, drawing, resolution
 from stacycle.report.page import write_report
@@ -43,11 +45,11 @@ def page(golden_results) -> str:
 @pytest.fixture
 def unrendered(monkeypatch):
     """Figures that are built but not drawn, where a test is about something else."""
-    monkeypatch.setattr(drawing, "save", lambda figure, file: file.write(b"PNG"))
+    monkeypatch.setattr(drawing, "save", lambda figure, file: file.write(SVG))
 
 
 def test_the_headline_tells_resolution_particles_binning_and_engine(page):
-    cards = dict(re.findall(r'class="card"><span>(.*?)</span><b>(.*?)</b>', page))
+    cards = dict(re.findall(r'class="card"[^>]*><span>(.*?)</span><b>(.*?)</b>', page))
     assert cards == {
         "Resolution": "28.24 Å",
         "Particles": "64",
@@ -60,27 +62,33 @@ def test_the_headline_tells_resolution_particles_binning_and_engine(page):
 def test_every_step_of_the_round_has_its_part(page):
     headings = re.findall("<h3.*?>(.*?)</h3>", page)
     assert headings == [*(all_steps()[step].title for step in PROJECT.rounds[0]["steps"][2:-1]), "Cycle 1"]
-    assert re.findall("<h4>(.*?) <small>(.*?)</small>", page) == [
+    assert re.findall("<h4[^>]*>(.*?) <small>(.*?)</small>", page) == [
         ("Reconstruct bin1", "30.00 Å"),
         ("CTF refinement", "30.00 Å"),
         ("Polishing", "28.24 Å"),
     ]
-    captions = re.findall("<figcaption>(.*?)</figcaption>", page)
+    captions = re.findall("<figcaption>(.*?)<", page)
     # Two steps have curves by iteration, two sweeps have FSC curves.
     assert len(captions) == len(set(captions)) + 2 == 12
 
 
 def test_every_link_leads_to_a_part_of_the_page(page):
-    ids = re.findall(r' id="(.*?)"', page)
+    ids = re.findall(r'<(?:h3|section|header|details) id="(.*?)"', page)
     assert len(ids) == len(set(ids))
-    links = re.findall(r'href="#(.*?)"', page)
-    assert set(links) == set(ids)
+    links = re.findall(r'<a (?:class="up" )?href="#(.*?)"', page)
+    assert set(links) == set(ids) - {"commands"}
+
+
+def test_what_a_figure_uses_of_itself_is_in_it(page):
+    for svg in re.findall("<svg role.*?</svg>", page, re.DOTALL):
+        assert set(re.findall(r'(?:url\(|href=")#([\w.-]+)', svg)) == set(re.findall(r' id="(.*?)"', svg))
 
 
 def test_the_page_says_first_what_was_kept_rolled_back_lost_and_what_comes_next(page):
     short = dict(re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", page))
     assert short["Reached"] == (
-        "From 40.00 Å (bin4, Refine3D, post-processed) to 28.24 Å (bin4, Polishing, cycle 1)."
+        "From 40.00 Å (bin4, Refine3D, post-processed) to 28.24 Å (bin4, Polishing, cycle 1) "
+        "(not quite comparable: another binning, box and mask)."
     )
     assert short["Kept"] == "bin4, Polishing, cycle 1: motion, 30.00 → 28.24 Å."
     assert short["Rolled back"] == "bin4, CTF refinement, cycle 1: the state before stays, 30.00 Å."
@@ -94,7 +102,7 @@ def test_the_page_says_first_what_was_kept_rolled_back_lost_and_what_comes_next(
 def test_a_sweep_shows_its_outcome_and_why_a_variant_failed(page):
     assert "<b>Rolled back</b> <i>by the rule</i><br>Rolled back: no variant beats" in page
     assert "<b>Kept: motion</b> <i>by the rule</i><br>motion is the best" in page
-    (failed,) = re.findall(r"<tr><td[^>]*>stiff</td>.*?</tr>", page)
+    (failed,) = re.findall(r"<tr[^>]*><td[^>]*>stiff</td>.*?</tr>", page)
     assert "failed: relion_tomo_align was killed" in failed
     assert failed.count("<td") == 2  # the cause stands where the numbers would be
     assert re.search(r"<tr class=chosen><td[^>]*>motion</td>", page)
@@ -103,10 +111,13 @@ def test_a_sweep_shows_its_outcome_and_why_a_variant_failed(page):
 def test_a_sweeps_curves_are_those_that_finished_and_the_state_before(
     project, tmp_path, monkeypatch, unrendered
 ):
-    drawn = []
-    monkeypatch.setattr(
-        curve_figures, "sweep_figure", lambda results, kept, path: drawn.append((list(results), kept))
-    )
+    drawn, draw = [], curve_figures.sweep_figure
+
+    def sweep(results, kept, path):
+        drawn.append((list(results), kept))
+        draw(results, kept, path)
+
+    monkeypatch.setattr(curve_figures, "sweep_figure", sweep)
     write(tmp_path / "report.html", project)
     assert drawn == [([BEFORE, "defocus"], BEFORE), ([BEFORE, "motion", "shift"], "motion")]
     assert not project.unreadable
@@ -117,13 +128,19 @@ def test_decisions_and_warnings_are_reported(page):
     assert "3 particles are in no tilt image." in page
     assert "if there is junk" in page
     assert page.count('class="decision') == 6
-    assert "<b>bin4/cycle1/polish</b> stiff failed and was left out" in page
+    assert '<a href="#bin4-cycle1">bin4/cycle1/polish</a> stiff failed and was left out' in page
 
 
 def test_the_page_needs_nothing_else(page):
-    assert not re.findall(r'(?:src|href)="(?!data:image/png;base64,|#)', page)
-    assert "<script" not in page
-    assert "url(" not in page
+    assert not re.findall(r'(?:src|href)="(?!data:(?:image/png;base64)?,|#)', page)
+    assert not re.findall(r"url\((?!#)|@import|<link(?! rel=\"icon\" href=\"data:)|fetch\(", page)
+
+
+def test_the_wheel_packs_all_that_the_page_is_made_of():
+    source = Path(stacycle.__file__).parent
+    patterns = tomllib.loads((source.parents[1] / "pyproject.toml").read_text())["tool"]["setuptools"]
+    packed = {path for one in patterns["package-data"]["stacycle"] for path in source.glob(one)}
+    assert {path for path in (source / "report").iterdir() if path.suffix in (".js", ".css", ".j2")} <= packed
 
 
 def test_numbers_that_are_none_are_not_shown_as_nan(page):

@@ -76,8 +76,28 @@ def test_beside_a_rung_stands_how_much_larger_its_mask_is(tmp_path, monkeypatch)
         mrc.write_map(name, values, 2.0)
     rows = resolutions_of(tmp_path, (1, 6, "tight"), (1, 5, "wide"))
     assert [row.mask_volume for row in rows] == [64 * 8, 216 * 8]
-    said = "finer than the step before, 6.00 Å (not quite comparable: another mask, of 3.4 times the volume)"
+    said = "finer than the step before, 6.00 Å (not quite comparable: another mask, 3.4 times as large)"
     assert notes_of(rows) == ["", said]
+
+
+def test_a_rung_that_is_finer_within_a_tighter_mask_is_warned_of(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, inside in (("wide", 19), ("tight", 18), ("alike", 18)):
+        values = np.zeros((20, 20, 20), np.float32)
+        values[:inside, :inside, :inside] = 1
+        mrc.write_map(name, values, 2.0)
+    rows = resolutions_of(tmp_path, (1, 11.64, "wide"), (1, 11.13, "tight"), (1, 11, "alike"))
+    said = "finer than the step before, 11.64 Å (not quite comparable: another mask, 15% smaller)"
+    assert [[(note.text, note.warns) for note in row.notes] for row in rows] == [
+        [],
+        [(said, True)],
+        [
+            (
+                "finer than the step before, 11.13 Å (not quite comparable: another mask of the same volume)",
+                False,
+            )
+        ],
+    ]
 
 
 def test_the_first_and_the_last_map_are_compared_within_one_mask(tmp_path, monkeypatch):
