@@ -1,9 +1,9 @@
 """Preflight: check data and set-up, by hand (`snakemake preflight`) and before the first job of every run."""
 
-import sys
-
-from stacycle.jobs import redo
 from stacycle.preflight import preflight
+from stacycle.progress import begin
+
+run_journal = None  # of this run, from its start on
 
 
 # Before any job starts and any output is deleted: a mistake in an added set costs no earlier result.
@@ -28,9 +28,18 @@ onstart:
             f"Nothing was started: see the problems in {preflight.TABLE}."
         )
     if any(job.output for job in jobs):  # not the plan or preflight alone
-        redo.note_command(
-            sys.argv[1:], snakemake_api.start_folder(workflow), config=config
-        )
+        global run_journal
+        run_journal = begin.begin(workflow, config)
+
+
+onsuccess:
+    for warning in begin.end(run_journal, True, config):
+        logger.warning(warning)
+
+
+onerror:
+    for warning in begin.end(run_journal, False, config):
+        logger.warning(warning)
 
 
 rule preflight:

@@ -1,6 +1,9 @@
 """The plan before the run, on standard output and in the log."""
 
+import json
+import os
 import shutil
+from pathlib import Path
 
 from stacycle.jobs.log import task
 from stacycle.preflight import plan_table
@@ -16,4 +19,6 @@ with task(snakemake.log[0], "plan") as log:
     width = max(80, min(110, shutil.get_terminal_size((110, 0)).columns))
     text = plan_table.text(jobs, limits, space, width)
     print(text, flush=True)
+    if asked := os.environ.get("STACYCLE_PLAN"):  # `stacycle diff` reads it
+        Path(asked).write_text(json.dumps(params.jobs))
     log.debug(text)

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from argparse import Action
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from graphlib import TopologicalSorter
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -104,11 +106,32 @@ def set_limit(workflow: Any, resource: str, most: int) -> None:
     workflow.register_resource(resource, most)
 
 
+@cache
 def options() -> dict[str, Action]:
     """The options of Snakemake's command line, by each of their names."""
     from snakemake.cli import get_argument_parser
 
     return get_argument_parser()._option_string_actions
+
+
+def option(name: str) -> Action | None:
+    """The option of that name, of its beginning, or of the letter that its value follows at once (-j8)."""
+    known = options()
+    if name in known:
+        return known[name]
+    if not name.startswith("--"):
+        return known.get(name[:2])
+    found = {id(action): action for one, action in known.items() if one.startswith(name)}
+    return next(iter(found.values())) if len(found) == 1 else None
+
+
+def most_values(action: Action, word: str) -> float:
+    """How many of the words after an option, given as `word`, can be its values."""
+    if not word.startswith("--") and word not in options():
+        return 0  # -j8
+    if isinstance(action.nargs, int):
+        return action.nargs
+    return {None: 1, "?": 1, "*": inf, "+": inf}.get(action.nargs, 0)
 
 
 def explain_faults_of_config_files(read: Callable[[Any], Any]) -> None:
@@ -163,6 +186,44 @@ def resources(
 def jobs_to_start(workflow: Any) -> list[Any]:
     """The jobs that this run of Snakemake will start."""
     return list(workflow.dag.needrun_jobs())
+
+
+def jobs_with_needs(workflow: Any) -> Iterator[tuple[Any, list[Any], bool]]:
+    """(job, the jobs that it depends on, whether this run will start it) of each job of this run's graph, each after
+    those that it depends on."""
+    dag = workflow.dag
+    for level in dag.toposorted():
+        for job in level:
+            yield job, list(dag.dependencies[job]), dag.needrun(job)
+
+
+class _Ear(logging.Handler):
+    """Hears of jobs from what Snakemake logs, whatever of it is shown."""
+
+    def __init__(self, hear: Callable[[str, JobKey, Any], None]) -> None:
+        super().__init__()
+        self._hear = hear
+        self._jobs: dict[int, JobKey] = {}  # Snakemake's numbers change when checkpoints have been made
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from snakemake.logging import LogEvent, get_event
+
+        event, told = get_event(record), record.__dict__
+        if event == LogEvent.JOB_INFO:
+            self._jobs[told["jobid"]] = key = job_key(told["rule_name"], told["wildcards"] or {})
+            self._hear("started", key, told["output"])
+        elif event == LogEvent.JOB_FINISHED and told["job_id"] in self._jobs:
+            self._hear("finished", self._jobs[told["job_id"]], None)
+        elif event == LogEvent.JOB_ERROR and told["jobid"] in self._jobs:
+            self._hear("failed", self._jobs[told["jobid"]], told["log"])
+
+
+def listen(hear: Callable[[str, JobKey, Any], None]) -> None:
+    """Have `hear` told what comes of each job of this run: "started" and its outputs, "finished", or "failed" and where
+    its logs are."""
+    from snakemake.logging import logger
+
+    logger.addHandler(_Ear(hear))
 
 
 def all_jobs(workflow: Any, target: str) -> list[tuple[Any, dict[str, str], Any]]:

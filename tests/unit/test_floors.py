@@ -23,7 +23,7 @@ FLOORS = {
         "jobs inputs",
         "decisions exports scoring",
         "steps",
-        "preflight",
+        "preflight progress",
         "report cleanup",
         "cli",
         "__main__",

@@ -256,7 +256,7 @@ class _Job:
             with process.start(executed, output, environment, [self.lock, *gpus.locks]) as running:
                 run["pid"] = running.pid
                 self._write()
-                for line in clean_lines(process.follow(seen, running, self.stop, *ends)):
+                for line in clean_lines(process.follow(seen, running, self.stop, *ends, beat=self.lock.beat)):
                     lines.append(line)
                     if self.iterations:
                         self.iterations.see(line)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -55,12 +55,16 @@ def start(
         _adopt_orphans(False)
 
 
-def follow(output: IO[bytes], process: subprocess.Popen[bytes], *stops: list[int]) -> Iterator[str]:
-    """The lines that a process writes into a file, until it has ended. It is ended if any of `stops` gets a signal."""
+def follow(
+    output: IO[bytes], process: subprocess.Popen[bytes], *stops: list[int], beat: Callable[[], object] = bool
+) -> Iterator[str]:
+    """The lines that a process writes into a file, until it has ended. It is ended if any of `stops` gets a signal.
+    Meanwhile `beat` is called many times a second."""
     rest, deadline, ended = b"", math.inf, False
     while not ended:
         with suppress(subprocess.TimeoutExpired):
             process.wait(POLL)
+        beat()
         ended = process.returncode is not None  # before the last look, so that nothing is missed
         if (stop := next(filter(None, stops), None)) and deadline == math.inf:
             process.send_signal(stop[0])

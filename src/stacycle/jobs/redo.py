@@ -7,13 +7,11 @@ what it was made of: if a redo is cut off, the next run completes it.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +39,17 @@ ONCE = {
 
 
 def note_command(
-    words: Sequence[str], folder: str, project: str | Path = ".", config: Mapping[str, Any] | None = None
+    words: Sequence[str],
+    folder: str,
+    project: str | Path = ".",
+    config: Mapping[str, Any] | None = None,
+    files: Sequence[str] = (),
 ) -> None:
     """Note that the workflow was called by these words in this folder, and with which config, as Snakemake made it of
-    the default, the config files and the command line; `project` is where its results are."""
+    the default, the config `files` and the command line; `project` is where its results are."""
     as_json = json.loads(json.dumps(config or {}, default=str))
-    write_json(Path(project, COMMAND), {"words": list(words), "folder": folder, "config": as_json})
+    noted = {"words": list(words), "folder": folder, "configs": list(files), "config": as_json}
+    write_json(Path(project, COMMAND), noted)
 
 
 def noted_config(project: str | Path = ".") -> dict[str, Any]:
@@ -113,7 +116,7 @@ def _call(project: Path, options: Sequence[str]) -> list[str]:
     if words is None and not options:
         raise UserError(
             f"{project}: no run has noted yet how Snakemake is called here",
-            "give its options after --, as in: stacycle redo PATH -- --configfile config.yaml --cores 8",
+            "stacycle run does; or give its options after --, as in: stacycle redo PATH -- --configfile C --cores 8",
         )
     kept = list(_kept(words)) if words else ["--snakefile", str(SNAKEFILE)]
     return [sys.executable, "-m", "snakemake", *kept, "--directory", str(project), *options]
@@ -127,38 +130,18 @@ def _cwd(project: Path) -> Path:
 
 def _kept(words: Sequence[str]) -> Iterator[str]:
     """Options of a command line of Snakemake's with their values, but for those of `ONCE` and the targets."""
-    options = snakemake_api.options()
     keeps, left = False, 0.0
     for word in words:
         if word == "--":
             return
         if word.startswith("-") and len(word) > 1 and not word[1:].replace(".", "", 1).isdigit():
             name, has_value, _ = word.partition("=")
-            action = _action(options, name)
+            action = snakemake_api.option(name)
             keeps = action is None or action.dest not in ONCE
-            left = 0 if has_value or action is None else _values(action, word, options)
+            left = 0 if has_value or action is None else snakemake_api.most_values(action, word)
             if keeps:
                 yield word
         elif left > 0:
             left -= 1
             if keeps:
                 yield word
-
-
-def _action(options: dict[str, Any], name: str) -> argparse.Action | None:
-    """The option of that name, of its beginning, or of the letter that its value follows at once (-j8)."""
-    if name in options:
-        return options[name]
-    if not name.startswith("--"):
-        return options.get(name[:2])
-    found = {id(action): action for option, action in options.items() if option.startswith(name)}
-    return next(iter(found.values())) if len(found) == 1 else None
-
-
-def _values(action: argparse.Action, word: str, options: dict[str, Any]) -> float:
-    """How many words after an option can be its values."""
-    if not word.startswith("--") and word not in options:
-        return 0  # -j8
-    if isinstance(action.nargs, int):
-        return action.nargs
-    return {None: 1, "?": 1, "*": inf, "+": inf}.get(action.nargs, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
@@ -31,6 +32,7 @@ def contradictions(config: Config) -> Iterator[UserError]:
     """What cannot work, such as the choice of a run or iteration that there will not be."""
     yield from _of_inputs(config.inputs)
     yield from _of_engine(config.engine)
+    yield from _of_pauses(config)
     is_known = all(one.hand != "auto" for one in config.inputs)
     for name, settings in config.rounds.items():
         if name in OWN_FOLDERS:
@@ -85,6 +87,18 @@ def _of_engine(engine: Engine) -> Iterator[UserError]:
     if engine.container_args and engine.container is None:
         cure = "name the image there, or leave them out"
         yield UserError("belong to engine.container", cure, "engine.container_args")
+
+
+def _of_pauses(config: Config) -> Iterator[UserError]:
+    """Pauses after steps that there are not."""
+    rounds = {name: settings.steps for name, settings in config.rounds.items() if settings is not None}
+    known = list(dict.fromkeys(step for steps in rounds.values() for step in steps))
+    placed = [f"{name}/{step}" for name, steps in rounds.items() for step in steps]
+    for name in [config.pause] if isinstance(config.pause, str) else config.pause or ():
+        if name not in known and name not in placed:
+            close = difflib.get_close_matches(name, [*known, *placed], n=1)
+            cure = f"did you mean {close[0]}?" if close else f"the steps are {', '.join(known)}"
+            yield UserError(f"no round has a step {name}", cure, "pause")
 
 
 def _of_round(where: str, settings: Round) -> Iterator[UserError]:

@@ -56,6 +56,7 @@ Different = Annotated[
 ]
 Several = Annotated[list[Text], Field(min_length=1)]
 Paths = Text | Several
+Hook = Text | Several
 Size = Annotated[list[Count], Field(min_length=3, max_length=3)]
 Variants = Annotated[dict[VariantName, X | None], AfterValidator(_without_nulls)]
 

@@ -21,6 +21,7 @@ from stacycle.recipe.setting_types import (
     TAGS,
     Count,
     Different,
+    Hook,
     Module,
     NotNegative,
     Paths,
@@ -173,6 +174,14 @@ class Config(Section):
     particle: Particle = Particle()
     engine: Engine = Engine()
     cleanup: Cleanup = Cleanup()
+    pause: Paths | None = None
+    """Steps after which `stacycle run` stops, for you to look and to decide: select, or bin4/select for one round; it
+    goes on when you run it again. Snakemake by itself does not stop."""
+    onsuccess: Hook | None = None
+    """What a run does when it has ended well: a command, or a URL that is sent JSON by POST. In a command {message},
+    {project}, {status} and {page} are filled in, quoted."""
+    onerror: Hook | None = None
+    """The same when it has failed; {message} says why."""
     rounds: Annotated[dict[RoundName, Round | None], Field(min_length=1)]
     """The rounds in their order, by name; `NAME: null` leaves one out."""
 

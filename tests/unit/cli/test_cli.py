@@ -11,7 +11,7 @@ from stacycle import __main__ as cli
 from stacycle.files import star
 from stacycle.files.optimisation_set import OptimisationSet
 
-GOLDEN = Path(__file__).parents[1] / "golden/data"
+GOLDEN = Path(__file__).parents[2] / "golden/data"
 
 
 @pytest.fixture

@@ -1,0 +1,123 @@
+"""`stacycle diff` and `stacycle redo`: what a changed config makes anew, and a result that is to be made anew."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from stacycle.cli import call, project
+from stacycle.cli.project import Project
+from stacycle.cli.record import CHANGE, Command, Given, Parser
+from stacycle.errors import UserError, some
+from stacycle.jobs.redo import COMMAND
+from stacycle.preflight.plan_table import CONTINUES, KEPT, OPEN, RUNS
+
+AS_JSON = "STACYCLE_PLAN"  # in the environment: the file that rules/plan.smk writes its jobs to, too
+
+
+def diff(given: Given) -> int:
+    """Show what a run with the config as it is now would do again, and what it would keep.
+
+    The jobs themselves decide: each one's command line and inputs are held against those that made its result.
+    """
+    here = Project.of(given)
+    here.config()
+    if not Path(COMMAND).exists():
+        raise UserError("no run has begun here yet", "stacycle plan shows what the first one will do")
+    print("\n".join(_told(_planned(here, given.more), given.all)))
+    return 0
+
+
+def _planned(here: Project, more: Sequence[str]) -> list[dict[str, Any]]:
+    """The jobs of a whole run, with what would come of each."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "plan.json")
+        os.environ[AS_JSON] = str(file)
+        try:
+            status, _, errors = call.output_of(here.words(more, ["plan"]))
+        finally:
+            del os.environ[AS_JSON]
+        if status or not file.exists():
+            raise UserError(call.fault(errors) or f"Snakemake ended with exit status {status}")
+        return json.loads(file.read_text())
+
+
+def _told(jobs: Sequence[dict[str, Any]], every: bool) -> Iterator[str]:
+    """The lines: what runs again and why that is known, what may, what is kept."""
+    started = [job for job in jobs if not job["done"]]
+    again = [job for job in started if job["fate"] in (RUNS, CONTINUES)]
+    programs = [job for job in again if not job["short"]]
+    kept = [job for job in jobs if job["done"] or job["fate"] == KEPT]
+    still_open = [job for job in started if job["fate"] == OPEN]
+    if not programs:
+        yield "No program would run again: all results are as the config asks."
+    else:
+        yield f"Would run again ({_counted(programs)}):"
+        yield from _by_step(programs, every)
+    if still_open:
+        yield f"Only if what is decided before them comes out otherwise ({_counted(still_open)}):"
+        yield from _by_step(still_open, every)
+    yield f"Kept: {_counted(kept)}." + (f" {some(_steps(kept), 12)}." if kept else "")
+
+
+def _by_step(jobs: Sequence[dict[str, Any]], every: bool) -> Iterator[str]:
+    steps: dict[str, list[dict[str, Any]]] = {}
+    for job in jobs:
+        steps.setdefault(_called(job), []).append(job)
+    for called, alike in steps.items():
+        names = [job["name"] for job in alike if job["name"]]
+        goes_on = [job["start"] for job in alike if job["fate"] == CONTINUES]
+        more = f" {some(names, 99 if every else 6)}" if names else ""
+        yield f"  {called}{more}" + (f" (continues from {some(goes_on)})" if goes_on else "")
+
+
+def _steps(jobs: Sequence[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(map(_called, jobs)))
+
+
+def _called(job: dict[str, Any]) -> str:
+    return f"{job['round']} {job['step'] or 'decisions'}".strip()
+
+
+def _counted(jobs: Sequence[Any]) -> str:
+    return f"{len(jobs)} job{'s' * (len(jobs) != 1)}"
+
+
+def redo(given: Given) -> int:
+    """Make a result anew: its program, or its decision, runs again, whatever is the same.
+
+    The earlier result is kept beside it. Snakemake is called as in the last run, for this result alone; what depends
+    on it follows in the next run. The exit status is Snakemake's.
+    """
+    from stacycle.jobs import redo as again
+
+    return again.run(given.paths, given.more)
+
+
+def _options_of_diff(parser: Parser) -> None:
+    project.options(parser)
+    parser.add_argument("--all", action="store_true", help="every job by name")
+
+
+def _options_of_redo(parser: Parser) -> None:
+    parser.add_argument("paths", metavar="PATH", nargs="+", help="a file of results/, or a job's folder")
+
+
+COMMANDS = [
+    Command(
+        "diff", CHANGE, "what the changed config would redo, and keep", diff, _options_of_diff, passes_on=True
+    ),
+    Command(
+        "redo",
+        CHANGE,
+        "make a result anew, whatever was kept",
+        redo,
+        _options_of_redo,
+        passes_on=True,
+        more="Options of Snakemake are passed on, as is what follows --.",
+    ),
+]

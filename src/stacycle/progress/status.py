@@ -1,0 +1,289 @@
+"""The status of a project's last run, collected from its files: one source for the live table, `stacycle status` and
+its JSON.
+
+What the run's journal says of a job is held against the job's own record and lock, which outlive Snakemake: no job is
+called running whose process is dead, and one that ended after Snakemake was killed is called done.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from stacycle.jobs import record as job_record
+from stacycle.progress import forecast, journal, timeline
+from stacycle.progress.journal import FAILED, FINISHED, STARTED, Job, Journal
+from stacycle.progress.timeline import Timeline
+from stacycle.resources import lock
+
+WAITING, QUEUED, RUNNING, DONE, KEPT, STOPPED = "waiting", "queued", "running", "done", "kept", "stopped"
+_ORDER = (FAILED, RUNNING, QUEUED, STOPPED, WAITING, DONE, KEPT)  # which of its jobs' states a step has
+
+
+@dataclass
+class JobStatus:
+    """A job: `step` is its round and step as in `results/`, `name` its folder below that. `iteration` of `iterations`
+    (or tomogram, see `what`) is the one that it is at, or ended with; times in s since 1970, `left` in s."""
+
+    step: str
+    name: str
+    state: str
+    folder: str = ""
+    what: str = ""
+    iteration: int | None = None
+    iterations: int | None = None
+    resolution: float | None = None
+    started: float | None = None
+    ended: float | None = None
+    left: float | None = None
+    part_left: float | None = None
+    cause: str = ""
+    log: str = ""
+    program: str = ""
+
+
+@dataclass
+class StepStatus:
+    """A step and its jobs; `done` counts those that are done or kept."""
+
+    step: str
+    state: str
+    done: int
+    jobs: list[JobStatus] = field(default_factory=list)
+
+
+@dataclass
+class Status:
+    """A run: `state` is running, done, failed or stopped. `left` (s) is None if nothing tells, and the least that it
+    can be if `at_least`: of some jobs nothing tells yet how long they take."""
+
+    project: str
+    state: str
+    started: float
+    ended: float | None
+    host: str
+    pid: int
+    jobs: int
+    done: int
+    left: float | None
+    at_least: bool
+    steps: list[StepStatus]
+
+    @property
+    def failed(self) -> list[JobStatus]:
+        """The jobs that failed."""
+        return [job for step in self.steps for job in step.jobs if job.state == FAILED]
+
+    def as_json(self) -> dict[str, Any]:
+        """As what JSON can hold."""
+        return asdict(self)
+
+
+def collect(project: str | Path = ".", now: float | None = None) -> Status | None:
+    """The status of the project's last run; None if it has none."""
+    found = journal.read(project) or _of_records(Path(project))
+    if found is None:
+        return None
+    now = time.time() if now is None else now
+    project = Path(project)
+    told = _last_events(found)
+    states = [_job(project, found, number, told, now) for number in range(len(found.jobs))]
+    _tell_left(project, found, states, now)
+    steps: dict[str, StepStatus] = {}
+    for state in states:
+        steps.setdefault(state.step, StepStatus(state.step, WAITING, 0)).jobs.append(state)
+    for step in steps.values():
+        step.state = _of_step(step.jobs)
+        step.done = sum(job.state in (DONE, KEPT) for job in step.jobs)
+    run_state = _of_run(found, states)
+    left, at_least = forecast.of_run(found, states, now) if run_state == RUNNING else (None, False)
+    ended = found.ended.time if found.ended else None
+    done = sum(step.done for step in steps.values())
+    return Status(
+        str(project.resolve()),
+        run_state,
+        found.started,
+        ended,
+        found.host,
+        found.pid,
+        len(states),
+        done,
+        left,
+        at_least,
+        list(steps.values()),
+    )
+
+
+def _of_records(project: Path) -> Journal | None:
+    """What the records of jobs tell of a project whose run has left no journal; None if there are none."""
+    jobs, starts = [], []
+    for folder, record in job_record.of_project(project / "results"):
+        if runs := record.get("runs"):
+            starts.append(timeline.seconds(runs[0]["started"]))
+            name = str(folder.relative_to(project))
+            jobs.append((starts[-1], Job("", name, name, program=str(record.get("command")), asked=False)))
+    return Journal(min(starts), [job for _, job in sorted(jobs, key=lambda one: one[0])]) if jobs else None
+
+
+def place_of(folder: str) -> tuple[str, str]:
+    """The step of a folder below `results/`, and the rest: `bin4/align`, `T1`; `bin4/cycle1/polish`, `motion`."""
+    parts = Path(folder).parts[1:]
+    if not parts:
+        return "report", ""
+    depth = 3 if len(parts) > 2 and parts[1].startswith("cycle") and parts[1][5:].isdigit() else 2
+    return "/".join(parts[:depth]), "/".join(parts[depth:])
+
+
+def _last_events(found: Journal) -> dict[int, dict[str, journal.Event]]:
+    """Of each job the last event of each kind since its last start."""
+    told: dict[int, dict[str, journal.Event]] = {}
+    for event in found.events:
+        if event.job is not None:
+            told[event.job] = (
+                {STARTED: event} if event.what == STARTED else told.get(event.job, {}) | {event.what: event}
+            )
+    return told
+
+
+def _job(
+    project: Path, found: Journal, number: int, told: Mapping[int, Mapping[str, journal.Event]], now: float
+) -> JobStatus:
+    job, events = found.jobs[number], told.get(number, {})
+    step, name = place_of(job.folder)
+    record = _record(project / job.folder) if job.program else {}
+    state = JobStatus(step, name, _state(project, found, job, events, record), job.folder, log=job.log)
+    state.program = job.program
+    if STARTED in events:
+        state.started = events[STARTED].time
+    for what in (FINISHED, FAILED):
+        if what in events:
+            state.ended = events[what].time
+    if state.state == FAILED:
+        state.cause = record.get("cause", "") or _last_error(project / job.log)
+    work = timeline.of_job(project / job.folder, record) if record else None
+    if work and state.state in (RUNNING, DONE, KEPT, STOPPED, FAILED):
+        _tell_work(state, work, record, now)
+    return state
+
+
+def _state(
+    project: Path,
+    found: Journal,
+    job: Job,
+    events: Mapping[str, journal.Event],
+    record: Mapping[str, Any],
+) -> str:
+    if FAILED in events and FINISHED not in events and STARTED in events:
+        return STOPPED if _was_stopped(found, events[FAILED], record) else FAILED
+    if FINISHED in events:
+        return KEPT if record and not _ran_since(record, events[STARTED].time) else DONE
+    if not job.rule:  # its record is all that is known
+        if lock.held(project / job.folder / lock.LOCK_FILE):
+            return RUNNING
+        return KEPT if record.get("ended_well") else FAILED if record.get("cause") else STOPPED
+    if STARTED not in events:
+        if job.asked and not (found.ended and found.ended.what == journal.WELL):
+            return WAITING
+        return KEPT
+    if job.program and lock.held(project / job.folder / lock.LOCK_FILE):
+        return RUNNING if _ran_since(record, events[STARTED].time) or not found.scheduler else QUEUED
+    if found.alive and not found.ended:
+        return QUEUED if found.scheduler and job.program else RUNNING
+    ran = record and _ran_since(record, events[STARTED].time)
+    return DONE if ran and record.get("ended_well") else STOPPED
+
+
+def _was_stopped(found: Journal, failed: journal.Event, record: Mapping[str, Any]) -> bool:
+    """Whether a job that failed was ended with the run, and would have gone on by itself."""
+    asked = found.interrupted
+    if asked is not None and failed.time >= asked:
+        return True
+    return not found.scheduler and "was stopped (SIG" in record.get("cause", "")
+
+
+def _ran_since(record: Mapping[str, Any], since: float) -> bool:
+    """Whether a job's program was started after that time (whose seconds are cut off in the record)."""
+    runs = record.get("runs") or []
+    return bool(runs) and timeline.seconds(runs[-1]["started"]) >= int(since) - 1
+
+
+def _tell_work(state: JobStatus, work: Timeline, record: Mapping[str, Any], now: float) -> None:
+    state.what, state.resolution = work.what, work.resolution
+    if state.state == RUNNING:
+        state.iteration, state.iterations = (work.now, work.parts) if work.what else (None, None)
+        return
+    how_far = record.get("how_far") or {}
+    if work.what == "iteration":
+        state.iteration = how_far.get("iterations") or work.done or None
+        state.iterations = how_far.get("limit") or work.parts
+    last = (record.get("runs") or [{}])[-1]
+    if "ended" in last:
+        state.ended = timeline.seconds(last["ended"])
+    if state.state == DONE and "started" in last:
+        state.started = timeline.seconds(last["started"])
+
+
+def _tell_left(project: Path, found: Journal, states: Sequence[JobStatus], now: float) -> None:
+    past = forecast.Past(project, found.jobs)
+    for job, state in zip(found.jobs, states, strict=True):
+        if state.state == RUNNING and job.program:
+            record = _record(project / job.folder)
+            if work := timeline.of_job(project / job.folder, record):
+                state.left = forecast.of_program(work, now, past.like(job))
+                state.part_left = forecast.of_part(work, now) if work.what == "iteration" else None
+        elif state.state in (WAITING, QUEUED) and job.program:
+            state.left = forecast.of_waiting(past.like(job))
+
+
+def _of_step(jobs: Sequence[JobStatus]) -> str:
+    states = Counter(job.state for job in jobs)
+    found = next(state for state in _ORDER if states[state])
+    begun = states[DONE] or any(job.started for job in jobs)
+    return RUNNING if found == WAITING and begun and states[DONE] and not states[STOPPED] else found
+
+
+def _of_run(found: Journal, states: Sequence[JobStatus]) -> str:
+    if found.ended and found.ended.what == journal.WELL:
+        return DONE
+    if found.alive and not found.ended:
+        return RUNNING
+    if any(state.state == FAILED for state in states):
+        return FAILED
+    known = all(job.rule for job in found.jobs)
+    return STOPPED if known or any(state.state != KEPT for state in states) else DONE
+
+
+@cache
+def _no_record() -> dict[str, Any]:
+    return {}
+
+
+_records: dict[str, tuple[int, dict[str, Any]]] = {}
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    """A job's record, read again only when it has changed."""
+    path = folder / "job.json"
+    try:
+        changed = path.stat().st_mtime_ns
+    except OSError:
+        return _no_record()
+    known = _records.get(str(path))
+    if known is None or known[0] != changed:
+        known = _records[str(path)] = (changed, job_record.read(folder))
+    return known[1]
+
+
+def _last_error(log: Path) -> str:
+    """The last sentence that a script ended with, from its log."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    starts = [number for number, line in enumerate(lines) if line.startswith("ERROR: ")]
+    return "\n".join(lines[starts[-1] :]).removeprefix("ERROR: ") if starts else ""
