@@ -39,9 +39,8 @@ def look_at(log: Path, page: str = PAGE) -> str:
 
 def final_map() -> Path | None:
     """The map that the headline speaks of: that in results/final, else the last one of the table of resolutions."""
-    for path in (Path(FINAL, "map.mrc"), *sorted(Path(FINAL).glob("*sharp*.mrc"))):
-        if path.is_file():
-            return path
+    if (path := Path(FINAL, "map_sharpened.mrc")).is_file():
+        return path
     try:
         with open(LADDER, newline="", encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file, delimiter="\t") if row.get("state")]

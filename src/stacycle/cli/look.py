@@ -100,8 +100,9 @@ def _found(what: str) -> Path:
 
 def _of_folder(folder: Path) -> Path:
     """What to look at in a step's folder."""
-    view = folder / "view.cxc"
-    if view.is_file():
+    from stacycle.report.viewers import view_file
+
+    if view := view_file(folder):
         return view
     for pattern in (
         "classes.png",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,18 @@ class Past:
         """Those of the same program's step; the nearest are those of the same round and step, then the rounds."""
         found = []
         for other, ended in self._ended:
-            if other is not job and other.rule == job.rule:
+            if other is not job and _kind(other) == _kind(job):
                 nearness = sum(
                     one != two
                     for one, two in zip(_place(job.folder)[:2], _place(other.folder)[:2], strict=False)
                 )
-                found.append(Ended(ended.seconds, ended.each, nearness))
+                found.append(replace(ended, nearness=nearness))
         return found
+
+
+def _kind(job: Job) -> str:
+    """What jobs are alike by: their rule; the short run before an alignment is like it."""
+    return job.rule.removesuffix("_probe")
 
 
 def _place(folder: str) -> tuple[str, ...]:
@@ -68,7 +74,8 @@ def ended_of(folder: Path, record: dict[str, Any]) -> Ended | None:
     if each and work:
         rest = end - work.ends[-1]
         each = [*each, rest] if rest > 0 and work.parts is None else each
-    return Ended(max(end - begin, 0.0), tuple(each))
+    lead = work.begun - begin if work and work.begun else 0.0
+    return Ended(max(end - begin, 0.0), tuple(each), lead=lead)
 
 
 def of_run(found: Journal, states: Sequence[Any], now: float) -> tuple[float | None, bool]:

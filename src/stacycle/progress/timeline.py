@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,33 @@ _RESOLUTION = re.compile(
     r"\s*(?:CurrentResolution=|Auto-refine: \+ Final resolution.* is:|\+ FINAL RESOLUTION:)\s*([\d.]+)"
 )
 _BAR = re.compile(r"([\d.]+)/\s*([\d.]+) (sec|min|hrs) (\.*)~~\(")
+_ANGULAR_STEP = re.compile(r"Auto-refine: Angular step= ([\d.]+)")
+_ACCURACY = re.compile(r"Auto-refine: Estimated accuracy angles= ([\d.]+)")
+_WITHOUT_GAIN = re.compile(r"Auto-refine: .*\(no gain for (\d+) iter\)")
+_CONVERGED = "Refinement has converged"
 _WIDTH = 60  # columns of a full bar
 _REFINES = re.compile(r"\brelion_refine(_mpi)? ")
 _START = "# "  # of the line that job.run writes above each start's output
 
 
 @dataclass(frozen=True)
+class Search:
+    """What an auto-refinement says of its search: angular `step` and estimated `accuracy` (degrees), the number of
+    iterations `at_step` by now, whether it still `gains`, and whether it has `converged` and does its last one."""
+
+    step: float = 0.0
+    accuracy: float = 0.0
+    at_step: int = 1
+    gains: bool = True
+    converged: bool = False
+
+
+@dataclass(frozen=True)
 class Timeline:
     """A program's work. `done` parts of `parts` (None: as many as it takes, or not known) are done since it `started`,
     the last one at the last of `ends` (s since 1970; those of tomograms are not known), and of the present one the
-    `fraction`. `first` is the part before the first of this start. `resolution` in Å, if it told one."""
+    `fraction`. `first` is the part before the first of this start, which `begun` says the time of: until then the
+    program reads its input. `resolution` in Å, if it told one."""
 
     started: float
     done: int = 0
@@ -45,6 +62,8 @@ class Timeline:
     first: int = 0
     resolution: float | None = None
     what: str = ""  # "iteration" or "tomogram"
+    begun: float | None = None
+    search: Search = Search()
 
     @property
     def now(self) -> int:
@@ -66,13 +85,12 @@ def of_job(folder: str | Path, record: Mapping[str, Any]) -> Timeline | None:
         done = max([first, told.get("part", 1) - 1, *ends])
         given = tuple(ends[number] for number in sorted(ends) if number > first)
         parts = told.get("parts") or _asked(record)
-        return Timeline(
-            started, done, parts, given, told.get("bar", 0.0), first, told.get("resolution"), "iteration"
-        )
-    done, parts = told.get("part", 1) - 1, told.get("parts")
-    return Timeline(
-        started, done, parts, (), told.get("bar", 0.0), 0, told.get("resolution"), told.get("what", "")
-    )
+        begun = ends.get(first, started if first else None)
+        bar, reached = told.get("bar", 0.0), told.get("resolution")
+        search = told.get("search", Search())
+        return Timeline(started, done, parts, given, bar, first, reached, "iteration", begun, search)
+    done, parts, what = told.get("part", 1) - 1, told.get("parts"), told.get("what", "")
+    return Timeline(started, done, parts, (), told.get("bar", 0.0), 0, told.get("resolution"), what)
 
 
 def seconds(stamp: str) -> float:
@@ -130,6 +148,12 @@ def parse(text: str) -> dict[str, Any]:
         if match := _RESOLUTION.match(line):
             told["resolution"] = float(match[1])
     told["bar"] = _fraction(text)
+    if steps := _ANGULAR_STEP.findall(text):
+        accuracies = _ACCURACY.findall(text)
+        alike = len(list(takewhile(lambda one: one == steps[-1], reversed(steps))))
+        accuracy = float(accuracies[-1]) if accuracies else 0.0
+        gains = "0" in _WITHOUT_GAIN.findall(text)[-2:]  # of resolution, and of poses
+        told["search"] = Search(float(steps[-1]), accuracy, alike, gains, _CONVERGED in text)
     return told
 
 
@@ -141,8 +165,3 @@ def _fraction(text: str) -> float:
     if not bars:
         return 0.0
     return min(1.0, len(bars[-1][4]) / _WIDTH)
-
-
-def age(timeline: Timeline, now: float | None = None) -> float:
-    """Seconds since the start."""
-    return (time.time() if now is None else now) - timeline.started

@@ -1,0 +1,274 @@
+"""The status of a run, from the files that it leaves: whatever has become of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stacycle.progress import journal, status, text
+from stacycle.progress.journal import FAILED, FINISHED, STARTED, Job, Writer
+from stacycle.progress.status import DONE, KEPT, RUNNING, STOPPED, WAITING
+from stacycle.resources import lock
+from stacycle.resources.lock import locked
+
+ALIGN, CLASSES, REPORT = "results/bin4/align/T1", "results/bin4/class3d/T1_K6", "results"
+JOBS = [
+    Job("align", ALIGN, f"{ALIGN}/run_it025_data.star", program="align", log="logs/bin4/align/T1.log"),
+    Job("class3d", CLASSES, f"{CLASSES}/iterations.json", (0,), "class3d"),
+    Job("report", REPORT, "results/report.html", (1,)),
+]
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run() -> Writer:
+    return Writer(".", JOBS)
+
+
+def stamp(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S+0000", time.gmtime(seconds))
+
+
+def job(folder: str, ago: float = 10, **facts: Any) -> None:
+    """The record of a job whose program was started so long ago."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    run = {"started": stamp(time.time() - ago)} | (
+        {"ended": stamp(time.time())} if "ended_well" in facts else {}
+    )
+    record = {"command": "relion_refine --o run --iter 25", "runs": [run], **facts}
+    Path(folder, "job.json").write_text(json.dumps(record))
+
+
+def iterations(folder: str, ago: list[float], bar: int = 0) -> None:
+    """Tables of iterations that ended so many seconds ago, and what the program said since."""
+    for number, seconds in enumerate(ago):
+        table = Path(folder, f"run_it{number:03d}_data.star")
+        table.write_text("")
+        os.utime(table, (time.time() - seconds,) * 2)
+    line = f" CurrentResolution= 21.3 Angstroms\n Expectation iteration {len(ago)} of 25\n"
+    Path(folder, "run.out").write_text(line + (f" 1/   4 sec {'.' * bar}~~(,_," if bar else ""))
+
+
+def states() -> dict[str, str]:
+    found = status.collect()
+    assert found
+    return {step.step: step.state for step in found.steps}
+
+
+def test_a_project_without_a_run_has_no_status() -> None:
+    assert status.collect() is None
+
+
+def test_jobs_wait_run_and_end(run: Writer) -> None:
+    assert states() == {"bin4/align": WAITING, "bin4/class3d": WAITING, "report": WAITING}
+    run.add(STARTED, 0)
+    job(ALIGN, 100)
+    iterations(ALIGN, [90, 80, 70, 60, 50, 40, 30, 20], bar=30)
+    found = status.collect()
+    assert found
+    (align,) = found.steps[0].jobs
+    assert (found.state, align.state, align.iteration, align.iterations) == (RUNNING, RUNNING, 8, 25)
+    assert align.resolution == pytest.approx(21.3)
+    assert align.left == pytest.approx(170 + 10, rel=0.2)  # 17 more of 10 s each, and the rest of this one
+    assert found.at_least, "nothing tells of class3d yet"
+    run.add(FINISHED, 0)
+    job(ALIGN, 0, ended_well=True)
+    assert states()["bin4/align"] == DONE
+
+
+def test_what_an_earlier_run_made_is_kept(run: Writer) -> None:
+    job(ALIGN, 3600, ended_well=True)
+    run.add(STARTED, 0)
+    run.add(FINISHED, 0)
+    assert states()["bin4/align"] == KEPT
+
+
+def test_a_job_that_failed_says_why_and_where_to_read_on(run: Writer) -> None:
+    run.add(STARTED, 0)
+    job(ALIGN, cause="relion_refine failed with exit status 1: out of memory.")
+    Path(ALIGN, "run.out").write_text("ERROR\n")
+    run.add(FAILED, 0)
+    run.add("ended")
+    found = status.collect()
+    assert found
+    assert (found.state, found.steps[0].state) == (FAILED, FAILED)
+    told = text.failure(found.failed[0])
+    assert "bin4/align T1: relion_refine failed with exit status 1: out of memory." in told
+    assert f"Read on: {ALIGN}/run.out" in told
+
+
+def test_a_script_that_failed_says_what_its_log_says(run: Writer) -> None:
+    Path("logs/bin4/align").mkdir(parents=True)
+    Path("logs/bin4/align/T1.log").write_text("before\nERROR: results/a.star: has no rows; look there.\n")
+    run.add(STARTED, 0)
+    run.add(FAILED, 0)
+    found = status.collect()
+    assert found
+    assert found.failed[0].cause == "results/a.star: has no rows; look there."
+
+
+def test_what_is_tried_again_has_not_failed(run: Writer) -> None:
+    for what in (STARTED, FAILED, STARTED):
+        run.add(what, 0)
+    assert states()["bin4/align"] == RUNNING
+
+
+def test_what_was_stopped_with_the_run_has_not_failed(run: Writer) -> None:
+    run.add(STARTED, 0)
+    journal.interrupted()
+    run.add(FAILED, 0)
+    run.add("ended")
+    found = status.collect()
+    assert found
+    assert (found.state, found.steps[0].state, found.failed) == (STOPPED, STOPPED, [])
+
+
+HOLDS = """
+import sys, time
+from stacycle.progress.journal import Writer
+run = Writer(".", [])
+from stacycle.resources.lock import locked
+print("held", flush=True)
+if sys.argv[1:]:
+    with locked(sys.argv[1], "relion_refine"):
+        time.sleep(60)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def other() -> Iterator[Any]:
+    """Starts another process that holds the run's lock, and a job's."""
+    started = []
+
+    def start(*folders: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen([sys.executable, "-c", HOLDS, *folders], stdout=subprocess.PIPE)
+        assert process.stdout
+        process.stdout.readline()
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_a_killed_run_is_stopped_at_once_and_never_called_running(other: Any) -> None:
+    process = other()
+    assert journal.holder()
+    found = status.collect()
+    assert found
+    assert found.state == RUNNING
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert journal.holder() is None
+    found = status.collect()
+    assert found
+    assert found.state == STOPPED
+
+
+def test_a_program_that_outlives_the_run_is_called_running_and_then_done(other: Any) -> None:
+    run = Writer(".", JOBS)
+    job(ALIGN, 0)
+    told = json.loads(Path(journal.FOLDER, "run.json").read_text())
+    process = other(ALIGN)
+    Path(journal.FOLDER, "run.json").write_text(json.dumps(told))
+    os.close(run._held.fd)  # type: ignore[union-attr, arg-type]
+    run.add(STARTED, 0)
+    assert states()["bin4/align"] == RUNNING
+    process.kill()
+    process.wait()
+    assert states()["bin4/align"] == STOPPED
+    job(ALIGN, 0, ended_well=True)
+    assert states()["bin4/align"] == DONE
+
+
+def test_asking_who_holds_a_lock_does_not_take_it() -> None:
+    with locked("job", "relion_refine"):
+        assert lock.held("job/.lock")
+    for _ in range(100):
+        assert lock.held("job/.lock") is None
+        with locked("job", "relion_refine"):
+            pass
+
+
+def test_of_another_machine_the_last_sign_of_life_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "_known_to_slurm", lambda job: None)
+    file = Path(".lock")
+    file.write_text(json.dumps({"runner": 1, "host": "node7", "command": "relion_refine"}))
+    assert lock.held(file)
+    os.utime(file, (time.time() - 2 * lock.SILENT,) * 2)
+    assert lock.held(file) is None
+
+
+def test_of_another_machine_slurm_knows_better_than_an_old_sign_of_life(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = Path(".lock")
+    file.write_text(json.dumps({"runner": 1, "host": "node7", "command": "x", "slurm_job": "12"}))
+    os.utime(file, (time.time() - 2 * lock.SILENT,) * 2)
+    for word in (True, False):
+        monkeypatch.setattr(lock, "_known_to_slurm", lambda job, word=word: word)
+        assert (lock.held(file) is not None) == word
+
+
+def test_a_project_from_before_there_were_journals_has_a_status() -> None:
+    job(ALIGN, 100, ended_well=True)
+    job(CLASSES, 50, cause="relion_refine failed.")
+    assert states() == {"bin4/align": KEPT, "bin4/class3d": FAILED}
+
+
+def test_a_journal_that_was_cut_off_is_read_as_far_as_it_goes(run: Writer) -> None:
+    run.add(STARTED, 0)
+    with open(f"{journal.FOLDER}/events.jsonl", "a") as file:
+        file.write('{"time": 1, "wh')
+    assert states()["bin4/align"] == RUNNING
+
+
+def test_a_pipe_gets_a_line_for_each_event(run: Writer) -> None:
+    before = status.collect()
+    assert before
+    seen = text.seen(before)
+    run.add(STARTED, 0)
+    job(ALIGN, 20)
+    iterations(ALIGN, [20, 10])
+    found = status.collect()
+    assert found
+    assert list(text.events(seen, found)) == ["bin4/align T1: running"]
+    seen = text.seen(found)
+    assert list(text.events(seen, found)) == []
+    iterations(ALIGN, [30, 20, 10])
+    found = status.collect()
+    assert found
+    (line,) = text.events(seen, found)
+    assert line.startswith("bin4/align T1: iteration 3 of 25, 21.3 Å, ")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (40, "40 s"),
+        (600, "10 min"),
+        (3 * 3600, "3 h"),
+        (12_000, "3 h 20 min"),
+        (190_800, "2 d 5 h"),
+        (None, ""),
+    ],
+)
+def test_times_are_said_as_people_say_them(seconds: float | None, said: str) -> None:
+    assert text.duration(seconds) == said
