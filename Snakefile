@@ -27,7 +27,9 @@ from stacycle.recipe.rounds import (
     Recipe,
 )
 from stacycle.recipe.variants import SWEPT, model_iterations, models, variants
+from stacycle.jobs.share_record import DONE
 from stacycle.resources import site as resources_site
+from stacycle.steps.step import SHARES
 
 min_version("9.27")
 
@@ -57,6 +59,7 @@ wildcard_constraints:
     variant=r"[\w.+-]+",
     cycle=r"cycle\d+",
     sweep="|".join(SWEEPS),
+    share=r"\d+of\d+",
 
 
 include: "rules/common.smk"

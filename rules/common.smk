@@ -152,6 +152,28 @@ def memory(mb):
     return lambda wc, attempt: site.memory(mb, attempt)
 
 
+# ---------------------------------------------------------------- shares
+
+
+def shares_of(step, folder):
+    """Input function: what the jobs leave that each do a share of a step's tomograms, beside its `folder`; nothing if the
+    step is one job."""
+
+    def files(wc):
+        number = site.shares(SHARED[step], concurrent_jobs(step, wc))
+        names = (
+            [f"{one}of{number}" for one in range(1, number + 1)] if number > 1 else []
+        )
+        return [f"{folder.format(**wc)}{SHARES}/{name}/{DONE}" for name in names]
+
+    return files
+
+
+def share_of(folder):
+    """The output of a job that does a share of the tomograms of another, whose folder is `folder`."""
+    return temp(f"{folder}{SHARES}/{{share}}/{DONE}")
+
+
 # ---------------------------------------------------------------- params
 
 

@@ -5,6 +5,7 @@ rule ctfrefine:
     input:
         unpack(before_sweep("state", "half_maps", "postprocess", of="ctfrefine")),
         mask="results/{round}/{cycle}/mask/mask.mrc",
+        shares=shares_of("ctfrefine", "results/{round}/{cycle}/ctfrefine/{variant}"),
     output:
         state="results/{round}/{cycle}/ctfrefine/{variant}/optimisation_set.star",
         tomograms="results/{round}/{cycle}/ctfrefine/{variant}/tomograms.star",
@@ -29,3 +30,17 @@ rule ctfrefine:
         "{wildcards.round}/{wildcards.cycle}: refine the CTF, {wildcards.variant}"
     script:
         "../scripts/cycle_variant.py"
+
+
+use rule ctfrefine as ctfrefine_share with:
+    input:
+        unpack(before_sweep("state", "half_maps", "postprocess", of="ctfrefine")),
+        mask="results/{round}/{cycle}/mask/mask.mrc",
+    output:
+        share_of("results/{round}/{cycle}/ctfrefine/{variant}"),
+    log:
+        "logs/{round}/{cycle}/ctfrefine/{variant}_shares/{share}.log",
+    benchmark:
+        "benchmarks/{round}/{cycle}/ctfrefine/{variant}_shares/{share}.tsv"
+    message:
+        "{wildcards.round}/{wildcards.cycle}: refine the CTF, {wildcards.variant}, share {wildcards.share}"

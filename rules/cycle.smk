@@ -7,6 +7,7 @@ Every variant of a sweep (ctfrefine.smk, polish.smk) is reconstructed and post-p
 rule cycle_reference:
     input:
         unpack(before_cycle("state")),
+        shares=shares_of("cycle_reference", "results/{round}/{cycle}/reference"),
     output:
         map="results/{round}/{cycle}/reference/merged.mrc",
         half1="results/{round}/{cycle}/reference/half1.mrc",
@@ -33,6 +34,19 @@ rule cycle_reference:
         "{wildcards.round}/{wildcards.cycle}: reconstruct the half maps at bin 1"
     script:
         "../scripts/cycle_reconstruct.py"
+
+
+use rule cycle_reference as cycle_reference_share with:
+    input:
+        unpack(before_cycle("state")),
+    output:
+        share_of("results/{round}/{cycle}/reference"),
+    log:
+        "logs/{round}/{cycle}/reference_shares/{share}.log",
+    benchmark:
+        "benchmarks/{round}/{cycle}/reference_shares/{share}.tsv"
+    message:
+        "{wildcards.round}/{wildcards.cycle}: reconstruct the half maps at bin 1, share {wildcards.share}"
 
 
 rule cycle_mask:
@@ -105,6 +119,10 @@ use rule cycle_reference as variant_reconstruct with:
         unpack(before_sweep()),
         state=["results/{round}/{cycle}/{sweep}/{variant}/optimisation_set.star"],
         tomograms="results/{round}/{cycle}/{sweep}/{variant}/tomograms.star",
+        shares=shares_of(
+            "variant_reconstruct",
+            "results/{round}/{cycle}/{sweep}/{variant}/reconstruct",
+        ),
     output:
         map="results/{round}/{cycle}/{sweep}/{variant}/reconstruct/merged.mrc",
         half1="results/{round}/{cycle}/{sweep}/{variant}/reconstruct/half1.mrc",
@@ -117,6 +135,21 @@ use rule cycle_reference as variant_reconstruct with:
         step="variant_reconstruct",
     message:
         "{wildcards.round}/{wildcards.cycle}: reconstruct after {wildcards.sweep}, {wildcards.variant}"
+
+
+use rule variant_reconstruct as variant_reconstruct_share with:
+    input:
+        unpack(before_sweep()),
+        state=["results/{round}/{cycle}/{sweep}/{variant}/optimisation_set.star"],
+        tomograms="results/{round}/{cycle}/{sweep}/{variant}/tomograms.star",
+    output:
+        share_of("results/{round}/{cycle}/{sweep}/{variant}/reconstruct"),
+    log:
+        "logs/{round}/{cycle}/{sweep}/{variant}/reconstruct_shares/{share}.log",
+    benchmark:
+        "benchmarks/{round}/{cycle}/{sweep}/{variant}/reconstruct_shares/{share}.tsv"
+    message:
+        "{wildcards.round}/{wildcards.cycle}: reconstruct after {wildcards.sweep}, {wildcards.variant}, share {wildcards.share}"
 
 
 use rule cycle_postprocess as variant_postprocess with:

@@ -4,6 +4,7 @@
 rule extract:
     input:
         unpack(before("extract", "state")),
+        shares=shares_of("extract", "results/{round}/extract"),
     output:
         particles="results/{round}/extract/particles.star",
         state="results/{round}/extract/optimisation_set.star",
@@ -29,3 +30,16 @@ rule extract:
         "{wildcards.round}: extract subtomograms"
     script:
         "../scripts/extract.py"
+
+
+use rule extract as extract_share with:
+    input:
+        unpack(before("extract", "state")),
+    output:
+        share_of("results/{round}/extract"),
+    log:
+        "logs/{round}/extract_shares/{share}.log",
+    benchmark:
+        "benchmarks/{round}/extract_shares/{share}.tsv"
+    message:
+        "{wildcards.round}: extract subtomograms, share {wildcards.share}"

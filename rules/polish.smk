@@ -5,6 +5,7 @@ rule polish:
     input:
         unpack(before_sweep("state", "half_maps", "postprocess", of="polish")),
         mask="results/{round}/{cycle}/mask/mask.mrc",
+        shares=shares_of("polish", "results/{round}/{cycle}/polish/{variant}"),
     output:
         state="results/{round}/{cycle}/polish/{variant}/optimisation_set.star",
         tomograms="results/{round}/{cycle}/polish/{variant}/tomograms.star",
@@ -29,3 +30,17 @@ rule polish:
         "{wildcards.round}/{wildcards.cycle}: polish, {wildcards.variant}"
     script:
         "../scripts/cycle_variant.py"
+
+
+use rule polish as polish_share with:
+    input:
+        unpack(before_sweep("state", "half_maps", "postprocess", of="polish")),
+        mask="results/{round}/{cycle}/mask/mask.mrc",
+    output:
+        share_of("results/{round}/{cycle}/polish/{variant}"),
+    log:
+        "logs/{round}/{cycle}/polish/{variant}_shares/{share}.log",
+    benchmark:
+        "benchmarks/{round}/{cycle}/polish/{variant}_shares/{share}.tsv"
+    message:
+        "{wildcards.round}/{wildcards.cycle}: polish, {wildcards.variant}, share {wildcards.share}"

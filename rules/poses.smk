@@ -31,6 +31,7 @@ rule poses:
     input:
         unpack(around_step),
         state=["results/{round}/{moved}_poses/{poses}/optimisation_set.star"],
+        shares=shares_of("poses", "results/{round}/{moved}_poses/{poses}/reconstruct"),
     output:
         map="results/{round}/{moved}_poses/{poses}/reconstruct/merged.mrc",
         half1="results/{round}/{moved}_poses/{poses}/reconstruct/half1.mrc",
@@ -56,6 +57,20 @@ rule poses:
         "{wildcards.round}: reconstruct with the poses {wildcards.poses} {wildcards.moved}"
     script:
         "../scripts/poses.py"
+
+
+use rule poses as poses_share with:
+    input:
+        unpack(around_step),
+        state=["results/{round}/{moved}_poses/{poses}/optimisation_set.star"],
+    output:
+        share_of("results/{round}/{moved}_poses/{poses}/reconstruct"),
+    log:
+        "logs/{round}/{moved}_poses/{poses}/reconstruct_shares/{share}.log",
+    benchmark:
+        "benchmarks/{round}/{moved}_poses/{poses}/reconstruct_shares/{share}.tsv"
+    message:
+        "{wildcards.round}: reconstruct with the poses {wildcards.poses} {wildcards.moved}, share {wildcards.share}"
 
 
 checkpoint align_poses:

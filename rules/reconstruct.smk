@@ -4,6 +4,7 @@
 rule reconstruct:
     input:
         unpack(before("reconstruct", "state")),
+        shares=shares_of("reconstruct", "results/{round}/{reconstruct}"),
     output:
         map="results/{round}/{reconstruct}/merged.mrc",
     log:
@@ -27,3 +28,16 @@ rule reconstruct:
         "{wildcards.round}: {wildcards.reconstruct} the average"
     script:
         "../scripts/reconstruct.py"
+
+
+use rule reconstruct as reconstruct_share with:
+    input:
+        unpack(before("reconstruct", "state")),
+    output:
+        share_of("results/{round}/{reconstruct}"),
+    log:
+        "logs/{round}/{reconstruct}_shares/{share}.log",
+    benchmark:
+        "benchmarks/{round}/{reconstruct}_shares/{share}.tsv"
+    message:
+        "{wildcards.round}: {wildcards.reconstruct} the average, share {wildcards.share}"

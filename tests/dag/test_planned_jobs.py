@@ -104,6 +104,27 @@ def test_as_many_jobs_of_each_rule_are_planned_as_a_dry_run_tells(project: Proje
     assert f"Plan: {expected.total()} jobs in {len(rounds)} rounds, 0 done" in text
 
 
+def test_with_jobs_per_step_a_step_is_several_jobs_and_one_that_makes_one_result(project: Project) -> None:
+    def planned(*profile: str) -> Counter[tuple[str, str]]:
+        return Counter({(name, step): int(count) for name, step, count, *_ in lines(plan(project, *profile))})
+
+    one, several = planned(), planned("--default-resources", "jobs_per_step=6")
+    assert one.keys() == several.keys()
+    more = {place: (one[place], count) for place, count in several.items() if count != one[place]}
+    for round_ in ("bin4", "bin2", "bin1"):
+        assert more.pop((round_, "extract")) == (1, 7)
+        assert more.pop((round_, "cycle_reference")) == (1, 7)
+    assert more.pop(("bin4", "reconstruct")) == (1, 7)
+    assert {step for _, step in more} == {
+        "poses",
+        "ctfrefine",
+        "polish",
+        "variant_reconstruct",
+        "reconstruct",
+    }
+    assert more["bin4", "polish"] == (2, 8), "the variants of a sweep share the jobs"
+
+
 @pytest.mark.parametrize(
     "steps",
     [

@@ -6,8 +6,11 @@ What is done again, and what is not.
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import mrcfile
+import numpy as np
 import pytest
 import warm
 from conftest import TINY, Project
@@ -204,3 +207,28 @@ def test_the_report_is_one_file_that_needs_no_network(finished: Project) -> None
     assert "data:image/png;base64," in page
     assert 'src="http' not in page
     assert "results/bin4" in page or "bin4" in page
+
+
+def test_a_cycle_as_several_jobs_is_the_same(
+    finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The profile's `jobs_per_step` on a copy of the project whose sweeps are gone: maps, decisions, lineage."""
+    copy = Project(tmp_path / "copy", finished.config)
+    shutil.copytree(finished.folder, copy.folder, symlinks=True)
+    for sweep in ("ctfrefine", "polish"):
+        shutil.rmtree(copy.folder / "results/bin4/cycle1" / sweep)
+    done = copy.snakemake(
+        "--default-resources", "jobs_per_step=4", "--", "results/bin2/extract/particles.star"
+    )
+    assert done.returncode == 0, done.stderr[-6000:]
+    assert "bin4/cycle1: polish, motion, share 1of2" in done.stderr
+    of_both = [project.folder / "results/bin4/cycle1" for project in (finished, copy)]
+    for path in ("ctfrefine/half2.mrc", "polish/motion/reconstruct/half1.mrc", "polish/merged.mrc"):
+        one, other = (mrcfile.read(folder / path).astype(float).ravel() for folder in of_both)
+        assert 1 - np.corrcoef(one, other)[0, 1] < 1e-6, path
+    for sweep in ("ctfrefine", "polish"):
+        one, other = (json.loads((folder / sweep / "decision.json").read_text()) for folder in of_both)
+        assert one["choice"] == other["choice"]
+    monkeypatch.chdir(copy.folder)
+    assert audit.audit("results") == []
+    assert not list(copy.folder.glob("results/**/*_shares")), "what shares left is still there"

@@ -5,10 +5,11 @@ They stay text as far as can be: there is a table for each of 100,000 particles,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stacycle.errors import UserError, some
 from stacycle.files import star
 
 if TYPE_CHECKING:  # who only looks whether they are there does not wait
@@ -31,3 +32,18 @@ def all_shifts(path: str | Path) -> Iterator[np.ndarray]:
 def shifts(table: str) -> list[str]:
     """The shifts (Å) of a particle, given its table as text: x, y, z of each tilt, one after the other."""
     return table.rpartition("_rln")[2].partition("\n")[2].partition("#")[0].split()
+
+
+def of_particles(path: str | Path, names: Sequence[str]) -> dict[str, str]:
+    """The tables of these particles, as text, by name. UserError if the file cannot be read, or lacks one."""
+    tables = dict(star.blocks(path))
+    if missing := [name for name in names if name not in tables]:
+        raise UserError(f"{path}: has no trajectory of {some(missing, 3)}", "give that of these particles")
+    return {name: tables[name] for name in names}
+
+
+def to_text(tables: Mapping[str, str]) -> str:
+    """A file of trajectories, of the particles' tables as text."""
+    parts = [f"\ndata_general\n\n_rlnParticleNumber {len(tables)}\n"]
+    parts += [f"\n\ndata_{name}\n\n{table.strip()}\n" for name, table in tables.items()]
+    return "".join(parts)

@@ -22,8 +22,8 @@ from stacycle import __version__
 from stacycle.diagnosis import explain
 from stacycle.errors import Interrupted, ProgramFailed, UserError, some
 from stacycle.files.earlier_results import PREVIOUS
-from stacycle.files.job_folder import HOW_FAR, PROGRAM_OUTPUT, STATE_FILE
-from stacycle.jobs import fingerprint, history, kept_outputs, process, record, resume
+from stacycle.files.job_folder import HOW_FAR, JOB_FILE, PROGRAM_OUTPUT, STATE_FILE
+from stacycle.jobs import fingerprint, history, kept_outputs, output, process, record, resume, share_record
 from stacycle.jobs.fingerprint import Digests, Fingerprint
 from stacycle.jobs.how_far import InVain, Iterations, never
 from stacycle.jobs.log import LOGGER, TERMINAL_ONLY
@@ -53,6 +53,8 @@ def run(
     expected_outputs: Sequence[str | Path],
     gpus: int = 0,
     in_vain: InVain | None = None,
+    shares: Sequence[Path] = (),
+    lineage: bool = True,
 ) -> None:
     """Run a program, given by RELION's command line, whose output goes to `folder`; or what of it is left to do.
 
@@ -60,19 +62,22 @@ def run(
     left is moved aside (`resume.examine`). `engine` is the config's section that says where RELION's programs are.
     `expected_outputs` are the files that must be there, and not empty, when the program has ended well. While it runs
     it has `gpus` GPUs. `in_vain` is asked of each iteration, of a program that can be ended before its last one
-    (`how_far.Iterations`). Raises UserError if the program cannot be found, still runs, or its input is unfit;
-    ProgramFailed if it fails or leaves any of the files out; Interrupted if this process is asked to end.
+    (`how_far.Iterations`). `shares` are the folders of the jobs that did the program's work on some tomograms each, of
+    which it makes one result; such a job, whose result is none by itself, has no `lineage`. Raises UserError if the
+    program cannot be found, still runs, or its input is unfit; ProgramFailed if it fails or leaves any of the files
+    out; Interrupted if this process is asked to end.
     """
     folder, command = Path(folder), Command.of(argv)
     software.resolve(engine, argv)  # UserError before anything is touched
-    origin.check(command)
+    if lineage:
+        origin.check(command)
     with locked(folder, shlex.join(argv)) as lock, process.stop_requests() as stop:
         if lock.fd is None:
             LOGGER.warning(
                 "%s: this file system has no locks; take care that no two runs work here at once.", folder
             )
         iterations = Iterations(command, folder, in_vain) if in_vain else None
-        _Job(command, folder, engine, expected_outputs, gpus, lock, stop, iterations).run()
+        _Job(command, folder, engine, expected_outputs, gpus, lock, stop, iterations, shares, lineage).run()
 
 
 @dataclass
@@ -87,6 +92,8 @@ class _Job:
     lock: Lock
     stop: list[int]  # the signals that asked this process to end
     iterations: Iterations | None = None  # if it may be ended before the last
+    shares: Sequence[Path] = ()
+    lineage: bool = True
     record: dict[str, Any] = field(default_factory=dict)
 
     def run(self) -> None:
@@ -129,7 +136,7 @@ class _Job:
             self.record.pop(key, None)
         shutil.rmtree(self.folder / kept_outputs.LINKS, ignore_errors=True)
         retry = None
-        while retry := self._start(found, retry):
+        while retry := self._start(self._merged(found, current), retry):
             self.command = relaxed(self.command, retry)
             found = self._examine(current)
 
@@ -138,6 +145,23 @@ class _Job:
         to_the_end = self.iterations is not None and self.iterations.in_vain is never
         expected = self.expected_outputs
         return resume.examine(self.command, self.folder, before, current, expected, versions, to_the_end)
+
+    def _merged(self, found: Resumption, current: Fingerprint) -> Resumption:
+        """How the job goes on from what its shares left; as `found` if it has none. UserError if one is not its."""
+        if not self.shares:
+            return found
+        for share in self.shares:
+            share_record.check(share, current)
+        self._write()  # if it is killed from here on, it knows what lies in its folder
+        for path in found.remove:
+            path.unlink(missing_ok=True)
+        for share in self.shares:
+            (share / JOB_FILE).unlink(
+                missing_ok=True
+            )  # its files are taken: if it runs again, then all of it
+        assert self.command.record.merge is not None
+        merged = self.command.record.merge(self.command, self.folder, self.shares)
+        return Resumption("continue", merged.argv, start=merged.start, remove=merged.remove)
 
     def _keep(self, found: Resumption, digests: Digests, version: str) -> Resumption:
         """Put back what is kept, and say so. If it is not the state that was recorded, it is to be made anew."""
@@ -169,7 +193,7 @@ class _Job:
         for path in found.remove:
             path.unlink(missing_ok=True)
         if self._has_ended(found):
-            self._finish(found, [])
+            self._finish(found, [line for share in self.shares for line in output.last_lines(share)])
             self._write()
             return None
         if found.start is not None:
@@ -207,8 +231,8 @@ class _Job:
             self._write()
 
     def _has_ended(self, found: Resumption) -> bool:
-        """Whether the program has no iteration left to do."""
-        return self.iterations is not None and self.iterations.ended(found.start)
+        """Whether the program has nothing left to do."""
+        return not found.argv or (self.iterations is not None and self.iterations.ended(found.start))
 
     def _finish(self, found: Resumption, lines: list[str]) -> None:
         """Check what was made, and record it. ProgramFailed if it is not right."""
@@ -266,6 +290,8 @@ class _Job:
         return running.returncode, lines
 
     def _record_state(self) -> None:
+        if not self.lineage:
+            return
         for note in state_record.of_program(self.command, self.folder):
             LOGGER.info(note)
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from stacycle.files.job_folder import PROGRAM_OUTPUT
 
 # RELION redraws its bars ("  3/  8 sec ....~~(,_,">o]", tail "yum!") with carriage returns.
 _PROGRESS_BAR = re.compile(r"^\s*[\d.?]+\s*/\s*[\d.?]+ (sec|min|hrs?)\b.*~~\(")
 _AUTO_REFINE = re.compile(r"\s*Auto-refine: (Refinement has converged|Angular step|\+ Final resolution)(.*)")
 # Not that --angpix was left out: the pixel size of the header is what is meant.
+_START = re.compile(r"^# \S+ \$ ", re.MULTILINE)
 _WARNING = re.compile(r"\s*(WARNING|!)(?!.*--angpix)")
 
 
@@ -19,6 +23,16 @@ def clean_lines(stream: Iterable[str]) -> Iterator[str]:
             line = line.rstrip()
             if line and not _PROGRESS_BAR.match(line):
                 yield line
+
+
+def last_lines(folder: Path) -> list[str]:
+    """The clean lines of the last start of the program of a job; none if it never started."""
+    try:
+        text = (folder / PROGRAM_OUTPUT).read_text(errors="replace")
+    except FileNotFoundError:
+        return []
+    starts = [found.start() for found in _START.finditer(text)]
+    return list(clean_lines(text[starts[-1] if starts else 0 :].split("\n")))
 
 
 def milestone(line: str, ranks: int = 1) -> str | None:

@@ -22,7 +22,7 @@ from stacycle.programs.command import Command
 from stacycle.recipe.rounds import Recipe
 from stacycle.resources import site
 from stacycle.steps.registry import command_of, layout_of_rule, shared
-from stacycle.steps.step import FILES, MakeCommand, folder_of
+from stacycle.steps.step import FILES, MakeCommand, folder_of, is_share
 
 Fate = tuple[str, int | str | None]  # what comes of a job (RUNS, ...), and what it continues from
 _UNUSED = ("tmpdir", "disk_mb")  # resources that Snakemake works out from files, if it is let
@@ -84,7 +84,8 @@ def _by_itself(make_command: MakeCommand, job: Any, engine: Mapping[str, Any]) -
         record = job_record.read(folder)
         digests = fingerprint.Digests(record.get("digests"))
         prints = fingerprint.take(command, folder, engine["kind"], digests)
-        expected = [path for path in job.output if Path(path).name != DECISION]
+        outputs = [] if is_share(job) else job.output
+        expected = [path for path in outputs if Path(path).name != DECISION]
         to_the_end = job.params.get("stop_early") is False
         found = resume.examine(command, folder, record, prints, expected, to_the_end=to_the_end)
     except UserError:  # the run will report it
@@ -114,7 +115,9 @@ def _job(
         done=fate is None,
         fate=RUNS if fate is None else fate[0],
         start=fate[1] if fate else None,
-        name="/".join(part for key, part in wildcards.items() if key in ("cycle", "sweep", "variant")),
+        name="/".join(
+            part for key, part in wildcards.items() if key in ("cycle", "sweep", "variant", "share")
+        ),
     )
     if job.short:
         return job

@@ -8,7 +8,7 @@ from typing import Any
 from stacycle.checks.images import check_tilt_images
 from stacycle.checks.outcome import check_motion, check_tilts_refined
 from stacycle.checks.state import check_half_sets, check_tables
-from stacycle.programs import shared
+from stacycle.programs import shared, shares
 from stacycle.programs.program import CompletionMarker
 from stacycle.programs.task import Task
 
@@ -54,6 +54,7 @@ PROGRAM = replace(
     input_checks=(shared.check_references,),
     output_checks=(_check_tilts,),
     moves_particles=True,
+    merge=shares.merge_tomograms,
     completion_marker=CompletionMarker(
         "temp/*_projections.star", {"temp/*_positions.star": "", "temp/*_motion.star": "--motion"}
     ),

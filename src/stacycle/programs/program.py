@@ -39,7 +39,7 @@ class CompletionMarker(NamedTuple):
 
 @dataclass(frozen=True)
 class Continuation:
-    """How a run that was cut off continues: `argv`, once the files in `remove` are deleted.
+    """How a run that was cut off continues: `argv` (empty: nothing is left), once the files in `remove` are deleted.
     `start` is the iteration or thing that it continues from; None if it begins anew, `why` if that needs a reason."""
 
     argv: list[str]
@@ -98,6 +98,11 @@ class Program:
     completion_marker: CompletionMarker | None = None
     continue_flag: str = ""
     go_on: Callable[..., Continuation] | None = None
+
+    # How the shares of several jobs on some tomograms each become one result: of a command, its folder and theirs. With
+    # the flag `only_sums` the program leaves what they are merged from, and no maps.
+    merge: Callable[..., Continuation] | None = None
+    only_sums: str = ""
 
     @property
     def executables(self) -> tuple[str, ...]:

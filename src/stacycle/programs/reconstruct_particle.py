@@ -10,10 +10,12 @@ from stacycle.checks.state import check_half_sets_if_any, check_tables
 from stacycle.files import mrc
 from stacycle.files.job_folder import HALF_MAPS, MERGED
 from stacycle.files.star_labels import SUBSET
-from stacycle.programs import shared
+from stacycle.programs import shared, shares
 from stacycle.programs.command import Command
 from stacycle.programs.program import CompletionMarker, Continuation
 from stacycle.programs.task import Task
+
+ONLY_SUMS = "--no_recon"
 
 
 def argv(
@@ -60,4 +62,6 @@ PROGRAM = replace(
         {"temp/*_ctf_half1.mrc": "", "temp/*_data_half0.mrc": "", "temp/*_ctf_half0.mrc": ""},
     ),
     go_on=_go_on,
+    merge=shares.merge_sums,
+    only_sums=ONLY_SUMS,
 )

@@ -9,7 +9,7 @@ from stacycle.checks.images import check_tilt_images
 from stacycle.checks.outcome import check_tilts_refined
 from stacycle.checks.state import check_half_sets, check_tables
 from stacycle.errors import UserError
-from stacycle.programs import shared
+from stacycle.programs import shared, shares
 from stacycle.programs.program import CompletionMarker
 from stacycle.programs.task import Task
 
@@ -70,5 +70,6 @@ PROGRAM = replace(
     output_checks=(_check_tilts,),
     must_not_change=("particles", "trajectories"),
     # with a defocus but no scale, RELION finds the scale with the defocus as it was before
+    merge=shares.merge_tomograms,
     completion_marker=CompletionMarker("temp/defocus/*.star", {"temp/scale/*.star": "--do_scale"}),
 )

@@ -14,14 +14,15 @@ from stacycle.checks.tables import StateFiles, same_pixel
 from stacycle.errors import UserError
 from stacycle.files import mrc
 from stacycle.files.job_folder import PARTICLES
-from stacycle.programs import shared
+from stacycle.programs import shared, shares
 from stacycle.programs.command import Command
 from stacycle.programs.program import CompletionMarker, Continuation
 from stacycle.programs.task import Task
 
 STACK2D = "--stack2d"
 DATA, WEIGHTS = "_data.mrc", "_weights.mrc"  # how the files of a pseudo-subtomogram end
-_IMAGES = "Subtomograms/*/*"
+_FOLDER = "Subtomograms"
+_IMAGES = f"{_FOLDER}/*/*"
 _DROPPED = re.compile(r"!(\d+|One) particles? (?:were|was) removed because")
 
 
@@ -60,8 +61,8 @@ def _check_extracted(task: Task) -> None:
     files = task.files
     particles = str(task.folder / PARTICLES)
     made = StateFiles(particles, files.tomograms_file, files.trajectories_file)
-    number = next((found[1] for line in task.lines if (found := _DROPPED.search(line))), "0")
-    dropped = 1 if number == "One" else int(number)
+    numbers = [found[1] for line in task.lines if (found := _DROPPED.search(line))]
+    dropped = sum(1 if number == "One" else int(number) for number in numbers)
     if dropped == len(files.particles["rlnTomoName"]):
         where = f"the edge of all tilt images for a box of {task.get('--b')} px"
         fault = f"all {dropped} particles of {files.particles_file} are too close to {where}"
@@ -121,4 +122,5 @@ PROGRAM = replace(
     may_drop="seen in too few tilt images",
     completion_marker=CompletionMarker(f"{_IMAGES}.mrcs"),
     go_on=_go_on,
+    merge=shares.merge_images(_FOLDER),
 )

@@ -26,6 +26,7 @@ OF_GPU_JOBS = "gpu_job_"
 # Numbers that a profile can give, with the least that each may be.
 NUMBERS = {
     **{"gpus_per_job": 0, "cores_per_gpu": 1, "cores_per_job": 1, "nodes_per_job": 1, "nodes_per_gpu_job": 1},
+    "jobs_per_step": 1,
     **{"max_runtime": 1, "max_mem_mb": 1},
 }
 CORES_PER_GPU = 8
@@ -119,6 +120,11 @@ class Site:
         if self.all_cores:
             return max(1, min(self.all_cores // concurrent_jobs, MOST_CORES))
         return self._number("cores_per_job", cores)
+
+    def shares(self, shared: str, concurrent_jobs: int = 1) -> int:
+        """How many jobs share the tomograms of a step, where a job cannot have several nodes; 1: it is one job."""
+        asked: int = self._number("jobs_per_step", 1)
+        return max(1, asked // concurrent_jobs) if shared == TOMOGRAMS else 1
 
     def wall_time(self, minutes: int, attempt: int) -> int:
         """Minutes that grow with each attempt, up to the profile's `max_runtime`."""

@@ -17,6 +17,9 @@ from stacycle.steps import shares
 from stacycle.steps.sizes import Need, Sizes
 
 Settings = Mapping[str, Any]
+SHARES = (
+    "_shares"  # how the folder ends, beside a job's, in which those are that do a share of its tomograms each
+)
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,14 @@ class Step:
 
 
 def folder_of(job: Any) -> Path:
-    """The folder that a job's program works in."""
-    return Path(str(job.output[0])).parent
+    """The folder of a job's result; of a job that does a share of it, too."""
+    folder = Path(str(job.output[0])).parent
+    return folder.parent.with_name(folder.parent.name.removesuffix(SHARES)) if is_share(job) else folder
+
+
+def is_share(job: Any) -> bool:
+    """Whether a job does a share of the tomograms of another."""
+    return getattr(getattr(job, "wildcards", None), "share", None) is not None
 
 
 def layout_of(job: Any, half_sets: bool = False) -> Layout:

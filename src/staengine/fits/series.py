@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from staengine.cli import say, stop_if_aborted
 from staengine.errors import EngineError
+from staengine.files import version_of
 from staengine.ranks import ALONE, Ranks
 from staengine.tilt_series import prediction
 from staengine.tilt_series.inputs import read_inputs
@@ -20,7 +21,7 @@ from staengine.tilt_series.optimisation_set import OptimisationSet
 from staengine.tilt_series.particles import ParticleSet
 from staengine.tilt_series.reference import Reference, read_reference
 from staengine.tilt_series.tomograms import Tomogram, common_pixel_size, load_tilt_images
-from staengine.tilt_series.unfinished import SavedResults, deciding_options
+from staengine.tilt_series.unfinished import SavedResults, deciding_options, digest
 
 
 @dataclass(frozen=True)
@@ -78,30 +79,36 @@ def fit_each_series(
     fit: Callable[[Series], Mapping[str, Any]],
     ranks: Ranks = ALONE,
 ) -> dict[str, dict[str, Any]]:
-    """The arrays that `fit` gives for each tilt series, by tomogram; saved for --only_do_unfinished.
+    """The arrays that `fit` gives for each tilt series, by tomogram; saved for --only_do_unfinished, and for a run on
+    more tilt series of which this one is a part.
 
     Ranks share the tilt series; the leader has all arrays in the end, others have none.
     """
-    state = inputs.state
-    files = {state.particles, state.tomograms, state.trajectories, args.ref1, args.ref2, args.mask, args.fsc}
-    for tomogram in inputs.tomograms.values():
-        files |= {tomogram.star_file, *(path for _, path in tomogram.images)}
-    saved = SavedResults(Path(args.o) / "temp", deciding_options(args), files, args.only_do_unfinished)
+    references = {args.ref1, args.ref2, args.mask, args.fsc}
+    saved = SavedResults(Path(args.o) / "temp", deciding_options(args), references, args.only_do_unfinished)
     rows_of, results = inputs.particles.by_tomogram(), {}
     own = ranks.own(list(inputs.tomograms.items()))
     for number, (name, tomogram) in enumerate(own, 1):
         stop_if_aborted(args.pipeline_control)
-        result = saved.load(name)
+        particles, halves = inputs.particles.subset(rows_of[name]), inputs.halves[rows_of[name]]
+        content = _content(tomogram, particles, halves)
+        result = saved.load(name, content)
         if result is None:
             say(f"Tomogram {number} / {len(own)}:")
             say("Loading", level=1)
-            rows = rows_of[name]
-            images = load_tilt_images(tomogram)
-            result = dict(fit(Series(tomogram, inputs.particles.subset(rows), inputs.halves[rows], images)))
-            saved.save(name, result)
+            result = dict(fit(Series(tomogram, particles, halves, load_tilt_images(tomogram))))
+            saved.save(name, result, content)
         results[name] = result
     found = {name: arrays for part in ranks.gathered(results) for name, arrays in part.items()}
     return {name: found[name] for name in inputs.tomograms if name in found}
+
+
+def _content(tomogram: Tomogram, particles: ParticleSet, halves: NDArray[np.int64]) -> str:
+    """What the fit of a tilt series follows from, besides the options and the reference."""
+    geometry = [getattr(tomogram, one.name) for one in fields(tomogram) if one.name != "star_file"]
+    images = sorted({path for _, path in tomogram.images})
+    paths = particles.paths(particles.positions)
+    return digest(*geometry, [version_of(path) for path in images], paths, particles.rotations, halves)
 
 
 def predicted_images(

@@ -20,6 +20,7 @@ from staengine.numerics import backprojection, fourier, symmetry
 from staengine.numerics.maps import write_map
 from staengine.numerics.masks import taper
 from staengine.ranks import Launch, tomogram_ranks
+from staengine.tilt_series import sum_files
 from staengine.tilt_series.inputs import read_inputs
 from staengine.tilt_series.reconstruction import SUMS, SumOptions, accumulate
 from staengine.tilt_series.tomograms import common_pixel_size
@@ -41,22 +42,25 @@ FLAGS = {
     "--only_do_unfinished": Flag(
         "switch", help="continue after the last finished tomogram of an interrupted run"
     ),
+    "--no_recon": Flag("switch", help="make no maps, only the sums that they are made of, in temp/"),
     "--no_backup": Flag("switch", help="keep nothing for --only_do_unfinished"),
     "--j": Flag("value", 6, "threads"),
     **no_effect(j_in=3, j_out=2, mem=-1),
-    **unsupported(
-        "--whiten", "--nr_helical_asu", "--helical_rise", "--helical_twist", "--no_recon", "--list_themes"
-    ),
+    **unsupported("--whiten", "--nr_helical_asu", "--helical_rise", "--helical_twist", "--list_themes"),
 }
 
 
 def main(argv: list[str], launch: Launch | None = None) -> int:
-    saved = average(parse(PROGRAM, FLAGS, argv), launch)
+    args = parse(PROGRAM, FLAGS, argv)
+    saved = average(args, launch)
     if saved is None:
         return 0
     # All maps are written: a signal from here on must not look like a failure, as the sums are about to be removed.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     saved.remove(SUMS)
+    if not args.no_recon:
+        for path in (Path(args.o) / "temp").glob("sum_*.mrc"):
+            path.unlink()
     return 0
 
 
@@ -84,9 +88,16 @@ def average(args: SimpleNamespace, launch: Launch | None = None) -> SavedResults
     saved = SavedResults(folder / "temp", asdict(options), files, args.only_do_unfinished)
     ranks = tomogram_ranks(PROGRAM, launch, args.o)
     backup = not args.no_backup and ranks.size == 1  # as in RELION, more ranks begin anew
-    halves = accumulate(particles, tomograms, options, saved, threads, args.pipeline_control, backup, ranks)
+    halves = sum_files.read(saved.folder, 1 if particles.half_sets is None else 2, len(tomograms) - 1)
+    if halves is None or not args.only_do_unfinished:
+        halves = accumulate(
+            particles, tomograms, options, saved, threads, args.pipeline_control, backup, ranks
+        )
     if not ranks.leads:
         return None
+    if args.no_recon:
+        sum_files.write(saved.folder, halves, len(tomograms) - 1)
+        return saved
     if len(operators) > 1:
         say("Applying point-group symmetries")
         halves = [backprojection.symmetrise(half, operators, threads) for half in halves]

@@ -376,9 +376,10 @@ def test_results_of_another_run_are_not_taken_over(finished, capsys, change):
     if change == "options":
         flags += ["--lambda", "0.2"]
     if change == "input":
-        particles = Path("refined.star").read_text()
+        tables = read_star("refined.star")
+        tables["particles"].loc[0, "rlnAngleRot"] += 1
         Path("refined.star").unlink()
-        Path("refined.star").write_text(f"# another run's\n{particles}")
+        write_star(tables, "refined.star")
     run(*ALL, *flags)
     assert "Tomogram 1 / 2:" in capsys.readouterr().out
 

@@ -253,6 +253,13 @@ def test_jobs_that_become_ready_at_once_share_the_nodes() -> None:
     assert site.resources(CPU, TOMOGRAMS, 9)["tasks"] == 16
 
 
+def test_jobs_that_share_a_step_are_shared_by_the_variants_of_a_sweep() -> None:
+    site = Site(CLUSTER | {"jobs_per_step": 6})
+    assert [site.shares(TOMOGRAMS, jobs) for jobs in (1, 2, 4, 9)] == [6, 3, 1, 1]
+    assert site.shares(PARTICLES) == 1  # relion_refine cannot be taken apart
+    assert Site(CLUSTER).shares(TOMOGRAMS) == 1
+
+
 def test_one_machine_has_one_node() -> None:
     here = Site(ACROSS, pool=["0"], all_cores=16)
     assert "nodes" not in here.resources(CPU, TOMOGRAMS)
