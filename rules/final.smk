@@ -1,6 +1,6 @@
 """The final map with all that belongs to it, in one folder: what the report's headline is of."""
 
-from stacycle.report import final as final_folder
+from stacycle.report import final_files as final_folder
 
 
 rule final:

@@ -17,11 +17,15 @@ from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.report import deposit, final_readme, methods, viewers
 from stacycle.report.chimerax import OVER_MAP, Shown, view
 from stacycle.report.final_files import (
+    FOLDER,
     HALVES,
     LOCAL,
     MASK,
+    METHODS,
     MOTION,
     PARTICLES,
+    PICTURE,
+    README,
     SHARPENED,
     TOMOGRAMS,
     UNSHARPENED,
@@ -34,12 +38,7 @@ from stacycle.report.project import Project
 from stacycle.report.resolution import MapResolution
 from stacycle.report.surface_figures import map_figure
 
-FOLDER = "results/final"
 CONTENTS = "files.tsv"
-PICTURE, README, METHODS = "map.png", "README.md", "methods.md"
-# What a making writes in any case, by which Snakemake knows it, with the picture. Links are not among it: Snakemake
-# would make the results that they are of newer. Nor is the table, which tells the next making what there was.
-WRITTEN = (README, METHODS, "fsc.tsv", "optimisation_set.star", viewers.VIEW)
 
 
 def make(project: Project, rows: Sequence[MapResolution], folder: str | Path = FOLDER) -> Path:
