@@ -24,6 +24,7 @@ _PANELS = {
     "changed_classes": "Particles that change class (%)",
     "accuracy_rotations": "Accuracy of rotations (°)",
 }
+_NO_AMPLITUDE = -90  # RELION writes -99 where there is none
 _RUNS = (BLUE, ORANGE, GREEN, RED, PINK, SKY, INK, GREY)  # colours of the lines of runs
 _RESOLUTION_TICKS = (1.5, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150, 200)
 
@@ -39,7 +40,7 @@ def iterations_figure(
 ) -> None:
     """One of `panels` by iteration: one line per run, in the colours of `iterations_key`. `chosen` circles one
     iteration of a run."""
-    with drawn(path, 3.6, 2.6) as figure:
+    with drawn(path, 3.3, 2.5) as figure:
         _iterations_panel(figure.subplots(), name, runs, chosen or {})
 
 
@@ -67,6 +68,25 @@ def fsc_figure(result: PostProcess, path: Target) -> None:
         said = f"{result.resolution:.2f} Å" + (" = Nyquist" if result.at_nyquist else "")
         axes.annotate(said, (at, 1.03), va="bottom", color="#9A6A00", weight="bold", **place)
         _fsc_axes(axes, result, end=frequency.max() * 1.01)
+        _legend(figure, "outside lower center", 2)
+
+
+def guinier_figure(table: pd.DataFrame, path: Target) -> None:
+    """Logarithms of amplitudes by squared resolution, of the table `guinier` of a `postprocess.star`."""
+    lines = {
+        "rlnLogAmplitudesOriginal": ("original", GREY, "-"),
+        "rlnLogAmplitudesWeighted": ("weighted by FSC", BLUE, "-"),
+        "rlnLogAmplitudesSharpened": ("sharpened", ORANGE, "-"),
+        "rlnLogAmplitudesIntercept": ("fitted", INK, "--"),
+    }
+    with drawn(path, 4.6, 3.3) as figure:
+        axes = figure.subplots()
+        squared = table["rlnResolutionSquared"]
+        for column, (label, colour, dash) in lines.items():
+            if column in table:
+                known = table[column].where(table[column] > _NO_AMPLITUDE)
+                axes.plot(squared, known, dash, color=colour, label=label)
+        axes.set(xlim=(0, squared.max()), xlabel="1 / resolution² (1/Å²)", ylabel="ln(amplitude)")
         _legend(figure, "outside lower center", 2)
 
 

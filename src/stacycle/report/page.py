@@ -11,7 +11,16 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from stacycle.files.atomic import write_text
-from stacycle.report import methods, overview, pictures, resolution, run_facts, sections, tables
+from stacycle.report import (
+    methods,
+    overview,
+    particle_panel,
+    pictures,
+    resolution,
+    run_facts,
+    sections,
+    tables,
+)
 from stacycle.report.losses import losses
 from stacycle.report.project import Project
 from stacycle.report.resolution import MapResolution
@@ -63,7 +72,7 @@ def _results(project: Project, rows: Sequence[MapResolution]) -> dict[str, Any]:
         "resolution": tables.shown(of_rows, [row.postprocess for row in rows]) if rows else None,
         "resolution_picture": pictures.of_resolutions(table) if len(rows) > 1 else None,
         "losses": losses(project),
-        "particles": [],
+        "particles": particle_panel.panel(project, rows),
         "rounds": sections.rounds(project),
     }
 
@@ -90,5 +99,6 @@ def _template() -> Template:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["duration"] = run_facts.duration
     environment.loader = PackageLoader("stacycle.report", ".")
     return environment.get_template("page.html.j2")

@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 
 from stacycle.decisions.decision import BEFORE, Decision
-from stacycle.files import job_folder, relion_output
-from stacycle.report import class_panel, curve_figures, images, mask_tuner
+from stacycle.files import job_folder, relion_output, star
+from stacycle.report import class_flow as flow
+from stacycle.report import class_panel, curve_figures, images, mask_tuner, particle_figures, particle_table
 from stacycle.report.class_panel import Classes
 from stacycle.report.images import Slices
 from stacycle.report.mask_tuner import Tuner
@@ -42,6 +43,11 @@ def sweep_by_iteration(project: Project, folder: str) -> Plot | None:
     return _by_iteration(runs, "By iteration; the one chosen is circled", str(parent), marked)
 
 
+def class_flow(project: Project, folder: str) -> Plot | None:
+    """How particles go from class to class."""
+    return flow.flow(project, folder)
+
+
 def refinement_by_iteration(project: Project, folder: str) -> Plot | None:
     """Curves by iteration of a refinement."""
     data = project.of("refined", folder)
@@ -49,6 +55,37 @@ def refinement_by_iteration(project: Project, folder: str) -> Plot | None:
         return None
     parent = str(Path(data).parent)
     return _by_iteration({folder: _iterations(project, parent)}, "Refinement by iteration", parent)
+
+
+def directions(project: Project, folder: str) -> Plot | None:
+    """From which directions the particles of a refinement are seen."""
+
+    def drawn(path: str) -> Plot | None:
+        found = particle_table.read(path).directions
+        if found is None:
+            return None
+        caption = (
+            "Directions that the particles are seen from, in their own frame, along the tomogram's z axis"
+        )
+        return plot(caption, (path,), partial(particle_figures.directions_figure, found))
+
+    return project.read(project.of("refined", folder), drawn)
+
+
+def guinier(project: Project, folder: str) -> Plot | None:
+    """The Guinier plot of a post-processed map."""
+
+    def drawn(path: str) -> Plot | None:
+        tables = star.read(path)
+        if "guinier" not in tables:
+            return None
+        said = (
+            f"; sharpened with {bfactor:.0f} Å²" if (bfactor := relion_output.fsc(path).bfactor) < 0 else ""
+        )
+        draw = partial(curve_figures.guinier_figure, tables["guinier"].astype(float))
+        return plot(f"Guinier plot{said}", (path,), draw)
+
+    return project.read(project.of("postprocess", folder), drawn)
 
 
 def class_montage(project: Project, folder: str) -> Classes | None:

@@ -76,6 +76,14 @@ def total(done: list[Job]) -> Took:
     return _took("all", "", done)
 
 
+def duration(hours: float) -> str:
+    """Hours as a person says them: 40 s, 12 min, 3.5 h."""
+    for unit, size in (("h", 1.0), ("min", 60.0)):
+        if hours * size >= 0.95:
+            return f"{hours * size:.3g} {unit}" if hours * size < 100 else f"{hours * size:,.0f} {unit}"
+    return f"{hours * 3600:.0f} s" if hours else "–"
+
+
 def settings(config: Mapping[str, Any]) -> str:
     """What of a validated config differs from the tutorial's, as YAML; "" if nothing is known."""
     if not config:

@@ -10,7 +10,7 @@ from stacycle.decisions.decision import Decision
 from stacycle.files.relion_output import PostProcess
 from stacycle.recipe.rounds import POSES
 from stacycle.recipe.step_settings import kind_of, own_name
-from stacycle.report import mask_tuner, pictures, tables
+from stacycle.report import mask_tuner, pictures, tables, tilt_panel
 from stacycle.report.pictures import Shown
 from stacycle.report.project import Project, decision_file
 from stacycle.report.tables import Table
@@ -128,6 +128,8 @@ def _step_of_cycle(
         verdict = _verdict(decision, 0, file=file) if decision else None
     elif decision:
         shown = [pictures.sweep(project, before, step, decision)]
+        if before and not decision.rolled_back:
+            shown.append(tilt_panel.changes(project, before["state"], step["state"]))
         variant = decision.choice.get("variant")
         verdict = _verdict(decision, 100, "Rolled back" if decision.rolled_back else f"Kept: {variant}", file)
     return Block(

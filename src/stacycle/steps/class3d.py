@@ -100,5 +100,5 @@ STEP = Step(
     shared=PARTICLES,
     last=DECISION,
     removable={ITERATIONS: ("class3d/*", "class3d_*/*")},
-    pictures=("sweep_by_iteration",),
+    pictures=("sweep_by_iteration", "class_flow"),
 )

@@ -55,6 +55,6 @@ STEP = Step(
     dry_run,
     space,
     last=POSTPROCESS,
-    pictures=("fsc", "postprocessed_map"),
+    pictures=("fsc", "guinier", "postprocessed_map"),
     runs_alike=("cycle_postprocess", "variant_postprocess"),
 )

@@ -60,5 +60,5 @@ STEP = Step(
     shared=PARTICLES,
     last=FINAL_DATA,
     removable={ITERATIONS: ("refine3d*",), PARTS: ("refine3d*_poses/*/reconstruct*",)},
-    pictures=("refinement_by_iteration",),
+    pictures=("refinement_by_iteration", "directions"),
 )

@@ -120,7 +120,7 @@ def test_all_of_the_page_is_there_and_nothing_is_wider_than_the_screen(
         assert min(width, height) > 40, name
         assert left >= 0
         assert right <= SCREENS[screen][0] + 0.5
-    kinds = {"surface": 1, "classes": 1, "tuner": 1, "slices": 3, "plot": 8}
+    kinds = {"surface": 1, "classes": 1, "tuner": 1, "slices": 3, "plot": 11}
     counted = {kind: page.locator(f"figure.{kind}").count() for kind in kinds}
     assert counted == kinds
 

@@ -69,7 +69,7 @@ def test_every_step_of_the_round_has_its_part(page):
     ]
     captions = re.findall("<figcaption>(.*?)<", page)
     # Two steps have curves by iteration, two sweeps have FSC curves.
-    assert len(captions) == len(set(captions)) + 2 == 12
+    assert len(captions) == len(set(captions)) + 2 == 15
 
 
 def test_every_link_leads_to_a_part_of_the_page(page):

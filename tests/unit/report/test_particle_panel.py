@@ -1,0 +1,138 @@
+"""Particles on the page: seen from where, how many in each tomogram, and where they lie in a tilt image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from scipy.spatial.transform import Rotation
+
+from stacycle.files import mrc, star
+from stacycle.files.optimisation_set import OptimisationSet
+from stacycle.inputs.orientations import to_angles
+from stacycle.report import particle_figures, particle_panel, particle_table
+from stacycle.report.particle_panel import GIVEN
+
+COORDINATES = [f"rlnCenteredCoordinate{axis}Angst" for axis in "XYZ"]
+
+
+def write_particles(path: Path, positions: np.ndarray, names: list[str], **columns: object) -> None:
+    table = pd.DataFrame(positions, columns=COORDINATES).assign(rlnTomoName="TS_1", rlnTomoParticleName=names)
+    star.write(path, {"particles": table.assign(**columns)})
+
+
+def test_even_directions_are_even_however_particles_are_turned_in_the_subtomogram(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    seen, own = Rotation.random(4000, rng=rng), Rotation.random(4000, rng=rng)
+    angles = to_angles(own.inv() * seen)
+    turns = to_angles(own)
+    columns = dict(zip(("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"), angles.T, strict=True))
+    columns |= dict(zip([f"rlnTomoSubtomogram{one}" for one in ("Rot", "Tilt", "Psi")], turns.T, strict=True))
+    write_particles(
+        tmp_path / "particles.star", np.zeros((4000, 3)), [f"{i}" for i in range(4000)], **columns
+    )
+    found = particle_table.read(tmp_path / "particles.star").directions
+    assert found == pytest.approx(seen.inv().apply([0, 0, 1]), abs=1e-3)
+
+
+def test_rot_and_tilt_are_the_direction_that_a_particle_without_turns_is_seen_from(tmp_path: Path) -> None:
+    angles = {"rlnAngleRot": [30.0], "rlnAngleTilt": [70.0], "rlnAnglePsi": [12.0]}
+    write_particles(tmp_path / "particles.star", np.zeros((1, 3)), ["a"], **angles)
+    (x, y, z) = particle_table.read(tmp_path / "particles.star").directions[0]
+    assert np.degrees(np.arccos(z)) == pytest.approx(70)
+    assert np.degrees(np.arctan2(y, x)) == pytest.approx(30)
+
+
+def test_what_is_seen_more_often_from_one_side_is_bright_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = []
+    show = Axes.imshow
+
+    def shown(self: Axes, image: np.ndarray, **options: object) -> object:
+        images.append(image)
+        return show(self, image, **options)
+
+    monkeypatch.setattr(Axes, "imshow", shown)
+    directions = Rotation.random(20000, rng=np.random.default_rng(0)).apply([0, 0, 1])
+    particle_figures.directions_figure(directions, tmp_path / "even.png")
+    tops = directions[directions[:, 2] > 0]
+    particle_figures.directions_figure(np.concatenate([directions, tops, tops]), tmp_path / "tops.png")
+    even, tops = images
+    assert even.shape == tops.shape == (18, 36)
+    assert abs(even - 1).mean() < 0.2
+    assert tops[9:].mean() / tops[:9].mean() == pytest.approx(3, rel=0.05)
+
+
+@pytest.fixture
+def tomogram(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tomogram whose tilt image at -3° has a bright dot at each of three particles; a fourth was lost."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(4)
+    positions = rng.uniform(-300, 300, (4, 3))
+    write_particles(Path(GIVEN), positions, ["a", "b", "c", "d"])
+    write_particles(Path("left.star"), positions[:3], ["a", "b", "c"])
+    tilts = pd.DataFrame({"rlnTomoXTilt": [0.0, 1], "rlnTomoYTilt": [30.0, -3], "rlnTomoZRot": [85.0, 84]})
+    tilts = tilts.assign(rlnTomoXShiftAngst=[0, 25.0], rlnTomoYShiftAngst=[0, -40.0])
+    tilts = tilts.assign(rlnDefocusU=3e4, rlnDefocusV=3e4, rlnDefocusAngle=0, rlnMicrographPreExposure=0)
+    tilts["rlnMicrographName"] = ["1@images.mrcs", "2@images.mrcs"]
+    star.write("series.star", {"TS_1": tilts})
+    row = {"rlnTomoName": "TS_1", "rlnTomoTiltSeriesStarFile": "series.star", "rlnTomoHand": -1}
+    row |= {"rlnTomoTiltSeriesPixelSize": 5.0}
+    star.write("tomograms.star", {"global": pd.DataFrame([row])})
+    images = np.zeros((2, 210, 200), np.float32)
+    turn = Rotation.from_euler("ZYX", [84, -3, 1], degrees=True)
+    for x, y, _ in turn.apply(positions[:3]):
+        images[1, round((y - 40) / 5) + 105, round((x + 25) / 5) + 100] = 1
+    mrc.write_map("images.mrcs", images, 5)
+    return tmp_path
+
+
+def test_particles_lie_where_the_tilt_image_shows_them_and_the_lost_one_beside(
+    tomogram: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    draw = particle_figures.positions_figure
+
+    def positions(*given: object, path: object) -> None:
+        drawn.append(given)
+        draw(*given, path)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(particle_figures, "positions_figure", positions)
+    given, left = (particle_table.read(path) for path in (GIVEN, "left.star"))
+    state = OptimisationSet("left.star", "tomograms.star")
+    made = particle_panel._positions("tomograms.star", given, left, state)
+    assert "over its tilt image at -3°" in made.caption
+    image, width, height, kept, lost = drawn[0]
+    assert (width, height) == (1000, 1050)
+    assert (len(kept), len(lost)) == (3, 1)
+    for x, y in kept:
+        assert image[round(y / 5), round(x / 5)] > 0.1  # a dot of 1, softened by a pixel, is 0.16
+    x, y = lost[0]
+    assert image[round(y / 5), round(x / 5)] < 0.1
+
+
+def test_a_tilt_image_is_binned_to_what_a_page_needs(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    mrc.write_map(tmp_path / "image.mrc", rng.normal(size=(1, 900, 1000)).astype(np.float32), 1)
+    image, by = particle_panel._image(str(tmp_path / "image.mrc"))
+    assert by == 3
+    assert image.shape == (300, 333)
+
+
+@pytest.mark.parametrize(("count", "bars"), [(5, 10), (200, 0)])
+def test_few_tomograms_have_a_bar_each_and_many_are_a_histogram(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, bars: int
+) -> None:
+    heights = []
+    bar = Axes.bar
+    monkeypatch.setattr(Axes, "hist", lambda *given, **options: None)
+    monkeypatch.setattr(Axes, "bar", lambda self, at, n, **o: heights.extend(n) or bar(self, at, n, **o))
+    given = {f"TS_{i}": 10 + i % 7 for i in range(count)}
+    left = {name: n - 3 for name, n in given.items()}
+    particle_figures.per_tomogram_figure(given, left, tmp_path / "out.png")
+    assert len(heights) == bars
+    assert heights in ([], [*given.values(), *left.values()])
