@@ -240,10 +240,20 @@ def scores(size: Size, rng: np.random.Generator) -> None:
 def cycle(size: Size, state: OptimisationSet, rng: np.random.Generator) -> None:
     """The variants of a CTF refinement, and of a polishing, which leaves trajectories."""
     averaged(Path("results/bin1/reconstruct"), record_of(START), START, 0.02)
+    ctf_refinements(size, state)
+    polishings(size, rng)
+
+
+def ctf_refinements(size: Size, state: OptimisationSet) -> None:
+    """The variants of a CTF refinement."""
     for number in range(size.variants):
         folder = CYCLE / f"ctfrefine/v{number}"
         tilt_series(size, folder, 30000.0 + 100 * (number + 1))
         _variant(folder, replace(state, tomograms=str(folder / "tomograms.star")), number)
+
+
+def polishings(size: Size, rng: np.random.Generator) -> None:
+    """The variants of a polishing."""
     _trajectories(Path("motion"), size, rng)
     for number in range(size.variants):
         folder = CYCLE / f"polish/v{number}"
