@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 DOCS_READY := .venv-docs/.ready
+PIPELINER_READY := .venv-pipeliner/.ready
 CODE := src scripts benchmarks tests
 # Files of tests that take longest begin first: each is for one worker.
 LONGEST := $(addprefix tests/workflow/test_,tiny_project.py tutorial_replay.py cycle_project.py any_scheduler.py)
@@ -56,6 +57,14 @@ $(DOCS_READY): envs/docs.lock
 	.venv-docs/bin/pip install --quiet --disable-pip-version-check --require-hashes -r envs/docs.lock
 	@touch $@
 
+.PHONY: pipeliner
+pipeliner: $(PIPELINER_READY) ## install another reader of RELION's project files, for the tests
+
+$(PIPELINER_READY): envs/pipeliner.lock
+	$(PYTHON) -m venv .venv-pipeliner
+	.venv-pipeliner/bin/pip install --quiet --disable-pip-version-check --require-hashes -r envs/pipeliner.lock
+	@touch $@
+
 .PHONY: lint
 lint: $(READY) ## style, types and Snakemake's own advice
 	$(BIN)/ruff check $(CODE)
@@ -69,12 +78,12 @@ keys: $(READY) ## write the table of the config's keys in config/README.md
 	$(BIN)/python -m stacycle.recipe.config_schema config/README.md
 
 .PHONY: lock
-lock: ## pin the newest versions of envs/requirements.in and docs.in anew (needs uv)
-	for name in requirements docs; do \
+lock: ## pin the newest versions of envs/*.in anew (needs uv)
+	for name in requirements docs pipeliner; do \
 	  uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	    --upgrade --quiet envs/$$name.in --output-file envs/$$name.lock || exit 1; \
 	done
 
 .PHONY: clean
 clean: ## remove the environments, the demo and the built documentation
-	rm -rf .venv .venv-docs demo site
+	rm -rf .venv .venv-docs .venv-pipeliner demo site

@@ -11,7 +11,7 @@ from stacycle.recipe.rounds import Recipe
 
 config, params = snakemake.config, snakemake.params
 
-with task(snakemake.log[0], "plan") as log:
+with task(snakemake.log[0], "plan", makes_results=False) as log:
     jobs, limits = [plan_table.PlannedJob(**one) for one in params.jobs], plan_table.Limits(**params.limits)
     inputs = plan_table.read(config)
     jobs = plan_table.with_tomograms(jobs, inputs)

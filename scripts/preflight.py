@@ -6,7 +6,7 @@ from stacycle.recipe.rounds import Recipe
 
 config, params = snakemake.config, snakemake.params
 
-with task(snakemake.log[0], "preflight") as log:
+with task(snakemake.log[0], "preflight", makes_results=False) as log:
     report = preflight.run(
         config,
         Recipe.from_config(config),

@@ -20,7 +20,7 @@ FLOORS = {
         "checks diagnosis",
         "programs",
         "provenance resources",
-        "jobs inputs",
+        "jobs inputs relion_project",
         "decisions exports scoring",
         "steps",
         "preflight progress",

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import mrcfile
 import numpy as np
+import pandas as pd
+import pipeliner
 import pytest
 import warm
 from conftest import TINY, Project
 
 import kills
+from stacycle.files import relion_output
+from stacycle.files.earlier_results import is_aside
 from stacycle.preflight import against_data, disk
 from stacycle.provenance import audit
 from stacycle.recipe import config
@@ -232,3 +237,68 @@ def test_a_cycle_as_several_jobs_is_the_same(
     monkeypatch.chdir(copy.folder)
     assert audit.audit("results") == []
     assert not list(copy.folder.glob("results/**/*_shares")), "what shares left is still there"
+
+
+def test_another_reader_of_relions_files_finds_each_job_with_its_inputs(finished: Project) -> None:
+    results = finished.folder / "results"
+    seen = pipeliner.read(results / "relion")
+    folders = {
+        path.parent
+        for name in ("job.json", "state.json")
+        for path in results.rglob(name)
+        if not is_aside(path)
+    }
+    assert {(results / "relion" / one["name"]).resolve() for one in seen["jobs"]} == folders
+    assert {one["status"] for one in seen["jobs"]} == {"Succeeded"}
+    assert [one["name"] for one in seen["jobs"] if not one["inputs"]] == ["Import/job001/"]
+    nodes = {node for one in seen["jobs"] for node in one["inputs"] + one["outputs"]}
+    assert [node for node in nodes if not (results / "relion" / node).is_file()] == []
+    starts = {one["name"]: one["from"] for one in seen["jobs"]}
+    reached, further = (
+        set(),
+        {one["name"] for one in seen["jobs"] if one["alias"] == "Polish/bin4_cycle1_polish_motion/"},
+    )
+    while further:
+        reached |= further
+        further = {start for name in further for start in starts[name]} - reached
+    kinds = {name.split("/")[0] for name in reached}
+    assert kinds >= {
+        "Import",
+        "Extract",
+        "Class3D",
+        "Select",
+        "MaskCreate",
+        "Refine3D",
+        "PostProcess",
+        "CtfRefine",
+    }
+
+
+def test_the_final_map_is_that_of_the_last_rung(finished: Project) -> None:
+    results = finished.folder / "results"
+    last = pd.read_csv(results / "ladder.tsv", sep="\t").iloc[-1]
+    said = (results / "final/README.md").read_text()
+    assert f"**{last['resolution']:.2f} Å**" in said
+    star = relion_output.fsc(results / "bin4/cycle1/polish/postprocess.star")
+    assert (results / "final/half1.mrc").samefile(finished.folder / star.half_maps[0])
+    assert (results / "final/map.png").read_bytes().startswith(b"\x89PNG")
+    views = {path.parent.relative_to(results).as_posix() for path in results.rglob("view.cxc")}
+    assert views >= {"final", "bin4/class3d", "bin4/select", "bin4/refine3d", "bin4/postprocess", "bin4/mask"}
+
+
+def test_snakemakes_own_report_has_the_results_that_matter(finished: Project, tmp_path: Path) -> None:
+    done = finished.snakemake("--report", str(tmp_path / "report.zip"))
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(tmp_path / "report.zip") as report:
+        shown = {
+            Path(name).name: report.getinfo(name).file_size
+            for name in report.namelist()
+            if "/data/raw/" in name
+        }
+        (page,) = (
+            name for name in report.namelist() if name.count("/") == 1 and name.endswith("report.html")
+        )
+        text = report.read(page).decode()
+    assert set(shown) == {"report.html", "ladder.tsv", "classes.png", "map.png", "fsc.png"}
+    assert min(shown.values()) > 100
+    assert "The final map: central slices, and its surface" in text

@@ -34,6 +34,7 @@ from stacycle.programs.command import Command
 from stacycle.provenance import audit as provenance
 from stacycle.provenance import origin
 from stacycle.provenance import record as state_record
+from stacycle.relion_project.update import keep_up
 from stacycle.resources.gpus import GpuLease, acquire
 from stacycle.resources.lock import Lock, locked
 
@@ -280,6 +281,7 @@ class _Job:
             with process.start(executed, output, environment, [self.lock, *gpus.locks]) as running:
                 run["pid"] = running.pid
                 self._write()
+                keep_up()
                 for line in clean_lines(process.follow(seen, running, self.stop, *ends, beat=self.lock.beat)):
                     lines.append(line)
                     if self.iterations:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stacycle.errors import Interrupted, UserError
+from stacycle.relion_project.update import keep_up
 
 LOGGER = logging.getLogger("stacycle")
 TERMINAL_ONLY = {"terminal_only": True}
@@ -30,9 +31,9 @@ class _Named(logging.Formatter):
 
 
 @contextmanager
-def task(log: str, name: str) -> Iterator[logging.Logger]:
-    """One script's work, logged to the file `log` and, as `name`, to the terminal.
-    A UserError becomes one sentence and exit status 1, no traceback."""
+def task(log: str, name: str, makes_results: bool = True) -> Iterator[logging.Logger]:
+    """One script's work, logged to the file `log` and, as `name`, to the terminal. If it `makes_results`, RELION's own
+    project is kept up with them. A UserError becomes one sentence and exit status 1, no traceback."""
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     file, terminal = logging.FileHandler(log, encoding="utf-8"), logging.StreamHandler(sys.stderr)
     file.addFilter(lambda record: not hasattr(record, "terminal_only"))
@@ -51,5 +52,7 @@ def task(log: str, name: str) -> Iterator[logging.Logger]:
         LOGGER.error("ERROR: %s; mend that, then start again.", reason)
         raise SystemExit(1) from None
     finally:
+        if makes_results:
+            keep_up()
         LOGGER.handlers, LOGGER.propagate = [], True
         file.close()

@@ -24,7 +24,7 @@ from stacycle.recipe.step_names import classification_of, part_of
 from stacycle.recipe.step_settings import SHAPES, Cycle, Mask, Postprocess, Round, is_step, kind_of
 from stacycle.recipe.variants import variants
 
-OWN_FOLDERS = ("inputs", "final")  # in results/, beside those of rounds
+OWN_FOLDERS = ("inputs", "final", "relion")  # in results/, beside those of rounds
 _MASKED = ("refine3d", "postprocess", "local_resolution")  # kinds that use the mask before them unasked
 
 
