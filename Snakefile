@@ -81,6 +81,7 @@ include: "rules/cleanup.smk"
 
 
 rule all:
+    """Everything that the config asks for: the default."""
     default_target: True
     input:
         "results/report.html",

@@ -2,6 +2,7 @@
 
 
 rule align:
+    """A run of the alignment to one reference, of one variant of T."""
     input:
         unpack(before("align", "state", "reference", "resolution", "accuracy")),
     output:
@@ -35,6 +36,7 @@ rule align:
 
 # The first iterations, if the sampling follows from the accuracy of angles and no step before tells that.
 use rule align as align_probe with:
+    """A few iterations of alignment, from which the angular sampling follows."""
     input:
         unpack(before("align", "state", "reference", "resolution")),
     output:
@@ -54,6 +56,7 @@ use rule align as align_probe with:
 
 
 checkpoint align_decision:
+    """The alignment's T and iteration, chosen."""
     input:
         unpack(before("align")),
         runs=last_iterations("align"),

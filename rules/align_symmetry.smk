@@ -2,6 +2,7 @@
 
 
 rule align_symmetry:
+    """The map turned onto the axes of its point group."""
     input:
         unpack(before("align_symmetry", "resolution", map="reference")),
     output:
@@ -29,6 +30,7 @@ rule align_symmetry:
 
 
 checkpoint align_symmetry_decision:
+    """The particles turned as the map was, if it has the symmetry."""
     input:
         unpack(before("align_symmetry", "state", "resolution")),
         map="results/{round}/align_symmetry/map/aligned.mrc",

@@ -4,6 +4,7 @@ variant."""
 
 # How far it goes is known only when it has ended: where more iterations would be in vain.
 use rule align as class3d with:
+    """A run of a 3D classification without alignment, of one variant."""
     input:
         unpack(before("class3d", "state", "reference", "resolution", mask="class_mask")),
     output:
@@ -32,6 +33,7 @@ use rule align as class3d with:
 
 # An iteration that is asked for by its number, which may come after that.
 use rule class3d as class3d_further with:
+    """A classification as far as an iteration that the config names."""
     input:
         unpack(before("class3d", "state", "reference", "resolution", mask="class_mask")),
         ended=ancient(f"results/{{round}}/{{class3d}}/{{variant}}/{HOW_FAR}"),
@@ -51,6 +53,7 @@ use rule class3d as class3d_further with:
 
 
 use rule align as class3d_aligned with:
+    """A run of a 3D classification that searches poses as well."""
     input:
         unpack(
             before(
@@ -84,6 +87,7 @@ use rule align as class3d_aligned with:
 
 
 checkpoint class3d_decision:
+    """The variant and iteration of a classification, chosen."""
     input:
         unpack(before("class3d", "resolution", consensus="reference")),
         runs=classified,

@@ -4,6 +4,7 @@ from stacycle import cleanup
 
 
 rule cleanup:
+    """What a finished round no longer needs, removed as the config allows."""
     input:
         finished=lambda wc: cleanup.finished(recipe, wc.round),
     output:

@@ -68,35 +68,10 @@ def name_of(kind, wc):
     return wc.get(kind, kind) if FLOW[kind].repeats else kind
 
 
-def last_postprocess():
-    """The folder of the last post-processing of the whole particle; None if there is none."""
-    whole = [
-        f"results/{round_}/{step}"
-        for round_, step in recipe
-        if kind_of(step) == "postprocess" and not recipe.part(round_, step)
-    ]
-    return next(reversed(whole), None)
-
-
 def final_map():
     """What tells of the final map, if a map of the whole particle is post-processed."""
     whole = [rung for rung in recipe.rungs() if not rung["part"]]
     return rules.final.output if whole else []
-
-
-def last_pictures():
-    """Pictures of the last post-processing, if there is one."""
-    if not last_postprocess():
-        return {}
-    return {
-        name: report(
-            f"results/{name}.png",
-            caption=f"captions/{name}.rst",
-            category="Results",
-            labels={"shows": shows},
-        )
-        for name, shows in {"fsc": "FSC", "map": "map"}.items()
-    }
 
 
 # ---------------------------------------------------------------- resources

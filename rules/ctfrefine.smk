@@ -2,6 +2,7 @@
 
 
 rule ctfrefine:
+    """A variant of CTF refinement of a cycle."""
     input:
         unpack(before_sweep("state", "half_maps", "postprocess", of="ctfrefine")),
         mask="results/{round}/{cycle}/mask/mask.mrc",

@@ -5,6 +5,7 @@ Every variant of a sweep (ctfrefine.smk, polish.smk) is reconstructed and post-p
 
 
 rule cycle_reference:
+    """The unbinned average that a cycle starts from."""
     input:
         unpack(before_cycle("state")),
         shares=shares_of("cycle_reference", "results/{round}/{cycle}/reference"),
@@ -50,6 +51,7 @@ use rule cycle_reference as cycle_reference_share with:
 
 
 rule cycle_mask:
+    """The mask of a cycle's unbinned maps."""
     input:
         unpack(before_cycle("resolution")),
         map="results/{round}/{cycle}/reference/merged.mrc",
@@ -82,6 +84,7 @@ rule cycle_mask:
 
 
 rule cycle_postprocess:
+    """The resolution of a cycle's unbinned average."""
     input:
         unpack(before_cycle()),
         half_maps=[
@@ -115,6 +118,7 @@ rule cycle_postprocess:
 
 
 use rule cycle_reference as variant_reconstruct with:
+    """The average after a variant of a cycle's sweep."""
     input:
         unpack(before_sweep()),
         state=["results/{round}/{cycle}/{sweep}/{variant}/optimisation_set.star"],
@@ -153,6 +157,7 @@ use rule variant_reconstruct as variant_reconstruct_share with:
 
 
 use rule cycle_postprocess as variant_postprocess with:
+    """The resolution after a variant of a cycle's sweep."""
     input:
         unpack(before_sweep()),
         half_maps=[
@@ -175,6 +180,7 @@ use rule cycle_postprocess as variant_postprocess with:
 
 
 checkpoint cycle_decision:
+    """The best variant of a sweep, kept; or the state before it."""
     input:
         unpack(
             before_sweep(

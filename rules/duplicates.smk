@@ -2,6 +2,7 @@
 
 
 checkpoint duplicates:
+    """Particles that came to lie on one place: the best of each stays."""
     input:
         unpack(before("duplicates", "state", "scores")),
     output:

@@ -2,6 +2,7 @@
 
 
 rule expand:
+    """A copy of each particle for each position that the symmetry makes alike."""
     input:
         unpack(before("expand", "state")),
     output:

@@ -2,6 +2,7 @@
 
 
 rule extract:
+    """Particles, cut out of the tilt series at the binning of the round."""
     input:
         unpack(before("extract", "state")),
         shares=shares_of("extract", "results/{round}/extract"),

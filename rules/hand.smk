@@ -10,6 +10,7 @@ wildcard_constraints:
 
 
 rule hand_state:
+    """Tomograms with the other sign of the hand."""
     input:
         unpack(before("hand", "state")),
         facts=ancient(f"{INPUTS}/preflight.json"),
@@ -30,6 +31,7 @@ rule hand_state:
 
 
 rule hand:
+    """An average with the other sign of the hand, to compare."""
     input:
         unpack(before("hand")),
         state=["results/{round}/hand/{set}/{hand}/optimisation_set.star"],
@@ -62,6 +64,7 @@ rule hand:
 
 
 checkpoint hand_decision:
+    """The hand of tilt series, chosen by the averages with both."""
     input:
         unpack(before("hand", "state")),
         facts=ancient(f"{INPUTS}/preflight.json"),

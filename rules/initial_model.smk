@@ -2,6 +2,7 @@
 
 
 rule initial_model:
+    """An initial model without a reference, of one seed or hand."""
     input:
         unpack(before("initial_model", "state")),
         reference=own_map,
@@ -37,6 +38,7 @@ rule initial_model:
 
 
 checkpoint initial_model_decision:
+    """The initial model that goes on, chosen."""
     input:
         unpack(before("initial_model")),
         runs=last_models,

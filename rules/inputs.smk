@@ -4,6 +4,7 @@ from stacycle.inputs.input_set import tilt_series_of
 
 
 rule inputs:
+    """The inputs, checked and merged under unique names."""
     input:
         sets=given_inputs,
         tilt_series=lambda wc: [

@@ -2,6 +2,7 @@
 
 
 rule local_resolution:
+    """How far each part of a map reaches, and the map filtered by that."""
     input:
         unpack(before("local_resolution", "half_maps", "mask")),
         fsc=post_processed,

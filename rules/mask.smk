@@ -2,6 +2,7 @@
 
 
 rule mask:
+    """A soft mask of the newest map, with its threshold."""
     input:
         unpack(before("mask", "resolution", map="reference")),
         earlier=earlier_mask("mask"),

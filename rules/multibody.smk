@@ -2,6 +2,7 @@
 
 
 rule multibody:
+    """A multi-body refinement, and how the bodies moved."""
     input:
         unpack(bodies_and_consensus),
     output:

@@ -2,6 +2,7 @@
 
 
 rule parts:
+    """The parts that a round focused on, over the consensus."""
     input:
         unpack(parts_and_consensus),
     output:

@@ -17,6 +17,7 @@ planned_jobs = cache(
 
 
 rule plan:
+    """What would run, where, and what it may take: prints, and runs nothing."""
     log:
         "logs/plan.log",
     localrule: True

@@ -2,6 +2,7 @@
 
 
 rule polish:
+    """A variant of Bayesian polishing of a cycle."""
     input:
         unpack(before_sweep("state", "half_maps", "postprocess", of="polish")),
         mask="results/{round}/{cycle}/mask/mask.mrc",

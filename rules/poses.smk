@@ -10,6 +10,7 @@ wildcard_constraints:
 
 
 rule poses_state:
+    """Particles with the poses before or after a step."""
     input:
         unpack(around_step),
     output:
@@ -28,6 +29,7 @@ rule poses_state:
 
 
 rule poses:
+    """An average with the poses before or after a step, to compare."""
     input:
         unpack(around_step),
         state=["results/{round}/{moved}_poses/{poses}/optimisation_set.star"],
@@ -74,6 +76,7 @@ use rule poses as poses_share with:
 
 
 checkpoint align_poses:
+    """The poses before or after the alignment, whichever average is better."""
     input:
         unpack(compared_poses),
     output:
@@ -98,6 +101,7 @@ checkpoint align_poses:
 
 
 checkpoint refine3d_poses:
+    """The poses before or after a refinement, whichever average is better."""
     input:
         unpack(compared_poses),
     output:

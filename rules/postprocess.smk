@@ -2,6 +2,7 @@
 
 
 rule postprocess:
+    """The resolution by masked FSC, and a sharpened map."""
     input:
         unpack(before("postprocess", "half_maps", "mask")),
     output:

@@ -43,6 +43,7 @@ onerror:
 
 
 rule preflight:
+    """All that is missing or wrong, before anything runs."""
     log:
         "logs/preflight.log",
     localrule: True

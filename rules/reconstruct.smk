@@ -2,6 +2,7 @@
 
 
 rule reconstruct:
+    """The average at the poses that the particles have."""
     input:
         unpack(before("reconstruct", "state")),
         shares=shares_of("reconstruct", "results/{round}/{reconstruct}"),

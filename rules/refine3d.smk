@@ -2,6 +2,7 @@
 
 
 rule refine3d:
+    """A refinement of two independent half sets."""
     input:
         unpack(
             before("refine3d", "state", "reference", "mask", "resolution", "accuracy")

@@ -1,17 +1,17 @@
-"""A first look at the results: the resolutions, the FSC and map of the last round, and a page with every choice.
+"""A first look at the results: the resolutions, and a page with every choice.
 
-`snakemake --report FILE` puts these into Snakemake's own report, with the classes of select.smk.
+`snakemake --report FILE` puts these into Snakemake's own report, with the final map (final.smk) and the classes (select.smk).
 """
 
 from stacycle.report import files as report_files
 
 
 rule report:
+    """The page with every choice, curve and picture, and the resolutions."""
     input:
         **report_files.of_recipe(recipe),
         rungs=report_files.of_rungs(recipe),
     output:
-        **last_pictures(),
         html=report(
             "results/report.html",
             caption="captions/page.rst",
@@ -29,8 +29,6 @@ rule report:
     localrule: True
     conda:
         "../envs/conda.yaml"
-    params:
-        last=lambda wc: last_postprocess(),
     message:
         "Write the report"
     script:

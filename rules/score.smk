@@ -2,6 +2,7 @@
 
 
 rule score:
+    """Each particle's score against the other half's map."""
     input:
         unpack(before("score", "state", "half_maps")),
     output:
@@ -27,6 +28,7 @@ rule score:
 
 
 checkpoint score_decision:
+    """Particles that score low, left out."""
     input:
         unpack(before("score", "state")),
         table="results/{round}/score/scores.tsv",

@@ -2,6 +2,7 @@
 
 
 rule class_montage:
+    """A picture of all classes, to judge them by."""
     input:
         unpack(before("select")),
         classes=of_classification("classes.tsv"),
@@ -26,6 +27,7 @@ rule class_montage:
 
 
 checkpoint select:
+    """The good classes, chosen, and their particles."""
     input:
         unpack(before("select")),
         classes=of_classification("classes.tsv"),

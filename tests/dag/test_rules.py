@@ -125,12 +125,19 @@ def test_rules_that_can_be_queued_name_their_step_which_is_their_own_name(workfl
 
 def test_what_people_show_is_in_snakemakes_own_report_with_a_caption(workflow: Any) -> None:
     shown = {
-        re.sub(r",[^}]*", "", file): Path(file.flags["report"].caption.get_path_or_uri(secret_free=True))
+        re.sub(r",[^}]*", "", str(file)): Path(file.flags["report"].caption.get_path_or_uri(secret_free=True))
         for rule in workflow.rules
         for file in rule.output
         if "report" in file.flags
     }
-    of_project = {"report.html", "ladder.tsv", "fsc.png", "map.png", "final/map.png"}
+    of_project = {"report.html", "ladder.tsv", "final/fsc.png", "final/map.png"}
     of_rounds = {"{round}/{select}/classes.png", "{round}/parts/parts.png"}
     assert set(shown) == {f"results/{name}" for name in of_project | of_rounds}
     assert [caption for caption in shown.values() if not caption.read_text().strip()] == []
+
+
+def test_each_rule_says_what_it_is_for_in_a_line(workflow: Any) -> None:
+    """`snakemake --list` shows it."""
+    said = {rule.name: (rule.docstring or "").strip() for rule in workflow.rules}
+    assert [name for name, text in said.items() if not text or "\n" in text or len(text) > 80] == []
+    assert len(set(said.values())) == len(said)

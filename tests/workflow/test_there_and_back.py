@@ -105,7 +105,7 @@ VALUES = [
     ),
     *(2, 3, 1, 16, 28, 64, 5, 7, 0.5, 15, 30, 300),
 ]
-PICTURES = ("class_montage", "report")  # which are not drawn: no program makes them
+PICTURES = ("class_montage", "report", "final")  # which are not drawn: no program makes them
 
 
 class Here:

@@ -30,6 +30,7 @@ _KNOWN = ".jobs.json"
 # Folders that hold no job; some of them hold a file for each particle.
 _WITHOUT_JOBS = {"Subtomograms", "tilt_series", "temp", "relion", "final", "Trash"}
 _STATES = ("optimisation_set.star", "run_optimisation_set.star")
+_MAPS = ("merged.mrc", "run_class001.mrc", "reference.mrc", "mask.mrc")
 _BELOW = ("postprocess/postprocess.star", "reconstruct/merged.mrc")  # of a candidate, by which it is judged
 
 
@@ -134,20 +135,21 @@ def _of_decision(folder: Path, names: set[str]) -> Job:
     parent = (record.get("parent") or {}).get("path")
     is_selection = DECISION in names and folder.name.split("_")[0] == "select"
     kind = kinds.IMPORT if folder.name == INPUTS else kinds.SELECT if is_selection else kinds.EXTERNAL
-    inputs = [_state_in(Path(parent))] if parent else []
-    if not parent and kind is not kinds.IMPORT:  # maps alone: they are of the state that their record names
+    inputs = [_left_in(Path(parent))] if parent else []
+    if not any(inputs) and kind is not kinds.IMPORT:  # then of the state that its record names
         inputs = [record[name][0] for name in ("particles", "tomograms") if record.get(name)]
     for below in sorted(path for path in folder.iterdir() if path.is_dir() and not is_aside(path.name)):
         if (below / JOB_FILE).is_file() or (below / STATE_FILE).is_file():
             judged = [str(below / name) for name in _BELOW if (below / name).is_file()]
-            inputs += [_state_in(below), *judged]
+            inputs += [_left_in(below), *judged]
     outputs = [str(folder / name) for name in sorted(names) if label_of(kind, name)]
     started = state.stat().st_mtime
     return Job(str(folder), kind.label, SUCCEEDED, started, list(filter(None, inputs)), outputs, "", 1)
 
 
-def _state_in(folder: Path) -> str:
-    """The optimisation set that a job left in its folder; "" if there is none."""
+def _left_in(folder: Path) -> str:
+    """The optimisation set that a job left in its folder, or else its map; "" if there is neither."""
     named = [folder / name for name in _STATES if (folder / name).is_file()]
     named += sorted(folder.glob("run_it*_optimisation_set.star"), reverse=True)
+    named += [folder / name for name in _MAPS if (folder / name).is_file()]
     return str(named[0]) if named else ""

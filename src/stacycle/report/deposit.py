@@ -18,7 +18,8 @@ from stacycle.files.image_files import file_of
 from stacycle.files.star_labels import PIXEL, SERIES
 from stacycle.jobs import record
 from stacycle.programs.command import Command
-from stacycle.report.final_files import FSC, HALVES, MASK, SHARPENED, UNSHARPENED, Final, put
+from stacycle.report.final_files import Final, put
+from stacycle.report.final_names import FSC, HALVES, MASK, SHARPENED, UNSHARPENED
 from stacycle.report.project import Project
 from stacycle.report.surface_figures import picture_of
 

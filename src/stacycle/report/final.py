@@ -16,7 +16,11 @@ from stacycle.files.atomic import write_text
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.report import deposit, final_readme, methods, viewers
 from stacycle.report.chimerax import OVER_MAP, Shown, view
-from stacycle.report.final_files import (
+from stacycle.report.curve_figures import fsc_figure
+from stacycle.report.final_files import Final, of_headline, put
+from stacycle.report.final_names import (
+    CONTENTS,
+    CURVES,
     FOLDER,
     HALVES,
     LOCAL,
@@ -25,20 +29,18 @@ from stacycle.report.final_files import (
     MOTION,
     PARTICLES,
     PICTURE,
+    PLOT,
     README,
     SHARPENED,
+    STATE,
     TOMOGRAMS,
     UNSHARPENED,
-    Final,
-    of_headline,
-    put,
+    VIEW,
 )
 from stacycle.report.local_resolution_figures import colour_range
 from stacycle.report.project import Project
 from stacycle.report.resolution import MapResolution
 from stacycle.report.surface_figures import map_figure
-
-CONTENTS = "files.tsv"
 
 
 def make(project: Project, rows: Sequence[MapResolution], folder: str | Path = FOLDER) -> Path:
@@ -47,9 +49,9 @@ def make(project: Project, rows: Sequence[MapResolution], folder: str | Path = F
     folder = Path(folder)
     final = of_headline(project, rows)
     texts = {
-        "fsc.tsv": final.result.fsc.to_csv(sep="\t", index=False, float_format="%.6g"),
-        "optimisation_set.star": _own_state(final, folder).to_text(),
-        viewers.VIEW: _view(final, folder),
+        CURVES: final.result.fsc.to_csv(sep="\t", index=False, float_format="%.6g"),
+        STATE: _own_state(final, folder).to_text(),
+        VIEW: _view(final, folder),
         METHODS: _methods(project, rows),
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,10 +61,10 @@ def make(project: Project, rows: Sequence[MapResolution], folder: str | Path = F
     _draw(final, folder)
     deposited = deposit.make(project, final, folder)
     texts[README] = final_readme.text(final, texts, deposited)
-    texts[CONTENTS] = _contents(final, [*texts, CONTENTS, PICTURE], deposited)
+    texts[CONTENTS] = _contents(final, [*texts, CONTENTS, PICTURE, PLOT], deposited)
     for name, text in texts.items():
         write_text(folder / name, text)
-    made = {*texts, PICTURE, *(one.name for one in final.items), *deposited}
+    made = {*texts, PICTURE, PLOT, *(one.name for one in final.items), *deposited}
     for name in before - made:
         (folder / name).unlink(missing_ok=True)
     return folder / README
@@ -91,10 +93,11 @@ def _view(final: Final, folder: Path) -> str:
 
 
 def _draw(final: Final, folder: Path) -> None:
-    """The picture for whoever has no viewer at hand."""
+    """The pictures for whoever has no viewer at hand."""
     local, between = final.item(LOCAL), (0.0, 1.0)
     if local:
         between = colour_range(read_decision(local.source.with_name(job_folder.DECISION)).choice)
+    fsc_figure(final.result, folder / PLOT)
     map_figure(final.result.map, final.level, folder / PICTURE, local.source if local else None, between)
 
 

@@ -13,19 +13,20 @@ from stacycle.files import job_folder, mrc
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.relion_output import PostProcess
 from stacycle.report import viewers
+from stacycle.report.final_names import (
+    FILTERED,
+    FSC,
+    HALVES,
+    LOCAL,
+    MASK,
+    MOTION,
+    PARTICLES,
+    SHARPENED,
+    TOMOGRAMS,
+    UNSHARPENED,
+)
 from stacycle.report.project import Project
 from stacycle.report.resolution import MapResolution, of_whole
-
-SHARPENED, UNSHARPENED, MASK = "map_sharpened.mrc", "map_unsharpened.mrc", "mask.mrc"
-HALVES = ("half1.mrc", "half2.mrc")
-LOCAL, FILTERED = "local_resolution.mrc", "map_local_resolution.mrc"
-FSC, PARTICLES, TOMOGRAMS, MOTION = "fsc.xml", "particles.star", "tomograms.star", "motion.star"
-
-FOLDER = "results/final"
-PICTURE, README, METHODS = "map.png", "README.md", "methods.md"
-# What a making writes in any case, by which Snakemake knows it, with the picture. Links are not among it: Snakemake
-# would make the results that they are of newer. Nor is the table, which tells the next making what there was.
-WRITTEN = (README, METHODS, "fsc.tsv", "optimisation_set.star", viewers.VIEW)
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import isfinite
 
-from stacycle.report.final_files import HALVES, MASK, SHARPENED, Final
+from stacycle.report.final_files import Final
+from stacycle.report.final_names import (
+    CONTENTS,
+    CURVES,
+    HALVES,
+    MASK,
+    METHODS,
+    PICTURE,
+    PLOT,
+    SHARPENED,
+    STATE,
+    VIEW,
+)
 
 WHAT = {
-    "fsc.tsv": "the FSC curves as a table: of the maps without mask, in the mask, phase-randomised, corrected",
-    "optimisation_set.star": "RELION's optimisation set of particles.star and tomograms.star here",
-    "methods.md": "a methods paragraph of the run's own numbers, and what to cite",
-    "view.cxc": "opens the maps in ChimeraX",
-    "map.png": "three slices and the surface, for a first look",
-    "files.tsv": "this table, for programs",
+    CURVES: "the FSC curves as a table: of the maps without mask, in the mask, phase-randomised, corrected",
+    STATE: "RELION's optimisation set of particles.star and tomograms.star here",
+    METHODS: "a methods paragraph of the run's own numbers, and what to cite",
+    VIEW: "opens the maps in ChimeraX",
+    PLOT: "the FSC curves, drawn",
+    PICTURE: "three slices and the surface, for a first look",
+    CONTENTS: "this table, for programs",
 }
 
 

@@ -23,8 +23,8 @@ from stacycle.jobs.log import LOGGER
 from stacycle.programs.command import Command
 from stacycle.provenance.identity import record_of
 from stacycle.report.chimerax import DENSITY, OVER_MAP, REJECTED, Shown, view
+from stacycle.report.final_names import VIEW
 
-VIEW = "view.cxc"
 _CLASSES = ("#6fa8dc", "#e69f00", "#5bb98c", "#cc79a7", "#f0e442", "#56b4e9", "#d55e00")
 _INSIDE = 0.5  # of a mask is inside
 _NOISE = 3.0  # standard deviations of it are above most of it

@@ -15,7 +15,7 @@ from stacycle.errors import UserError
 from stacycle.exports import particles as exported
 from stacycle.files import mrc, star
 from stacycle.files.optimisation_set import OptimisationSet
-from stacycle.report import final, final_files, overview, resolution
+from stacycle.report import final, final_names, overview, resolution
 from stacycle.report.project import Project
 from staengine.__main__ import main as engine
 
@@ -211,7 +211,7 @@ def test_the_readme_and_the_table_name_every_file(folder: Path):
     assert set(table["file"]) == there
     said = (folder / "README.md").read_text()
     assert [name for name in there - {"README.md"} if f"`{name}`" not in said] == []
-    assert set(final_files.WRITTEN) | {final_files.PICTURE} <= there
+    assert set(final_names.WRITTEN) | {final_names.PICTURE} <= there
 
 
 def test_the_forms_questions_are_answered_from_files_and_the_rest_is_marked(folder: Path):
