@@ -14,8 +14,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from stacycle.files import relion_output
-from stacycle.report import curve_figures, map_figures
+from stacycle.report import curve_figures
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "demo"
@@ -43,10 +42,8 @@ def draw_pictures() -> None:
     pictures = ROOT / "docs/images"
     results = DEMO / "results"
     shutil.copyfile(results / "bin4/select/classes.png", pictures / "classes.png")
-    curve_figures.fsc_figure(
-        relion_output.fsc(results / "bin1/postprocess/postprocess.star"), pictures / "fsc.png"
-    )
-    map_figures.slices_figure(results / "bin1/postprocess/postprocess.mrc", pictures / "map.png")
+    for name in ("fsc.png", "map.png"):
+        shutil.copyfile(results / "final" / name, pictures / name)
     ladder = pd.read_csv(results / "ladder.tsv", sep="\t").fillna({"kept": ""})
     curve_figures.resolution_figure(ladder, pictures / "ladder.png")
 
