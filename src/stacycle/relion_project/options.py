@@ -213,7 +213,8 @@ def options(kind: Kind, command: Command, named: Callable[[str], str]) -> Option
         found |= _ALSO.get(flag, {})
     if "--pad" in command.flags and "fn_ref" in found:
         found["do_pad1"] = _YES if command.get("--pad") == "1" else _NO
-    found["nr_mpi"] = str(command.ranks)
+    if kind not in (kinds.MASK, kinds.POST):
+        found["nr_mpi"] = str(command.ranks)
     if threads := command.get("--j"):
         found["nr_threads"] = threads
     return found | {"other_args": shlex.join(rest)}

@@ -215,8 +215,7 @@ def _write_job(job: Job, names: _Names) -> None:
         command = Command.of(shlex.split(job.command))
         text = texts.job_star(job.label, options(job.kind, command, names.file))
     else:
-        given = {f"param{number}_value": names.file(path) for number, path in enumerate(job.inputs[:10], 1)}
-        text = texts.job_star(job.label, given if job.kind is EXTERNAL else {})
+        text = texts.job_star(job.label, {"fn_exe": "stacycle"} if job.kind is EXTERNAL else {})
     if _differs(folder / "job.star", text):
         write_text(folder / "job.star", text)
     if job.command and not (folder / "note.txt").exists():

@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -281,6 +283,14 @@ def test_relions_lock_is_waited_for_and_one_that_was_left_is_removed(
     os.utime(lock, (1, 1))
     assert update() is not None
     assert not lock.exists()
+
+
+def test_jobs_that_end_at_once_leave_one_whole_pipeline(project: Path):
+    again = "from stacycle.relion_project.update import update; [update() for _ in range(5)]"
+    at_once = [subprocess.Popen([sys.executable, "-c", again], stderr=subprocess.PIPE) for _ in range(4)]
+    assert [(one.communicate()[1], one.returncode) for one in at_once] == [(b"", 0)] * 4
+    assert sorted(name[-4:-1] for name, *_ in pipeline()["processes"]) == [f"{n:03d}" for n in range(1, 9)]
+    assert not Path("results/relion/.relion_lock").exists()
 
 
 def test_a_damaged_record_and_a_folder_that_cannot_be_written_are_no_failure(project: Path):
