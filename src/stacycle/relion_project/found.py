@@ -11,7 +11,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,8 @@ _BELOW = ("postprocess/postprocess.star", "reconstruct/merged.mrc")  # of a cand
 @dataclass(frozen=True)
 class Job:
     """A job: its `folder`, from the project's; the kind's label; its status, as RELION says it; when it was started, in
-    seconds since 1970; the files that it read and left; and its command line, "" for a decision."""
+    seconds since 1970; the files that it read and left; its command line, "" for a decision; and when its record was
+    written."""
 
     folder: str
     label: str
@@ -47,6 +48,7 @@ class Job:
     outputs: list[str]
     command: str
     ranks: int
+    recorded: float = 0
 
     @property
     def kind(self) -> Kind:
@@ -65,7 +67,8 @@ def find(results: Path, kept_in: Path) -> list[Job]:
         if before and before["stamp"] == stamp:
             found[str(folder)] = before
         elif (job := _read(folder, set(names))) is not None:
-            found[str(folder)] = {"stamp": stamp, "job": asdict(job)}
+            recorded = max(time for time, _ in stamp) / 1e9
+            found[str(folder)] = {"stamp": stamp, "job": asdict(replace(job, recorded=recorded))}
     if found != known and kept_in.is_dir():
         write_text(kept_in / _KNOWN, json.dumps(found))
     jobs = [Job(**one["job"]) for one in found.values()]

@@ -39,6 +39,7 @@ _MARKERS = {
     found.FAILED: "RELION_JOB_EXIT_FAILURE",
     found.ABORTED: "RELION_JOB_EXIT_ABORTED",
 }
+_STAR = "job.star"
 _JOB = re.compile(r"job(\d{3,})")
 
 
@@ -67,7 +68,8 @@ def update(results: str | Path = "results") -> Path | None:
         _link_project(results, folder)
         names = _link_jobs(jobs, folder)
         for job in jobs:
-            _write_job(job, names)
+            if job.folder in names.new or _is_newer(job):
+                _write_job(job, names)
         pipeline = _pipeline(jobs, names, folder)
         if _differs(folder / PIPELINE, text := pipeline.text()):
             write_text(folder / PIPELINE, text)
@@ -133,10 +135,11 @@ def _link(path: Path, target: Path) -> None:
 
 @dataclass(frozen=True)
 class _Names:
-    """What RELION calls the jobs: `TYPE/jobNNN/` by folder, and their aliases."""
+    """What RELION calls the jobs: `TYPE/jobNNN/` by folder, and their aliases; `new` are those that had none yet."""
 
     of_folder: Mapping[str, str]
     alias: Mapping[str, str]
+    new: frozenset[str]
 
     def file(self, path: str) -> str:
         """A file's name in RELION's project; as it is if no job left it."""
@@ -167,6 +170,7 @@ def _link_jobs(jobs: list[Job], folder: Path) -> _Names:
             path.unlink()
     highest = max(highest, _counter(folder) - 1)
     names, aliases = {}, {}
+    new = frozenset(job.folder for job in jobs if job.folder not in numbers)
     for job in jobs:
         if job.folder not in numbers:
             highest += 1
@@ -183,7 +187,7 @@ def _link_jobs(jobs: list[Job], folder: Path) -> _Names:
             beside.unlink()
         _link(beside, Path(link.name))
     _remove_aliases(folder)
-    return _Names(names, aliases)
+    return _Names(names, aliases, new)
 
 
 def _in_types(folder: Path) -> list[Path]:
@@ -206,6 +210,14 @@ def _remove_aliases(folder: Path) -> None:
             path.unlink()
 
 
+def _is_newer(job: Job) -> bool:
+    """Whether a job's record is newer than its `job.star`."""
+    try:
+        return os.stat(Path(job.folder, _STAR)).st_mtime < job.recorded
+    except OSError:
+        return True
+
+
 def _write_job(job: Job, names: _Names) -> None:
     """A job's `job.star`, its `note.txt` unless there is one, and the marker of how it ended."""
     folder = Path(job.folder)
@@ -216,8 +228,6 @@ def _write_job(job: Job, names: _Names) -> None:
         text = texts.job_star(job.label, options(job.kind, command, names.file))
     else:
         text = texts.job_star(job.label, {"fn_exe": "stacycle"} if job.kind is EXTERNAL else {})
-    if _differs(folder / "job.star", text):
-        write_text(folder / "job.star", text)
     if job.command and not (folder / "note.txt").exists():
         write_text(folder / "note.txt", f" ++++ with the following command(s):\n{job.command}\n ++++\n")
     for status, marker in _MARKERS.items():
@@ -225,6 +235,7 @@ def _write_job(job: Job, names: _Names) -> None:
             (folder / marker).unlink(missing_ok=True)
         elif not (folder / marker).exists():
             (folder / marker).touch()
+    write_text(folder / _STAR, text)  # last, for it says that all is written
 
 
 def _pipeline(jobs: list[Job], names: _Names, folder: Path) -> Pipeline:
@@ -232,12 +243,13 @@ def _pipeline(jobs: list[Job], names: _Names, folder: Path) -> Pipeline:
     pipeline = _of_gui(folder)
     numbers = [int(name.rstrip("/").rpartition("job")[2]) for name in names.of_folder.values()]
     pipeline.counter = max([pipeline.counter, *(number + 1 for number in numbers)])
-    read = {path for job in jobs for path in job.inputs}
+    read: dict[str, set[str]] = {}  # files that other jobs read, by the job that left them
+    for path in {path for job in jobs for path in job.inputs}:
+        read.setdefault(names.process(path), set()).add(path)
     for job in jobs:
         process = names.of_folder[job.folder]
         pipeline.processes.append((process, names.alias[job.folder], job.label, job.status))
-        read_of_it = sorted(path for path in read if names.process(path) == process)
-        for path in dict.fromkeys([*job.outputs, *read_of_it]):
+        for path in dict.fromkeys([*job.outputs, *sorted(read.get(process, ()))]):
             if label := label_of(job.kind, Path(path).name):
                 pipeline.nodes.append((names.file(path), label, "1"))
                 pipeline.output_edges.append((process, names.file(path)))

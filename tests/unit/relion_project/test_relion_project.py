@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import least_seconds
 
 from stacycle.files import star
 from stacycle.programs.command import Command
@@ -291,6 +292,19 @@ def test_jobs_that_end_at_once_leave_one_whole_pipeline(project: Path):
     assert [(one.communicate()[1], one.returncode) for one in at_once] == [(b"", 0)] * 4
     assert sorted(name[-4:-1] for name, *_ in pipeline()["processes"]) == [f"{n:03d}" for n in range(1, 9)]
     assert not Path("results/relion/.relion_lock").exists()
+
+
+def test_a_job_that_ends_among_six_hundred_takes_less_than_a_second(project: Path, record_property):
+    """An update is made as each job starts and ends: nothing of it may grow with the jobs' squares."""
+    for number in range(600):
+        line = f"relion_tomo_reconstruct_particle {STATE} --o results/bin4/many{number}/"
+        job(f"bin4/many{number}", line, "merged.mrc half1.mrc half2.mrc", 10)
+    update()
+    assert len(pipeline()["processes"]) == 608
+    job("bin4/many7", "relion_postprocess --i results/bin4/many8/half1.mrc", "postprocess.star", 11)
+    seconds = least_seconds(update, limit=1)
+    record_property("RELION's project of 600 jobs, brought up to date (s)", f"{seconds:.2f}")
+    assert seconds < 1
 
 
 def test_a_damaged_record_and_a_folder_that_cannot_be_written_are_no_failure(project: Path):
