@@ -34,6 +34,7 @@ rule ctfrefine:
 
 
 use rule ctfrefine as ctfrefine_share with:
+    """ctfrefine, for some of the tomograms: one of several such jobs."""
     input:
         unpack(before_sweep("state", "half_maps", "postprocess", of="ctfrefine")),
         mask="results/{round}/{cycle}/mask/mask.mrc",

@@ -38,6 +38,7 @@ rule cycle_reference:
 
 
 use rule cycle_reference as cycle_reference_share with:
+    """cycle_reference, for some of the tomograms: one of several such jobs."""
     input:
         unpack(before_cycle("state")),
     output:
@@ -142,6 +143,7 @@ use rule cycle_reference as variant_reconstruct with:
 
 
 use rule variant_reconstruct as variant_reconstruct_share with:
+    """variant_reconstruct, for some of the tomograms: one of several such jobs."""
     input:
         unpack(before_sweep()),
         state=["results/{round}/{cycle}/{sweep}/{variant}/optimisation_set.star"],

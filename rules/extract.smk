@@ -34,6 +34,7 @@ rule extract:
 
 
 use rule extract as extract_share with:
+    """extract, for some of the tomograms: one of several such jobs."""
     input:
         unpack(before("extract", "state")),
     output:

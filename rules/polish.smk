@@ -34,6 +34,7 @@ rule polish:
 
 
 use rule polish as polish_share with:
+    """polish, for some of the tomograms: one of several such jobs."""
     input:
         unpack(before_sweep("state", "half_maps", "postprocess", of="polish")),
         mask="results/{round}/{cycle}/mask/mask.mrc",

@@ -62,6 +62,7 @@ rule poses:
 
 
 use rule poses as poses_share with:
+    """poses, for some of the tomograms: one of several such jobs."""
     input:
         unpack(around_step),
         state=["results/{round}/{moved}_poses/{poses}/optimisation_set.star"],

@@ -32,6 +32,7 @@ rule reconstruct:
 
 
 use rule reconstruct as reconstruct_share with:
+    """reconstruct, for some of the tomograms: one of several such jobs."""
     input:
         unpack(before("reconstruct", "state")),
     output:

@@ -29,6 +29,7 @@ INPUTS = "inputs"
 _KNOWN = ".jobs.json"
 # Folders that hold no job; some of them hold a file for each particle.
 _WITHOUT_JOBS = {"Subtomograms", "tilt_series", "temp", "relion", "final", "Trash"}
+_SHARES = "_shares"  # holds jobs that do a part of another one each, and go when it has ended
 _STATES = ("optimisation_set.star", "run_optimisation_set.star")
 _MAPS = ("merged.mrc", "run_class001.mrc", "reference.mrc", "mask.mrc")
 _BELOW = ("postprocess/postprocess.star", "reconstruct/merged.mrc")  # of a candidate, by which it is judged
@@ -81,7 +82,8 @@ def _folders(results: Path) -> Iterator[tuple[Path, list[str]]]:
         folders[:] = sorted(
             name
             for name in folders
-            if name not in _WITHOUT_JOBS and not name.startswith(".") and not is_aside(name)
+            if name not in _WITHOUT_JOBS and not name.startswith(".") and not name.endswith(_SHARES)
+            if not is_aside(name)
         )
         if JOB_FILE in names or STATE_FILE in names:
             yield Path(path), names
