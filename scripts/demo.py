@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
 import sys
@@ -13,11 +14,19 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
+from PIL import Image
 
-from stacycle.report import curve_figures
+from stacycle.report import curve_figures, make
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "demo"
+# Pictures of the page: name, screen, light or dark, and the part of it that is shown.
+VIEWS = (
+    ("first", 1280, 870, "light", ""),
+    ("phone", 390, 844, "dark", ""),
+    ("classes", 1180, 900, "light", "figure.classes"),
+    ("mask", 680, 900, "light", "figure.tuner"),
+)
 
 
 def call(*arguments: str) -> None:
@@ -41,11 +50,31 @@ def draw_pictures() -> None:
     """The pictures of README and docs, from the demo's results."""
     pictures = ROOT / "docs/images"
     results = DEMO / "results"
-    shutil.copyfile(results / "bin4/select/classes.png", pictures / "classes.png")
     for name in ("fsc.png", "map.png"):
         shutil.copyfile(results / "final" / name, pictures / name)
     ladder = pd.read_csv(results / "ladder.tsv", sep="\t").fillna({"kept": ""})
     curve_figures.resolution_figure(ladder, pictures / "ladder.png")
+    draw_page(make.write(DEMO), pictures)
+
+
+def draw_page(page: Path, pictures: Path) -> None:
+    """Pictures of the page as a browser shows it, on a screen and on a phone (needs Chromium)."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        options = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+        chromium = shutil.which("chromium") or shutil.which("google-chrome")
+        browser = driver.chromium.launch(executable_path=chromium, args=options)
+        for name, width, height, scheme, shown in VIEWS:
+            size = {"width": width, "height": height}
+            tab = browser.new_page(viewport=size, color_scheme=scheme)  # type: ignore[arg-type]
+            tab.goto(page.as_uri())
+            tab.wait_for_selector("figure.surface.live")
+            tab.evaluate("document.querySelector('.made code').textContent = 'demo'")
+            taken = tab.locator(shown).first.screenshot() if shown else tab.screenshot()
+            picture = Image.open(io.BytesIO(taken)).convert("RGB").quantize(96, dither=Image.Dither.NONE)
+            picture.save(pictures / f"page-{name}.png", optimize=True)
+        browser.close()
 
 
 def main() -> None:

@@ -13,6 +13,8 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
+import page
+
 pytestmark = pytest.mark.slow
 RESULTS = ROOT / "demo/results"
 
@@ -55,6 +57,13 @@ def test_no_bin1_map_is_farther_from_the_truth_than_the_one_before(truth: dict, 
     record_property("demo: area under FSC to truth", ", ".join(f"{v:.1f}" for v in areas) + " shells")
     assert all(after > before - 1 for before, after in pairwise(areas))
     assert areas[-1] > areas[0] + 8
+
+
+def test_the_page_is_small_and_soon_made(truth: dict, record_property) -> None:
+    found = page.measure(str(ROOT / "demo"))
+    record_property("demo: its page", ", ".join(f"{value:.3g} {name}" for name, value in found.items()))
+    assert found["processor seconds"] < 10
+    assert found["MB"] < 4
 
 
 def test_the_final_map_is_half_as_fine_again_as_that_of_bin4(truth: dict, record_property) -> None:

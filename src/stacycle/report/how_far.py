@@ -56,7 +56,7 @@ def how_far(recipe: Recipe, results: str | Path = "results") -> HowFar:
         if record.get("cause"):
             faults.append(Fault(name, str(record["cause"]), (folder / PROGRAM_OUTPUT).as_posix()))
         elif "ended" not in (run := record["runs"][-1]):
-            begun.append((name, str(run.get("started", ""))))
+            begun.append((name, str(run.get("started", ""))[:16].replace("T", " ")))
     return HowFar(tuple(ends), missing, tuple(begun), tuple(faults))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import shlex
 from dataclasses import dataclass, field
 from math import pi
@@ -19,6 +18,7 @@ from stacycle.programs.command import Command
 from stacycle.report import images
 from stacycle.report.config_line import config_line
 from stacycle.report.images import ScaleBar
+from stacycle.report.plots import for_scripts
 from stacycle.report.project import Project
 
 _STEPS = 60  # thresholds whose volumes the page knows
@@ -56,7 +56,7 @@ def tuner(project: Project, folder: str, key: str) -> Tuner | None:
     filtered = f", low-passed at {float(lowpass):g} Å" if lowpass else ""
     caption = f"The map of the mask{filtered}, and where it is cut, before it is extended and softened"
     bar = images.scale_bar(box, pixel)
-    return Tuner(json.dumps(data), at, config_line(key, "@"), bar, caption, (map_,))
+    return Tuner(for_scripts(data), at, config_line(key, "@"), bar, caption, (map_,))
 
 
 def _data(path: str, lowpass: float, chosen: float, diameter: float) -> dict[str, Any]:

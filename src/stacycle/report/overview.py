@@ -83,7 +83,11 @@ def summary(project: Project, rows: Sequence[MapResolution]) -> dict[str, list[s
         "Kept": [_kept(before, row) for before, row in swept if not row.rolled_back],
         "Rolled back": [f"{row.where}: the state before stays, {row.resolution:.2f} Å." for row in back],
         "Particles": [str(loss) for loss in losses(project)],
-        "What next": [what_next(project, rows)] if rows else [],
+        "What next": [_goes_on(project)]
+        if project.so_far.missing
+        else [what_next(project, rows)]
+        if rows
+        else [],
     }
     return {heading: sentences for heading, sentences in found.items() if sentences}
 
@@ -102,6 +106,14 @@ def reached(rows: Sequence[MapResolution]) -> str:
     elif len(rows) > 1 and (differ := caveat(rows[-1], rows[0])):
         said = said[:-1] + f"{differ}."
     return said
+
+
+def _goes_on(project: Project) -> str:
+    """What is to be done while a run is not at its end."""
+    step = project.so_far.missing[0]
+    if project.so_far.faults:
+        return f"Mend what failed, and start the run again: it goes on at {step}."
+    return f"Let the run go on, or start it again: {step} is next."
 
 
 def what_next(project: Project, rows: Sequence[MapResolution]) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from stacycle.report import drawing
 
@@ -45,6 +47,11 @@ def plot(caption: str, files: tuple[str, ...], *draw: Callable[..., None], key: 
     """A plot of what each `draw` draws, given the open file that it goes to as `path`."""
     key = tuple(replace(one, colour=drawing.THEMED.get(one.colour, one.colour)) for one in key)
     return Plot([_svg(one, caption) for one in draw], caption, files, key)
+
+
+def for_scripts(value: Any) -> str:
+    """A value as JSON that the page's scripts read; it can stand in a script element whatever texts are in it."""
+    return json.dumps(value).replace("<", "\\u003c")
 
 
 def _svg(draw: Callable[..., None], label: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,6 +14,7 @@ from stacycle.recipe.step_settings import kind_of
 from stacycle.report import still, volume
 from stacycle.report.chimerax import COLOURS
 from stacycle.report.local_resolution_figures import colour_range
+from stacycle.report.plots import for_scripts
 from stacycle.report.project import Project
 from stacycle.report.resolution import MapResolution, of_whole
 from stacycle.report.volume import Volume
@@ -38,7 +38,8 @@ def surfaces(project: Project, rows: Sequence[MapResolution]) -> Surfaces | None
     whole = [row for row in of_whole(rows) if Path(row.map).is_file()]
     maps: list[Volume] = []
     for name in dict.fromkeys(row.round for row in reversed(whole)):
-        maps += _of_round(project, [row for row in whole if row.round == name])
+        most = volume.FEWER if maps else volume.MOST
+        maps += _of_round(project, [row for row in whole if row.round == name], most)
     if not maps:
         return None
     told = [
@@ -50,14 +51,15 @@ def surfaces(project: Project, rows: Sequence[MapResolution]) -> Surfaces | None
         for one in maps
     ]
     picture = still.png(still.shaded(maps[0].sampled, maps[0].level))
-    return Surfaces(maps, picture, json.dumps(told))
+    return Surfaces(maps, picture, for_scripts(told))
 
 
-def _of_round(project: Project, rows: Sequence[MapResolution]) -> list[Volume]:
-    """The last map of a round's rows, and those that are filtered by local resolution: before it, if of its box."""
+def _of_round(project: Project, rows: Sequence[MapResolution], most: int) -> list[Volume]:
+    """The last map of a round's rows, and those that are filtered by local resolution: before it, if of its box; of at
+    most so many voxels a side."""
     row = rows[-1]
     name = f"{row.where}, {row.resolution:.2f} Å"
-    plain = project.read(row.map, lambda path: volume.packed(name, path, _mask(row)))
+    plain = project.read(row.map, lambda path: volume.packed(name, path, _mask(row), most=most))
     found, ends = [plain] if plain else [], mrc.header(row.map).nx
     steps: Any = next((one["steps"] for one in project.rounds if one["name"] == row.round), ())
     for step in (step for step in steps if kind_of(step) == "local_resolution"):
@@ -69,7 +71,7 @@ def _of_round(project: Project, rows: Sequence[MapResolution]) -> list[Volume]:
             masks = (mask for one in reversed(rows) if (mask := _mask(one)))
             mask = next((one for one in masks if mrc.header(one).nx == box), None)
             draw = partial(volume.packed, f"{row.round}, filtered by local resolution", filtered, mask)
-            made = project.read(local, partial(draw, colours=colour_range(decision.choice)))
+            made = project.read(local, partial(draw, colours=colour_range(decision.choice), most=most))
             found.insert(0 if box == ends else len(found), made)
     return [one for one in found if one]
 

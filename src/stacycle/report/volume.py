@@ -15,6 +15,7 @@ from stacycle.files import mrc
 from stacycle.report.viewers import level_of
 
 MOST = 96  # voxels a side: a surface of them is as fine as the screen shows, in 0.4 MB
+FEWER = 64  # of maps of earlier rounds, which are seldom looked at
 LOWEST = 0.4  # of the level that is shown at first: what is below is left out, for noise takes bytes
 _FEWEST, _FINER = 40, 2  # a map of fewer voxels is interpolated to so many times as many
 _MARGIN = 2  # voxels around the mask
@@ -50,15 +51,16 @@ def packed(
     mask: str | Path | None = None,
     local: str | Path | None = None,
     colours: tuple[float, float] = (0.0, 0.0),
+    most: int = MOST,
 ) -> Volume:
-    """A map, cut to the box of its mask and binned by a whole number; with its local resolutions (Å). UserError if a
-    file is damaged or the mask is of another box."""
+    """A map, cut to the box of its mask and binned by a whole number to at most so many voxels a side; with its local
+    resolutions (Å). UserError if a file is damaged or the mask is of another box."""
     voxels, pixel = mrc.voxels(density), mrc.header(density).pixel
     if mask:
         mrc.check_mask(str(mask), str(density))
     within: Array = np.asarray(mrc.voxels(mask)) > 0.01 if mask else np.ones(voxels.shape, bool)
     box = _box(within)
-    by = -(-max(part.stop - part.start for part in box) // MOST)
+    by = -(-max(part.stop - part.start for part in box) // most)
     values = binned(np.asarray(voxels[box], np.float32), by)
     inside = binned(within[box].astype(np.float32), by) > 0.5
     values = np.where(inside, values, 0)

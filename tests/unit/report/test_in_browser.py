@@ -140,6 +140,15 @@ def test_words_in_figures_stand_out_from_the_paper(opened: Any, scheme: str) -> 
     assert (grey["words"] < grey["paper"]) == (scheme == "light")
 
 
+def test_a_warning_leads_to_the_section_that_it_is_about(opened: Any) -> None:
+    page = opened()
+    links = page.locator(".look a[href='#bin4-cycle1']")
+    links.first.click()
+    page.wait_for_function("location.hash === '#bin4-cycle1'")
+    place = page.locator("#bin4-cycle1").bounding_box()["y"]
+    assert -5 < place < 200
+
+
 @pytest.mark.parametrize("screen", SCREENS)
 def test_what_was_reached_and_the_surface_are_on_the_first_screens(opened: Any, screen: str) -> None:
     page = opened(screen)
@@ -148,6 +157,7 @@ def test_what_was_reached_and_the_surface_are_on_the_first_screens(opened: Any, 
         name: page.locator(name).first.bounding_box()["y"] for name in (".card", "figure.surface", ".summary")
     }
     assert top[".card"] < 0.5 * height
+    assert page.locator(".look").bounding_box()["y"] < height
     assert top["figure.surface"] < height
     assert top[".summary"] < (2 if screen == "phone" else 1) * height
 

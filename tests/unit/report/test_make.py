@@ -99,13 +99,16 @@ def test_after_a_failure_the_page_says_why_and_where_to_read_on(project: Path) -
     text = make.write(project).read_text()
     assert f"<b>bin4/refine3d failed:</b> {cause}" in text
     assert "<code>results/bin4/refine3d/run.out</code>" in text
+    assert "Mend what failed, and start the run again: it goes on at bin4/refine3d." in text
 
 
 def test_a_job_that_has_not_ended_is_named_with_its_start(project: Path) -> None:
     record = {"command": "relion_refine", "runs": [{"started": "2026-11-29T14:00:00+0000"}]}
     (project / BIN4 / "refine3d/run_data.star").unlink()
     (project / BIN4 / "refine3d/job.json").write_text(json.dumps(record))
-    assert "bin4/refine3d was started at 2026-11-29T14:00" in make.write(project).read_text()
+    text = make.write(project).read_text()
+    assert "bin4/refine3d was started at 2026-11-29 14:00 and has not ended." in text
+    assert "Let the run go on, or start it again: bin4/refine3d is next." in text
 
 
 def test_without_results_or_a_noted_config_there_is_a_sentence(tmp_path: Path) -> None:
