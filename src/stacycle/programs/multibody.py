@@ -116,5 +116,5 @@ PROGRAM = Program(
     input_checks=(_check_bodies,),
     output_checks=(_check_refined,),
     ignored_flags=refine.PROGRAM.ignored_flags - {GO_ON},
-    unlisted_flags=frozenset({MASKS, "--reconstruct_subtracted_bodies"}),
+    unlisted_flags=frozenset({GO_ON, MASKS, "--reconstruct_subtracted_bodies"}),
 )
