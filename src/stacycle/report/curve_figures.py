@@ -81,6 +81,7 @@ def guinier_figure(table: pd.DataFrame, path: Target) -> None:
     }
     with drawn(path, 4.6, 3.3) as figure:
         axes = figure.subplots()
+        table = table[table["rlnResolutionSquared"] > 0]  # the mean of the map is no amplitude
         squared = table["rlnResolutionSquared"]
         for column, (label, colour, dash) in lines.items():
             if column in table:

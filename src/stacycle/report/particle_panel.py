@@ -15,6 +15,7 @@ from scipy.ndimage import gaussian_filter
 from stacycle.files import mrc
 from stacycle.files.image_files import parse_image_name
 from stacycle.files.optimisation_set import OptimisationSet
+from stacycle.files.star_labels import PIXEL, SHIFT, SIZE
 from stacycle.recipe.rounds import INPUTS
 from stacycle.report import particle_figures, particle_table
 from stacycle.report.particle_table import Particles
@@ -25,6 +26,7 @@ from stacycle.scoring.tilt_series import TiltSeries
 
 GIVEN = f"{INPUTS}/particles.star"
 _MOST = 360  # pixels of an image's longer side
+_THICK = 300.0  # Å of a slice, if the particle's diameter is not known
 
 Array = NDArray[Any]
 
@@ -42,7 +44,8 @@ def panel(project: Project, rows: Sequence[MapResolution]) -> list[Plot]:
     named = project.read(
         next((path for path in project.particles if Path(path).is_file()), None), particle_table.read
     )
-    found = project.read(state.tomograms, lambda path: _positions(path, named or given, left, state))
+    thick = float((project.config.get("particle") or {}).get("diameter") or _THICK)
+    found = project.read(state.tomograms, lambda path: _positions(path, named or given, left, state, thick))
     return shown + ([found] if found else [])
 
 
@@ -54,49 +57,84 @@ def _per_tomogram(given: Particles, left: Particles, state: OptimisationSet) -> 
     )
 
 
-def _positions(path: str, given: Particles, left: Particles, state: OptimisationSet) -> Plot | None:
-    """Particles over the image of the smallest tilt of the tomogram that has most: no tomogram is computed for this."""
+def _positions(
+    path: str, given: Particles, left: Particles, state: OptimisationSet, thick: float
+) -> Plot | None:
+    """Particles of the tomogram that has most, over a slice of it, `thick` Å, if it was reconstructed; else over the
+    image of its smallest tilt: no tomogram is computed for this."""
     names, counts = np.unique(left.tomograms, return_counts=True)
     tomogram = str(names[np.argmax(counts)])
     series = TiltSeries.read_all(path).get(tomogram) if len(names) else None
-    if series is None or "rlnMicrographName" not in series.tilts:
+    if series is None:
+        return None
+    gone = given.of(tomogram) & ~np.isin(given.names, left.names[left.of(tomogram)])
+    stayed, went = left.positions[left.of(tomogram)], given.positions[gone]
+    over = _over_slice(series, stayed, went, thick) or _over_tilt(series, stayed, went)
+    if over is None:
+        return None
+    said, file, *drawn = over
+    draw = partial(particle_figures.positions_figure, *drawn)
+    return plot(f"Particles of {tomogram}, which has most, {said}", (file, state.particles), draw)
+
+
+def _over_tilt(series: TiltSeries, stayed: Array, went: Array) -> tuple[Any, ...] | None:
+    """Of the smallest tilt: caption and file; the image, its width and height (Å), and where particles lie in it."""
+    if "rlnMicrographName" not in series.tilts:
         return None
     tilt = int(np.argmin(np.abs(series.tilts["rlnTomoYTilt"].to_numpy(float))))
     name = str(series.tilts["rlnMicrographName"].iloc[tilt])
-    image, by = _image(name)
-    pixel = float(series.row["rlnTomoTiltSeriesPixelSize"])
-    gone = given.of(tomogram) & ~np.isin(given.names, left.names[left.of(tomogram)])
-    height, width = (n * by * pixel for n in image.shape)
-    stayed, went = (
-        _projected(series, tilt, positions, np.array([width, height]))
-        for positions in (left.positions[left.of(tomogram)], given.positions[gone])
-    )
-    draw = partial(particle_figures.positions_figure, image, width, height, stayed, went)
-    angle = round(float(series.tilts["rlnTomoYTilt"].iloc[tilt])) + 0
-    caption = (
-        f"Particles of {tomogram}, which has most, over its tilt image at {angle}°: a projection of all of the "
-        "tomogram, not a slice of it"
-    )
-    return plot(caption, (name, state.particles), draw)
-
-
-def _projected(series: TiltSeries, tilt: int, positions: Array, size: Array) -> Array:
-    """Where positions (n, 3), in Å from the tomogram's centre, lie in a tilt image of this size: (n, 2) Å from its
-    corner, as RELION projects them: R p + shift, from the image's middle."""
-    shift = series.tilts[["rlnTomoXShiftAngst", "rlnTomoYShiftAngst"]].iloc[tilt].to_numpy(float)
-    turned: Array = (positions @ series.rotations[tilt].T)[:, :2]
-    return turned + shift + size / 2
-
-
-def _image(name: str) -> tuple[Array, int]:
-    """A tilt image, binned by a whole number, which is returned too, and softened by a pixel. UserError if it cannot be
-    read."""
     found = parse_image_name(name)
     header = mrc.header(found.file, exact=False)
-    number = (found.number or 1) - 1
+    image, by = _binned(_sections(found.file)[(found.number or 1) - 1])
+    pixel = float(series.row[PIXEL])
+    middle = np.array([header.nx // 2, header.ny // 2]) * pixel
+    height, width = (n * by * pixel for n in image.shape)
+    angle = round(float(series.tilts["rlnTomoYTilt"].iloc[tilt])) + 0
+    said = f"over its tilt image at {angle}°: a projection of all of the tomogram, not a slice of it"
+    places = (_projected(series, tilt, positions) + middle for positions in (stayed, went))
+    return said, name, image, width, height, *places
+
+
+def _over_slice(series: TiltSeries, stayed: Array, went: Array, thick: float) -> tuple[Any, ...] | None:
+    """The same, of a slice of the tomogram at the height of most particles, and of those particles that are in it; None
+    if it was not reconstructed. UserError if its file is damaged."""
+    file = str(series.row.get("rlnTomoReconstructedTomogram", ""))
+    if not Path(file).is_file() or not len(stayed):
+        return None
+    size = np.array([series.row[label] for label in SIZE], float) * float(series.row[PIXEL])
+    volume = _sections(file)
+    voxel = size[0] / volume.shape[2]
+    at, half = float(np.median(stayed[:, 2])), thick / 2
+    first, last = (round((at + size[2] / 2 + by) / voxel) for by in (-half, half))
+    slab = volume[max(0, first) : max(first + 1, last)]
+    if not len(slab):
+        return None
+    image, by = _binned(np.asarray(slab, np.float32).mean(axis=0))
+    height, width = (n * by * voxel for n in image.shape)
+    said = f"within {half / 10:.3g} nm of the height of most, over a slice of the tomogram as thick"
+    places = (one[np.abs(one[:, 2] - at) <= half][:, :2] + size[:2] / 2 for one in (stayed, went))
+    return said, file, image, width, height, *places
+
+
+def _projected(series: TiltSeries, tilt: int, positions: Array) -> Array:
+    """Where positions (n, 3), in Å from the tomogram's centre, lie in a tilt image: (n, 2) Å from its middle, as RELION
+    projects them: R p + shift."""
+    shift = series.tilts[SHIFT].iloc[tilt].to_numpy(float)
+    turned: Array = (positions @ series.rotations[tilt].T)[:, :2]
+    return turned + shift
+
+
+def _sections(file: str) -> Array:
+    """The sections (n, y, x) of a file of images or of a tomogram, read when they are looked at. UserError if it is
+    damaged."""
+    header = mrc.header(file, exact=False)
     shape = (header.sections, header.ny, header.nx)
-    section = np.memmap(found.file, header.voxel, "r", header.start, shape)[number]
-    by = -(-max(header.nx, header.ny) // _MOST)
-    height, width = header.ny // by, header.nx // by
-    blocks = np.asarray(section[: height * by, : width * by], np.float32)
+    return np.memmap(file, header.voxel, "r", header.start, shape)
+
+
+def _binned(image: Array) -> tuple[Array, int]:
+    """An image of a page's size, softened by a pixel, and by which whole number it was binned."""
+    by = -(-max(image.shape) // _MOST)
+    height, width = (n // by for n in image.shape)
+    blocks = np.asarray(image[: height * by, : width * by], np.float32)
     return gaussian_filter(blocks.reshape(height, by, width, by).mean(axis=(1, 3)), 1.0), by

@@ -88,9 +88,17 @@ def guinier(project: Project, folder: str) -> Plot | None:
     return project.read(project.of("postprocess", folder), drawn)
 
 
-def class_montage(project: Project, folder: str) -> Classes | None:
-    """The classes that a selection chose from."""
-    return class_panel.classes(project, folder)
+def class_montage(project: Project, folder: str) -> Classes | Picture | None:
+    """The classes that a selection chose from; the picture that was made before the choice, if their maps are gone."""
+    if found := class_panel.classes(project, folder):
+        return found
+    montage = project.of("montages", folder)
+    png = project.read(montage, lambda one: images.smaller(Path(one).read_bytes()))
+    return (
+        Picture(png, "Central slices of the classes, whose maps were removed", (montage,))
+        if png and montage
+        else None
+    )
 
 
 def class_sizes(project: Project, folder: str) -> Plot | None:

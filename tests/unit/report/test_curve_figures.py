@@ -130,6 +130,18 @@ def test_curves_that_lie_on_one_another_lie_apart_in_the_panel_of_differences(fi
     assert low < b.min() < a.max() < high < 3 * a.max()  # they fill the panel
 
 
+def test_a_guinier_plot_has_the_amplitudes_that_there_are(figures):
+    squared = np.linspace(0, 0.01, 11)
+    table = pd.DataFrame(
+        {"rlnResolutionSquared": squared, "rlnLogAmplitudesOriginal": [-40, *np.linspace(-4, -8, 10)]}
+    )
+    table["rlnLogAmplitudesWeighted"] = [-40, *np.linspace(-4, -8, 7), -99, -99, -99]
+    curve_figures.guinier_figure(table, "guinier.png")
+    original, weighted = figures[0].axes[0].lines
+    assert np.array_equal(original.get_ydata(), np.linspace(-4, -8, 10))
+    assert np.isfinite(weighted.get_ydata()).sum() == 7  # RELION writes -99 where there is none
+
+
 def test_a_sweep_without_any_resolution_still_gives_a_figure(figures):
     curve_figures.sweep_figure({"before": curve(inf)}, "before", "sweep.png")
     assert figures

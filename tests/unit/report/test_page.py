@@ -162,6 +162,20 @@ def test_a_missing_part_is_left_out(project, tmp_path, unrendered, lost):
     assert "<h1>" in (tmp_path / "report.html").read_text()
 
 
+def test_classes_whose_maps_were_removed_are_shown_by_the_picture_made_before(project, tmp_path, unrendered):
+    maps = list(Path("results/bin4/class3d").rglob("*class00*.mrc"))
+    for path in maps:
+        path.rename(f"{path}.gone")
+    try:
+        write(tmp_path / "report.html", project)
+    finally:
+        for path in maps:
+            Path(f"{path}.gone").rename(path)
+    page = (tmp_path / "report.html").read_text()
+    assert '<figure class="classes"' not in page
+    assert '<figure class="picture"><img alt="Central slices of the classes, whose maps were removed"' in page
+
+
 def test_an_empty_project_gives_a_page(tmp_path):
     write(tmp_path / "report.html", Project())
     assert "</html>" in (tmp_path / "report.html").read_text()

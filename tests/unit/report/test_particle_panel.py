@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from golden_project import SVG
 from matplotlib.axes import Axes
 from scipy.spatial.transform import Rotation
 
@@ -104,7 +105,7 @@ def test_particles_lie_where_the_tilt_image_shows_them_and_the_lost_one_beside(
     monkeypatch.setattr(particle_figures, "positions_figure", positions)
     given, left = (particle_table.read(path) for path in (GIVEN, "left.star"))
     state = OptimisationSet("left.star", "tomograms.star")
-    made = particle_panel._positions("tomograms.star", given, left, state)
+    made = particle_panel._positions("tomograms.star", given, left, state, thick=300)
     assert "over its tilt image at -3°" in made.caption
     image, width, height, kept, lost = drawn[0]
     assert (width, height) == (1000, 1050)
@@ -115,12 +116,43 @@ def test_particles_lie_where_the_tilt_image_shows_them_and_the_lost_one_beside(
     assert image[round(y / 5), round(x / 5)] < 0.1
 
 
-def test_a_tilt_image_is_binned_to_what_a_page_needs(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    mrc.write_map(tmp_path / "image.mrc", rng.normal(size=(1, 900, 1000)).astype(np.float32), 1)
-    image, by = particle_panel._image(str(tmp_path / "image.mrc"))
-    assert by == 3
-    assert image.shape == (300, 333)
+def test_over_a_tomogram_lie_those_that_are_in_the_slice(
+    tomogram: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, left = (particle_table.read(path) for path in (GIVEN, "left.star"))
+    heights = left.positions[:, 2]
+    volume = np.zeros((70, 105, 100), np.float32)  # of 10 Å
+    for x, y, z in left.positions:
+        volume[round(z / 10) + 35, round((y + 525) / 10), round((x + 500) / 10)] = 1
+    mrc.write_map("rec.mrc", volume, 10)
+    table = star.read("tomograms.star")["global"].assign(rlnTomoReconstructedTomogram="rec.mrc")
+    table = table.assign(rlnTomoSizeX=200, rlnTomoSizeY=210, rlnTomoSizeZ=140)
+    star.write("tomograms.star", {"global": table})
+    drawn = []
+    monkeypatch.setattr(
+        particle_figures, "positions_figure", lambda *given, path: drawn.append(given) or path.write(SVG)
+    )
+    made = particle_panel._positions(
+        "tomograms.star", given, left, OptimisationSet("left.star", "tomograms.star"), thick=100
+    )
+    assert "over a slice of the tomogram" in made.caption
+    assert made.files[0] == "rec.mrc"
+    image, width, height, kept, _ = drawn[0]
+    assert (width, height) == (1000, 1050)
+    assert len(kept) == (np.abs(heights - np.median(heights)) <= 50).sum() >= 1
+    for x, y in kept:
+        assert image[round(y / 10), round(x / 10)] > 0.01  # a dot of 1 in a slab of ten sections, softened
+
+
+@pytest.mark.parametrize(
+    ("shape", "by", "binned"), [((900, 1000), 3, (300, 333)), ((200, 210), 1, (200, 210))]
+)
+def test_an_image_is_binned_to_what_a_page_needs(
+    shape: tuple[int, int], by: int, binned: tuple[int, int]
+) -> None:
+    image, times = particle_panel._binned(np.random.default_rng(0).normal(size=shape))
+    assert times == by
+    assert image.shape == binned
 
 
 @pytest.mark.parametrize(("count", "bars"), [(5, 10), (200, 0)])
