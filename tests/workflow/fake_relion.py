@@ -13,6 +13,7 @@ import re
 import shlex
 import shutil
 import sys
+import time
 import zlib
 from pathlib import Path
 
@@ -70,7 +71,8 @@ def install(
     folder: Path, version: str = "5.0.1-commit-73f0a3", programs: tuple = PROGRAMS, **misbehaviour: dict
 ) -> Path:
     """Put the programs into `folder`; `misbehaviour` has, by program, `exit`, `says`, `leaves_out`, `only_junk`,
-    `gain` (of CTF refinement or polishing), and `with`: a flag without which it behaves."""
+    `gain` (of CTF refinement or polishing), `seconds` that an iteration at the resolution reached takes (less where it
+    is coarser), and `with`: a flag without which it behaves."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "maps").mkdir(exist_ok=True)
     (folder / "fake.json").write_text(json.dumps({"version": version, **misbehaviour}))
@@ -109,7 +111,7 @@ def main(folder: Path, program: str, argv: list[str]) -> int:
     print(plan.get("says", ' 0/ 0 sec ....~~(,_,"> yum!'))
     if plan.get("exit"):
         return plan["exit"]
-    told = {f"fake {key}": str(plan[key]) for key in ("only_junk", "gain") if plan.get(key)}
+    told = {f"fake {key}": str(plan[key]) for key in ("only_junk", "gain", "seconds") if plan.get(key)}
     WORK[program](options(argv) | told | {"fake maps": str(folder / "maps")})
     for path in plan.get("leaves_out", []):
         Path(path).unlink()
@@ -256,6 +258,10 @@ def class3d(flags: dict, particles: pd.DataFrame, optics: pd.DataFrame, files: t
     tau, count = float(flags["--tau2_fudge"]), int(flags["--K"])
     final = final_classes(len(particles), tau).clip(max=count) if count > 1 else np.ones(len(particles), int)
     for iteration in range(int(flags["--iter"]) + 1):
+        if iteration:
+            print(f" Expectation iteration {iteration} of {flags['--iter']}", flush=True)
+            finer = RESOLUTION[-1] / RESOLUTION[min(iteration, len(RESOLUTION) - 1)]
+            time.sleep(float(flags.get("fake seconds", 0)) * finer)
         start = f"{flags['--o']}_it{iteration:03d}"
         classes = (
             CLASSES[:count]
@@ -356,7 +362,12 @@ def postprocess(flags: dict[str, str]) -> None:
     general = {
         "rlnFinalResolution": resolution,
         "rlnBfactorUsedForSharpening": float(flags.get("--adhoc_bfac", 0)),
+        "rlnUnfilteredMapHalf1": flags["--i"],
+        "rlnUnfilteredMapHalf2": flags["--i"].replace("half1", "half2"),
+        "rlnPostprocessedMap": f"{flags['--o']}.mrc",
+        **({"rlnMaskName": flags["--mask"]} if "--mask" in flags else {}),
         "rlnRandomiseFrom": 24.448,
+        "rlnPostprocessedMapMasked": f"{flags['--o']}_masked.mrc",
     }
     starfile.write({"general": general, "fsc": fsc}, f"{flags['--o']}.star", overwrite=True)
     print(f" + FINAL RESOLUTION: {resolution:.2f}")

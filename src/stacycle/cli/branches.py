@@ -11,10 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from stacycle.cli.project import Project
+from stacycle.cli.project import Project, refuse_if_busy
 from stacycle.cli.project import options as project_options
 from stacycle.cli.record import CHANGE, Command, Given, Parser
-from stacycle.cli.run import refuse_if_busy
 from stacycle.errors import UserError
 from stacycle.files.atomic import read_json, write_json
 from stacycle.files.job_folder import DECISION, JOB_FILE

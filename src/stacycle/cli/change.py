@@ -15,7 +15,9 @@ from stacycle.cli.record import CHANGE, Command, Given, Parser
 from stacycle.errors import UserError, some
 from stacycle.jobs.redo import COMMAND
 from stacycle.preflight.plan_table import CONTINUES, KEPT, OPEN, RUNS
+from stacycle.progress.status import place_of
 
+_MOST = 24  # jobs that are listed one by one
 AS_JSON = "STACYCLE_PLAN"  # in the environment: the file that rules/plan.smk writes its jobs to, too
 
 
@@ -47,40 +49,49 @@ def _planned(here: Project, more: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _told(jobs: Sequence[dict[str, Any]], every: bool) -> Iterator[str]:
-    """The lines: what runs again and why that is known, what may, what is kept."""
+    """The lines: what runs again, what is decided anew, what may follow from that, and what is kept."""
     started = [job for job in jobs if not job["done"]]
-    again = [job for job in started if job["fate"] in (RUNS, CONTINUES)]
-    programs = [job for job in again if not job["short"]]
-    kept = [job for job in jobs if job["done"] or job["fate"] == KEPT]
+    programs = [job for job in started if job["fate"] in (RUNS, CONTINUES) and not job["short"]]
+    decided = [job for job in started if job["short"] and job["first"]]
     still_open = [job for job in started if job["fate"] == OPEN]
-    if not programs:
-        yield "No program would run again: all results are as the config asks."
-    else:
+    kept = [job for job in jobs if job["done"] or job["fate"] == KEPT]
+    if programs:
         yield f"Would run again ({_counted(programs)}):"
         yield from _by_step(programs, every)
+    if decided:
+        yield f"Would be decided, or drawn, again: {some(_steps(decided), 12)}."
     if still_open:
-        yield f"Only if what is decided before them comes out otherwise ({_counted(still_open)}):"
+        yield f"Only if that comes out otherwise ({_counted(still_open)}):"
         yield from _by_step(still_open, every)
+    if not (programs or still_open):
+        yield "No program would run again: all results are as the config asks."
     yield f"Kept: {_counted(kept)}." + (f" {some(_steps(kept), 12)}." if kept else "")
 
 
 def _by_step(jobs: Sequence[dict[str, Any]], every: bool) -> Iterator[str]:
+    """A line for each step, with the names of its jobs; if they are many, for each round, unless `every` is asked."""
+    if len(jobs) > _MOST and not every:
+        rounds: dict[str, list[str]] = {}
+        for step in _steps(jobs):
+            rounds.setdefault(step.partition("/")[0], []).append(step.partition("/")[2] or step)
+        yield from (f"  {name}: {', '.join(steps)}" for name, steps in rounds.items())
+        return
     steps: dict[str, list[dict[str, Any]]] = {}
     for job in jobs:
-        steps.setdefault(_called(job), []).append(job)
-    for called, alike in steps.items():
-        names = [job["name"] for job in alike if job["name"]]
+        steps.setdefault(_place(job)[0], []).append(job)
+    for step, alike in steps.items():
+        names = [name for job in alike if (name := _place(job)[1])]
         goes_on = [job["start"] for job in alike if job["fate"] == CONTINUES]
-        more = f" {some(names, 99 if every else 6)}" if names else ""
-        yield f"  {called}{more}" + (f" (continues from {some(goes_on)})" if goes_on else "")
+        more = f": {some(names, 99 if every else 6)}" if names else ""
+        yield f"  {step}{more}" + (f" (continues from {some(goes_on)})" if goes_on else "")
 
 
 def _steps(jobs: Sequence[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(map(_called, jobs)))
+    return list(dict.fromkeys(_place(job)[0] for job in jobs))
 
 
-def _called(job: dict[str, Any]) -> str:
-    return f"{job['round']} {job['step'] or 'decisions'}".strip()
+def _place(job: dict[str, Any]) -> tuple[str, str]:
+    return place_of(job["folder"])
 
 
 def _counted(jobs: Sequence[Any]) -> str:

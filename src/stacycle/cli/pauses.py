@@ -7,6 +7,9 @@ looked at is noted by content; if it has changed since, as an earlier step ran a
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +20,7 @@ from stacycle.cli.targets import ends_of
 from stacycle.files import content
 from stacycle.files.atomic import read_json, write_json
 from stacycle.files.job_folder import DECISION
+from stacycle.inputs.asked import files_of
 from stacycle.jobs.redo import MONTAGE
 from stacycle.recipe.rounds import Recipe
 from stacycle.recipe.step_settings import kind_of
@@ -48,42 +52,55 @@ class Pause:
         return f"{self.round}/{self.step}"
 
 
-def next_pause(config: Mapping[str, Any], recipe: Recipe) -> Pause | None:
-    """The first pause that was not confirmed by running again, of which this run is the confirmation if it was reached
-    before; None if there is none left."""
+def ahead(config: Mapping[str, Any], recipe: Recipe) -> list[Pause]:
+    """The pauses of the config, in order, but for those that were confirmed and cannot have changed since."""
     asked = config.get("pause") or ()
     asked = [asked] if isinstance(asked, str) else asked
-    order, notes = list(recipe), read_json(NOTES)
+    order, found = list(recipe), []
     for number, (round_, step) in enumerate(order):
         if step in asked or f"{round_}/{step}" in asked:
             targets = [file for place in order[: number + 1] for file in ends_of(recipe, *place)]
             before = (*recipe.state(round_, step), *recipe.decided(round_, step))
             pause = Pause(round_, step, list(dict.fromkeys(targets)), before)
-            if not _confirmed(pause, notes):
-                return pause
-    return None
+            same = read_json(NOTES).get(pause.name, {}).get("config") == _digest(config)
+            if not (same and is_confirmed(pause, config)):
+                found.append(pause)
+    return found
 
 
-def _confirmed(pause: Pause, notes: dict[str, Any]) -> bool:
-    """Whether this very pause was reached: then running again confirms it, which is noted."""
+def is_confirmed(pause: Pause, config: Mapping[str, Any]) -> bool:
+    """Whether this very pause was reached before: then running again, as now, confirms it, which is noted.
+
+    To be asked when all that comes before the pause has been done with this config.
+    """
+    notes = read_json(NOTES)
     known = notes.get(pause.name)
     if not known or known["before"] != _contents(pause):
         return False
     if "confirmed" not in known:
         known["confirmed"] = _now()
-        write_json(NOTES, notes)
         print(
             f"Going on after the pause at {pause.name}, which was reached on {known['reached']}.", flush=True
         )
+    known["config"] = _digest(config)
+    write_json(NOTES, notes)
     return True
 
 
-def reached(pause: Pause) -> str:
+def _digest(config: Mapping[str, Any]) -> str:
+    """A digest of all that results follow from, the times of the input files included."""
+    told = {key: value for key, value in config.items() if key not in ("pause", "onsuccess", "onerror")}
+    times = [os.stat(path).st_mtime_ns for path in files_of(config["inputs"]) if os.path.exists(path)]
+    return hashlib.sha256(json.dumps([told, times], sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def reached(pause: Pause, config: Mapping[str, Any]) -> str:
     """Note that a pause was reached; returns what to look at, and what to write."""
     shown = _to_look_at(pause)
     notes = read_json(NOTES)
     looked_at = {path: content.digest(path)[:32] for path in shown if Path(path).is_file()}
-    notes[pause.name] = {"reached": _now(), "before": _contents(pause), "looked_at": looked_at}
+    known = {"reached": _now(), "before": _contents(pause), "looked_at": looked_at, "config": _digest(config)}
+    notes[pause.name] = known
     write_json(NOTES, notes)
     folder = Path("results", pause.round, pause.step)
     lines = [f"Paused after {pause.name}, as the config asks. Look at", *(f"  {path}" for path in shown)]

@@ -6,7 +6,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ import yaml
 from stacycle.cli.record import Given, Parser
 from stacycle.errors import UserError, some
 from stacycle.files.atomic import read_json
+from stacycle.inputs.asked import files_of
 from stacycle.jobs.redo import COMMAND
+from stacycle.progress import journal
 from stacycle.recipe import config as configs
 from stacycle.recipe.rounds import Recipe
 from stacycle.workflow import path as workflow_file
@@ -160,8 +162,28 @@ def _value_of(option: str, words: Sequence[str]) -> str:
 
 
 def hint_of_queue(project: Project) -> str:
-    """That there is a queue here which the profile does not use; "" if not."""
+    """That there is a queue here which the profile does not use, before a first run; "" if not."""
     here = project.profile.resolve() == workflow_file(f"profiles/{PROFILE}").resolve()
-    if here and "SLURM_JOB_ID" not in os.environ and shutil.which("sbatch"):
+    begun = Path(COMMAND).exists()
+    if here and not begun and "SLURM_JOB_ID" not in os.environ and shutil.which("sbatch"):
         return "SLURM is here: --profile slurm gives the work to it (copy profiles/slurm into your project first)."
     return ""
+
+
+def refuse_missing(config: Mapping[str, Any]) -> None:
+    """UserError if files that the config names are not there."""
+    lacking = [path for path in files_of(config["inputs"]) if not os.path.exists(path)]
+    if lacking:
+        verb = "is" if len(lacking) == 1 else "are"
+        cure = f"paths start at the project's folder, {Path.cwd()}; stacycle check tells more"
+        raise UserError(f"{some(lacking)}, named under inputs in the config, {verb} not there", cure)
+
+
+def refuse_if_busy() -> None:
+    """UserError if another run works on this project."""
+    if (holder := journal.holder()) is not None:
+        whose = f"process {holder.get('runner')} on {holder.get('host')}, since {holder.get('since')}"
+        slurm = holder.get("slurm_job")
+        end = f"scancel {slurm}" if slurm else f"kill {holder.get('runner')}"
+        cure = f"watch it with stacycle status --watch, or end it: {end}"
+        raise UserError(f"another run works on this project ({whose})", cure)

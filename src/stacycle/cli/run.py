@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stacycle import snakemake_api
 from stacycle.cli import call, ending, pauses, project
 from stacycle.cli.project import Project
 from stacycle.cli.record import RUN, Command, Given, Parser
 from stacycle.cli.status import Follower
 from stacycle.cli.targets import targets_of
-from stacycle.errors import UserError, some
-from stacycle.inputs.asked import files_of
 from stacycle.progress import journal, text
-from stacycle.progress.status import DONE
+from stacycle.progress.status import Status
+
+# Options of Snakemake, by their names inside, with which it does not run the workflow.
+_OTHERWISE = {
+    *(
+        "dryrun",
+        "touch",
+        "unlock",
+        "cleanup_metadata",
+        "list_rules",
+        "list_target_rules",
+        "list_changes",
+        "lint",
+    ),
+    *("dag", "rulegraph", "filegraph", "d3dag", "summary", "detailed_summary", "report", "archive", "help"),
+    *("delete_all_output", "delete_temp_output", "list_untracked", "print_compilation", "version"),
+}
 
 
 def run(given: Given) -> int:
@@ -28,83 +44,87 @@ def run(given: Given) -> int:
     """
     here = Project.of(given)
     config = here.config()
-    refuse_if_busy()
+    project.refuse_if_busy()
     recipe = here.recipe()
-    _refuse_missing(config)
+    project.refuse_missing(config)
     targets = targets_of(recipe, given.steps, given.until)
-    pause = None if targets else pauses.next_pause(config, recipe)
-    if pause:
-        targets = pause.targets
-    words = here.words([*_unlock(here), *given.more], targets)
-    line = project.shown(words)
-    log = call.log_file("run", line)
-    print(f"$ {line}", flush=True)
+    if _only_tells(given.more):
+        words = here.words(given.more, targets)
+        print(f"$ {project.shown(words)}", flush=True)
+        return subprocess.run(project.command(words)).returncode
     if hint := project.hint_of_queue(here):
         print(hint, flush=True)
-    started = time.time()
-    with Follower() as follower:
-        status = call.snakemake(words, log, lambda: follower.look(since=started), given.verbose)
-        follower.look(since=started, force=True)
-    found = follower.status
-    if found is None:
-        return _nothing_began(status, log, pause)
-    for job in found.failed:
-        print(f"\n{text.failure(job)}", file=sys.stderr)
-    if found.state != DONE:
-        print(f"\n{text.headline(found)}.", file=sys.stderr)
-    elif not sys.stdout.isatty():
-        print(f"{text.headline(found)}.")
-    print()
-    if pause and found.state == DONE:
-        print(pauses.reached(pause))
-    print(ending.look_at(log, page=ending.make_page(config)))
-    return status
+    _unlock(here)
+    for pause in [] if targets else pauses.ahead(config, recipe):
+        part = Part.of(here, given, pause.targets)
+        if part.status or not pauses.is_confirmed(pause, config):
+            told = "" if part.status else pauses.reached(pause, config)
+            return part.end(config, told)
+    part = Part.of(here, given, targets)
+    return part.end(config)
 
 
-def _refuse_missing(config: Mapping[str, Any]) -> None:
-    """UserError if files that the config names are not there."""
-    lacking = [path for path in files_of(config["inputs"]) if not os.path.exists(path)]
-    if lacking:
-        verb = "is" if len(lacking) == 1 else "are"
-        cure = f"paths start at the project's folder, {Path.cwd()}; stacycle check tells more"
-        raise UserError(f"{some(lacking)}, named under inputs in the config, {verb} not there", cure)
+@dataclass(frozen=True)
+class Part:
+    """A run of Snakemake that has ended: its exit status, the status that its files tell (None if no job began), and
+    where its output is."""
+
+    status: int
+    found: Status | None
+    log: Path
+
+    @classmethod
+    def of(cls, here: Project, given: Given, targets: Sequence[str]) -> Part:
+        """Run Snakemake to its end, and show how it goes on."""
+        words = here.words(given.more, targets)
+        line = project.shown(words)
+        log = call.log_file("run", line)
+        print(f"$ {line}", flush=True)
+        started = time.time()
+        with Follower() as follower:
+            status = call.snakemake(words, log, lambda: follower.look(since=started), given.verbose)
+            follower.look(since=started, force=True)
+        return cls(status, follower.status, log)
+
+    def end(self, config: Mapping[str, Any], told: str = "") -> int:
+        """Say how it ended, with what is to be `told`, and where to look. Returns the exit status."""
+        if self.found is None and self.status:
+            return self._nothing_began()
+        if self.found is None:
+            print(told or "Nothing is to be done: all is as the config asks.")
+            print(ending.look_at(self.log))
+            return 0
+        if not sys.stdout.isatty():  # a table has it as its last line
+            print(f"{text.headline(self.found)}.")
+        for job in self.found.failed:
+            print(f"\n{text.failure(job)}", file=sys.stderr)
+        print(f"\n{told}" if told else "")
+        print(ending.look_at(self.log, page=ending.make_page(config)))
+        return self.status
+
+    def _nothing_began(self) -> int:
+        """Say why no job has begun."""
+        written = self.log.read_text(encoding="utf-8", errors="replace")
+        if self.status < 0 or self.status == 130:
+            return call.fail("stopped before any job began.")
+        if lines := call.told(written, "preflight"):
+            return call.fail("\n".join(lines))
+        return call.fail(f"stacycle: {call.fault(written)}\n  Read on: {self.log}")
 
 
-def refuse_if_busy() -> None:
-    """UserError if another run works on this project."""
-    if (holder := journal.holder()) is not None:
-        whose = f"process {holder.get('runner')} on {holder.get('host')}, since {holder.get('since')}"
-        slurm = holder.get("slurm_job")
-        end = f"scancel {slurm}" if slurm else f"kill {holder.get('runner')}"
-        cure = f"watch it with stacycle status --watch, or end it: {end}"
-        raise UserError(f"another run works on this project ({whose})", cure)
+def _only_tells(more: Sequence[str]) -> bool:
+    """Whether options of Snakemake have it tell something, or do something else than run the workflow."""
+    actions = (snakemake_api.option(word.partition("=")[0]) for word in more if word.startswith("-"))
+    return any(action is not None and action.dest in _OTHERWISE for action in actions)
 
 
-def _unlock(here: Project) -> list[str]:
-    """Take away the lock that a killed run of this project left behind; no words are needed for Snakemake then."""
+def _unlock(here: Project) -> None:
+    """Take away the lock that a killed run of this project left behind."""
     last = journal.read()
     locks = list(Path(".snakemake/locks").glob("*")) if last and not last.alive else []
     if last and locks and all(path.stat().st_mtime <= last.started for path in locks):
         print("The last run was killed; the lock that it left is taken away.", flush=True)
         call.output_of(here.words(["--unlock"]))
-    return []
-
-
-def _nothing_began(status: int, log: Path, pause: pauses.Pause | None) -> int:
-    """What is to be said of a run that has started no job."""
-    written = log.read_text(encoding="utf-8", errors="replace")
-    if status == 0:
-        if pause:
-            print(pauses.reached(pause))
-        else:
-            print("Nothing is to be done: all is as the config asks.")
-            print(ending.look_at(log))
-        return 0
-    if status < 0 or status == 130:
-        return call.fail("stopped before any job began.")
-    if lines := call.told(written, "preflight"):
-        return call.fail("\n".join(lines))
-    return call.fail(f"stacycle: {call.fault(written)}\n  Read on: {log}")
 
 
 def _options(parser: Parser) -> None:

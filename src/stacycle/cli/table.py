@@ -22,6 +22,7 @@ _STYLES = {
     WAITING: "dim",
 }
 _MARKS = {RUNNING: "▶", QUEUED: "…", DONE: "✓", KEPT: "=", FAILED: "✗", STOPPED: "■", WAITING: "·"}
+_WIDEST = 44  # of what was decided
 _AROUND = 8  # lines that are not the table's steps
 
 
@@ -34,7 +35,7 @@ def table(status: Status, height: int | None = None, now: float | None = None) -
         ("state", 0),
         ("at", 0),
         ("resolution", 1),
-        ("part left", 1),
+        ("this", 1),
         ("left", 1),
     ):
         found.add_column(name, justify="right" if right else "left", no_wrap=True)
@@ -56,6 +57,8 @@ def _cells(step: StepStatus) -> list[Text]:
     at = text.at(job) if step.state not in (WAITING, KEPT) else ""
     if at and job and job.name and len(step.jobs) > 1:
         at = f"{job.name}: {at}"
+    if step.state in (DONE, KEPT) and (decided := text.decided(step)):
+        at = decided if len(decided) <= _WIDEST else f"{decided[: _WIDEST - 1]}…"
     return [
         Text(step.step, style="" if step.state != WAITING else "dim"),
         Text(f"{_MARKS[step.state]} {step.state}{several}", style=style),

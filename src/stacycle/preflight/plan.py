@@ -7,6 +7,8 @@ that the plan cannot differ from the run. A job that would run may keep its resu
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +26,9 @@ from stacycle.resources import site
 from stacycle.steps.registry import command_of, layout_of_rule, shared
 from stacycle.steps.step import FILES, MakeCommand, folder_of, is_share
 
-Fate = tuple[str, int | str | None]  # what comes of a job (RUNS, ...), and what it continues from
+# What comes of a job (RUNS, ...), what it continues from, and whether all before it stays.
+Fate = tuple[str, int | str | None, bool]
+_WILDCARD = re.compile(r"\{(\w+)[^}]*\}")
 _UNUSED = ("tmpdir", "disk_mb")  # resources that Snakemake works out from files, if it is let
 
 
@@ -51,14 +55,18 @@ def _fates(workflow: Any, target: str, engine: Mapping[str, Any]) -> dict[snakem
     found: dict[Any, Fate] = {}
     for job, needed in snakemake_api.jobs_of_run(workflow, target):
         before = [found[one][0] for one in needed if one in found]
-        found[job] = _fate(job, engine, before, all_new=len(before) == len(needed))
+        found[job] = (*_fate(job, engine, before, all_new=len(before) == len(needed)), {KEPT} >= set(before))
     return {
-        snakemake_api.job_key(job.rule.name, job.wildcards_dict): fate if command_of(job) else (RUNS, None)
+        snakemake_api.job_key(job.rule.name, job.wildcards_dict): (RUNS, None, fate[2])
+        if snakemake_api.is_short(workflow, job.rule)
+        else fate
         for job, fate in found.items()
     }
 
 
-def _fate(job: Any, engine: Mapping[str, Any], before: Sequence[str], all_new: bool) -> Fate:
+def _fate(
+    job: Any, engine: Mapping[str, Any], before: Sequence[str], all_new: bool
+) -> tuple[str, int | str | None]:
     """What comes of a job, given what comes of those before it that are run (`all_new`: these are all).
 
     Of one that runs no program, as a decision or the inputs, what comes of its result: OPEN, if it may be what it was.
@@ -74,7 +82,9 @@ def _fate(job: Any, engine: Mapping[str, Any], before: Sequence[str], all_new: b
     return (OPEN, None) if fate == KEPT and OPEN in before else (fate, start)
 
 
-def _by_itself(make_command: MakeCommand, job: Any, engine: Mapping[str, Any]) -> Fate:
+def _by_itself(
+    make_command: MakeCommand, job: Any, engine: Mapping[str, Any]
+) -> tuple[str, int | str | None]:
     """What comes of a job that runs a program, if its inputs stay as they are."""
     folder = folder_of(job)
     if not folder.is_dir():
@@ -118,6 +128,8 @@ def _job(
         name="/".join(
             part for key, part in wildcards.items() if key in ("cycle", "sweep", "variant", "share")
         ),
+        first=fate is not None and fate[2],
+        folder=os.path.dirname(_WILDCARD.sub(lambda found: wildcards[found[1]], str(rule.output[0]))),
     )
     if job.short:
         return job

@@ -33,7 +33,8 @@ class PlannedJob:
     `where` is its queue, or HERE. It has `cores` in all, on `nodes`, and `threads` for each of `ranks` that computes;
     these share what `shared` says. `memory` of a node in MB and `minutes` are None if no limit is known. `short`: a
     decision or a report, made in seconds beside Snakemake. `done`: Snakemake would not run it. Of one that it would
-    run, `fate` is what comes of that (RUNS, ...), and `start` what it continues from; `name` is its folder's.
+    run, `fate` is what comes of that (RUNS, ...), and `start` what it continues from; `first` if all before it
+    stays. `name` is its folder's, `folder` that of its files.
     """
 
     step: str
@@ -52,6 +53,8 @@ class PlannedJob:
     name: str = ""
     nodes: int = 1
     shared: str = ""
+    first: bool = False
+    folder: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,8 @@ def _table(jobs: Sequence[PlannedJob]) -> str:
     alike: dict[PlannedJob, list[PlannedJob]] = {}
     for job in jobs:
         if not job.short:
-            alike.setdefault(replace(job, done=False, fate=RUNS, start=None, name=""), []).append(job)
+            one = replace(job, done=False, fate=RUNS, start=None, name="", first=False, folder="")
+            alike.setdefault(one, []).append(job)
     lines, rounds = [*_HEAD], [""]
     for job, group in alike.items():
         layout = f"{job.ranks} x {job.threads}" + f" on {job.nodes} nodes" * (job.nodes > 1)

@@ -11,10 +11,11 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from stacycle.files.atomic import read_json
+from stacycle.files.job_folder import DECISION, JOB_FILE
 from stacycle.jobs import record as job_record
 from stacycle.progress import forecast, journal, timeline
 from stacycle.progress.journal import FAILED, FINISHED, STARTED, Job, Journal
@@ -28,7 +29,8 @@ _ORDER = (FAILED, RUNNING, QUEUED, STOPPED, WAITING, DONE, KEPT)  # which of its
 @dataclass
 class JobStatus:
     """A job: `step` is its round and step as in `results/`, `name` its folder below that. `iteration` of `iterations`
-    (or tomogram, see `what`) is the one that it is at, or ended with; times in s since 1970, `left` in s."""
+    (or tomogram, see `what`) is the one that it is at, or ended with; times in s since 1970, `left` in s. `decided` is
+    what was chosen, and by whom."""
 
     step: str
     name: str
@@ -45,6 +47,7 @@ class JobStatus:
     cause: str = ""
     log: str = ""
     program: str = ""
+    decided: str = ""
 
 
 @dataclass
@@ -165,6 +168,8 @@ def _job(
             state.ended = events[what].time
     if state.state == FAILED:
         state.cause = record.get("cause", "") or _last_error(project / job.log)
+    if state.state in (DONE, KEPT):
+        state.decided = _decided(project / job.folder)
     work = timeline.of_job(project / job.folder, record) if record else None
     if work and state.state in (RUNNING, DONE, KEPT, STOPPED, FAILED):
         _tell_work(state, work, record, now)
@@ -242,9 +247,7 @@ def _tell_left(project: Path, found: Journal, states: Sequence[JobStatus], now: 
 
 def _of_step(jobs: Sequence[JobStatus]) -> str:
     states = Counter(job.state for job in jobs)
-    found = next(state for state in _ORDER if states[state])
-    begun = states[DONE] or any(job.started for job in jobs)
-    return RUNNING if found == WAITING and begun and states[DONE] and not states[STOPPED] else found
+    return next(state for state in _ORDER if states[state])
 
 
 def _of_run(found: Journal, states: Sequence[JobStatus]) -> str:
@@ -258,25 +261,39 @@ def _of_run(found: Journal, states: Sequence[JobStatus]) -> str:
     return STOPPED if known or any(state.state != KEPT for state in states) else DONE
 
 
-@cache
-def _no_record() -> dict[str, Any]:
-    return {}
+_files: dict[str, tuple[int, dict[str, Any]]] = {}
 
 
-_records: dict[str, tuple[int, dict[str, Any]]] = {}
-
-
-def _record(folder: Path) -> dict[str, Any]:
-    """A job's record, read again only when it has changed."""
-    path = folder / "job.json"
+def _read(path: Path) -> dict[str, Any]:
+    """A file of JSON, read again only when it has changed; empty if there is none."""
     try:
         changed = path.stat().st_mtime_ns
     except OSError:
-        return _no_record()
-    known = _records.get(str(path))
+        return {}
+    known = _files.get(str(path))
     if known is None or known[0] != changed:
-        known = _records[str(path)] = (changed, job_record.read(folder))
+        known = _files[str(path)] = (changed, read_json(path))
     return known[1]
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    return _read(folder / JOB_FILE)
+
+
+def _decided(folder: Path) -> str:
+    """What was decided in a folder, and by whom: `classes 1, 3 (by rule)`; "" if nothing was."""
+    told = _read(folder / DECISION)
+    choice = told.get("choice")
+    if not isinstance(choice, dict):
+        return ""
+    words = ", ".join(f"{key} {_plain(value)}" for key, value in choice.items())
+    return f"{words} (by {told.get('by')})"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _last_error(log: Path) -> str:

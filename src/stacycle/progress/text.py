@@ -59,6 +59,11 @@ def told_by(step: StepStatus) -> JobStatus | None:
     return told[-1] if told else None
 
 
+def decided(step: StepStatus) -> str:
+    """What was decided in a step; "" if nothing was, or not yet."""
+    return next((job.decided for job in reversed(step.jobs) if job.decided), "")
+
+
 def left_of(step: StepStatus) -> float | None:
     """Seconds until the jobs of a step that run now have ended."""
     found = [job.left for job in step.jobs if job.state == RUNNING and job.left is not None]
@@ -134,5 +139,6 @@ def _change(job: JobStatus) -> str:
     if job.state in (DONE, KEPT):
         took = job.ended - job.started if job.ended and job.started and job.state == DONE else None
         facts = [fact for fact in (resolution(job.resolution), duration(took)) if fact]
-        return job.state + (f" ({', '.join(facts)})" if facts else "")
+        decided = f": {job.decided}" if job.decided else ""
+        return job.state + (f" ({', '.join(facts)})" if facts else "") + decided
     return job.state
