@@ -63,7 +63,7 @@ def _fill(there: Path, here: Project) -> None:
     for name in ("results", ".snakemake/metadata"):
         if Path(name).is_dir():
             _link_tree(Path(name), there / name)
-    for name in (COMMAND, journal.FOLDER):  # its own run has not begun
+    for name in (COMMAND, journal.FOLDER, "results/relion"):  # its own run has not begun
         path = there / name
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
     names = ["config.yaml", *(f"config{number}.yaml" for number in range(2, len(here.configs) + 1))]
