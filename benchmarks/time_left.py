@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -87,7 +88,8 @@ def draw(found: Status, path: Path) -> None:
     console = Console(record=True, width=96, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115
     console.print("[dim]$[/dim] stacycle run")
     console.print(table(found, 30))
-    path.write_text(console.export_svg(title="stacycle run"), encoding="utf-8")
+    svg = console.export_svg(title="stacycle run", unique_id="terminal")
+    path.write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL), encoding="utf-8")  # fetched
 
 
 def demo(folder: Path) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Literal
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -22,47 +23,52 @@ _STYLES = {
     WAITING: "dim",
 }
 _MARKS = {RUNNING: "▶", QUEUED: "…", DONE: "✓", KEPT: "=", FAILED: "✗", STOPPED: "■", WAITING: "·"}
-_WIDEST = 44  # of what was decided
+_COLUMNS = {  # and how wide they are at least; 0: as wide as there is room
+    "step": 12,
+    "state": 9,
+    "at": 0,
+    "reached": 7,
+    "this left": 9,
+    "step left": 9,
+}
+_NUMBERS = ("reached", "this left", "step left")  # to the right
 _AROUND = 8  # lines that are not the table's steps
 
 
 def table(status: Status, height: int | None = None, now: float | None = None) -> RenderableType:
     """The status as a table of at most so many lines: the steps around those that run, if it would be higher."""
     now = time.time() if now is None else now
-    found = Table(box=None, pad_edge=False, show_edge=False, header_style="dim", collapse_padding=True)
-    for name, right in (
-        ("step", 0),
-        ("state", 0),
-        ("at", 0),
-        ("resolution", 1),
-        ("this", 1),
-        ("left", 1),
-    ):
-        found.add_column(name, justify="right" if right else "left", no_wrap=True)
+    found = Table(
+        box=None, pad_edge=False, show_edge=False, header_style="dim", expand=True, collapse_padding=True
+    )
+    for name, width in _COLUMNS.items():
+        justify: Literal["left", "right"] = "right" if name in _NUMBERS else "left"
+        ratio, least = (None, width) if width else (1, None)
+        found.add_column(name, justify=justify, no_wrap=True, min_width=least, ratio=ratio)
     steps, above, below = _that_fit(status.steps, height)
     if above:
-        found.add_row(Text(f"{len(above)} more above: {_counted(above)}", style="dim"))
+        found.add_row(*_left_out(above, "above"))
     for step in steps:
         found.add_row(*_cells(step))
     if below:
-        found.add_row(Text(f"{len(below)} more below: {_counted(below)}", style="dim"))
+        found.add_row(*_left_out(below, "below"))
     style = _STYLES[status.state]
     return Group(found, Text(""), Text(text.headline(status, now), style=style))
 
 
 def _cells(step: StepStatus) -> list[Text]:
     job, style = text.told_by(step), _STYLES[step.state]
-    several = f" {step.done} of {len(step.jobs)}" if 0 < step.done < len(step.jobs) else ""
+    several = f"{step.done} of {len(step.jobs)} jobs done" if 0 < step.done < len(step.jobs) else ""
     part = job.part_left if job and job.state == RUNNING else None
-    at = text.at(job) if step.state not in (WAITING, KEPT) else ""
+    at = text.at(job, short=True) if step.state not in (WAITING, KEPT) else ""
     if at and job and job.name and len(step.jobs) > 1:
         at = f"{job.name}: {at}"
     if step.state in (DONE, KEPT) and (decided := text.decided(step)):
-        at = decided if len(decided) <= _WIDEST else f"{decided[: _WIDEST - 1]}…"
+        at = decided.removesuffix(" (by rule)")
     return [
         Text(step.step, style="" if step.state != WAITING else "dim"),
-        Text(f"{_MARKS[step.state]} {step.state}{several}", style=style),
-        Text(at),
+        Text(f"{_MARKS[step.state]} {step.state}", style=style),
+        Text(at or several),
         Text(text.resolution(job.resolution) if job else ""),
         Text(text.duration(part)),
         Text(text.duration(text.left_of(step))),
@@ -83,6 +89,7 @@ def _that_fit(
     return steps[first : first + room], steps[:first], steps[first + room :]
 
 
-def _counted(steps: list[StepStatus]) -> str:
+def _left_out(steps: list[StepStatus], where: str) -> list[Text]:
     states = [step.state for step in steps]
-    return ", ".join(f"{states.count(state)} {state}" for state in _MARKS if state in states)
+    counted = ", ".join(f"{states.count(state)} {state}" for state in _MARKS if state in states)
+    return [Text(f"{len(steps)} more {where}", style="dim"), Text(), Text(counted, style="dim")]

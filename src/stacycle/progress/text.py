@@ -19,6 +19,7 @@ from stacycle.progress.status import (
     StepStatus,
 )
 
+_SHORT = {"iteration": "it.", "tomogram": "tomo."}
 _LONGEST = 400  # characters of a cause that are shown
 
 
@@ -38,11 +39,12 @@ def duration(seconds: float | None) -> str:
     return f"{days} d {hours} h" if hours else f"{days} d"
 
 
-def at(job: JobStatus | None) -> str:
-    """Where a job is: iteration 3 of 25; "" if that is not known."""
+def at(job: JobStatus | None, short: bool = False) -> str:
+    """Where a job is: iteration 3 of 25 (in `short` it. 3 of 25); "" if that is not known."""
     if job is None or not job.what or job.iteration is None:
         return ""
-    return f"{job.what} {job.iteration}" + (f" of {job.iterations}" if job.iterations else "")
+    what = _SHORT[job.what] if short else job.what
+    return f"{what} {job.iteration}" + (f" of {job.iterations}" if job.iterations else "")
 
 
 def resolution(value: float | None) -> str:

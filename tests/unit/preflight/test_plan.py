@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +16,7 @@ from conftest import Project, least_seconds
 from input_sets import write_set
 
 from stacycle.files.cache import Cache
-from stacycle.preflight import plan, plan_table, preflight
+from stacycle.preflight import plan, plan_numbers, plan_table, preflight
 from stacycle.preflight.plan_table import Limits, PlannedJob
 from stacycle.recipe import config
 from stacycle.recipe.rounds import Recipe
@@ -245,3 +247,21 @@ def test_500_tomograms_and_50_000_particles_that_preflight_has_seen_take_less_th
     )
     assert start > 1  # it was counted
     assert took < 3
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def test_what_auto_became_is_told_from_the_inputs_and_from_what_was_decided(project: dict) -> None:
+    recipe = Recipe.from_config(dict(project))
+    _, facts = plan_table.read(project)
+    before = plan_numbers.text(project, recipe, facts)
+    assert re.search(r"  bin4: box \d+ px of [\d.]+ Å; align T1; class3d T", before)
+    assert "chose" not in before
+    Path("results/bin4/mask").mkdir(parents=True)
+    told = {"question": "", "choice": {"threshold": 0.0029441}, "by": "rule", "reason": ""}
+    Path("results/bin4/mask/decision.json").write_text(json.dumps(told))
+    assert "mask chose threshold 0.002944" in plan_numbers.text(project, recipe, facts)
+    assert "px of" not in plan_numbers.text(project, recipe, None), (
+        "of inputs that are not sound nothing is known"
+    )
