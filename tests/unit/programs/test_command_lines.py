@@ -165,7 +165,11 @@ def test_a_step_runs_the_tutorials_command_flag_by_flag_in_its_order(step):
 
 
 # Of a run that goes on: --help does not list them, but the source declares them.
-CONTINUED = {"--continue": {"kind": "value"}, "--multibody_masks": {"kind": "value"}, "--reconstruct_subtracted_bodies": {"kind": "switch"}}
+CONTINUED = {
+    "--continue": {"kind": "value"},
+    "--multibody_masks": {"kind": "value"},
+    "--reconstruct_subtracted_bodies": {"kind": "switch"},
+}
 
 
 def check_flags(argv):
