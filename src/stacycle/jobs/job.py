@@ -34,10 +34,11 @@ from stacycle.programs.command import Command
 from stacycle.provenance import audit as provenance
 from stacycle.provenance import origin
 from stacycle.provenance import record as state_record
-from stacycle.relion_project.update import keep_up
+from stacycle.relion_project.update import keep_up, show_new_files
 from stacycle.resources.gpus import GpuLease, acquire
 from stacycle.resources.lock import Lock, locked
 
+_SHOWN_EVERY = 10  # seconds between looks for new files of a program at work
 FEWEST = 2  # MPI ranks of the tomography programs
 RETRIES = {
     "continue": "It is tried once more, from where it stood.",
@@ -269,6 +270,7 @@ class _Job:
         """Run a command to its end; its output goes to `run.out`, clean lines to the log, milestones to the terminal.
         Returns the exit status and the clean lines."""
         lines: list[str] = []
+        shown = time.monotonic()
         threads = int(self.command.get("--j") or 1)
         environment = mpi.mpi_settings(self.command.launcher, threads) | gpus.environment
         path, ends = self.folder / PROGRAM_OUTPUT, [self.iterations.stop] if self.iterations else []
@@ -286,6 +288,9 @@ class _Job:
                     lines.append(line)
                     if self.iterations:
                         self.iterations.see(line)
+                    if time.monotonic() - shown > _SHOWN_EVERY:
+                        shown = time.monotonic()
+                        show_new_files(self.folder, self.command)
                     if text := milestone(line, self.command.ranks):
                         LOGGER.info(text, extra=TERMINAL_ONLY)
                     LOGGER.debug(line)

@@ -31,6 +31,12 @@ class Pipeline:
     input_edges: list[Row] = field(default_factory=list)
     output_edges: list[Row] = field(default_factory=list)
 
+    def add(self, other: Pipeline) -> None:
+        """Add what another one holds."""
+        self.counter = max(self.counter, other.counter)
+        for name in LABELS:
+            getattr(self, name).extend(getattr(other, name))
+
     def text(self) -> str:
         """The file. A row that is there already is left out."""
         parts = [_list("pipeline_general", {COUNTER: str(self.counter)})]

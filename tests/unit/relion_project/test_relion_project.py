@@ -15,7 +15,7 @@ from stacycle.files import star
 from stacycle.programs.command import Command
 from stacycle.relion_project import kinds, texts
 from stacycle.relion_project.options import options
-from stacycle.relion_project.update import keep_up, update
+from stacycle.relion_project.update import keep_up, show_new_files, update
 
 STATE = "--i results/bin4/extract/optimisation_set.star"
 REFINE = (
@@ -102,9 +102,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def pipeline(folder: str = "results/relion") -> dict[str, list[tuple[str, ...]]]:
+def pipeline(folder: str = "results/relion", name: str = "default") -> dict[str, list[tuple[str, ...]]]:
     """The tables of the pipeline, read with the parser of STAR files."""
-    path = Path(folder, "default_pipeline.star")
+    path = Path(folder, f"{name}_pipeline.star")
     tables = {name: star.columns(path, f"pipeline_{name}", labels) for name, labels in texts.LABELS.items()}
     return {
         name: list(zip(*(one[label] for label in texts.LABELS[name]), strict=True))
@@ -178,11 +178,19 @@ def test_a_job_has_its_fields_its_command_and_the_marker_of_its_end(project: Pat
     assert (fields["do_zero_mask"], fields["do_solvent_fsc"]) == ("Yes", "No")
     assert fields["other_args"] == "--random_seed 1"
     assert REFINE in (folder / "note.txt").read_text()
+    own = pipeline(str(folder), "job")
+    assert [row[0] for row in own["processes"]] == ["Refine3D/job008/"]
+    assert {node for node, _ in own["input_edges"]} >= {"Select/job007/reference.mrc", "own/mask.mrc"}
+    assert [
+        path.name
+        for path in Path("results/bin4/refine3d").iterdir()
+        if "RELION" in path.name or path.suffix == ".txt"
+    ] == []
     assert (folder / "RELION_JOB_EXIT_SUCCESS").exists()
 
 
 def test_a_job_at_work_one_that_failed_and_one_that_was_stopped_are_told_apart(project: Path):
-    folder = Path("results/bin4/refine3d")
+    folder = Path("results/relion/Refine3D/job008")
     for more, status, marker in (
         ({"ended_well": False}, "Running", None),
         (
@@ -203,6 +211,21 @@ def test_a_job_at_work_one_that_failed_and_one_that_was_stopped_are_told_apart(p
         assert [path.name for path in folder.glob("RELION_JOB_EXIT_*")] == ([marker] if marker else [])
 
 
+def test_what_a_program_at_work_makes_is_linked_and_what_is_gone_is_not(project: Path):
+    job("bin4/refine3d", REFINE, "run_it001_data.star", 8, ended_well=False)
+    update()
+    source, folder = Path("results/bin4/refine3d"), Path("results/relion/Refine3D/job008")
+    assert (folder / "run_it001_data.star").samefile(source / "run_it001_data.star")
+    (source / "run_it002_data.star").touch()
+    (source / "run_it001_data.star").unlink()
+    show_new_files(source, Command.of(REFINE.split()))
+    assert (folder / "run_it002_data.star").is_file()
+    assert not os.path.lexists(folder / "run_it001_data.star")
+    assert (folder / "job.star").is_file()
+    show_new_files(Path("elsewhere"), Command.of(REFINE.split()))
+    show_new_files(Path("results/bin4/nothing"), Command.of(REFINE.split()))
+
+
 def test_numbers_stay_when_jobs_are_added_or_gone_and_nothing_is_written_anew(project: Path):
     update()
     before = names(pipeline())
@@ -216,7 +239,7 @@ def test_numbers_stay_when_jobs_are_added_or_gone_and_nothing_is_written_anew(pr
     after = names(pipeline())
     assert after.pop("bin4_another") == "Reconstruct/job009/"
     assert after == {name: number for name, number in before.items() if name != "bin4_reconstruct"}
-    assert not os.path.lexists("results/relion/Reconstruct/job003")
+    assert not os.path.lexists("results/relion/Reconstruct/job003")  # which had nothing but links
     assert not os.path.lexists("results/relion/Reconstruct/bin4_reconstruct")
     Path("results/relion/.jobs.json").unlink()  # what was read before is not needed
     text = Path("results/relion/default_pipeline.star").read_text()
