@@ -43,6 +43,18 @@ from stacycle.report.resolution import MapResolution
 from stacycle.report.surface_figures import map_figure
 
 
+def follow(project: Project, rows: Sequence[MapResolution], folder: str | Path = FOLDER) -> None:
+    """As `make`, if the folder is not of the headline's map already."""
+    folder, final = Path(folder), of_headline(project, rows)
+    try:
+        is_of_it = final_readme.head(final) in (folder / README).read_text(encoding="utf-8")
+        if is_of_it and all((folder / one.name).samefile(one.source) for one in final.items):
+            return
+    except OSError:
+        pass  # a file is not there
+    make(project, rows, folder)
+
+
 def make(project: Project, rows: Sequence[MapResolution], folder: str | Path = FOLDER) -> Path:
     """Make the folder of the last map of the whole particle among the `rows` of `resolution.resolutions`; returns its
     README. The current folder is the project's. UserError if there is no such map."""

@@ -32,15 +32,10 @@ WHAT = {
 
 def text(final: Final, texts: Mapping[str, str], deposited: Mapping[str, str]) -> str:
     """The README, in Markdown."""
-    row = final.row
-    particles = f", of {row.particles:,.0f} particles" if isfinite(row.particles) else ""
-    limit = f" That is Nyquist of its pixels, {row.nyquist:.2f} Å." if row.at_nyquist else ""
-    inside = "within the mask" if row.mask else "without a mask"
     lines = [
         "# The final map",
         "",
-        f"**{row.resolution:.2f} Å** by FSC 0.143 {inside}{particles}: {row.where}; box {row.box} px of "
-        f"{row.pixel_size:.4g} Å.{limit}",
+        head(final),
         *_of_which_step(final),
         "",
         "| file | what it is | which result |",
@@ -55,6 +50,16 @@ def text(final: Final, texts: Mapping[str, str], deposited: Mapping[str, str]) -
         *_to_deposit(deposited),
     ]
     return "\n".join(lines) + "\n"
+
+
+def head(final: Final) -> str:
+    """What was reached: the README's first sentence, which is of this map alone."""
+    row = final.row
+    particles = f", of {row.particles:,.0f} particles" if isfinite(row.particles) else ""
+    limit = f" That is Nyquist of its pixels, {row.nyquist:.2f} Å." if row.at_nyquist else ""
+    inside = "within the mask" if row.mask else "without a mask"
+    where = f"{row.where}; box {row.box} px of {row.pixel_size:.4g} Å"
+    return f"**{row.resolution:.2f} Å** by FSC 0.143 {inside}{particles}: {where}.{limit}"
 
 
 def _of_which_step(final: Final) -> list[str]:

@@ -189,6 +189,21 @@ def test_another_headline_brings_other_files_and_leaves_none_of_the_old_ones(fol
     assert (folder / "my notes.txt").read_text() == "mine"
 
 
+def test_it_follows_the_headline_and_is_left_as_it_is_while_that_stays(folder: Path):
+    def follow(*steps: dict) -> dict[Path, int]:
+        project = replace(PROJECT, steps_with_resolution=list(steps), unreadable=[])
+        final.follow(project, resolution.resolutions(project), folder)
+        return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+    first = follow(REFINED)
+    assert follow(REFINED) == first
+    follow(REFINED, CYCLE)
+    assert (folder / "half1.mrc").samefile("results/bin1/cycle1/reference/half1.mrc")
+    (folder / "mask.mrc").unlink()
+    follow(REFINED, CYCLE)
+    assert (folder / "mask.mrc").is_file()
+
+
 def test_a_map_of_a_part_is_not_the_final_one(folder: Path):
     make(folder, replace(PROJECT, steps_with_resolution=[CYCLE, REFINED | {"part": "head"}]))
     assert (folder / "half1.mrc").samefile("results/bin1/cycle1/reference/half1.mrc")
