@@ -162,6 +162,15 @@ def test_inputs_and_outputs_are_connected_and_every_file_is_found_from_there(pro
     ).is_file()  # paths in STAR files begin there too
 
 
+def test_a_file_that_another_job_reads_is_a_node_of_the_job_that_left_it(project: Path):
+    earlier = "results/bin4/class3d/T1_K2/run_it001_class002.mrc"  # not of the last iteration
+    job("bin4/mask", f"relion_mask_create --i {earlier} --o results/bin4/mask/mask.mrc", "mask.mrc", 9)
+    update()
+    found = pipeline()
+    assert ("Class3D/job005/", "Class3D/job005/run_it001_class002.mrc") in found["output_edges"]
+    assert ("Class3D/job005/run_it001_class002.mrc", "MaskCreate/job009/") in found["input_edges"]
+
+
 def test_a_job_has_its_fields_its_command_and_the_marker_of_its_end(project: Path):
     update()
     folder = Path("results/relion/Refine3D/bin4_refine3d")  # by its alias
@@ -250,7 +259,7 @@ def test_numbers_stay_when_jobs_are_added_or_gone_and_nothing_is_written_anew(pr
 def test_a_job_that_was_run_in_relions_gui_there_stays(project: Path):
     update()
     path = Path("results/relion/default_pipeline.star")
-    text = re.sub(r"(_rlnPipeLineJobCounter +)9", r"\g<1>10", path.read_text())
+    text = re.sub(r"(_rlnPipeLineJobCounter +)9", r"\g<1>12", path.read_text())
     own = "MaskCreate/job009/"
     Path("results/relion", own).mkdir(parents=True)
     text = text.replace(
@@ -277,7 +286,7 @@ def test_a_job_that_was_run_in_relions_gui_there_stays(project: Path):
     assert (own, "None", "relion.maskcreate", "Succeeded") in found["processes"]
     assert (f"{own}mask.mrc", "Mask3D.mrc.relion", "1") in found["nodes"]
     assert ("Select/job007/reference.mrc", own) in found["input_edges"]
-    assert names(found)["bin4_postprocess"] == "PostProcess/job010/"  # not the number that RELION gave
+    assert names(found)["bin4_postprocess"] == "PostProcess/job012/"  # no number that RELION gave
 
 
 def test_the_users_own_relion_project_is_left_as_it_is_and_its_jobs_are_found(project: Path):
