@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stacycle.files.earlier_results import is_aside
 from stacycle.relion_project.found import ABORTED, FAILED, SUCCEEDED, Job
 from stacycle.relion_project.kinds import KINDS
 
@@ -23,6 +24,7 @@ MARKERS = {
 _OF = ".results"  # in a job's folder: of which folder in results/ it is
 _WRITTEN = {JOB_STAR, NOTE, JOB_PIPELINE, _OF, *MARKERS.values()}
 _JOB = re.compile(r"job(\d{3,})")
+_OWN = re.compile(r"^\.|\.(json|cxc)$|_shares$")
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,12 @@ def alias_of(folder: str) -> str:
 
 
 def fill(source: Path, folder: Path) -> None:
-    """Link what lies in a job's folder of the results; links to what is gone go."""
+    """Link what lies in a job's folder of the results, but for stacycle's own records, which would be found twice.
+    Links to what is gone go."""
     up = Path("../../..") / _inside(str(source))
-    names = {entry.name for entry in os.scandir(source) if not entry.name.startswith(".")}
+    names = {
+        entry.name for entry in os.scandir(source) if not _OWN.search(entry.name) and not is_aside(entry.name)
+    }
     there = {entry.name: entry.is_symlink() for entry in os.scandir(folder)}
     for name in sorted(names - there.keys()):
         (folder / name).symlink_to(up / name)

@@ -162,6 +162,15 @@ def test_inputs_and_outputs_are_connected_and_every_file_is_found_from_there(pro
     ).is_file()  # paths in STAR files begin there too
 
 
+def test_stacycles_own_records_are_not_found_twice(project: Path):
+    Path("results/bin4/class3d/T1_K2.previous1").mkdir()
+    Path("results/bin4/class3d/view.cxc").touch()
+    update()
+    linked = {path.name for path in Path("results/relion").glob("*/job*/*") if path.is_symlink()}
+    assert "T1_K2" in linked
+    assert not [name for name in linked if name.endswith((".json", ".cxc", "previous1"))]
+
+
 def test_a_file_that_another_job_reads_is_a_node_of_the_job_that_left_it(project: Path):
     earlier = "results/bin4/class3d/T1_K2/run_it001_class002.mrc"  # not of the last iteration
     job("bin4/mask", f"relion_mask_create --i {earlier} --o results/bin4/mask/mask.mrc", "mask.mrc", 9)
