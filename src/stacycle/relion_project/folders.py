@@ -51,12 +51,14 @@ def link_project(results: Path, folder: Path) -> None:
     """Link what lies in the project's folder and in results/, so that paths may begin here; of folders that RELION
     keeps jobs in, each entry by itself."""
     types = {kind.folder for kind in KINDS}
+    here = Path.cwd().resolve()
+    is_within = results.resolve().parent == here  # results/ may be a link to another disk
     for entry in _entries(Path()):
         if entry.name in types and entry.is_dir():
             for below in _entries(entry):
-                _link(folder / entry.name / below.name, Path("../../..") / below)
+                _link(folder / entry.name / below.name, (Path("../../..") if is_within else here) / below)
         elif entry.resolve() != results.resolve() and not entry.name.endswith("_pipeline.star"):
-            _link(folder / entry.name, Path("../..") / entry)
+            _link(folder / entry.name, (Path("../..") if is_within else here) / entry)
     for entry in _entries(results):
         if entry.name != FOLDER:
             _link(folder / results.name / entry.name, Path("../..") / entry.name)

@@ -313,6 +313,15 @@ def test_the_users_own_relion_project_is_left_as_it_is_and_its_jobs_are_found(pr
     assert [path.name for path in Path("Refine3D").iterdir()] == ["job041"]
 
 
+def test_results_may_lie_on_another_disk(project: Path, tmp_path_factory: pytest.TempPathFactory):
+    elsewhere = tmp_path_factory.mktemp("disk") / "results"
+    Path("results").rename(elsewhere)
+    Path("results").symlink_to(elsewhere)
+    update()
+    assert Path("results/relion/own/mask.mrc").is_file()
+    assert [node for node, *_ in pipeline()["nodes"] if not Path("results/relion", node).is_file()] == []
+
+
 def test_relions_lock_is_waited_for_and_one_that_was_left_is_removed(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ):
