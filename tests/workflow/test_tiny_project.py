@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import mrcfile
@@ -256,15 +257,15 @@ def test_another_reader_of_relions_files_finds_each_job_with_its_inputs(finished
     nodes = {node for one in seen["jobs"] for node in one["inputs"] + one["outputs"]}
     assert [node for node in nodes if not (results / "relion" / node).is_file()] == []
     starts = {one["name"]: one["from"] for one in seen["jobs"]}
-    reached, further = (
-        set(),
-        {one["name"] for one in seen["jobs"] if one["alias"] == "Polish/bin4_cycle1_polish_motion/"},
-    )
-    while further:
-        reached |= further
-        further = {start for name in further for start in starts[name]} - reached
-    kinds = {name.split("/")[0] for name in reached}
-    assert kinds >= {
+    order = list(TopologicalSorter(starts).static_order())  # there is no circle
+    assert order[0] == "Import/job001/"
+    reached = {"Import/job001/"}
+    for name in order:
+        if reached & set(starts[name]):
+            reached.add(name)
+    assert reached == set(order)  # all comes from the inputs
+    read = {start.split("/")[0] for one in seen["jobs"] for start in one["from"]}
+    assert read >= {
         "Import",
         "Extract",
         "Class3D",

@@ -143,7 +143,8 @@ def _of_decision(folder: Path, names: set[str]) -> Job:
     inputs = [_left_in(Path(parent))] if parent else []
     if not any(inputs) and kind is not kinds.IMPORT:  # then of the state that its record names
         inputs = [record[name][0] for name in ("particles", "tomograms") if record.get(name)]
-    for below in sorted(path for path in folder.iterdir() if path.is_dir() and not is_aside(path.name)):
+    candidates = [path for path in folder.iterdir() if path.is_dir() and not is_aside(path.name)]
+    for below in sorted(candidates if DECISION in names else ()):
         if (below / JOB_FILE).is_file() or (below / STATE_FILE).is_file():
             judged = [str(below / name) for name in _BELOW if (below / name).is_file()]
             inputs += [_left_in(below), *judged]

@@ -94,7 +94,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             names,
             3 + number,
         )
-    decision("bin4/class3d", "bin4/extract", "optimisation_set.star particles.star", 6)
+    decision("bin4/class3d", "bin4/extract", "optimisation_set.star particles.star decision.json", 6)
     decision(
         "bin4/select", "bin4/class3d", "optimisation_set.star particles.star reference.mrc decision.json", 7
     )
@@ -160,6 +160,23 @@ def test_inputs_and_outputs_are_connected_and_every_file_is_found_from_there(pro
     assert Path(
         "results/relion/results/bin4/extract/particles.star"
     ).is_file()  # paths in STAR files begin there too
+
+
+def test_a_candidate_is_read_by_its_decision_and_not_the_other_way_round(project: Path):
+    decision("bin4/refine3d_poses", "bin4/select", "optimisation_set.star decision.json", 12)
+    decision("bin4/refine3d_poses/after", "bin4/refine3d", "optimisation_set.star", 9)
+    line = (
+        "relion_tomo_reconstruct_particle --i results/bin4/refine3d_poses/after/optimisation_set.star --o x/"
+    )
+    job("bin4/refine3d_poses/after/reconstruct", line, "merged.mrc", 10)
+    update()
+    found = pipeline()
+    by = names(found)
+    made, after = by["bin4_refine3d_poses_after_reconstruct"], by["bin4_refine3d_poses_after"]
+    edges = set(found["input_edges"])
+    assert (f"{made}merged.mrc", by["bin4_refine3d_poses"]) in edges
+    assert (f"{after}optimisation_set.star", made) in edges
+    assert (f"{made}merged.mrc", after) not in edges
 
 
 def test_stacycles_own_records_are_not_found_twice(project: Path):
