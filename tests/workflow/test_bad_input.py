@@ -290,11 +290,13 @@ def put(table: pd.DataFrame, row: int, column: str, value: object) -> pd.DataFra
 
 
 def files_of(folder: Path) -> dict[Path, tuple[int, int]]:
-    """All files but those of preflight itself, and what tells whether they were touched."""
+    """All files but those of preflight itself and links to the project's, and what tells whether they were touched."""
     found = (
         path
         for path in folder.rglob("*")
-        if path.is_file() and path.name not in ("preflight.tsv", ".preflight.json", "duplicates.tsv")
+        if path.is_file()
+        and path.name not in ("preflight.tsv", ".preflight.json", "duplicates.tsv")
+        and path.relative_to(folder).parts[0] != "relion"
     )
     return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in found}
 
