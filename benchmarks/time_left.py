@@ -3,6 +3,7 @@
 `python benchmarks/time_left.py FOLDER` runs the demo in a new folder, `--tutorial` the tutorial's first round replayed,
 with a stand-in for RELION whose iterations take their time, the longer the finer. Each second the status is collected,
 as any terminal would. The table has, for each step that takes ten seconds or more, what was told after a third of it.
+`--finished` runs nothing: of a finished project in FOLDER the files of iterations tell what would have been told when.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ import re
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from stacycle.progress import status
+from stacycle.files.job_folder import PROGRAM_OUTPUT
+from stacycle.jobs import record as job_record
+from stacycle.progress import forecast, status, timeline
 from stacycle.progress.status import RUNNING, Status
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -124,11 +127,55 @@ def tutorial(folder: Path) -> dict[str, str]:
     return {"PATH": f"{mpi}:{os.environ['PATH']}", "CUDA_VISIBLE_DEVICES": "0"}
 
 
-def table(told: dict[str, Told], whole: Told) -> list[str]:
+def replayed(project: Path) -> dict[str, Told]:
+    """What would have been told of each program with iterations, each tenth of a second, by its files' times."""
+    ended = []
+    for folder, record in job_record.of_project(project / "results"):
+        if (found := forecast.ended_of(folder, record)) and found.each:
+            ended.append((timeline.seconds(record["runs"][-1]["started"]), folder, record, found))
+    told: dict[str, Told] = {}
+    for start, folder, record, found in ended:
+        work = timeline.of_job(folder, record)
+        assert work
+        step, name = status.place_of(str(folder.relative_to(project)))
+        like = [
+            (begin + one.seconds, replace(one, nearness=int(other.parent != folder.parent)))
+            for begin, other, _, one in ended
+            if kind_of(other) == kind_of(folder) and other != folder
+        ]
+        moments = told.setdefault(f"{step} {name}".strip(), Told()).times
+        for tenth in range(int(found.seconds * 10) + 1):
+            now = start + tenth / 10
+            seen = _at(work, folder, now)
+            moments.append((now, forecast.of_program(seen, now, [one for end, one in like if end <= now])))
+    return told
+
+
+def kind_of(folder: Path) -> str:
+    """By what programs are alike: the step's name, without round and variant."""
+    return (
+        status.place_of(f"results/{'/'.join(folder.parts[folder.parts.index('results') + 1 :])}")[0]
+        .split("/")[-1]
+        .removesuffix("_probe")
+    )
+
+
+def _at(work: timeline.Timeline, folder: Path, now: float) -> timeline.Timeline:
+    """A program's work as it was at a moment: the iterations written by then, and what was said until then."""
+    ends = tuple(one for one in work.ends if one <= now)
+    text = (folder / PROGRAM_OUTPUT).read_text(errors="replace")
+    begins = [match.start() for match in re.finditer("Expectation iteration", text)]
+    said = timeline.parse(text[: begins[len(ends)]] if len(ends) < len(begins) else text)
+    begun = work.begun if work.begun and work.begun <= now else None
+    search = said.get("search", timeline.Search())
+    return replace(work, ends=ends, done=len(ends), fraction=0.0, begun=begun, search=search)
+
+
+def table(told: dict[str, Told], whole: Told | None) -> list[str]:
     """A line for each step, of what was told after a third, half and two thirds of it; then of the run, and the sum."""
     lines = ["| step | took | after 1/3 | 1/2 | 2/3 |", "|---|---|---|---|---|"]
     long = {name: one for name, one in told.items() if one.seconds >= LEAST}
-    for name, one in [*long.items(), ("the whole run", whole)]:
+    for name, one in [*long.items(), *([("the whole run", whole)] if whole else [])]:
         errors = (one.error(share) for share in AFTER)
         cells = ("nothing yet" if error is None else f"{error:+.0%}" for error in errors)
         lines.append(f"| {name} | {one.seconds:.0f} s | {' | '.join(cells)} |")
@@ -148,7 +195,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="a new folder")
     parser.add_argument("--tutorial", action="store_true", help="the tutorial's first round, not the demo")
     parser.add_argument("--picture", type=Path, help="the live table in the middle of it, as SVG")
+    parser.add_argument("--finished", action="store_true", help="the folder is a finished project's")
     arguments = parser.parse_args()
+    if arguments.finished:
+        print("\n".join(table(replayed(arguments.folder.resolve()), None)))
+        return
+    arguments.folder = arguments.folder.resolve()
     arguments.folder.mkdir(parents=True)
     environment = (tutorial if arguments.tutorial else demo)(arguments.folder)
     told, whole = follow(arguments.folder, environment, arguments.picture)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import re
@@ -203,8 +204,10 @@ def _settings(project: Path) -> dict[str, str]:
     files = [path for path in noted if path.is_file()] or [
         path for path in (project / "config.yaml",) if path.is_file()
     ]
+    files = [path.resolve() for path in files]
     try:
-        return dict(_flat(configs.load(configs.DEFAULT, *files)))
+        with contextlib.chdir(project):  # picks are counted
+            return dict(_flat(configs.load(configs.DEFAULT, *files)))
     except UserError as error:
         print(f"{project}: its config cannot be read: {error}", file=sys.stderr)
         return {}

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import yaml
@@ -14,7 +14,6 @@ import yaml
 from stacycle.cli.record import START, Command, Given, Parser
 from stacycle.errors import UserError
 from stacycle.recipe import config as configs
-from stacycle.recipe.settings import PICK_FORMATS
 from stacycle.workflow import path as workflow_file
 
 CONFIG = "config.yaml"
@@ -22,6 +21,8 @@ _DEPTH = 4  # folders down, in which inputs are looked for
 _MOST_FILES = 20_000  # that are looked at
 _LEFT_OUT = {"results", "logs", "benchmarks"}
 _HEAD = 4096  # bytes of a STAR file that tell what it is
+Set = tuple[str, str, str]  # key of the source, its file or folder, the picks
+_OF_SOURCE = {".aln": "aretomo3", ".tomostar": "warp", ".edf": "imod"}  # where there is no tomograms.star
 _OF_FORMAT = {".tbl": "dynamo", ".mod": "imod", ".em": "em"}
 
 
@@ -34,24 +35,17 @@ def init(given: Given) -> int:
     if path.exists():
         raise UserError(f"{CONFIG} is there already", "edit it, or move it away; stacycle check looks at it")
     ask = _asker(sys.stdin.isatty() and sys.stdout.isatty() and not given.yes)
-    found = _look_around()
-    tomograms = given.tomograms or ask(
-        "RELION 5's tomograms.star", found["tomograms"], "--tomograms FILE", True
-    )
-    particles = given.particles or ask("file of the picks", found["particles"], "--particles FILE", True)
-    diameter = given.diameter or ask("longest extent of the particle in Å", "", "--diameter Å", True)
-    symmetry = given.symmetry or ask(
-        "its point group (C1 for the first rounds, even if it has one)", "C1", "", True
-    )
-    engine = given.engine or "relion"
-    text = _text(
-        found["source"] if not given.tomograms else "tomograms",
-        tomograms,
-        particles,
-        diameter,
-        symmetry,
-        engine,
-    )
+    found = [] if given.tomograms or given.particles else _sets()
+    if found:
+        print("Found here:", *(f"  {one}" for one in map(_line, found)), sep="\n")
+    else:
+        source, tomograms, particles = next(iter(_sets(given)), ("tomograms", "", ""))
+        tomograms = given.tomograms or ask("file tomograms.star of RELION 5", tomograms, "--tomograms FILE")
+        particles = given.particles or ask("file of the picks", particles, "--particles FILE")
+        found = [(source, tomograms, particles)]
+    diameter = given.diameter or ask("particle's longest extent in Å", "", "--diameter Å")
+    symmetry = given.symmetry or ask("point group (C1 for the first rounds, even if it has one)", "C1", "")
+    text = _text(found, diameter, symmetry, given.engine or "relion")
     _check(text)
     path.write_text(text, encoding="utf-8")
     print(f"{CONFIG} is written. Next: stacycle check, then stacycle plan, then stacycle run.")
@@ -61,12 +55,12 @@ def init(given: Given) -> int:
     return 0
 
 
-def _asker(terminal: bool) -> Callable[[str, str, str, bool], str]:
+def _asker(terminal: bool) -> Callable[[str, str, str], str]:
     """How what is not known is found out: by a question, or not at all (UserError, which names the option)."""
 
-    def ask(what: str, guess: str, option: str, needed: bool) -> str:
+    def ask(what: str, guess: str, option: str) -> str:
         if not terminal:
-            if guess or not needed:
+            if guess:
                 return guess
             raise UserError(f"the {what} is not known", f"give it with {option}")
         while True:
@@ -77,29 +71,41 @@ def _asker(terminal: bool) -> Callable[[str, str, str, bool], str]:
     return ask
 
 
-def _look_around() -> dict[str, str]:
-    """The inputs in this folder: the `source` of tilt series (a key of a set), its file or folder, and the picks."""
-    found = {"source": "tomograms", "tomograms": "", "particles": ""}
+def _sets(given: Given | None = None) -> list[Set]:
+    """The sets in this folder: tilt series with the picks beside them, or with the only ones that there are."""
+    tomograms, picks = list[str](), list[str]()
     folders: dict[str, set[str]] = {}
     for path in _files():
-        if path.suffix == ".star":
-            kind = _kind_of_star(path)
-            if kind and not found[kind]:
-                found[kind] = str(path)
-        elif path.suffix in (".aln", ".tostar", ".tomostar", ".edf"):
+        kind = _kind_of_star(path) if path.suffix == ".star" else ""
+        if kind == "tomograms":
+            tomograms.append(str(path))
+        elif kind == "particles" or path.suffix in _OF_FORMAT:
+            picks.append(str(path))
+        elif path.suffix in _OF_SOURCE:
             folders.setdefault(path.suffix, set()).add(str(path.parent))
-        elif path.suffix in _OF_FORMAT and not found["particles"]:
-            found["particles"] = str(path)
-    for suffix, source in ((".aln", "aretomo3"), (".tomostar", "warp"), (".edf", "imod")):
-        if not found["tomograms"] and folders.get(suffix):
-            found |= {"source": source, "tomograms": os.path.commonpath(folders[suffix]) or "."}
-    return found
+    series = [("tomograms", path) for path in tomograms]
+    if not series:
+        series = [(_OF_SOURCE[one], os.path.commonpath(found) or ".") for one, found in folders.items()]
+    sets = []
+    for source, at in series:
+        beside = [one for one in picks if os.path.dirname(one) == os.path.dirname(at)] or picks
+        if given is not None or len(beside) == 1:
+            sets.append((source, at, beside[0] if beside else ""))
+    return sets
+
+
+def _line(one: Set) -> str:
+    """A set as a line of the config."""
+    source, series, picks = one
+    kind = _OF_FORMAT.get(Path(picks).suffix)
+    found = f"{{{kind}: {_scalar(picks)}}}" if kind else _scalar(picks)
+    return f"{{{source}: {_scalar(series)}, particles: {found}}}"
 
 
 def _files() -> Iterator[Path]:
     """The files below this folder, the nearest first; not those of results."""
     seen = 0
-    for here, folders, names in os.walk("."):
+    for here, folders, names in os.walk(".", followlinks=True):  # data are often linked
         depth = here.count(os.sep)
         folders[:] = sorted(one for one in folders if not one.startswith(".") and one not in _LEFT_OUT)
         if depth >= _DEPTH:
@@ -125,20 +131,16 @@ def _kind_of_star(path: Path) -> str:
     return "particles" if places and names and "_rlnTomoSizeX" not in head else ""
 
 
-def _text(source: str, tomograms: str, particles: str, diameter: str, symmetry: str, engine: str) -> str:
+def _text(sets: Sequence[Set], diameter: str, symmetry: str, engine: str) -> str:
     """The config, with its comments."""
-    quoted = {key: _scalar(value) for key, value in (("tomograms", tomograms), ("particles", particles))}
-    picks = quoted["particles"]
-    if kind := _OF_FORMAT.get(Path(particles).suffix):
-        assert kind in PICK_FORMATS
-        picks = f"{{{kind}: {picks}}}"
+    lines = "\n".join(f"  - {_line(one)}" for one in sets)
     return f"""\
 # The project's config: it names only what differs from the tutorial, "STA in RELION5".
 # All keys and their defaults: {workflow_file("config/config.yaml")}
 # Then: stacycle check (is all there?), stacycle plan (what will run?), stacycle run.
 
 inputs:                        # tilt series and picks; paths start at this folder; a line for each set
-  - {{{source}: {quoted["tomograms"]}, particles: {picks}}}
+{lines}
 
 particle:
   diameter: {diameter:<20} # Å, the longest extent

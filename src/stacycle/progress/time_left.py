@@ -155,8 +155,9 @@ def _by_steps(timeline: Timeline, each: Sequence[float], like: Sequence[Ended], 
     if not each:
         return []
     halvings = max(0, ceil(log2(search.step / (FINE_ENOUGH * search.accuracy))))
-    pace, halved = _pace(each, 2), _ratio(like, "halved")
-    if search.at_step == 1 and len(each) > 1:  # its iterations so far were at the step before
+    halved, here = _ratio(like, "halved"), each[-(search.at_step - 1) :] if search.at_step > 1 else []
+    pace = median(here[-PER_STEP:]) if here else _pace(each, 2)
+    if not here and len(each) > 1:  # its iterations so far were at the step before
         pace *= halved
     costs = [pace] * max(1 + search.gains, PER_STEP - search.at_step + 1)
     for number in range(1, halvings + 1):
