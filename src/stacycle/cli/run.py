@@ -81,7 +81,7 @@ class Part:
         log = call.log_file("run", line)
         print(f"$ {line}", flush=True)
         started = time.time()
-        with Follower() as follower:
+        with Follower(given.verbose) as follower:
             status = call.snakemake(words, log, lambda: follower.look(since=started), given.verbose)
             follower.look(since=started, force=True)
         return cls(status, follower.status, log)

@@ -45,10 +45,11 @@ def show(given: Given) -> int:
 class Follower:
     """Shows a run as it goes on: a table that is redrawn on a terminal, else a line for each event."""
 
-    def __init__(self) -> None:
+    def __init__(self, plain: bool = False) -> None:
+        """With `plain`, lines on a terminal, too."""
         self.status: Status | None = None
         self._seen: text.Seen | None = None
-        self._live = _live() if sys.stdout.isatty() else None
+        self._live = _live() if sys.stdout.isatty() and not plain else None
         self._looked = 0.0
 
     def __enter__(self) -> Follower:

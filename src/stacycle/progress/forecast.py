@@ -17,15 +17,18 @@ __all__ = ["Past", "of_part", "of_program", "of_run", "of_waiting"]
 SHORT = 2.0  # s of a decision, which runs no program
 OVERHEAD = 1.0  # s between two jobs, for Snakemake and the start of a script
 
-_ended: dict[str, tuple[int, Ended | None]] = {}
+_ended: dict[str, Ended | None] = {}
 
 
 class Past:
     """What the jobs of a run took that have ended, now or in an earlier run."""
 
-    def __init__(self, project: Path, jobs: Sequence[Job]) -> None:
+    def __init__(self, project: Path, jobs: Sequence[Job], ended: Sequence[bool]) -> None:
+        """`ended` says which of the jobs have."""
         self._ended = [
-            (job, ended) for job in jobs if job.program and (ended := _of(project / job.folder)) is not None
+            (job, found)
+            for job, over in zip(jobs, ended, strict=True)
+            if job.program and over and (found := _of(project / job.folder)) is not None
         ]
 
     def like(self, job: Job) -> list[Ended]:
@@ -50,17 +53,16 @@ def _place(folder: str) -> tuple[str, ...]:
     return (*Path(folder).parts[1:4], "", "", "")
 
 
+def forget() -> None:
+    """Forget what jobs took: they may have been done again."""
+    _ended.clear()
+
+
 def _of(folder: Path) -> Ended | None:
-    """What a job took, if it ended well."""
-    path = folder / "job.json"
-    try:
-        changed = path.stat().st_mtime_ns
-    except OSError:
-        return None
-    known = _ended.get(str(path))
-    if known is None or known[0] != changed:
-        known = _ended[str(path)] = (changed, ended_of(folder, job_record.read(folder)))
-    return known[1]
+    """What a job took that has ended, if it ended well."""
+    if str(folder) not in _ended:
+        _ended[str(folder)] = ended_of(folder, job_record.read(folder))
+    return _ended[str(folder)]
 
 
 def ended_of(folder: Path, record: dict[str, Any]) -> Ended | None:

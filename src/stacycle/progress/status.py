@@ -94,6 +94,11 @@ def collect(project: str | Path = ".", now: float | None = None) -> Status | Non
         return None
     now = time.time() if now is None else now
     project = Path(project)
+    if _of.get(project.resolve()) != found.started:  # another run may have made anew what was settled
+        _of[project.resolve()] = found.started
+        _files.clear()
+        _settled.clear()
+        forecast.forget()
     told = _last_events(found)
     states = [_job(project, found, number, told, now) for number in range(len(found.jobs))]
     _tell_left(project, found, states, now)
@@ -158,7 +163,9 @@ def _job(
 ) -> JobStatus:
     job, events = found.jobs[number], told.get(number, {})
     step, name = place_of(job.folder)
-    record = _record(project / job.folder) if job.program else {}
+    asked_about = STARTED in events or not job.asked or not job.rule
+    settled = FINISHED in events or (not job.asked and bool(job.rule))
+    record = _read(project / job.folder / JOB_FILE, settled) if job.program and asked_about else {}
     state = JobStatus(step, name, _state(project, found, job, events, record), job.folder, log=job.log)
     state.program = job.program
     if STARTED in events:
@@ -169,7 +176,7 @@ def _job(
     if state.state == FAILED:
         state.cause = record.get("cause", "") or _last_error(project / job.log)
     if state.state in (DONE, KEPT):
-        state.decided = _decided(project / job.folder)
+        state.decided = _decided(project / job.folder, settled)
     work = timeline.of_job(project / job.folder, record) if record else None
     if work and state.state in (RUNNING, DONE, KEPT, STOPPED, FAILED):
         _tell_work(state, work, record, now)
@@ -234,7 +241,7 @@ def _tell_work(state: JobStatus, work: Timeline, record: Mapping[str, Any], now:
 
 
 def _tell_left(project: Path, found: Journal, states: Sequence[JobStatus], now: float) -> None:
-    past = forecast.Past(project, found.jobs)
+    past = forecast.Past(project, found.jobs, [state.state in (DONE, KEPT) for state in states])
     for job, state in zip(found.jobs, states, strict=True):
         if state.state == RUNNING and job.program:
             record = _record(project / job.folder)
@@ -262,10 +269,17 @@ def _of_run(found: Journal, states: Sequence[JobStatus]) -> str:
 
 
 _files: dict[str, tuple[int, dict[str, Any]]] = {}
+_settled = set[str]()
+_of: dict[Path, float] = {}  # when the run began that the files are of
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """A file of JSON, read again only when it has changed; empty if there is none."""
+def _read(path: Path, settled: bool = False) -> dict[str, Any]:
+    """A file of JSON, read again only when it has changed; empty if there is none. One that is `settled` is not looked
+    at again: a thousand looks a second are much for a file server."""
+    if settled and str(path) in _settled:
+        return _files.get(str(path), (0, {}))[1]
+    if settled:  # this look is the last
+        _settled.add(str(path))
     try:
         changed = path.stat().st_mtime_ns
     except OSError:
@@ -280,9 +294,9 @@ def _record(folder: Path) -> dict[str, Any]:
     return _read(folder / JOB_FILE)
 
 
-def _decided(folder: Path) -> str:
+def _decided(folder: Path, settled: bool) -> str:
     """What was decided in a folder, and by whom: `classes 1, 3 (by rule)`; "" if nothing was."""
-    told = _read(folder / DECISION)
+    told = _read(folder / DECISION, settled)
     choice = told.get("choice")
     if not isinstance(choice, dict):
         return ""
