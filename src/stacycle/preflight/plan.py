@@ -58,7 +58,7 @@ def _fates(workflow: Any, target: str, engine: Mapping[str, Any]) -> dict[snakem
         found[job] = (*_fate(job, engine, before, all_new=len(before) == len(needed)), {KEPT} >= set(before))
     return {
         snakemake_api.job_key(job.rule.name, job.wildcards_dict): (RUNS, None, fate[2])
-        if snakemake_api.is_short(workflow, job.rule)
+        if snakemake_api.is_short(workflow, job.rule) or (fate[2] and not command_of(job))
         else fate
         for job, fate in found.items()
     }
