@@ -20,6 +20,7 @@ from stacycle.recipe.rounds import (
     DECISIONS,
     INPUTS,
     MOVES,
+    PILOT,
     POSES,
     PROBE,
     PROBING,

@@ -149,6 +149,27 @@ def share_of(folder):
     return temp(f"{folder}{SHARES}/{{share}}/{DONE}")
 
 
+# ---------------------------------------------------------------- pilots
+
+
+def pilot_of(sweep):
+    """Input function: the decision on which variants of a sweep go on after a pilot, if the sweep has one."""
+
+    def files(wc):
+        given = recipe.settings(wc.round, "cycle")
+        folder = f"results/{wc.round}/{wc.cycle}/{sweep}{PILOT}"
+        return [f"{folder}/decision.json"] * bool(
+            given["pilot"] and len(given[sweep]) > 1
+        )
+
+    return files
+
+
+def pilot_shares(wc):
+    """Params function: a pilot is on one of so many shares of the tomograms."""
+    return round(1 / recipe.settings(wc.round, "cycle")["pilot"])
+
+
 # ---------------------------------------------------------------- params
 
 

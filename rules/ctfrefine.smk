@@ -6,6 +6,7 @@ rule ctfrefine:
     input:
         unpack(before_sweep("state", "half_maps", "postprocess", of="ctfrefine")),
         mask="results/{round}/{cycle}/mask/mask.mrc",
+        pilot=pilot_of("ctfrefine"),
         shares=shares_of("ctfrefine", "results/{round}/{cycle}/ctfrefine/{variant}"),
     output:
         state="results/{round}/{cycle}/ctfrefine/{variant}/optimisation_set.star",
@@ -38,6 +39,7 @@ use rule ctfrefine as ctfrefine_share with:
     input:
         unpack(before_sweep("state", "half_maps", "postprocess", of="ctfrefine")),
         mask="results/{round}/{cycle}/mask/mask.mrc",
+        pilot=pilot_of("ctfrefine"),
     output:
         share_of("results/{round}/{cycle}/ctfrefine/{variant}"),
     log:

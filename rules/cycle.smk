@@ -181,6 +181,66 @@ use rule cycle_postprocess as variant_postprocess with:
         "{wildcards.round}/{wildcards.cycle}: post-process after {wildcards.sweep}, {wildcards.variant}"
 
 
+rule cycle_pilot:
+    """A variant of a sweep on one share of the tomograms, and its resolution."""
+    input:
+        unpack(before_sweep("state", "half_maps", "postprocess")),
+        mask="results/{round}/{cycle}/mask/mask.mrc",
+    output:
+        "results/{round}/{cycle}/{sweep}_pilot/{variant}/postprocess/postprocess.star",
+    log:
+        "logs/{round}/{cycle}/{sweep}_pilot/{variant}.log",
+    benchmark:
+        "benchmarks/{round}/{cycle}/{sweep}_pilot/{variant}.tsv"
+    conda:
+        "../envs/conda.yaml"
+    threads: cores("cycle_pilot", 8)
+    resources:
+        **queue("cycle_pilot"),
+        mem_mb=memory(64000),
+        runtime=wall_time(1440),
+    params:
+        step="cycle_pilot",
+        engine=engine,
+        shares=pilot_shares,
+        box=setting("cycle", "estimation_box"),
+        key=lambda wc: f"rounds.{wc.round}.cycle",
+        settings=setting("cycle", "{sweep}", "{variant}"),
+        binning=setting("binning"),
+        average_box=setting("cycle", "box"),
+        symmetry=symmetry("cycle"),
+        reconstruct=setting("cycle", "reconstruct"),
+        postprocess=setting("cycle", "postprocess"),
+    message:
+        "{wildcards.round}/{wildcards.cycle}: try {wildcards.sweep}, {wildcards.variant}, on a share of the tomograms"
+    script:
+        "../scripts/cycle_pilot.py"
+
+
+rule pilot_decision:
+    """Which variants of a sweep go on from a share of the tomograms to all."""
+    input:
+        unpack(before_sweep()),
+        stars=collect(
+            "results/{{round}}/{{cycle}}/{{sweep}}_pilot/{variant}/postprocess/postprocess.star",
+            variant=sweep_variants,
+        ),
+    output:
+        "results/{round}/{cycle}/{sweep}_pilot/decision.json",
+    log:
+        "logs/{round}/{cycle}/{sweep}_pilot/decision.log",
+    localrule: True
+    conda:
+        "../envs/conda.yaml"
+    params:
+        shares=pilot_shares,
+        choose=setting("cycle", "choose", "{sweep}"),
+    message:
+        "{wildcards.round}/{wildcards.cycle}: end variants of {wildcards.sweep} that cannot win any more"
+    script:
+        "../scripts/pilot_decision.py"
+
+
 checkpoint cycle_decision:
     """The best variant of a sweep, kept; or the state before it."""
     input:

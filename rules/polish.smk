@@ -6,6 +6,7 @@ rule polish:
     input:
         unpack(before_sweep("state", "half_maps", "postprocess", of="polish")),
         mask="results/{round}/{cycle}/mask/mask.mrc",
+        pilot=pilot_of("polish"),
         shares=shares_of("polish", "results/{round}/{cycle}/polish/{variant}"),
     output:
         state="results/{round}/{cycle}/polish/{variant}/optimisation_set.star",
@@ -38,6 +39,7 @@ use rule polish as polish_share with:
     input:
         unpack(before_sweep("state", "half_maps", "postprocess", of="polish")),
         mask="results/{round}/{cycle}/mask/mask.mrc",
+        pilot=pilot_of("polish"),
     output:
         share_of("results/{round}/{cycle}/polish/{variant}"),
     log:

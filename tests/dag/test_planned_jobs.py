@@ -19,7 +19,7 @@ SWEPT = {
         "bin4": {
             "align": {"T": [0.5, 1, 2, 4]},
             "class3d": {"classes": [2, 3]},
-            "cycle": {"repeat": 2, "polish": {"stiff": {"sigma_velocity": 0.1}}},
+            "cycle": {"repeat": 2, "pilot": 0.25, "polish": {"stiff": {"sigma_velocity": 0.1}}},
         },
         "bin2": None,
     },
@@ -32,6 +32,7 @@ SHORT = {
     "poses_state",
     "class3d_decision",
     "cycle_decision",
+    "pilot_decision",
     "class_montage",
     "score_decision",
     "select",
@@ -123,6 +124,20 @@ def test_with_jobs_per_step_a_step_is_several_jobs_and_one_that_makes_one_result
         "reconstruct",
     }
     assert more["bin4", "polish"] == (2, 8), "the variants of a sweep share the jobs"
+
+
+def test_a_pilot_is_a_job_of_each_variant_that_has_a_rival_and_there_is_none_by_default(
+    project: Project,
+) -> None:
+    def of_cycle(**settings: object) -> Counter[str]:
+        cycle = {"polish": {"no_motion": None}, **settings}
+        return in_dry_run(project, {"rounds": {"bin4": {"cycle": cycle}, "bin2": None, "bin1": None}})
+
+    before, piloted = of_cycle(), of_cycle(pilot=0.25)
+    assert before - piloted == Counter()
+    assert piloted - before == Counter(
+        cycle_pilot=3, pilot_decision=1
+    )  # three CTF refinements, one polishing
 
 
 @pytest.mark.parametrize(

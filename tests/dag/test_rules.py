@@ -14,13 +14,13 @@ from planned import planned
 from stacycle import snakemake_api
 from stacycle.recipe.rounds import STATE_FILE
 
-# The tutorial with a second cycle, two alignments in a round that starts from classes, and a hand that is not known.
+# The tutorial with a second cycle, pilots, two alignments in a round that starts from classes, and a hand not known.
 CONFIG = {
     "inputs": [{"tomograms": "set/tomograms.star", "particles": "set/particles.star", "hand": "auto"}],
     "particle": {"diameter": 350, "symmetry": "C1"},
     "engine": {"kind": "embedded"},
     "rounds": {
-        "bin4": {"cycle": {"repeat": 2}},
+        "bin4": {"cycle": {"repeat": 2, "pilot": 0.25}},
         "bin2": {
             "steps": [
                 "extract",

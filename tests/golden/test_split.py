@@ -16,7 +16,7 @@ from test_ranks import COMMANDS, GOLDEN, STATE
 from stacycle.errors import UserError
 from stacycle.files import star
 from stacycle.files.optimisation_set import OptimisationSet
-from stacycle.jobs import job, record, share, share_record
+from stacycle.jobs import failure, job, record, share, share_record
 from stacycle.programs import shares
 from stacycle.provenance import origin
 from stacycle.provenance import record as state_record
@@ -72,7 +72,7 @@ def in_shares(program: str, out: str, of: int = 2) -> list[Path]:
 
 
 def merged(program: str, out: str, folders: list[Path]) -> None:
-    used = [folder for folder in folders if share_record.has_tomograms(folder)]
+    used = [folder for folder in folders if share_record.tomograms(folder)]
     expected = outputs(program, out)
     job.run(command(program, out), out, engine=ENGINE, expected_outputs=expected, shares=used)
 
@@ -81,7 +81,7 @@ def merged(program: str, out: str, folders: list[Path]) -> None:
 def test_shares_make_what_one_job_makes(project: Path, program: str) -> None:
     job.run(command(program, "one"), "one", engine=ENGINE, expected_outputs=outputs(program, "one"))
     folders = in_shares(program, "many", of=3)  # there are two tomograms: one share has none
-    assert sum(map(share_record.has_tomograms, folders)) == 2
+    assert sum(bool(share_record.tomograms(folder)) for folder in folders) == 2
     merged(program, "many", folders)
     for name in OUTPUTS[program]:
         same(Path("one", name), Path("many", name))
@@ -150,7 +150,7 @@ def test_no_share_is_done_of_a_result_that_is_there(project: Path) -> None:
     program = "relion_tomo_reconstruct_particle"
     job.run(command(program, "one"), "one", engine=ENGINE, expected_outputs=outputs(program, "one"))
     (folder,) = in_shares(program, "one", of=1)
-    assert not share_record.has_tomograms(folder)
+    assert not share_record.tomograms(folder)
     assert not (folder / "run.out").exists()
 
 
@@ -228,3 +228,39 @@ def test_tomograms_are_dealt_out_by_their_particles() -> None:
     tomograms = [("a", 10), ("b", 90), ("c", 50), ("d", 40), ("e", 1)]
     loads = [sum(dict(tomograms)[name] for name in one) for one in shares.dealt(tomograms, 2)]
     assert max(loads) <= 100
+
+
+@pytest.mark.parametrize("program", ["relion_tomo_refine_ctf", "relion_tomo_align"])
+@pytest.mark.parametrize("of", [0, 2], ids=["one job does the rest", "jobs share the rest"])
+def test_what_was_tried_on_a_share_before_makes_what_one_job_makes(
+    project: Path, program: str, of: int
+) -> None:
+    tried = Path("tried/1of2")
+    share.run(command(program, "many"), Path("many"), tried, ENGINE)
+    rest = [Path(f"many_shares/{number}of{of}") for number in range(1, of + 1)]
+    for folder in rest:
+        share.run(command(program, "many"), Path("many"), folder, ENGINE, done=[tried])
+    merged(program, "many", [tried, *rest])
+    assert "Tomogram 1 / 2" not in Path("many/run.out").read_text(), "the share is not computed again"
+    assert [name for folder in rest for name in share_record.tomograms(folder)] == ["TS_02"][: len(rest)]
+    job.run(command(program, "one"), "one", engine=ENGINE, expected_outputs=outputs(program, "one"))
+    for name in OUTPUTS[program]:
+        same(Path("one", name), Path("many", name))
+
+
+def test_a_job_that_is_ended_early_keeps_a_result_that_is_there_and_makes_none(project: Path) -> None:
+    program, why = "relion_tomo_refine_ctf", "others are better"
+    expected = outputs(program, "one")
+    with failure.tolerate_failure("one", expected):
+        job.run(command(program, "one"), "one", engine=ENGINE, expected_outputs=expected, ended=why)
+    assert [Path(path).stat().st_size for path in expected] == [0, 0]
+    assert (failure.why_ended("one"), failure.cause_of_failure("one")) == (f"{why}.", "")
+    with pytest.raises(failure.EndedEarly, match=why):
+        failure.raise_if_upstream_failed(expected)
+    share.run(command(program, "one"), Path("one"), Path("one_shares/1of2"), ENGINE, ended=why)
+    assert not share_record.tomograms(Path("one_shares/1of2"))
+    job.run(command(program, "one"), "one", engine=ENGINE, expected_outputs=expected)
+    assert failure.why_ended("one") == ""
+    made = Path("one/tomograms.star").read_text()
+    job.run(command(program, "one"), "one", engine=ENGINE, expected_outputs=expected, ended=why)
+    assert Path("one/tomograms.star").read_text() == made

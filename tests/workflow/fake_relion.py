@@ -192,7 +192,7 @@ def refine_ctf(flags: dict[str, str]) -> None:
 
 def align(flags: dict[str, str]) -> None:
     """The same for polishing, with particles that moved and, if asked for, trajectories."""
-    state, out, motion = read(flags["--i"]), flags["--o"], ""
+    state, out, motion = state_of(flags), flags["--o"], ""
     tilts_refined(flags, POLISHING_GAINS)
     tables = read(state["rlnTomoParticlesFile"])
     for axis in "XYZ":
@@ -209,7 +209,7 @@ def align(flags: dict[str, str]) -> None:
 
 def tilts_refined(flags: dict[str, str], gains: dict[str, float]) -> None:
     """Write tomograms, tilt series and state; half maps, FSC and state must be of one make, as RELION cannot tell."""
-    state, out = read(flags["--i"]), flags["--o"]
+    state, out = state_of(flags), flags["--o"]
     tomograms = read(state["rlnTomoTomogramsFile"])
     now = reached(state["rlnTomoTomogramsFile"])
     told = [float(label_of(flags[ref]).split()[0]) for ref in ("--ref1", "--ref2")]
@@ -230,6 +230,13 @@ def tilts_refined(flags: dict[str, str], gains: dict[str, float]) -> None:
     files = (state[f"rlnTomo{kind}File"] for kind in ("Particles", "Trajectories"))
     particles, trajectories = files
     write_set(f"{out}optimisation_set.star", particles, f"{out}tomograms.star", trajectories)
+
+
+def state_of(flags: dict[str, str]) -> dict[str, str]:
+    """The files of the state that is given, by its optimisation set or one by one."""
+    named = {"Particles": "--p", "Tomograms": "--t", "Trajectories": "--mot"}
+    files = {f"rlnTomo{kind}File": flags.get(flag, "") for kind, flag in named.items()}
+    return read(flags["--i"]) if "--i" in flags else files
 
 
 def reached(tomograms: str) -> float:

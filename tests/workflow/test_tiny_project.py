@@ -215,21 +215,26 @@ def test_the_report_is_one_file_that_needs_no_network(finished: Project) -> None
     assert "results/bin4" in page or "bin4" in page
 
 
+@pytest.mark.parametrize("pilot", [None, 0.5])
 def test_a_cycle_as_several_jobs_is_the_same(
-    finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pilot: float | None
 ) -> None:
-    """The profile's `jobs_per_step` on a copy of the project whose sweeps are gone: maps, decisions, lineage."""
+    """The profile's `jobs_per_step` on a copy of the project whose sweeps are gone: maps, decisions, lineage; also of
+    sweeps that were tried on half of the tomograms first."""
     copy = Project(tmp_path / "copy", finished.config)
     shutil.copytree(finished.folder, copy.folder, symlinks=True)
     for sweep in ("ctfrefine", "polish"):
         shutil.rmtree(copy.folder / "results/bin4/cycle1" / sweep)
     done = copy.snakemake(
-        "--default-resources", "jobs_per_step=4", "--", "results/bin2/extract/particles.star"
+        *("--default-resources", "jobs_per_step=4", "--", "results/bin2/extract/particles.star"),
+        change={"rounds": {"bin4": {"cycle": {"pilot": pilot}}}},
     )
     assert done.returncode == 0, done.stderr[-6000:]
     assert "bin4/cycle1: polish, motion, share 1of2" in done.stderr
+    tried = "bin4/cycle1: try polish, motion, on a share of the tomograms" in done.stderr
+    assert tried == bool(pilot)
     of_both = [project.folder / "results/bin4/cycle1" for project in (finished, copy)]
-    for path in ("ctfrefine/half2.mrc", "polish/motion/reconstruct/half1.mrc", "polish/merged.mrc"):
+    for path in ("ctfrefine/half2.mrc", "polish/half1.mrc", "polish/merged.mrc"):
         one, other = (mrcfile.read(folder / path).astype(float).ravel() for folder in of_both)
         assert 1 - np.corrcoef(one, other)[0, 1] < 1e-6, path
     for sweep in ("ctfrefine", "polish"):

@@ -19,7 +19,7 @@ from stacycle.decisions.decision import BEFORE, Decision
 from stacycle.files import job_folder, relion_output, star
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.star_labels import SERIES
-from stacycle.jobs.failure import cause_of_failure
+from stacycle.jobs.failure import cause_of_failure, why_ended
 from stacycle.provenance import origin, record
 from stacycle.recipe.auto import series_pixel
 from stacycle.recipe.rounds import Start
@@ -37,7 +37,7 @@ def choose_variant(
     folder = Path(folder)
     state = OptimisationSet.read(before.state[0])
     candidates = [_candidate(folder / name, settings, state) for name, settings in variants.items()]
-    if all(candidate.failed for candidate in candidates):
+    if all(candidate.fsc is None for candidate in candidates):
         _remove_failed(folder / name for name in variants)
     return cycle_variant(Candidate(BEFORE, relion_output.fsc(before.postprocess)), candidates, choice, key)
 
@@ -86,10 +86,25 @@ def _copy_tilt_series(tomograms: str, folder: Path) -> str:
 
 def _candidate(folder: Path, settings: Mapping[str, Any], before: OptimisationSet) -> Candidate:
     fsc = folder / _FSC
-    if cause := cause_of_failure(fsc.parent):
-        return Candidate(folder.name, None, failed=cause)
+    if found := _without_fsc(folder.name, fsc.parent):
+        return found
     changes = tilt_changes.changes(before, OptimisationSet.read(folder / job_folder.OPTIMISATION_SET))
     return Candidate(folder.name, relion_output.fsc(fsc), changes, limits=_limits(settings, before.tomograms))
+
+
+def of_pilot(fsc: str | Path) -> Candidate:
+    """A variant by the `postprocess.star` of its pilot, which is empty if it was not made."""
+    fsc = Path(fsc)
+    name = fsc.parents[1].name
+    if found := _without_fsc(name, fsc.parent):
+        return found
+    return Candidate(name, relion_output.fsc(fsc) if fsc.stat().st_size else None)
+
+
+def _without_fsc(name: str, folder: Path) -> Candidate | None:
+    """A variant that failed or was ended early before the post-processing in `folder`; None of others."""
+    failed, ended = cause_of_failure(folder), why_ended(folder)
+    return Candidate(name, None, failed=failed, ended=ended) if failed or ended else None
 
 
 def _limits(settings: Mapping[str, Any], tomograms: str) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import inf, nan
 
@@ -25,7 +25,8 @@ SCALES = 10.0  # largest over smallest contrast scale of a tilt
 class Candidate:
     """One variant of a sweep, or `BEFORE`, the state that it started from.
 
-    `fsc` is that of its `postprocess.star`, None if the variant failed, for the cause `failed` (one sentence).
+    `fsc` is that of its `postprocess.star`, None if the variant failed, for the cause `failed` (one sentence), or was
+    ended early, for the reason `ended`.
     `changes` is from `tilt_changes.changes`; `limits` says how large some of them could become in the search, by the
     same names (`{"defocus_largest": 4000, "shift_largest": 5 px in Å}`).
     """
@@ -35,6 +36,7 @@ class Candidate:
     changes: dict[str, float] = field(default_factory=dict)
     failed: str = ""
     limits: dict[str, float] = field(default_factory=dict)
+    ended: str = ""
 
 
 def cycle_variant(
@@ -72,13 +74,19 @@ def area(fsc: PostProcess, shells: int) -> float:
     return float(np.nan_to_num(fsc.fsc["corrected"].to_numpy(float))[1 : shells + 1].sum())
 
 
+def integrated(curves: Iterable[PostProcess]) -> int:
+    """The number of shells over which curves of the same shells are compared."""
+    found = list(curves)
+    return min(len(found[0].fsc) - 1, round(BEYOND * max(map(_shell, found))))
+
+
 def _comparable(before: Candidate, variants: Sequence[Candidate]) -> dict[str, PostProcess]:
     """The curves of those that finished, by name. UserError if there are none, or other shells."""
     finished = {c.name: c.fsc for c in (before, *variants) if c.fsc is not None}
     if before.fsc is None:
         raise UserError(f"The state before the sweep has no FSC: {before.failed or 'postprocess failed'}")
     if len(finished) == 1:
-        causes = "; ".join(f"{c.name}: {c.failed.rstrip('.')}" for c in list(variants)[:3])
+        causes = "; ".join(f"{c.name}: {(c.failed or c.ended).rstrip('.')}" for c in list(variants)[:3])
         raise UserError(f"All {len(variants)} variants failed ({causes})", "look at their logs")
     shells = before.fsc.fsc["frequency"].to_numpy()
     for name, fsc in finished.items():
@@ -100,7 +108,7 @@ def _check_choice(choice: str, variants: Sequence[Candidate], key: str) -> None:
 def _table(candidates: Sequence[Candidate], finished: dict[str, PostProcess]) -> pd.DataFrame:
     """A row per candidate; `shell` is that of the resolution, `of` the number of shells that are integrated."""
     shell = {name: _shell(fsc) for name, fsc in finished.items()}
-    of = min(len(finished[BEFORE].fsc) - 1, round(BEYOND * max(shell.values())))
+    of = integrated(finished.values())
     areas = {name: area(fsc, of) for name, fsc in finished.items()}
     rows = [
         {
@@ -112,11 +120,12 @@ def _table(candidates: Sequence[Candidate], finished: dict[str, PostProcess]) ->
             "of": of,
             **c.changes,
             "failed": c.failed,
+            "ended": c.ended,
         }
         for c in candidates
     ]
-    table = pd.DataFrame(rows)
-    return table[[*table.columns.drop("failed"), "failed"]]
+    table, last = pd.DataFrame(rows), ["failed", "ended"]
+    return table[[*table.columns.drop(last), *last]]
 
 
 def _rule(table: pd.DataFrame) -> tuple[str, str]:
@@ -136,7 +145,7 @@ def _rule(table: pd.DataFrame) -> tuple[str, str]:
 
 
 def _warnings(variants: Sequence[Candidate], kept: str) -> list[str]:
-    failed = [f"{c.name} failed and was left out: {c.failed}" for c in variants if c.fsc is None]
+    failed = [f"{c.name} failed and was left out: {c.failed}" for c in variants if c.failed]
     return failed + [said for c in variants if c.name == kept for said in _implausible(c)]
 
 

@@ -23,7 +23,17 @@ from stacycle.diagnosis import explain
 from stacycle.errors import Interrupted, ProgramFailed, UserError, some
 from stacycle.files.earlier_results import PREVIOUS
 from stacycle.files.job_folder import HOW_FAR, JOB_FILE, PROGRAM_OUTPUT, STATE_FILE
-from stacycle.jobs import fingerprint, history, kept_outputs, output, process, record, resume, share_record
+from stacycle.jobs import (
+    failure,
+    fingerprint,
+    history,
+    kept_outputs,
+    output,
+    process,
+    record,
+    resume,
+    share_record,
+)
 from stacycle.jobs.fingerprint import Digests, Fingerprint
 from stacycle.jobs.how_far import InVain, Iterations, never
 from stacycle.jobs.log import LOGGER, TERMINAL_ONLY
@@ -57,6 +67,7 @@ def run(
     in_vain: InVain | None = None,
     shares: Sequence[Path] = (),
     lineage: bool = True,
+    ended: str = "",
 ) -> None:
     """Run a program, given by RELION's command line, whose output goes to `folder`; or what of it is left to do.
 
@@ -65,9 +76,10 @@ def run(
     `expected_outputs` are the files that must be there, and not empty, when the program has ended well. While it runs
     it has `gpus` GPUs. `in_vain` is asked of each iteration, of a program that can be ended before its last one
     (`how_far.Iterations`). `shares` are the folders of the jobs that did the program's work on some tomograms each, of
-    which it makes one result; such a job, whose result is none by itself, has no `lineage`. Raises UserError if the
-    program cannot be found, still runs, or its input is unfit; ProgramFailed if it fails or leaves any of the files
-    out; Interrupted if this process is asked to end.
+    which it makes one result; such a job, whose result is none by itself, has no `lineage`. A job that is `ended`
+    early, for this reason, only keeps a result that is there. Raises UserError if the program cannot be found, still
+    runs, or its input is unfit; ProgramFailed if it fails or leaves any of the files out; EndedEarly; Interrupted if
+    this process is asked to end.
     """
     folder, command = Path(folder), Command.of(argv)
     software.resolve(engine, argv)  # UserError before anything is touched
@@ -79,7 +91,9 @@ def run(
                 "%s: this file system has no locks; take care that no two runs work here at once.", folder
             )
         iterations = Iterations(command, folder, in_vain) if in_vain else None
-        _Job(command, folder, engine, expected_outputs, gpus, lock, stop, iterations, shares, lineage).run()
+        _Job(
+            command, folder, engine, expected_outputs, gpus, lock, stop, iterations, shares, lineage, ended
+        ).run()
 
 
 @dataclass
@@ -96,6 +110,7 @@ class _Job:
     iterations: Iterations | None = None  # if it may be ended before the last
     shares: Sequence[Path] = ()
     lineage: bool = True
+    ended: str = ""
     record: dict[str, Any] = field(default_factory=dict)
 
     def run(self) -> None:
@@ -134,9 +149,12 @@ class _Job:
             "digests": digests.known,
             "ended_well": False,
         }
-        for key in ("cause", *kept_outputs.KEYS, resume.REDO):
+        for key in ("cause", failure.ENDED, *kept_outputs.KEYS, resume.REDO):
             self.record.pop(key, None)
         shutil.rmtree(self.folder / kept_outputs.LINKS, ignore_errors=True)
+        if self.ended:
+            self._write()
+            raise failure.EndedEarly(self.ended)
         retry = None
         while retry := self._start(self._merged(found, current), retry):
             self.command = relaxed(self.command, retry)

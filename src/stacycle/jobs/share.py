@@ -17,17 +17,28 @@ _SHARE = re.compile(r"(\d+)of(\d+)")
 _PARTICLES = "share.star"
 
 
-def run(argv: Sequence[str], whole: Path, share: Path, engine: dict[str, Any]) -> None:
-    """Do a share of a command whose results go to the folder `whole`, in a folder `share`, named 2of4. If the result of
-    all is there already, nothing is left to do. Raises as `job.run`, for unfit inputs of the whole, too."""
+def run(
+    argv: Sequence[str],
+    whole: Path,
+    share: Path,
+    engine: dict[str, Any],
+    done: Sequence[Path] = (),
+    ended: str = "",
+) -> None:
+    """Do a share of a command whose results go to the folder `whole`, in a folder `share`, named 2of4, of the tomograms
+    that the shares `done` before it have not. Nothing is left to do if the result of all is there already, or if it is
+    `ended` early, for this reason. Raises as `job.run`, for unfit inputs of the whole, too."""
     command = Command.of(argv)
     origin.check(command)
     before = record.read(whole)
     digests = fingerprint.Digests(before.get("digests"))
     current = fingerprint.take(command, whole, engine["kind"], digests, software.version(engine))
     versions = engine.get("new_version") == "redo"
-    if before and resume.examine(command, whole, before, current, versions=versions).action == "keep":
-        LOGGER.info("%s has its result: no share of it is to be done", whole)
+    kept = before and resume.examine(command, whole, before, current, versions=versions).action == "keep"
+    if kept or ended:
+        LOGGER.info(
+            "%s: no share of it is to be done, as %s", whole, "its result is there" if kept else ended
+        )
         share_record.write(share, [], current)
         return
     verify.check_inputs(command)
@@ -35,7 +46,8 @@ def run(argv: Sequence[str], whole: Path, share: Path, engine: dict[str, Any]) -
     assert found is not None, share
     number, of = map(int, found.groups())
     particles = share.with_name(f"{share.name}.{_PARTICLES}")
-    names = shares.write_share(command.state().particles, number, of, particles)
+    others = [name for one in done for name in share_record.tomograms(one)]
+    names = shares.write_share(command.state().particles, number, of, particles, others)
     if names:
         own = shares.command_of_share(command, str(particles), share, len(names))
         job.run(own.argv, share, engine=engine, expected_outputs=[], lineage=False)

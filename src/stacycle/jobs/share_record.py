@@ -18,9 +18,9 @@ def write(share: Path, tomograms: Sequence[str], whole: Fingerprint) -> None:
     write_json(share / DONE, {"tomograms": list(tomograms), "whole": whole})
 
 
-def has_tomograms(share: Path) -> bool:
-    """Whether a share had any tomogram to do."""
-    return bool(read_json(share / DONE).get("tomograms"))
+def tomograms(share: Path) -> list[str]:
+    """The names of the tomograms that a share did; none if it is not done."""
+    return list(read_json(share / DONE).get("tomograms", []))
 
 
 def check(share: Path, whole: Fingerprint) -> None:

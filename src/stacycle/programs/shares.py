@@ -6,7 +6,7 @@ those that the program leaves of each tomogram, and the program itself does what
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,13 +44,15 @@ def command_of_share(command: Command, particles: str, folder: Path, tomograms: 
     return Command.of(mpi.with_mpi(alone.argv, ranks, launcher))
 
 
-def write_share(particles: str, number: int, of: int, path: Path) -> list[str]:
-    """Write the particles of one share (from 1) `of` so many to `path`. Returns the names of its tomograms; none if
-    there are fewer tomograms than shares. UserError if the particles cannot be read."""
+def write_share(particles: str, number: int, of: int, path: Path, without: Collection[str] = ()) -> list[str]:
+    """Write the particles of one share (from 1) `of` so many to `path`, of all tomograms but those `without`. Returns
+    the names of its tomograms; none if there are fewer tomograms than shares. UserError if the particles cannot be
+    read."""
     tables = star.read(particles, {"particles": [_TOMOGRAM]})
     rows = tables["particles"]
     counts = rows[_TOMOGRAM].value_counts(sort=False)
-    mine = dealt([(str(name), int(count)) for name, count in counts.items()], of)[number - 1]
+    left = [(str(name), int(count)) for name, count in counts.items() if name not in without]
+    mine = dealt(left, of)[number - 1]
     if mine:
         kept = rows[rows[_TOMOGRAM].isin(mine)].reset_index(drop=True)
         star.write(path, {**tables, "particles": kept})

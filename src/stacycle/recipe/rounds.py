@@ -43,6 +43,9 @@ PROBE = "align_probe/run_it005_model.star"
 # Steps whose poses can be compared with those before them, and by what name the folder of that ends.
 MOVES = ("align", "refine3d")
 POSES = "_poses"
+PILOT = (
+    "_pilot"  # how the folder ends, beside a sweep's, in which each variant is on a share of the tomograms
+)
 
 
 @dataclass(frozen=True)

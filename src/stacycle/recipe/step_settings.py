@@ -219,6 +219,9 @@ class Cycle(Section):
     )
     """The variants of polishing, by name; `NAME: null` leaves one out, `polish: null` all."""
     choose: Choose = Choose()
+    pilot: Annotated[float, Field(gt=0, le=0.5)] | None = None
+    """Share of the tomograms, such as 0.25, on which each variant of a sweep is tried first; only the better half, and
+    what is about as good, goes on to all. It pays for many or unlike variants; null runs all variants on all."""
 
     @field_validator("ctfrefine", "polish", mode="before")
     @classmethod

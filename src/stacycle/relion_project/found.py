@@ -21,6 +21,7 @@ from stacycle.files.atomic import read_json, write_text
 from stacycle.files.earlier_results import is_aside
 from stacycle.files.job_folder import DECISION, JOB_FILE, STATE_FILE
 from stacycle.programs.command import Command
+from stacycle.recipe.rounds import PILOT, SWEEPS
 from stacycle.relion_project import kinds
 from stacycle.relion_project.kinds import KINDS, Kind, label_of
 
@@ -29,6 +30,7 @@ INPUTS = "inputs"
 _KNOWN = ".jobs.json"
 # Folders that hold no job; some of them hold a file for each particle.
 _WITHOUT_JOBS = {"Subtomograms", "tilt_series", "temp", "relion", "final", "Trash"}
+_WITHOUT_JOBS |= {f"{sweep}{PILOT}" for sweep in SWEEPS}
 _SHARES = "_shares"  # holds jobs that do a part of another one each, and go when it has ended
 _STATES = ("optimisation_set.star", "run_optimisation_set.star")
 _MAPS = ("merged.mrc", "run_class001.mrc", "reference.mrc", "mask.mrc")

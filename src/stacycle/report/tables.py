@@ -30,7 +30,11 @@ _HEADINGS = {
     for how in ("mean", "rms", "largest")
 }
 _PERCENT = {"fraction", "changed_classes", "moved", "likeness", "of sphere", "dust"}
-_HIDDEN = {"map", "loglik", "pmax", "completeness", "failed"}
+_HIDDEN = {"map", "loglik", "pmax", "completeness", "failed", "ended"}
+_WITHOUT_NUMBERS = {
+    "failed": "failed",
+    "ended": "ended early",
+}  # columns that say why, and how that is headed
 _RESOLUTIONS = {"resolution", "nyquist"}
 
 
@@ -44,7 +48,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """The cells of a row; `failed` says why it has no numbers, `chosen` marks it, `file` is what it is read from."""
+    """The cells of a row; `failed` is why it has no numbers, `chosen` marks it, `file` is what it is read from."""
 
     cells: list[str]
     chosen: bool
@@ -75,7 +79,8 @@ def shown(table: pd.DataFrame, files: Sequence[str] = ()) -> Table:
     for record, file in zip(records, files or [""] * len(records), strict=True):
         cells = [cell(name, record[name]) for name in names]
         chosen = bool(mark) and record[mark] is True
-        rows.append(Row(cells, chosen, failed=str(record.get("failed") or ""), file=file))
+        why = [f"{word}: {record[key]}" for key, word in _WITHOUT_NUMBERS.items() if record.get(key)]
+        rows.append(Row(cells, chosen, failed="".join(why), file=file))
     return Table(columns, rows)
 
 

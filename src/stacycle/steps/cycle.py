@@ -8,7 +8,7 @@ from dataclasses import replace
 from stacycle.files.removed import PARTS
 from stacycle.recipe import auto
 from stacycle.recipe.rounds import SWEEPS
-from stacycle.steps import ctfrefine, mask, polish, postprocess, reconstruct, sizes
+from stacycle.steps import ctfrefine, mask, pilot, polish, postprocess, reconstruct, sizes
 from stacycle.steps.dry_run import DryRun
 from stacycle.steps.sizes import Need, Sizes
 from stacycle.steps.step import Settings, Step, filled
@@ -26,7 +26,8 @@ def dry_run(step: Step, run: DryRun) -> Iterator[tuple[str, list[str]]]:
     yield "cycle_postprocess", fsc
     for sweep in SWEEPS:
         for variant in (settings[sweep] or {}).values():
-            yield sweep, run.command(_STEP_OF_SWEEP[sweep], variant, box=settings["estimation_box"])
+            for rule in (sweep, pilot.STEP.name) if settings["pilot"] else (sweep,):
+                yield rule, run.command(_STEP_OF_SWEEP[sweep], variant, rule, box=settings["estimation_box"])
             yield "variant_reconstruct", average
             yield "variant_postprocess", fsc
 

@@ -33,7 +33,7 @@ from stacycle.resources import gpus
 ROOT = Path(__file__).parents[3]
 FLAGS = json.loads((ROOT / "tests/golden/cli.json").read_text())
 EVERY_RULE = (
-    *("initial_model", "poses", "align_probe"),
+    *("initial_model", "poses", "align_probe", "cycle_pilot"),
     *(
         "inputs",
         "extract",
@@ -631,7 +631,11 @@ def test_every_rule_that_runs_a_program_is_known_and_every_program_is_used():
     of_programs = set(re.findall(r'\bstep="(\w+)"', rules)) - OWN_WORK
     tutorial = yaml.safe_load(configs.DEFAULT.read_text())["rounds"]
     first, *bin4 = tutorial["bin4"]["steps"]
-    modelled = {"steps": [first, "initial_model", *bin4], "align": {"local_range": None}}
+    modelled = {
+        "steps": [first, "initial_model", *bin4],
+        "align": {"local_range": None},
+        "cycle": {"pilot": 0.25},
+    }
     *bin2, cycle = tutorial["bin2"]["steps"]
     bin2.insert(bin2.index("reconstruct") + 1, "align_symmetry")
     aligned = {
