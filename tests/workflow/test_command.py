@@ -24,7 +24,7 @@ import fake_relion
 import pytest
 import warm
 import yaml
-from conftest import overlay
+from conftest import overlay, recorded_pid
 from small_inputs import write_inputs
 
 pytestmark = pytest.mark.slow
@@ -137,6 +137,11 @@ def test_a_run_on_a_pipe_is_killed_asked_for_its_status_and_refuses_to_run_twice
         running.wait()
         assert command.state() == "stopped"
         assert time.monotonic() - killed < RIGHT_WITHIN
+        # A job goes on without Snakemake; to start another one here is refused meanwhile.
+        job = command.folder / "results/bin4/class3d/T1_K6"
+        wait_until((job / "job.json").exists, 30)
+        pid = recorded_pid(str(job))
+        wait_until(lambda: not Path(f"/proc/{pid}").exists(), SLOW + 30)
     lines = log.read_text().splitlines()
     called = next(line for line in lines if line.startswith("$ "))
     assert re.fullmatch(r"\$ \S*snakemake --snakefile \S+ --configfile config.yaml --profile \S+", called)
