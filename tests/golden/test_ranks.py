@@ -46,7 +46,11 @@ COMMANDS = {
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A project with the golden input, and unbinned half maps and a mask in it."""
-    folder = tmp_path_factory.mktemp("ranks")
+    return with_references(tmp_path_factory.mktemp("ranks"))
+
+
+def with_references(folder):
+    """The folder, with the golden input in it, unbinned half maps and a mask."""
     for name in ("input", "refine", "cycle", "extract", "mask"):
         (folder / name).symlink_to(GOLDEN / name)
     average = ["relion_tomo_reconstruct_particle", *STATE, "--b", "96", "--j", "2", "--o", "./"]

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import mrcfile
 import numpy as np
 import pytest
 from pandas.api.types import is_numeric_dtype
-from test_ranks import COMMANDS, GOLDEN, STATE
+from test_ranks import COMMANDS, GOLDEN, with_references
 
 from stacycle.errors import UserError
 from stacycle.files import star
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.jobs import failure, job, record, share, share_record
 from stacycle.programs import shares
+from stacycle.programs.command import Command
 from stacycle.provenance import origin
 from stacycle.provenance import record as state_record
 
 pytestmark = pytest.mark.slow
 
 ENGINE = {"kind": "embedded", "bin": None, "scratch": None, "container": None, "module": None}
+PROGRAM = "relion_tomo_align"
+MINIMAL = ["--p", "particles.star", "--t", "tomograms.star", "--o", "many/"]
 OUTPUTS = {
     "relion_tomo_subtomo": ["particles.star", "optimisation_set.star"],
     "relion_tomo_reconstruct_particle": ["merged.mrc", "half1.mrc", "half2.mrc"],
@@ -35,14 +36,7 @@ OUTPUTS = {
 @pytest.fixture(scope="module")
 def references(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Unbinned half maps of the golden data, and a mask."""
-    folder = tmp_path_factory.mktemp("references")
-    for name in ("input", "refine", "cycle", "extract", "mask"):
-        (folder / name).symlink_to(GOLDEN / name)
-    average = ["relion_tomo_reconstruct_particle", *STATE, "--b", "96", "--j", "2", "--o", "./"]
-    mask = "--lowpass 30 --ini_threshold 3.1 --extend_inimask 4 --width_soft_edge 6"
-    for words in (average, ["relion_mask_create", "--i", "merged.mrc", "--o", "mask.mrc", *mask.split()]):
-        subprocess.run([sys.executable, "-m", "staengine", *words], cwd=folder, check=True)
-    return folder
+    return with_references(tmp_path_factory.mktemp("references"))
 
 
 @pytest.fixture
@@ -264,3 +258,9 @@ def test_a_job_that_is_ended_early_keeps_a_result_that_is_there_and_makes_none(p
     made = Path("one/tomograms.star").read_text()
     job.run(command(program, "one"), "one", engine=ENGINE, expected_outputs=expected, ended=why)
     assert Path("one/tomograms.star").read_text() == made
+
+
+def test_a_launcher_with_blanks_in_an_option_starts_a_share_too() -> None:
+    whole = Command.of([*("srun", "--comment=two words", "-n", "4"), f"{PROGRAM}_mpi", *MINIMAL])
+    own = shares.command_of_share(whole, "share.star", Path("many_shares/1of2"), 3)
+    assert own.launcher == ("srun", "--comment=two words", "-n", "3")

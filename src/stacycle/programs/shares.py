@@ -6,6 +6,7 @@ those that the program leaves of each tomogram, and the program itself does what
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +41,7 @@ def command_of_share(command: Command, particles: str, folder: Path, tomograms: 
     if no_result := command.record.only_sums:
         flags, ranks = flags | {no_result: []}, 1
     alone = replace(command, launcher=(), program=command.kind, flags=flags)
-    launcher = " ".join(command.launcher[:-2])
+    launcher = shlex.join(command.launcher[:-2])
     return Command.of(mpi.with_mpi(alone.argv, ranks, launcher))
 
 
