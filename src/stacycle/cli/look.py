@@ -14,6 +14,7 @@ from stacycle.cli.project import Project
 from stacycle.cli.project import options as project_options
 from stacycle.cli.record import LOOK, Command, Given, Parser
 from stacycle.errors import UserError, some
+from stacycle.recipe.contradictions import OWN_FOLDERS
 
 # What opens a kind of file: programs that can, and how it is called in words.
 _VIEWERS = {
@@ -119,9 +120,9 @@ def _of_folder(folder: Path) -> Path:
 
 
 def _steps() -> list[str]:
-    return sorted(
-        str(path.relative_to("results")) for path in Path("results").glob("*/*/") if "." not in path.name
-    )
+    """The folders of the rounds' steps: `bin4/select`."""
+    found = (path.relative_to("results") for path in Path("results").glob("*/*/") if "." not in path.name)
+    return sorted(str(path) for path in found if path.parts[0] not in OWN_FOLDERS)
 
 
 def _there(path: Path, cure: str) -> Path:
