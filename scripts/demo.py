@@ -86,6 +86,7 @@ def main() -> None:
     call("-m", "snakemake", "--profile", "profiles/demo")
     print(f"\nDone in {time.perf_counter() - started:.0f} s. Look at")
     print("  demo/results/report.html                 every choice, curve and picture")
+    print("  cd demo; ../.venv/bin/stacycle status    what each step reached; stacycle --help has more")
     print("  demo/results/ladder.tsv                  the resolution, step by step")
     print("  demo/results/bin4/select/classes.png     the classes")
     print("  demo/results/final/README.md             the final map and all that belongs to it")
