@@ -112,11 +112,12 @@ def replay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replay]:
         "particle": {"diameter": 350, "symmetry": "C1"},
         "engine": {"kind": "relion", "bin": str(relion)},
         # The stand-in's few particles are not to make other runs than the tutorial's 22,372. The later rounds have no
-        # numbers in the tutorial: one run of each sweep is enough, and small maps at the end.
+        # numbers in the tutorial: one run of each sweep is enough, and small boxes: with those of `auto`, preflight
+        # asks for 45 GB of disk in place of 17 GB.
         "rounds": {
             "bin4": {"class3d": geometry.classification(22_372, 350) | {"highres_limit": 15}},
-            "bin2": {"class3d": {"T": [1], "classes": 6}, "cycle": ONE_OF_EACH},
-            "bin1": {"cycle": {"box": 96, **ONE_OF_EACH}},
+            "bin2": {"box": 96, "class3d": {"T": [1], "classes": 6}, "cycle": ONE_OF_EACH},
+            "bin1": {"box": 160, "cycle": {"box": 96, **ONE_OF_EACH}},
         },
     }
     with pytest.MonkeyPatch.context() as patch:
@@ -227,18 +228,18 @@ def test_every_variant_is_reconstructed_and_postprocessed_alike(replay: Replay) 
 
 WHAT_COMES_NEXT = {  # re-extract from the best Polish job, generate a bin2 reference, refine, classify, select; cycle
     "extract": f"relion_tomo_subtomo --p {POLISH}motion/particles.star --t {POLISH}tomograms.star "
-    f"--mot {POLISH}motion/motion.star --theme classic --o results/bin2/extract/ --b 180 --bin 2 --min_frames 1 "
+    f"--mot {POLISH}motion/motion.star --theme classic --o results/bin2/extract/ --b 96 --bin 2 --min_frames 1 "
     "--float16 --stack2d --j 2",
     "reconstruct": "relion_tomo_reconstruct_particle --i results/bin2/extract/optimisation_set.star --theme classic "
-    "--o results/bin2/reconstruct/ --b 180 --bin 2 --j 2 --j_out 2 --j_in 1 --sym C1",
+    "--o results/bin2/reconstruct/ --b 96 --bin 2 --j 2 --j_out 2 --j_in 1 --sym C1",
     "postprocess": "relion_postprocess --mask results/bin2/mask/mask.mrc "
     "--i results/bin2/refine3d_poses/run_half1_class001_unfil.mrc --o results/bin2/postprocess/postprocess --angpix -1 "
     "--adhoc_bfac -100",
     "cycle": "relion_tomo_reconstruct_particle --i results/bin2/select/optimisation_set.star --theme classic "
-    "--o results/bin2/cycle1/reference/ --b 360 --bin 1 --j 2 --j_out 2 --j_in 1 --sym C1",
+    "--o results/bin2/cycle1/reference/ --b 192 --bin 1 --j 2 --j_out 2 --j_in 1 --sym C1",
     "bin1": "relion_tomo_subtomo --p results/bin2/cycle1/polish/motion/particles.star "
     "--t results/bin2/cycle1/polish/tomograms.star --mot results/bin2/cycle1/polish/motion/motion.star "
-    "--theme classic --o results/bin1/extract/ --b 360 --bin 1 --min_frames 1 --float16 --stack2d --j 2",
+    "--theme classic --o results/bin1/extract/ --b 160 --bin 1 --min_frames 1 --float16 --stack2d --j 2",
 }
 
 
@@ -258,7 +259,7 @@ def test_bin2_is_refined_with_the_trajectories_in_small_steps(replay: Replay) ->
         "--tomograms": f"{POLISH}tomograms.star",
         "--ref": "results/bin2/reconstruct/merged.mrc",
         "--ini_high": "10",
-        "--particle_diameter": "610",
+        "--particle_diameter": "330",
         "--healpix_order": "3",  # refined to 1.8 degrees
         "--auto_local_healpix_order": "3",
     }
