@@ -17,6 +17,7 @@ from staengine.ranks import Launch
 PROGRAMS = {
     "relion_tomo_subtomo": "subtomo",
     "relion_tomo_reconstruct_particle": "reconstruct_particle",
+    "relion_tomo_reconstruct_tomogram": "reconstruct_tomogram",
     "relion_refine": "refine",
     "relion_mask_create": "mask_create",
     "relion_postprocess": "postprocess",

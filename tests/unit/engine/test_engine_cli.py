@@ -14,7 +14,7 @@ from staengine import __main__ as engine
 from staengine import cli
 from staengine.cli import Flag, no_effect, parse, unsupported
 from staengine.errors import AbortError, EngineError
-from staengine.programs import align_symmetry, reconstruct_particle, subtomo
+from staengine.programs import align_symmetry, reconstruct_particle, reconstruct_tomogram, subtomo
 
 CLI = json.loads((Path(__file__).parents[2] / "golden" / "cli.json").read_text())
 FLAGS = {
@@ -102,7 +102,7 @@ def test_version_says_that_it_is_the_embedded_engine(capsys):
     assert line.endswith("(embedded engine)")
 
 
-@pytest.mark.parametrize("program", [subtomo, reconstruct_particle, align_symmetry])
+@pytest.mark.parametrize("program", [subtomo, reconstruct_particle, reconstruct_tomogram, align_symmetry])
 def test_every_flag_of_relion_is_either_there_or_refused_by_name(program):
     ours, theirs = program.FLAGS | cli.COMMON, CLI[program.PROGRAM]
     common = {"--help", "--theme"}  # --theme is of the tomo programs alone
