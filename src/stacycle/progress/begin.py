@@ -13,6 +13,7 @@ from stacycle.jobs import redo
 from stacycle.progress import hooks, journal, status, text
 from stacycle.progress.journal import Job, Writer
 from stacycle.recipe.config import DEFAULT
+from stacycle.recipe.rounds import Recipe
 from stacycle.steps.registry import command_of
 
 
@@ -21,6 +22,8 @@ def begin(workflow: Any, config: Mapping[str, Any]) -> Writer:
     start, files = snakemake_api.start_folder(workflow), snakemake_api.configfiles(workflow)
     configs = [str(path) for one in files if (path := Path(start, one).resolve()) != DEFAULT.resolve()]
     redo.note_command(sys.argv[1:], start, config=config, files=configs)
+    rounds = Recipe.from_config(dict(config)).rounds
+    binnings = {name: float(settings["binning"]) for name, settings in rounds.items()}
     numbers: dict[Any, int] = {}
     jobs: list[Job] = []
     for job, needed, asked in snakemake_api.jobs_with_needs(workflow):
@@ -30,18 +33,21 @@ def begin(workflow: Any, config: Mapping[str, Any]) -> Writer:
         numbers[key] = len(jobs)
         keys = (snakemake_api.job_key(one.rule.name, one.wildcards_dict) for one in needed)
         before = tuple(sorted(numbers[one] for one in set(keys) if one in numbers))
-        jobs.append(_job(job, before, asked))
+        jobs.append(_job(job, before, asked, binnings))
     scheduler = snakemake_api.scheduler(workflow)
     writer = Writer(".", jobs, scheduler=scheduler)
     snakemake_api.listen(journal.hears(writer, numbers))
     return writer
 
 
-def _job(job: Any, needs: Sequence[int], asked: bool) -> Job:
+def _job(job: Any, needs: Sequence[int], asked: bool, binnings: Mapping[str, float]) -> Job:
+    """`binnings` are those of the rounds, by name."""
     output = str(job.output[0])
+    folder = os.path.dirname(output)
+    binning = next((binnings[part] for part in Path(folder).parts if part in binnings), 1.0)
     program = job.rule.params.get("step", "") if command_of(job) else ""
     log = str(job.log[0]) if job.log else ""
-    return Job(job.rule.name, os.path.dirname(output), output, tuple(needs), program, asked, log)
+    return Job(job.rule.name, folder, output, tuple(needs), program, asked, log, binning)
 
 
 def end(writer: Writer | None, well: bool, config: Mapping[str, Any]) -> list[str]:

@@ -40,7 +40,7 @@ class Event:
 @dataclass(frozen=True)
 class Job:
     """A job of the run. `folder` is that of its first output, `needs` the numbers of the jobs before it, `program` its
-    step if a program runs, `asked` whether the run is to start it."""
+    step if a program runs, `asked` whether the run is to start it, `binning` that of its round."""
 
     rule: str
     folder: str
@@ -49,6 +49,7 @@ class Job:
     program: str = ""
     asked: bool = True
     log: str = ""
+    binning: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -37,14 +37,16 @@ _START = "# "  # of the line that job.run writes above each start's output
 
 @dataclass(frozen=True)
 class Search:
-    """What an auto-refinement says of its search: angular `step` and estimated `accuracy` (degrees), the number of
-    iterations `at_step` by now, whether it still `gains`, and whether it has `converged` and does its last one."""
+    """What an auto-refinement says of its search: angular `step` and estimated `accuracy` (degrees), how often it has
+    `told` the accuracy, the number of iterations `at_step` by now, whether it still `gains`, and whether it has
+    `converged` and does its last one."""
 
     step: float = 0.0
     accuracy: float = 0.0
     at_step: int = 1
     gains: bool = True
     converged: bool = False
+    told: int = 0
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,8 @@ def parse(text: str) -> dict[str, Any]:
         alike = len(list(takewhile(lambda one: one == steps[-1], reversed(steps))))
         accuracy = float(accuracies[-1]) if accuracies else 0.0
         gains = "0" in _WITHOUT_GAIN.findall(text)[-2:]  # of resolution, and of poses
-        told["search"] = Search(float(steps[-1]), accuracy, alike, gains, _CONVERGED in text)
+        converged = _CONVERGED in text
+        told["search"] = Search(float(steps[-1]), accuracy, alike, gains, converged, len(accuracies))
     return told
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from stacycle.progress import journal, status, text
+from stacycle.progress import forecast, journal, status, text
 from stacycle.progress.journal import FAILED, FINISHED, STARTED, Job, Writer
 from stacycle.progress.status import DONE, KEPT, RUNNING, STOPPED, WAITING
 from stacycle.resources import lock
@@ -95,6 +95,29 @@ def test_what_an_earlier_run_made_is_kept(run: Writer) -> None:
     run.add(STARTED, 0)
     run.add(FINISHED, 0)
     assert states()["bin4/align"] == KEPT
+
+
+def test_the_same_step_of_a_finer_round_takes_longer() -> None:
+    """By as much as iterations become longer with the pixels; a program without iterations does not."""
+    steps = ["extract", "refine3d"]
+    jobs = [
+        Job(step, f"results/{round_}/{step}", f"results/{round_}/{step}/x", (), step, binning=binning)
+        for round_, binning in (("bin4", 4.0), ("bin2", 2.0))
+        for step in steps
+    ]
+    run = Writer(".", jobs)
+    for number, one in enumerate(jobs[:2]):
+        run.add(STARTED, number)
+        job(one.folder, 100, ended_well=True)
+    iterations("results/bin4/refine3d", [99, 66, 33, 0.1])
+    for number in range(2):
+        run.add(FINISHED, number)
+    forecast.forget()
+    found = status.collect()
+    assert found
+    left = {step.step: step.jobs[0].left for step in found.steps}
+    assert left["bin2/extract"] == pytest.approx(100, abs=3)
+    assert left["bin2/refine3d"] == pytest.approx(100 * 2**forecast.GROWS, abs=5)
 
 
 def test_a_job_that_failed_says_why_and_where_to_read_on(run: Writer) -> None:

@@ -53,13 +53,20 @@ def test_the_nearest_like_runs_count() -> None:
 def test_an_auto_refinement_goes_on_until_its_step_is_finer_than_its_accuracy() -> None:
     """The demo's at bin1: 4.6, 5.0, 7.2, 9.1, 9.1 at 0.94 degrees, 14.9, 13.5, 15.0 at 0.47, 17.9 the last one."""
     each = [4.6, 5.0, 7.2, 9.1]
-    search = Search(step=0.9375, accuracy=0.66, at_step=4, gains=True)
+    search = Search(step=0.9375, accuracy=0.66, at_step=4, gains=True, told=4)
     left = time_left.of_program(begun(each, None, 2.7, search=search), 2.7 + sum(each))
     assert left == pytest.approx(9.1 + 14.9 + 13.5 + 15.0 + 17.9, rel=0.3)
-    last = Search(step=0.46875, accuracy=0.66, at_step=3, converged=True)
+    last = Search(step=0.46875, accuracy=0.66, at_step=3, converged=True, told=8)
     all_but_last = [*each, 9.1, 14.9, 13.5, 15.0]
     left = time_left.of_program(begun(all_but_last, None, 2.7, search=last), 2.7 + sum(all_but_last))
     assert left == pytest.approx(17.9, rel=0.3)
+
+
+def test_the_accuracy_told_first_becomes_finer() -> None:
+    """The demo's at bin4: 1.9, 1.7 at 0.94 degrees, 1.3, 2.9, 2.8 at 0.47, 1.8 the last one: 1.86 became 1.08."""
+    search = Search(step=0.9375, accuracy=1.86, at_step=1, gains=True, told=1)
+    left = time_left.of_program(begun([1.9], None, 1.7, search=search), 1.7 + 1.9)
+    assert left == pytest.approx(1.7 + 1.3 + 2.9 + 2.8 + 1.8, rel=0.3)
 
 
 def test_nothing_is_told_where_nothing_is_known() -> None:
@@ -100,6 +107,6 @@ def test_what_relion_says_at_the_end_of_its_output_is_understood() -> None:
         43.6364,
     )
     assert told["bar"] == pytest.approx(0.25)
-    assert told["search"] == Search(3.75, 3.39062, 1, True, False)
+    assert told["search"] == Search(3.75, 3.39062, 1, True, False, 1)
     told = parse(" + Tomogram 3 / 12: \n - Loading\n")
     assert (told["what"], told["part"], told["parts"], told["bar"]) == ("tomogram", 3, 12, 0)
