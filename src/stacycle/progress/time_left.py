@@ -16,6 +16,7 @@ from statistics import mean, median
 from stacycle.progress.timeline import Search, Timeline
 
 RECENT = 3  # parts, whose pace goes on
+OVERDUE = 0.2  # of its time so far, that a program goes on for which has taken as long as those like it
 LEAST_SEEN = 0.05  # of a work, below which its pace says nothing
 FINE_ENOUGH = 0.75  # of the accuracy of angles: a step below that is not halved
 PER_STEP = 2  # iterations of an auto-refinement at each angular step
@@ -51,8 +52,8 @@ def of_program(timeline: Timeline, now: float, like: Sequence[Ended] = ()) -> fl
         if not like:
             return own
         # the own pace counts the more, the more of it was seen
-        return share * own + (1 - share) * max(0.0, _typical(like) - gone)
-    return max(0.0, _typical(like) - gone) if like else None
+        return share * own + (1 - share) * _as_like(like, gone)
+    return _as_like(like, gone) if like else None
 
 
 def of_part(timeline: Timeline, now: float) -> float | None:
@@ -83,6 +84,11 @@ def _nearest(like: Sequence[Ended]) -> list[Ended]:
 
 def _typical(like: Sequence[Ended]) -> float:
     return median(one.seconds for one in like)
+
+
+def _as_like(like: Sequence[Ended], gone: float) -> float:
+    """What is left of a program that has run so long, if it takes as long as those like it."""
+    return max(OVERDUE * gone, _typical(like) - gone)
 
 
 def _since(timeline: Timeline, now: float) -> float:
@@ -138,6 +144,8 @@ def _from(course: Sequence[float], each: Sequence[float], at: int, left: int) ->
     if len(each) > 1 or (known and known[0] > 2 * median(course)):
         known, each = known[1:], each[1:]  # the first of all runs may have compiled or read its input
     stretch = sum(each) / sum(known) if known and sum(known) > 0 else 1.0
+    if at == 1:  # the first tells little of the others
+        stretch = mean([stretch, 1.0])
     if len(each) > 1:  # what was late counts more: it is more like what comes
         stretch = mean([stretch, sum(each[-2:]) / max(sum(known[-2:]), 1e-9)])
     return [stretch * cost for cost in longer[at : at + left]]

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from stacycle.progress import forecast, journal, status, text
+from stacycle.progress import forecast, journal, status, text, timeline
 from stacycle.progress.journal import FAILED, FINISHED, STARTED, Job, Writer
 from stacycle.progress.status import DONE, KEPT, RUNNING, STOPPED, WAITING
 from stacycle.resources import lock
@@ -95,6 +95,16 @@ def test_what_an_earlier_run_made_is_kept(run: Writer) -> None:
     run.add(STARTED, 0)
     run.add(FINISHED, 0)
     assert states()["bin4/align"] == KEPT
+
+
+def test_a_bar_of_an_iteration_that_was_written_tells_nothing_of_the_next() -> None:
+    job(ALIGN, 100)
+    iterations(ALIGN, [90, 80, 70], bar=60)
+    record = json.loads(Path(ALIGN, "job.json").read_text())
+    assert timeline.of_job(ALIGN, record).fraction == 1
+    table = Path(ALIGN, "run_it003_data.star")
+    table.write_text("")
+    assert timeline.of_job(ALIGN, record).fraction == 0
 
 
 def test_the_same_step_of_a_finer_round_takes_longer() -> None:

@@ -50,6 +50,10 @@ def test_the_nearest_like_runs_count() -> None:
     assert time_left.of_waiting([]) is None
 
 
+def test_what_takes_longer_than_those_like_it_is_not_about_to_end() -> None:
+    assert time_left.of_program(Timeline(0.0), 15.0, [Ended(10)]) == pytest.approx(3)
+
+
 def test_an_auto_refinement_goes_on_until_its_step_is_finer_than_its_accuracy() -> None:
     """The demo's at bin1: 4.6, 5.0, 7.2, 9.1, 9.1 at 0.94 degrees, 14.9, 13.5, 15.0 at 0.47, 17.9 the last one."""
     each = [4.6, 5.0, 7.2, 9.1]
