@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import traceback
 from argparse import Action
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -59,7 +60,11 @@ def command_line_config(workflow: Any) -> Mapping[str, Any]:
 
 
 def start_folder(workflow: Any) -> str:
-    """The folder that Snakemake was called in."""
+    """The folder that Snakemake was called in, from which `--directory` may have led away."""
+    for frame, _ in traceback.walk_stack(None):
+        called = getattr(frame.f_locals.get("self"), "workflow_api", None)
+        if called and called._workdir_handler.olddir:
+            return str(called._workdir_handler.olddir)
     return workflow.workdir_init
 
 

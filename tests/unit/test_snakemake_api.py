@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import subprocess
+import sys
 from argparse import Action
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ import snakemake_executor_plugin_slurm as slurm
 import yaml
 from conftest import ROOT
 from planned import planned
+from snakemake.api import WorkflowApi
 from snakemake.cli import get_argument_parser
 from snakemake.common import configfile
 from snakemake.dag import DAG
@@ -112,6 +115,7 @@ NEEDED: dict[type | ModuleType, dict[str, str]] = {
         "is_rule": "to plan with --forcerun",
         "dag_settings": "to plan with --forcerun",
     },
+    WorkflowApi: {"_workdir_handler": "to redo a result as the last run was called"},
     Rule: {
         "name": "to know a job by",
         "params": "to know its step",
@@ -243,6 +247,16 @@ def test_how_snakemake_was_called_is_known(folder: Path, workflow: Any) -> None:
     assert (snakemake_api.cores(workflow), snakemake_api.most_jobs(workflow)) == (2, None)
     assert snakemake_api.default_resources(workflow) == {"gpus_per_job": 2, "slurm_partition": "cpu"}
     assert Path(snakemake_api.start_folder(workflow)).is_dir()
+
+
+def test_the_folder_of_the_call_is_known_wherever_the_work_is(tmp_path: Path) -> None:
+    told = "onstart:\n    print('called in', snakemake_api.start_folder(workflow))\n"
+    text = f"from stacycle import snakemake_api\n{told}rule one:\n    output: 'a'\n    shell: 'touch a'\n"
+    (tmp_path / "Snakefile").write_text(text)
+    for place in ([], ["--directory", "there/it/is"], ["--directory", str(tmp_path / "far")]):
+        words = [sys.executable, "-m", "snakemake", "--cores", "1", *place]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert f"called in {tmp_path}\n" in done.stdout, place
 
 
 def test_limits_are_those_of_the_profile_and_those_that_were_set(workflow: Any) -> None:

@@ -106,7 +106,7 @@ def redo(given: Given) -> int:
     """
     from stacycle.jobs import redo as again
 
-    return again.run(given.paths, given.more)
+    return again.run([project.result(path) for path in given.paths], given.more)
 
 
 def _options_of_diff(parser: Parser) -> None:
@@ -115,7 +115,9 @@ def _options_of_diff(parser: Parser) -> None:
 
 
 def _options_of_redo(parser: Parser) -> None:
-    parser.add_argument("paths", metavar="PATH", nargs="+", help="a file of results/, or a job's folder")
+    parser.add_argument(
+        "paths", metavar="PATH", nargs="+", help="a step (bin4/select), or a file or job's folder of results/"
+    )
 
 
 COMMANDS = [

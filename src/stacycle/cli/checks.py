@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from stacycle.cli import project
 from stacycle.cli.record import LOOK, Command, Given, Parser
-from stacycle.errors import UserError, unreadable
+from stacycle.errors import UserError, some, unreadable
 from stacycle.files import job_folder
 from stacycle.jobs import record as job_record
 
@@ -25,7 +26,9 @@ CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\
 
 def _options_of_diagnose(parser: Parser) -> None:
     parser.add_argument(
-        "log", metavar="LOG", help="a log, a job's folder (its run.out), or - for standard input"
+        "log",
+        metavar="LOG",
+        help="a log, a job's folder (its run.out, as that of bin4/refine3d), or - for standard input",
     )
     status = "the exit status (default: the job's, if known)"
     parser.add_argument("--exit-code", type=int, metavar="N", help=status)
@@ -42,7 +45,7 @@ def diagnose(arguments: Given) -> int:
     """
     from stacycle.diagnosis.explain import explain
 
-    path = Path(arguments.log)
+    path = Path(project.result(arguments.log))
     record = {} if arguments.log == "-" else job_record.read(path if path.is_dir() else path.parent)
     lines = last_run(_lines(_end(path) if arguments.log != "-" else sys.stdin.buffer.read()[-MOST_BYTES:]))
     status = _exit_status(record) if arguments.exit_code is None else arguments.exit_code
@@ -85,7 +88,11 @@ def _end(path: Path) -> bytes:
         path = path / job_folder.PROGRAM_OUTPUT
         if not path.exists():
             if not job_record.read(path.parent):
-                raise UserError(f"{path.parent} is not a job's folder: it has neither run.out nor job.json")
+                jobs = sorted(str(one.parent) for one in path.parent.rglob(job_folder.PROGRAM_OUTPUT))
+                cure = f"give one of those in it: {some(jobs)}" if jobs else ""
+                raise UserError(
+                    f"{path.parent} is not a job's folder: it has neither run.out nor job.json", cure
+                )
             return b""
     try:
         with open(path, "rb") as log:

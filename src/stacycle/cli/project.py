@@ -17,7 +17,7 @@ from stacycle.cli.record import Given, Parser
 from stacycle.errors import UserError, some
 from stacycle.files.atomic import read_json
 from stacycle.inputs.asked import files_of
-from stacycle.jobs.redo import COMMAND
+from stacycle.jobs.redo import COMMAND, RESULTS
 from stacycle.progress import journal
 from stacycle.recipe import config as configs
 from stacycle.recipe.rounds import Recipe
@@ -39,6 +39,12 @@ def options(parser: Parser) -> None:
     )
     where = "where the work runs: a folder, or one of the workflow's, as slurm (default: the last run's, or "
     parser.add_argument("--profile", metavar="NAME", help=f"{where}{PROFILE})")
+
+
+def result(path: str) -> str:
+    """A path as given; or, if there is nothing but a result of that name (bin4/select), the result's."""
+    named = os.path.join(RESULTS, path)
+    return named if not os.path.exists(path) and os.path.exists(named) else path
 
 
 @dataclass(frozen=True)

@@ -58,21 +58,24 @@ def noted_config(project: str | Path = ".") -> dict[str, Any]:
 
 
 def run(paths: Sequence[str], options: Sequence[str] = ()) -> int:
-    """Make the results at these paths anew; `options` are more of Snakemake's. Returns Snakemake's exit status.
+    """Make the results at these paths anew; `options` are more of Snakemake's. With --dry-run nothing is touched.
+    Returns Snakemake's exit status.
     UserError for a path that is no result, a job that still runs, and if it is not known how to call Snakemake."""
     project, targets = _targets(paths)
-    call = _call(project, options)
+    call, names = _call(project, options), list(targets)
+    made = [*call, "--forcerun", *names, "--", *names]
+    if any(action.dest == "dryrun" for word in options if (action := snakemake_api.option(word))):
+        return subprocess.run(made, cwd=_cwd(project)).returncode
     for target, folder in targets.items():
         if folder is not None:  # marked so that the job does not keep what is there
             with locked(folder, "stacycle redo"):
                 job_record.write(folder, job_record.read(folder) | {REDO: True})
         print(f"{target} is made anew.", flush=True)
-    names = list(targets)
     subprocess.run([*call, "--cleanup-metadata", *names], cwd=_cwd(project), capture_output=True, check=False)
     for path in (project / name for name in names):
         if path.exists():
             os.utime(path, (1, 1))  # older than all that it is made of
-    return subprocess.run([*call, "--forcerun", *names, "--", *names], cwd=_cwd(project)).returncode
+    return subprocess.run(made, cwd=_cwd(project)).returncode
 
 
 def _targets(paths: Sequence[str]) -> tuple[Path, dict[str, Path | None]]:

@@ -88,7 +88,9 @@ def of_job(folder: str | Path, record: Mapping[str, Any]) -> Timeline | None:
         given = tuple(ends[number] for number in sorted(ends) if number > first)
         parts = told.get("parts") or _asked(record)
         begun = ends.get(first, started if first else None)
-        bar = told.get("bar", 0.0) if done < told.get("part", 1) else 0.0  # else it is that of the part before
+        bar = (
+            told.get("bar", 0.0) if done < told.get("part", 1) else 0.0
+        )  # else it is that of the part before
         reached = told.get("resolution")
         search = told.get("search", Search())
         return Timeline(started, done, parts, given, bar, first, reached, "iteration", begun, search)
