@@ -11,7 +11,17 @@ from rich.text import Text
 
 from stacycle.progress import text
 from stacycle.progress.journal import FAILED
-from stacycle.progress.status import DONE, KEPT, QUEUED, RUNNING, STOPPED, WAITING, Status, StepStatus
+from stacycle.progress.status import (
+    DONE,
+    KEPT,
+    QUEUED,
+    REMOVED,
+    RUNNING,
+    STOPPED,
+    WAITING,
+    Status,
+    StepStatus,
+)
 
 _STYLES = {
     RUNNING: "bold cyan",
@@ -21,8 +31,18 @@ _STYLES = {
     FAILED: "bold red",
     STOPPED: "yellow",
     WAITING: "dim",
+    REMOVED: "yellow",
 }
-_MARKS = {RUNNING: "▶", QUEUED: "…", DONE: "✓", KEPT: "=", FAILED: "✗", STOPPED: "■", WAITING: "·"}
+_MARKS = {
+    RUNNING: "▶",
+    QUEUED: "…",
+    DONE: "✓",
+    KEPT: "=",
+    FAILED: "✗",
+    STOPPED: "■",
+    WAITING: "·",
+    REMOVED: "–",
+}
 _COLUMNS = {  # and how wide they are at least; 0: as wide as there is room
     "step": 12,
     "state": 9,

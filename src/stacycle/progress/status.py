@@ -23,7 +23,17 @@ from stacycle.progress.timeline import Timeline
 from stacycle.resources import lock
 
 WAITING, QUEUED, RUNNING, DONE, KEPT, STOPPED = "waiting", "queued", "running", "done", "kept", "stopped"
-_ORDER = (FAILED, RUNNING, QUEUED, STOPPED, WAITING, DONE, KEPT)  # which of its jobs' states a step has
+REMOVED = "removed"  # done once, but its result is not there any more
+_ORDER = (
+    FAILED,
+    RUNNING,
+    QUEUED,
+    STOPPED,
+    WAITING,
+    REMOVED,
+    DONE,
+    KEPT,
+)  # which of its jobs' states a step has
 
 
 @dataclass
@@ -175,6 +185,8 @@ def _job(
             state.ended = events[what].time
     if state.state == FAILED:
         state.cause = record.get("cause", "") or _last_error(project / job.log)
+    if state.state in (DONE, KEPT) and not found.alive and not (project / job.output).exists():
+        state.state = REMOVED
     if state.state in (DONE, KEPT):
         state.decided = _decided(project / job.folder, settled)
     work = timeline.of_job(project / job.folder, record) if record else None

@@ -11,6 +11,7 @@ from stacycle.progress.journal import FAILED
 from stacycle.progress.status import (
     DONE,
     KEPT,
+    REMOVED,
     QUEUED,
     RUNNING,
     STOPPED,
@@ -82,7 +83,13 @@ def headline(status: Status, now: float | None = None) -> str:
         left = f"; {least}{duration(status.left)} left" if status.left is not None else ""
         return f"running for {gone}{left}; {count}"
     if status.state == DONE:
-        return f"done after {gone}; {count}"
+        gone_since = sum(job.state == REMOVED for step in status.steps for job in step.jobs)
+        more = (
+            f"; results of {gone_since} were removed since: stacycle run makes them again"
+            if gone_since
+            else ""
+        )
+        return f"done after {gone}; {count}{more}"
     if status.state == STOPPED:
         still = [job for step in status.steps for job in step.jobs if job.state == RUNNING]
         on = f"; {len(still)} of its programs still run" if still else ""

@@ -16,7 +16,7 @@ import pytest
 
 from stacycle.progress import forecast, journal, status, text, timeline
 from stacycle.progress.journal import FAILED, FINISHED, STARTED, Job, Writer
-from stacycle.progress.status import DONE, KEPT, RUNNING, STOPPED, WAITING
+from stacycle.progress.status import DONE, KEPT, REMOVED, RUNNING, STOPPED, WAITING
 from stacycle.resources import lock
 from stacycle.resources.lock import locked
 
@@ -130,6 +130,23 @@ def test_the_same_step_of_a_finer_round_takes_longer() -> None:
     assert left["bin2/refine3d"] == pytest.approx(100 * 2**forecast.GROWS, abs=5)
 
 
+def test_a_result_that_was_removed_since_is_not_called_done(
+    run: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, one in enumerate(JOBS):
+        run.add(STARTED, number)
+        Path(one.output).parent.mkdir(parents=True, exist_ok=True)
+        Path(one.output).write_text("")
+        run.add(FINISHED, number)
+    run.add(journal.WELL)
+    monkeypatch.setattr(journal, "holder", lambda project: None)  # it has ended
+    assert set(states().values()) == {DONE}
+    Path(JOBS[1].output).unlink()
+    assert states() == {"bin4/align": DONE, "bin4/class3d": REMOVED, "report": DONE}
+    found = status.collect()
+    assert found and "results of 1 were removed" in text.headline(found)
+
+
 def test_a_job_that_failed_says_why_and_where_to_read_on(run: Writer) -> None:
     run.add(STARTED, 0)
     job(ALIGN, cause="relion_refine failed with exit status 1: out of memory.")
@@ -228,6 +245,7 @@ def test_a_program_that_outlives_the_run_is_called_running_and_then_done(other: 
     process.wait()
     assert states()["bin4/align"] == STOPPED
     job(ALIGN, 0, ended_well=True)
+    Path(JOBS[0].output).write_text("")
     assert states()["bin4/align"] == DONE
 
 
