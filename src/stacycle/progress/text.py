@@ -11,8 +11,8 @@ from stacycle.progress.journal import FAILED
 from stacycle.progress.status import (
     DONE,
     KEPT,
-    REMOVED,
     QUEUED,
+    REMOVED,
     RUNNING,
     STOPPED,
     JobStatus,

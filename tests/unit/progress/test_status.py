@@ -144,7 +144,8 @@ def test_a_result_that_was_removed_since_is_not_called_done(
     Path(JOBS[1].output).unlink()
     assert states() == {"bin4/align": DONE, "bin4/class3d": REMOVED, "report": DONE}
     found = status.collect()
-    assert found and "results of 1 were removed" in text.headline(found)
+    assert found
+    assert "results of 1 were removed" in text.headline(found)
 
 
 def test_a_job_that_failed_says_why_and_where_to_read_on(run: Writer) -> None:
