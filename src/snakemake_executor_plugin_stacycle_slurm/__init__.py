@@ -93,6 +93,12 @@ class Executor(SlurmExecutor):
         self._job_submission_executor.shutdown(cancel_futures=True)
         super().cancel_jobs(list(self._unended.values()))
 
+    async def sleep(self) -> None:
+        """Wait until the next look at the states, or until the run has ended."""
+        for _ in range(int(self.next_seconds_between_status_checks)):
+            if self.wait:
+                await asyncio.sleep(1)
+
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]
     ) -> AsyncGenerator[SubmittedJobInfo, None]:
@@ -161,9 +167,14 @@ def job_name(prefix: str, job: Any) -> str:
     if job.is_group():
         return legible(prefix, "group", job.name)
     if job.log:
-        path = Path(job.log[0])
-        return legible(prefix, *path.with_suffix("").parts[path.parts[0] == "logs" :])
+        return f"{legible(prefix)}-{name_of_log(job.log[0])}"[:LONGEST_NAME]
     return legible(prefix, job.name, *job.wildcards)
+
+
+def name_of_log(log: str) -> str:
+    """A job's name in SLURM, from its log, without the prefix."""
+    path = Path(log)
+    return legible(*path.with_suffix("").parts[path.parts[0] == "logs" :])
 
 
 def legible(*words: str) -> str:

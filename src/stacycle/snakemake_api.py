@@ -220,12 +220,13 @@ class _Ear(logging.Handler):
         elif event == LogEvent.JOB_FINISHED and told["job_id"] in self._jobs:
             self._hear("finished", self._jobs[told["job_id"]], None)
         elif event == LogEvent.JOB_ERROR and told["jobid"] in self._jobs:
-            self._hear("failed", self._jobs[told["jobid"]], told["log"])
+            said = (told.get("rule_msg") or "").partition("For further error details")[0].strip()
+            self._hear("failed", self._jobs[told["jobid"]], (told["log"] or (), said))
 
 
 def listen(hear: Callable[[str, JobKey, Any], None]) -> None:
-    """Have `hear` told what comes of each job of this run: "started" and its outputs, "finished", or "failed" and where
-    its logs are."""
+    """Have `hear` told what comes of each job of this run: "started" and its outputs, "finished", or "failed", with
+    where its logs are and what a scheduler said of it."""
     from snakemake.logging import logger
 
     logger.addHandler(_Ear(hear))

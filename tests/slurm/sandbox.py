@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -135,6 +135,17 @@ def wait_for(what: Callable, seconds: float = 240):
             return found
         time.sleep(0.1)
     raise AssertionError(f"waited for {seconds} s in vain")
+
+
+def process_of(program: str, *environment: str) -> int | None:
+    """The process of a program of the embedded engine, on whichever host, that has this in its environment."""
+    wanted = {one.encode() for one in environment}
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words, given = ((process / name).read_bytes().split(b"\0") for name in ("cmdline", "environ"))
+            if words[1:4] == [b"-m", b"staengine", program.encode()] and wanted <= set(given):
+                return int(process.name)
+    return None
 
 
 def environment() -> dict[str, str]:

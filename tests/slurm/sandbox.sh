@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A real SLURM on this machine, for the tests: partitions cpu and gpu of one node with two stand-in GPUs (a100), and
-# partition pair of two small nodes; no accounting.
+# partition pair of two small nodes, hosts of their own if that can be: a host name and processes that this one does not
+# have; no accounting.
 #   sandbox.sh install   Debian's packages (root)
 #   sandbox.sh start     its own folder and ports; nothing else of the machine but a link in /etc/slurm, if none is there
 #   sandbox.sh stop
@@ -53,6 +54,17 @@ END
   ln -sf /dev/null "$folder/gpu1"
 }
 
+start_node() { # NAME [HOST]
+  if [ -n "${2:-}" ] && unshare --uts --pid --fork --mount-proc true 2>/dev/null; then
+    { cat /etc/hosts && echo "127.0.0.1 pair1 pair2"; } >"$folder/hosts"
+    setsid unshare --uts --pid --fork --mount-proc --kill-child \
+      sh -c "hostname $2; mount --bind $folder/hosts /etc/hosts; exec slurmd -D -N $1" </dev/null >/dev/null 2>&1 &
+    echo $! >"$folder/host.$1.pid"
+  else
+    slurmd -N "$1"
+  fi
+}
+
 case ${1:-} in
 install)
   command -v slurmd >/dev/null && command -v munged >/dev/null && exit 0
@@ -60,7 +72,7 @@ install)
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq slurm-wlm munge >/dev/null
   ;;
 start)
-  rm -rf "$folder"/{state,spool}
+  rm -rf "$folder"/{state,spool} "$folder"/*.pid
   mkdir -p "$folder"/state "${nodes[@]/#/$folder/spool/}"
   write_settings
   mkdir -p "${link%/*}"
@@ -71,7 +83,8 @@ start)
   fi
   export SLURM_CONF=$folder/slurm.conf
   slurmctld
-  for node in "${nodes[@]}"; do slurmd -N "$node"; done
+  start_node main
+  for node in pair1 pair2; do start_node "$node" "$node"; done
   for _ in $(seq 60); do
     [ "$(sinfo --noheader --format %T 2>/dev/null | sort -u)" = idle ] && exit 0
     sleep 0.5
@@ -81,6 +94,11 @@ start)
   ;;
 stop)
   SLURM_CONF=$folder/slurm.conf timeout 10 scancel --user=root && sleep 2 || true
+  for node in pair1 pair2; do
+    [ -f "$folder/host.$node.pid" ] || continue
+    kill -KILL "$(cat "$folder/host.$node.pid")" || true # all of that host ends
+    rm -f "$folder/host.$node.pid" "$folder/slurmd.$node.pid" # the latter has the host's own number of it
+  done
   for daemon in "${nodes[@]/#/slurmd.}" slurmctld; do
     [ ! -f "$folder/$daemon.pid" ] || kill "$(cat "$folder/$daemon.pid")"
   done

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import TINY, Project, overlay
-from sandbox import Job, Slurm, wait_for
+from sandbox import PROFILE, Job, Slurm, environment, process_of, wait_for
+
+from stacycle.progress import status
 
 pytestmark = pytest.mark.slow
 
@@ -74,6 +83,126 @@ def test_a_job_that_its_wall_time_kills_continues_in_the_next_attempt(
     assert killed["continued_from"] is None
     assert continued["continued_from"] >= 2
     record_property("TIMEOUT on SLURM: continues from iteration", continued["continued_from"])
+
+
+class Followed:
+    """A project that `stacycle run` works on by a profile of its own, whose jobs wait until they are released."""
+
+    RIGHT_WITHIN = 5  # s after an event
+
+    def __init__(self, slurm: Slurm, folder: Path) -> None:
+        self.slurm, self.folder, self.slowest = slurm, folder, 0.0
+        Project(folder, CONFIG).command()  # writes the config
+        profile = yaml.safe_load((PROFILE / "profile.yaml").read_text())
+        profile["default-resources"] |= {"slurm_partition": "pair", "gpu_job_slurm_partition": "pair"}
+        profile["default-resources"] |= {"gpus_per_job": 0, "cores_per_job": 2, "slurm_extra": "--hold"}
+        profile["stacycle-slurm-init-seconds-before-status-checks"] = 2 * self.RIGHT_WITHIN
+        (folder / "profiles/slurm").mkdir(parents=True)
+        (folder / "profiles/slurm/profile.yaml").write_text(yaml.safe_dump(profile))
+
+    @contextmanager
+    def run(self, *words: str) -> Iterator[subprocess.Popen]:
+        command = [sys.executable, "-m", "stacycle", "run", *words]
+        with (self.folder / "said.txt").open("w") as said:
+            process = subprocess.Popen(command, cwd=self.folder, stdout=said, stderr=said, env=environment())
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    def said(self) -> str:
+        return (self.folder / "said.txt").read_text()
+
+    def right(self, **expected: object) -> None:
+        """Wait until the status says this of the run or of the alignment, which is not to take longer than it may."""
+        began = time.monotonic()
+
+        def says() -> bool:
+            found = status.collect(self.folder)
+            jobs = [job for step in found.steps for job in step.jobs] if found else []
+            aligned = next((job for job in jobs if job.program == "align"), None)
+            told = vars(aligned) | {"run": found.state} if found and aligned else {}
+            return all(told.get(key) == value for key, value in expected.items())
+
+        wait_for(says, self.RIGHT_WITHIN)
+        self.slowest = max(self.slowest, time.monotonic() - began)
+
+    def kill(self, process: subprocess.Popen) -> None:
+        """Kill `stacycle run` and Snakemake, as a broken machine would."""
+        process.kill()
+        os.kill(json.loads((self.folder / "results/.run/lock").read_text())["runner"], signal.SIGKILL)
+
+
+def test_stacycle_status_is_right_about_a_run_on_slurm_whatever_becomes_of_it(
+    slurm: Slurm, ready: Project, tmp_path: Path, record_property
+):
+    """The queue; a node that is another host; the main process killed twice, a job cancelled; and the end."""
+    shutil.copytree(ready.folder, tmp_path / "project", symlinks=True)
+    here = Followed(slurm, tmp_path / "project")
+    job = here.folder / "results/bin4/align/T1"
+    with slurm.watched(Project(here.folder, {})) as jobs:
+
+        def waiting() -> str | None:
+            found = [number for number, one in list(jobs.items()) if one["JobState"] == "PENDING"]
+            return found[0] if found else None
+
+        with here.run("--profile", "slurm", "--", ALIGNED) as run:
+            first = wait_for(waiting)
+            here.right(run="running", state="queued")
+            assert from_elsewhere(here.folder) == ("running", "queued")
+            here.kill(run)
+            here.right(run="stopped", state="stopped")
+        with here.run("--", ALIGNED) as run:
+            second = wait_for(lambda: waiting() if waiting() != first else None)
+            assert "wait in SLURM (sta-bin4-align-T1_it006): they are taken back" in here.said()
+            wait_for(lambda: jobs[first]["JobState"] == "CANCELLED", 5)
+            subprocess.run(["scontrol", "release", second], check=True)
+            wait_for((job / "run_it002_optimiser.star").exists)
+            program = wait_for(lambda: process_of("relion_refine", f"SLURM_JOB_ID={second}"))
+            os.kill(program, signal.SIGSTOP)
+            host = json.loads((job / "job.json").read_text())["runs"][-1]["host"]
+            assert host == (jobs[second]["NodeList"] if OWN_HOSTS else socket.gethostname())
+            here.right(run="running", state="running", host=host)
+            assert from_elsewhere(here.folder) == ("running", "running")
+            here.kill(run)
+            here.right(run="stopped", state="running")
+        with here.run("--", ALIGNED) as run:
+            wait_for(lambda: f"To end them now: scancel {second}" in here.said(), 20)
+            here.right(run="stopped", state="running")
+            os.kill(program, signal.SIGCONT)
+            subprocess.run(["scancel", second], check=True)
+            here.right(run="stopped", state="stopped")
+            third = wait_for(lambda: waiting() if waiting() not in (first, second) else None)
+            here.right(run="running", state="queued")
+            subprocess.run(["scontrol", "release", third], check=True)
+            wait_for(lambda: json.loads((job / "job.json").read_text()).get("ended_well"))
+            here.right(state="done")
+            assert run.wait(120) == 0, here.said()
+        here.right(run="done")
+    runs = json.loads((job / "job.json").read_text())["runs"]
+    assert [one["continued_from"] is None for one in runs] == [True, False]
+    told = here.said().partition("4 jobs, 3 done before\n")[2].partition("done after")[0]
+    assert re.search(r"align T1: queued\n.*align T1: running.*\n(.*\n)*.*align T1: done \(", told), (
+        here.said()
+    )
+    assert all(re.match(r"[\d-]{10} [\d:]{8} bin4/", line) for line in told.splitlines()), told
+    record_property("SLURM: status is right after", f"{here.slowest:.1f} s at most")
+
+
+OWN_HOSTS = subprocess.run(["unshare", "--uts", "--pid", "--fork", "--mount-proc", "true"]).returncode == 0
+
+
+def from_elsewhere(project: Path) -> tuple[str, str]:
+    """The states of the run and of the alignment that `stacycle status --json` tells on another host, which has none of
+    their processes."""
+    command = [sys.executable, "-m", "stacycle", "status", "--json"]
+    if OWN_HOSTS:
+        as_other = ["sh", "-c", 'hostname elsewhere; exec "$@"', "sh", *command]
+        command = ["unshare", "--uts", "--pid", "--fork", "--mount-proc", *as_other]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout)
+    return told["state"], {step["step"]: step["state"] for step in told["steps"]}["bin4/align"]
 
 
 @pytest.mark.parametrize(

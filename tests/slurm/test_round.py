@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import numpy as np
 import pytest
 import yaml
 from conftest import ROOT, Project, overlay, simulate
-from sandbox import Job, Slurm, wait_for
+from sandbox import Job, Slurm, process_of, wait_for
 
 from staengine.tilt_series.star import read_star
 
@@ -234,7 +233,9 @@ def test_a_fit_that_is_killed_across_two_nodes_goes_on_with_the_tomograms_that_a
     ):
         log = folder / "run.out"
         wait_for(lambda: log.exists() and "Tomogram 1 / 1" in log.read_text())  # both have met, and work
-        second = wait_for(lambda: rank_of("relion_tomo_refine_ctf_mpi", 1))
+        second = wait_for(
+            lambda: process_of("relion_tomo_refine_ctf_mpi", "SLURM_PROCID=1", "SLURM_STEP_NUM_TASKS=2")
+        )
         os.kill(second, signal.SIGSTOP)
         wait_for(lambda: list(folder.glob("temp/*.npz")))  # the leader's tomogram is done
         number = wait_for(lambda: next(iter(jobs), None))
@@ -247,17 +248,6 @@ def test_a_fit_that_is_killed_across_two_nodes_goes_on_with_the_tomograms_that_a
     assert len(theirs) == 2
     for name in theirs:
         np.testing.assert_array_equal(mine[name], theirs[name])
-
-
-def rank_of(program: str, rank: int) -> int | None:
-    """The process that srun started as a rank of a program."""
-    wanted = {f"SLURM_PROCID={rank}".encode(), b"SLURM_STEP_NUM_TASKS=2"}
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            words, given = ((process / name).read_bytes().split(b"\0") for name in ("cmdline", "environ"))
-            if words[1:4] == [b"-m", b"staengine", program.encode()] and wanted <= set(given):
-                return int(process.name)
-    return None
 
 
 def minutes(limit: str) -> int:

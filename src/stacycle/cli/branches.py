@@ -72,7 +72,7 @@ def _fill(there: Path, here: Project) -> None:
     if Path(COMMAND).exists():
         write_json(
             there / COMMAND,
-            {"words": words, "folder": str(there), "configs": [str(there / name) for name in names]},
+            {"words": words, "folder": ".", "configs": names},
         )
 
 
@@ -200,7 +200,7 @@ def _settings(project: Path) -> dict[str, str]:
     """All settings of the last run's config, key by key; of the config file, if there was none."""
     if config := noted_config(project):
         return dict(_flat(config))
-    noted = [Path(one) for one in read_json(project / COMMAND).get("configs", ())]
+    noted = [project / one for one in read_json(project / COMMAND).get("configs", ())]
     files = [path for path in noted if path.is_file()] or [
         path for path in (project / "config.yaml",) if path.is_file()
     ]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stacycle import snakemake_api
-from stacycle.cli import call, ending, pauses, project
+from stacycle.cli import call, ending, left_in_slurm, pauses, project
 from stacycle.cli.project import Project
 from stacycle.cli.record import RUN, Command, Given, Parser
 from stacycle.cli.status import Follower
@@ -54,6 +54,7 @@ def run(given: Given) -> int:
         return subprocess.run(project.command(words)).returncode
     if hint := project.hint_of_queue(here):
         print(hint, flush=True)
+    left_in_slurm.settle(journal.read())
     _unlock(here)
     for pause in [] if targets else pauses.ahead(config, recipe):
         part = Part.of(here, given, pause.targets)

@@ -13,8 +13,9 @@ from typing import Any
 from stacycle.cli.record import RUN, Command, Given, Parser
 from stacycle.errors import UserError
 from stacycle.progress import status, text
+from stacycle.progress.job_state import QUEUED, RUNNING
 from stacycle.progress.journal import FAILED
-from stacycle.progress.status import RUNNING, Status
+from stacycle.progress.status import Status
 
 EVERY = 1.0  # s between two looks at the files
 
@@ -78,7 +79,8 @@ class Follower:
         if before is None:
             _line(f"{found.jobs} jobs, {found.done} done before")
             before = {
-                key: ("waiting", None) if state[0] == RUNNING else state for key, state in self._seen.items()
+                key: ("waiting", None) if state[0] in (RUNNING, QUEUED) else state
+                for key, state in self._seen.items()
             }
         for line in text.events(before, found):
             _line(line)

@@ -10,18 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from stacycle.progress import text
+from stacycle.progress.job_state import DONE, KEPT, QUEUED, REMOVED, RUNNING, STOPPED, WAITING
 from stacycle.progress.journal import FAILED
-from stacycle.progress.status import (
-    DONE,
-    KEPT,
-    QUEUED,
-    REMOVED,
-    RUNNING,
-    STOPPED,
-    WAITING,
-    Status,
-    StepStatus,
-)
+from stacycle.progress.status import Status, StepStatus
 
 _STYLES = {
     RUNNING: "bold cyan",

@@ -36,6 +36,7 @@ def task(log: str, name: str, makes_results: bool = True) -> Iterator[logging.Lo
     project is kept up with them. A UserError becomes one sentence and exit status 1, no traceback."""
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     file, terminal = logging.FileHandler(log, encoding="utf-8"), logging.StreamHandler(sys.stderr)
+    Path(log).touch()  # status knows by it that the job has left its queue
     file.addFilter(lambda record: not hasattr(record, "terminal_only"))
     terminal.setLevel(logging.INFO)
     terminal.setFormatter(_Named(name))

@@ -46,7 +46,7 @@ def note_command(
     files: Sequence[str] = (),
 ) -> None:
     """Note that the workflow was called by these words in this folder, and with which config, as Snakemake made it of
-    the default, the config `files` and the command line; `project` is where its results are."""
+    the default, the config `files` and the command line; `project` is where its results are, and paths may start."""
     as_json = json.loads(json.dumps(config or {}, default=str))
     noted = {"words": list(words), "folder": folder, "configs": list(files), "config": as_json}
     write_json(Path(project, COMMAND), noted)
@@ -127,7 +127,7 @@ def _call(project: Path, options: Sequence[str]) -> list[str]:
 
 def _cwd(project: Path) -> Path:
     """The folder that the noted words are meant in."""
-    folder = Path(read_json(project / COMMAND).get("folder", project))
+    folder = project / read_json(project / COMMAND).get("folder", "")
     return folder if folder.is_dir() else project
 
 

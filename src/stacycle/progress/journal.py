@@ -29,18 +29,21 @@ WELL = f"{ENDED} well"
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened at a time (s since 1970): to a job, by its number, or to the run (`job` is None)."""
+    """Something that happened at a time (s since 1970): to a job, by its number, or to the run (`job` is None). `said`
+    is what a scheduler says of a failure."""
 
     time: float
     what: str
     job: int | None = None
     logs: tuple[str, ...] = ()
+    said: str = ""
 
 
 @dataclass(frozen=True)
 class Job:
     """A job of the run. `folder` is that of its first output, `needs` the numbers of the jobs before it, `program` its
-    step if a program runs, `asked` whether the run is to start it, `binning` that of its round."""
+    step if a program runs, `asked` whether the run is to start it, `binning` that of its round, `local` whether it runs
+    beside Snakemake itself."""
 
     rule: str
     folder: str
@@ -50,6 +53,7 @@ class Job:
     asked: bool = True
     log: str = ""
     binning: float = 1.0
+    local: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,11 +91,16 @@ class Writer:
         began = {"started": time.time(), "host": socket.gethostname(), "pid": os.getpid(), **facts}
         write_json(self._folder / _RUN, began | {"jobs": [vars(job) for job in jobs]})
 
-    def add(self, what: str, job: int | None = None, logs: Sequence[str] = ()) -> None:
+    def add(self, what: str, job: int | None = None, logs: Sequence[str] = (), said: str = "") -> None:
         """Note an event, from whichever thread."""
-        told = {"time": time.time(), "what": what, "job": job, "logs": list(logs)}
+        told = {"time": time.time(), "what": what, "job": job, "logs": list(logs), "said": said}
         with self._lock, suppress(OSError), open(self._folder / _EVENTS, "a", encoding="utf-8") as file:
             file.write(json.dumps(told) + "\n")
+
+    def close(self) -> None:
+        """Let the lock name nobody any more: this process is about to end."""
+        if self._held:
+            self._held.release()
 
 
 def interrupted(project: str | Path = ".") -> None:
@@ -153,7 +162,8 @@ def _events(folder: Path) -> Iterator[Event]:
         for line in file:
             with suppress(ValueError, KeyError, TypeError):  # the last may be half written
                 told = json.loads(line)
-                yield Event(told["time"], told["what"], told["job"], tuple(told["logs"]))
+                logs, said = tuple(told["logs"]), told.get("said", "")
+                yield Event(told["time"], told["what"], told["job"], logs, said)
 
 
 def hears(writer: Writer, numbers: Mapping[Any, int]) -> Callable[[str, Any, Any], None]:
@@ -161,6 +171,7 @@ def hears(writer: Writer, numbers: Mapping[Any, int]) -> Callable[[str, Any, Any
 
     def hear(what: str, key: Any, told: Any) -> None:
         if (number := numbers.get(key)) is not None:
-            writer.add(what, number, told if what == FAILED and told else ())
+            logs, said = told if what == FAILED else ((), "")
+            writer.add(what, number, logs, said)
 
     return hear

@@ -18,29 +18,30 @@ from stacycle.files.atomic import read_json
 from stacycle.files.job_folder import DECISION, JOB_FILE
 from stacycle.jobs import record as job_record
 from stacycle.progress import forecast, journal, timeline
-from stacycle.progress.journal import FAILED, FINISHED, STARTED, Job, Journal
-from stacycle.progress.timeline import Timeline
-from stacycle.resources import lock
-
-WAITING, QUEUED, RUNNING, DONE, KEPT, STOPPED = "waiting", "queued", "running", "done", "kept", "stopped"
-REMOVED = "removed"  # done once, but its result is not there any more
-_ORDER = (
-    FAILED,
-    RUNNING,
-    QUEUED,
-    STOPPED,
-    WAITING,
-    REMOVED,
+from stacycle.progress.job_state import (
     DONE,
     KEPT,
-)  # which of its jobs' states a step has
+    QUEUED,
+    REMOVED,
+    RUNNING,
+    STOPPED,
+    WAITING,
+    of_scheduler,
+    state_of,
+    written_since,
+)
+from stacycle.progress.journal import FAILED, FINISHED, STARTED, Job, Journal
+from stacycle.progress.timeline import Timeline
+
+# which of its jobs' states a step has
+_ORDER = (FAILED, RUNNING, QUEUED, STOPPED, WAITING, REMOVED, DONE, KEPT)
 
 
 @dataclass
 class JobStatus:
     """A job: `step` is its round and step as in `results/`, `name` its folder below that. `iteration` of `iterations`
     (or tomogram, see `what`) is the one that it is at, or ended with; times in s since 1970, `left` in s. `decided` is
-    what was chosen, and by whom."""
+    what was chosen, and by whom, `host` where the program of a job that runs is."""
 
     step: str
     name: str
@@ -58,6 +59,7 @@ class JobStatus:
     log: str = ""
     program: str = ""
     decided: str = ""
+    host: str = ""
 
 
 @dataclass
@@ -176,7 +178,7 @@ def _job(
     asked_about = STARTED in events or not job.asked or not job.rule
     settled = FINISHED in events or (not job.asked and bool(job.rule))
     record = _read(project / job.folder / JOB_FILE, settled) if job.program and asked_about else {}
-    state = JobStatus(step, name, _state(project, found, job, events, record), job.folder, log=job.log)
+    state = JobStatus(step, name, state_of(project, found, job, events, record), job.folder, log=job.log)
     state.program = job.program
     if STARTED in events:
         state.started = events[STARTED].time
@@ -184,7 +186,9 @@ def _job(
         if what in events:
             state.ended = events[what].time
     if state.state == FAILED:
-        state.cause = record.get("cause", "") or _last_error(project / job.log)
+        log = project / job.log
+        told_why = record.get("cause", "") or (_last_error(log) if written_since(log, state.started) else "")
+        state.cause = " ".join(filter(None, (told_why, of_scheduler(events.get(FAILED)))))
     if state.state in (DONE, KEPT) and not found.alive and not (project / job.output).exists():
         state.state = REMOVED
     if state.state in (DONE, KEPT):
@@ -195,51 +199,11 @@ def _job(
     return state
 
 
-def _state(
-    project: Path,
-    found: Journal,
-    job: Job,
-    events: Mapping[str, journal.Event],
-    record: Mapping[str, Any],
-) -> str:
-    if FAILED in events and FINISHED not in events and STARTED in events:
-        return STOPPED if _was_stopped(found, events[FAILED], record) else FAILED
-    if FINISHED in events:
-        return KEPT if record and not _ran_since(record, events[STARTED].time) else DONE
-    if not job.rule:  # its record is all that is known
-        if lock.held(project / job.folder / lock.LOCK_FILE):
-            return RUNNING
-        return KEPT if record.get("ended_well") else FAILED if record.get("cause") else STOPPED
-    if STARTED not in events:
-        if job.asked and not (found.ended and found.ended.what == journal.WELL):
-            return WAITING
-        return KEPT
-    if job.program and lock.held(project / job.folder / lock.LOCK_FILE):
-        return RUNNING if _ran_since(record, events[STARTED].time) or not found.scheduler else QUEUED
-    if found.alive and not found.ended:
-        return QUEUED if found.scheduler and job.program else RUNNING
-    ran = record and _ran_since(record, events[STARTED].time)
-    return DONE if ran and record.get("ended_well") else STOPPED
-
-
-def _was_stopped(found: Journal, failed: journal.Event, record: Mapping[str, Any]) -> bool:
-    """Whether a job that failed was ended with the run, and would have gone on by itself."""
-    asked = found.interrupted
-    if asked is not None and failed.time >= asked:
-        return True
-    return not found.scheduler and "was stopped (SIG" in record.get("cause", "")
-
-
-def _ran_since(record: Mapping[str, Any], since: float) -> bool:
-    """Whether a job's program was started after that time (whose seconds are cut off in the record)."""
-    runs = record.get("runs") or []
-    return bool(runs) and timeline.seconds(runs[-1]["started"]) >= int(since) - 1
-
-
 def _tell_work(state: JobStatus, work: Timeline, record: Mapping[str, Any], now: float) -> None:
     state.what, state.resolution = work.what, work.resolution
     if state.state == RUNNING:
         state.iteration, state.iterations = (work.now, work.parts) if work.what else (None, None)
+        state.host = record["runs"][-1].get("host", "")
         return
     how_far = record.get("how_far") or {}
     if work.what == "iteration":

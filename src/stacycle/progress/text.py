@@ -7,18 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stacycle.files.job_folder import PROGRAM_OUTPUT
+from stacycle.progress.job_state import DONE, KEPT, QUEUED, REMOVED, RUNNING, STOPPED
 from stacycle.progress.journal import FAILED
-from stacycle.progress.status import (
-    DONE,
-    KEPT,
-    QUEUED,
-    REMOVED,
-    RUNNING,
-    STOPPED,
-    JobStatus,
-    Status,
-    StepStatus,
-)
+from stacycle.progress.status import JobStatus, Status, StepStatus
 
 _SHORT = {"iteration": "it.", "tomogram": "tomo."}
 _LONGEST = 400  # characters of a cause that are shown
@@ -122,7 +113,7 @@ def events(before: Seen, status: Status) -> Iterator[str]:
                 continue
             name = " ".join(part for part in (job.step, job.name) if part)
             if old[0] != job.state and (job.program or job.state not in (RUNNING, QUEUED)):
-                yield f"{name}: {_change(job)}"
+                yield f"{name}: {_change(job, status.host)}"
             elif job.state == RUNNING and job.iteration and job.program:
                 left = f", {duration(job.left)} left" if job.left is not None else ""
                 reached = f", {resolution(job.resolution)}" if job.resolution else ""
@@ -142,7 +133,7 @@ def _state(job: JobStatus) -> tuple[str, int | None]:
     return job.state, job.iteration if job.state == RUNNING else None
 
 
-def _change(job: JobStatus) -> str:
+def _change(job: JobStatus, here: str) -> str:
     if job.state == FAILED:
         return f"failed: {job.cause.splitlines()[0] if job.cause else 'see ' + job.log}"
     if job.state in (DONE, KEPT):
@@ -150,4 +141,4 @@ def _change(job: JobStatus) -> str:
         facts = [fact for fact in (resolution(job.resolution), duration(took)) if fact]
         decided = f": {job.decided}" if job.decided else ""
         return job.state + (f" ({', '.join(facts)})" if facts else "") + decided
-    return job.state
+    return f"{job.state} on {job.host}" if job.host not in ("", here) else job.state

@@ -43,6 +43,12 @@ class Lock:
                 os.pwrite(self.fd, text, 0)
                 os.ftruncate(self.fd, len(text))
 
+    def release(self) -> None:
+        """Let the file name nobody any more, for machines that cannot see that the lock is free."""
+        if self.fd is not None:
+            with suppress(OSError):
+                os.ftruncate(self.fd, 0)
+
     def beat(self) -> None:
         """Show, now and then, to whom the lock itself says nothing that its holder lives: by the file's time."""
         if self.fd is not None and time.monotonic() - self._beaten >= BEAT:
@@ -69,9 +75,11 @@ def locked(folder: str | Path, command: str) -> Iterator[Lock]:
         os.close(fd)
         fd = None
     slurm_job = os.environ.get("SLURM_JOB_ID")
+    lock = Lock(fd, host=socket.gethostname(), command=command, slurm_job=slurm_job)
     try:
-        yield Lock(fd, host=socket.gethostname(), command=command, slurm_job=slurm_job)
+        yield lock
     finally:
+        lock.release()
         if fd is not None:
             os.close(fd)
 

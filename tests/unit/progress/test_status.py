@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,15 +15,18 @@ from typing import Any
 
 import pytest
 
+from stacycle.jobs.log import task
 from stacycle.progress import forecast, journal, status, text, timeline
+from stacycle.progress.job_state import DONE, KEPT, QUEUED, REMOVED, RUNNING, STOPPED, WAITING
 from stacycle.progress.journal import FAILED, FINISHED, STARTED, Job, Writer
-from stacycle.progress.status import DONE, KEPT, REMOVED, RUNNING, STOPPED, WAITING
 from stacycle.resources import lock
 from stacycle.resources.lock import locked
 
 ALIGN, CLASSES, REPORT = "results/bin4/align/T1", "results/bin4/class3d/T1_K6", "results"
+ALIGN_JOB = Job("align", ALIGN, f"{ALIGN}/run_it025_data.star", program="align", log="logs/bin4/align/T1.log")
+SCORES = Job("score", "results/bin4/score", "results/bin4/score/scores.tsv", (0,), log="logs/bin4/score.log")
 JOBS = [
-    Job("align", ALIGN, f"{ALIGN}/run_it025_data.star", program="align", log="logs/bin4/align/T1.log"),
+    ALIGN_JOB,
     Job("class3d", CLASSES, f"{CLASSES}/iterations.json", (0,), "class3d"),
     Job("report", REPORT, "results/report.html", (1,)),
 ]
@@ -178,6 +182,73 @@ def test_what_is_tried_again_has_not_failed(run: Writer) -> None:
     assert states()["bin4/align"] == RUNNING
 
 
+@pytest.fixture
+def queued() -> Writer:
+    """A run whose jobs have been given to SLURM: one with a program, one without, and one that stays here."""
+    mine = [ALIGN_JOB, SCORES, Job("report", REPORT, "results/report.html", (1,), local=True)]
+    run = Writer(".", mine, scheduler="slurm")
+    for number in range(3):
+        run.add(STARTED, number)
+    return run
+
+
+def test_what_waits_in_a_queue_is_not_called_running(queued: Writer) -> None:
+    job(ALIGN, 1000, ended_well=True)  # an earlier run's
+    log = Path(SCORES.log)
+    log.parent.mkdir(parents=True)
+    log.write_text("of an earlier run")
+    os.utime(log, (time.time() - 1000,) * 2)
+    assert states() == {"bin4/align": QUEUED, "bin4/score": QUEUED, "report": RUNNING}
+    with task(SCORES.log, "bin4/score", makes_results=False), locked(ALIGN, "relion_refine"):
+        assert states() == {"bin4/align": QUEUED, "bin4/score": RUNNING, "report": RUNNING}, (
+            "it waits for a GPU"
+        )
+        job(ALIGN, 0)
+        assert states() == {"bin4/align": RUNNING, "bin4/score": RUNNING, "report": RUNNING}
+
+
+@pytest.mark.parametrize(
+    ("facts", "lock_file", "state"),
+    [
+        ({"ended_well": True}, "", DONE),
+        ({"ended_well": False, "cause": "relion_refine was stopped (SIGTERM)."}, "", STOPPED),
+        ({"ended_well": False, "cause": "relion_refine failed."}, "", FAILED),
+        ({}, '{"runner": 4194305, "host": "HERE"}', STOPPED),
+        ({}, "", RUNNING),
+    ],
+    ids=["well", "by SLURM", "ill", "killed", "on a file system without locks"],
+)
+def test_what_a_job_has_come_to_is_told_before_snakemake_has_asked_slurm(
+    queued: Writer, facts: dict[str, Any], lock_file: str, state: str
+) -> None:
+    job(ALIGN, 0, **facts)
+    Path(ALIGN, lock.LOCK_FILE).write_text(lock_file.replace("HERE", socket.gethostname()))
+    assert states()["bin4/align"] == state
+
+
+def test_what_slurm_says_of_a_job_that_never_began_is_why_it_failed(queued: Writer) -> None:
+    log = Path(ALIGN_JOB.log)
+    log.parent.mkdir(parents=True)
+    log.write_text("ERROR: of an earlier run.")
+    os.utime(log, (time.time() - 1000,) * 2)
+    queued.add(FAILED, 0, (), "SLURM job 7 (sta-bin4-align): CANCELLED.")
+    found = status.collect()
+    assert found
+    assert [one.cause for one in found.failed] == ["SLURM job 7 (sta-bin4-align): CANCELLED."]
+    log.write_text("ERROR: T is too large.")
+    queued.add(FAILED, 0, (), "SLURM job 7 (sta-bin4-align): FAILED.")
+    found = status.collect()
+    assert found
+    assert [one.cause for one in found.failed] == ["T is too large."]
+
+
+def test_another_host_knows_at_once_that_a_program_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    with locked("job", "relion_refine"):
+        monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
+        assert lock.held("job/.lock")
+    assert lock.held("job/.lock") is None
+
+
 def test_what_was_stopped_with_the_run_has_not_failed(run: Writer) -> None:
     run.add(STARTED, 0)
     journal.interrupted()
@@ -193,10 +264,11 @@ import sys, time
 from stacycle.progress.journal import Writer
 run = Writer(".", [])
 from stacycle.resources.lock import locked
-print("held", flush=True)
 if sys.argv[1:]:
     with locked(sys.argv[1], "relion_refine"):
+        print("held", flush=True)
         time.sleep(60)
+print("held", flush=True)
 time.sleep(60)
 """
 
