@@ -27,6 +27,18 @@ wildcard_constraints:
     },
 
 
+# A job's shares, and a classification that goes on after its early end, are the same work as a whole job.
+for whole, other in [
+    ("class3d", "class3d_further"),
+    *(
+        (name, f"{name}_share")
+        for name, what in SHARED.items()
+        if what == resources_site.TOMOGRAMS
+    ),
+]:
+    snakemake_api.ask_alike(workflow, whole, other)
+
+
 @cache
 def config_notes():
     """What the config says without effect, or against itself: a sentence each, which is also a warning, once."""

@@ -111,6 +111,19 @@ def set_limit(workflow: Any, resource: str, most: int) -> None:
     workflow.register_resource(resource, most)
 
 
+def ask_alike(workflow: Any, rule: str, other: str) -> None:
+    """Have what --set-threads and --set-resources say of a rule hold for another, too, unless they say it of that; in
+    time only before that is read."""
+    settings, (rule, other) = workflow.resource_settings, (renamed(workflow, one) for one in (rule, other))
+    threads, resources = settings._parsed_overwrite_threads, settings._parsed_overwrite_resources
+    if rule in threads:
+        threads.setdefault(other, threads[rule])
+    if rule in resources:
+        of_other = resources[rule].copy()
+        of_other.update(resources.get(other, {}))
+        resources[other] = of_other
+
+
 @cache
 def options() -> dict[str, Action]:
     """The options of Snakemake's command line, by each of their names."""

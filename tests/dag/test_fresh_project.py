@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT, Project, computing_seconds
+from planned import planned
 
 TUTORIAL = {
     "inputs": [
@@ -172,6 +173,23 @@ def test_a_classification_that_may_end_early_is_gone_on_with_only_where_an_itera
     last = "results/bin4/class3d/T1_K6/run_it025_data.star"
     assert runs("--", last) == {run, f"{run}{further}025"}
     assert runs("--", last, alignment="local") == {"bin4: class3d with alignment, T1_K6"}
+
+
+def test_what_a_user_sets_for_a_step_holds_for_its_shares_and_for_how_it_goes_on(tutorial: Project) -> None:
+    """As a profile's set-threads and set-resources; what is set for one of these by itself holds."""
+    tutorial.command()  # writes the config
+    given = {
+        "overwrite_threads": {"class3d": 3, "extract": 5},
+        "overwrite_resources": {"class3d": {"mem_mb": 123}, "extract": {"runtime": 7, "mem_mb": 9}}
+        | {"extract_share": {"runtime": 6}},
+    }
+    with planned(tutorial.folder, tutorial.folder / "config.yaml", **given) as workflow:
+        asked = {rule.name: rule.resources for rule in workflow.rules}
+        names = ("class3d", "class3d_further", "extract", "extract_share")
+        assert [asked[name]["_cores"].value for name in names] == [3, 3, 5, 5]
+        assert [asked[name]["mem_mb"].value for name in names] == [123, 123, 9, 9]
+        assert [asked[name]["runtime"].value for name in names[2:]] == [7, 6]
+        assert asked["class3d_aligned"]["_cores"].is_evaluable()
 
 
 @pytest.mark.parametrize(
