@@ -59,12 +59,11 @@ def commands(recipe: Recipe, config: Mapping[str, Any], asked: Asked) -> list[tu
 
 
 def flags(commands: Iterable[tuple[str, Command]]) -> dict[str, set[str]]:
-    """The flags of each program of `commands` (rule, command line), also of one that continues."""
+    """The flags of each program of `commands` (rule, command line), those too that it may get when it runs."""
     used: dict[str, set[str]] = {}
     for _, command in commands:
-        resumed = {command.record.continue_flag} - {""}
         listed = command.flags.keys() - command.record.unlisted_flags
-        used.setdefault(command.program, set()).update(listed, resumed)
+        used.setdefault(command.program, set()).update(listed, command.record.flags_later)
     return used
 
 

@@ -70,4 +70,5 @@ PROGRAM = Program(
     output_checks=(_check_postprocessed,),
     maps=(".star", ".mrc", "_masked.mrc", local_resolution.LOCAL, local_resolution.FILTERED),
     made_of_map=True,
+    later_flags=frozenset({RANDOM_FROM}),
 )

@@ -95,6 +95,7 @@ class Program:
     # command, its folder and the engine's kind.
     ignored_flags: frozenset[str] = frozenset()
     unlisted_flags: frozenset[str] = frozenset()  # that it takes, though its --help does not list them
+    later_flags: frozenset[str] = frozenset()  # that a job may add by what it finds when it runs
     completion_marker: CompletionMarker | None = None
     continue_flag: str = ""
     go_on: Callable[..., Continuation] | None = None
@@ -103,6 +104,12 @@ class Program:
     # the flag `only_sums` the program leaves what they are merged from, and no maps.
     merge: Callable[..., Continuation] | None = None
     only_sums: str = ""
+
+    @property
+    def flags_later(self) -> set[str]:
+        """The flags that its command line may get when it runs: to continue, as a share, and by what a job finds."""
+        of_share = {*(self.state_flags or ())[1:], self.only_sums} if self.merge else set()
+        return ({self.continue_flag, *self.later_flags} | of_share) - {""}
 
     @property
     def executables(self) -> tuple[str, ...]:

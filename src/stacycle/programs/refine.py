@@ -267,5 +267,6 @@ PROGRAM = Program(
             *("--dont_combine_weights_via_disc", "--no_parallel_disc_io"),
         }
     ),
+    later_flags=frozenset({"--continue"}),
     go_on=refine_iterations.go_on,
 )

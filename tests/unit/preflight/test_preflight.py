@@ -668,6 +668,24 @@ def test_an_estimated_b_factor_is_asked_for_by_its_own_flags():
     assert "--auto_bfac" in next(command.flags for _, command in known)
 
 
+@pytest.mark.parametrize(
+    ("program", "added"),
+    [
+        ("relion_postprocess", {"--randomize_at_A"}),  # of half maps whose FSC does not fall
+        ("relion_refine", {"--continue"}),  # of a run that was cut off
+        (
+            "relion_tomo_subtomo",
+            {"--p", "--t", "--mot", "--only_do_unfinished"},
+        ),  # of a share, and what goes on from it
+        ("relion_tomo_reconstruct_particle", {"--p", "--t", "--mot", "--only_do_unfinished", "--no_recon"}),
+    ],
+)
+def test_what_a_job_may_add_to_its_command_line_is_looked_up_too(program, added):
+    config = settings()
+    known = environment.commands(Recipe.from_config(config), config, {rule: {} for rule in EVERY_RULE})
+    assert added <= environment.flags(known)[program]
+
+
 def test_what_rules_and_jobs_ask_for_is_read_alike():
     asks = {"gpu": 1, "ranks": 3, "mem_mb": 100}
     rule = rule_of("refine3d", Resources.from_mapping(asks))
