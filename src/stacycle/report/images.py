@@ -107,6 +107,18 @@ def png(image: Array, scale: Range) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
+def coloured_png(image: Array) -> str:
+    """A PNG in base64 of an image (n, n, 3), red, green and blue from 0 to 1, whose first row is at the bottom."""
+    from PIL import Image as Pillow
+
+    picture = Pillow.fromarray(np.rint(image[::-1] * 255).astype(np.uint8), "RGB")
+    if max(picture.size) > _MOST:
+        picture = picture.resize((_MOST, _MOST), Pillow.Resampling.BOX)
+    file = io.BytesIO()
+    picture.save(file, "PNG", optimize=True)
+    return smaller(file.getvalue())
+
+
 def smaller(picture: bytes) -> str:
     """A coloured PNG in base64 with a palette in place of all colours: a third of the bytes."""
     from PIL import Image as Pillow

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,20 +60,31 @@ def slices_figure(density: str | Path, local: Array, within: Array, colours: Ran
     """The three central slices of the locally filtered map, inside the mask in the colours of local resolutions
     (n, n, n)."""
     slices, pixel = central(density)
-    low, high = np.percentile(slices, [0.5, 99.9])
-    scale = Normalize(*colours)
     with drawn(path, 9.2, 3.1) as figure:
         panels = figure.subplots(1, 3)
-        for number, (axes, name, grey) in enumerate(zip(panels, DIRECTIONS, slices, strict=True)):
-            bright = np.clip((grey - low) / max(high - low, 1e-30), 0, 1)[..., None]
-            values, inside = (_central(one, number) for one in (local, within))
-            coloured = _MAP(scale(values))[..., :3] * (0.4 + 0.6 * bright)
-            shown = np.where((inside & (values > 0))[..., None], coloured, np.repeat(0.5 * bright, 3, axis=2))
+        for axes, name, shown in zip(
+            panels, DIRECTIONS, coloured(slices, local, within, colours), strict=True
+        ):
             show(axes, shown, interpolation="nearest")
             axes.set_title(name)
         scale_bar(panels[0], len(slices[0]), pixel)
+        scale = Normalize(*colours)
         bar = figure.colorbar(ScalarMappable(scale, _MAP), ax=list(panels), shrink=0.9, extend="both")
         bar.set_label("Local resolution (Å)")
+
+
+def coloured(slices: Sequence[Array], local: Array, within: Array, colours: Range) -> list[Array]:
+    """Central slices of a map (n, n) as red, green, blue (n, n, 3) from 0 to 1: bright as they are, inside the mask in
+    the colours of local resolutions (n, n, n)."""
+    low, high = np.percentile(slices, [0.5, 99.9])
+    scale, found = Normalize(*colours), []
+    for number, grey in enumerate(slices):
+        bright = np.clip((grey - low) / max(high - low, 1e-30), 0, 1)[..., None]
+        values, inside = (_central(one, number) for one in (local, within))
+        of_value = _MAP(scale(values))[..., :3] * (0.4 + 0.6 * bright)
+        shown = np.where((inside & (values > 0))[..., None], of_value, np.repeat(0.5 * bright, 3, axis=2))
+        found.append(shown)
+    return found
 
 
 def _central(volume: Array, direction: int) -> Array:

@@ -11,13 +11,23 @@ import pandas as pd
 
 from stacycle.decisions.decision import BEFORE, Decision
 from stacycle.files import job_folder, relion_output, star
+from stacycle.report import (
+    body_figures,
+    class_panel,
+    curve_figures,
+    images,
+    local_resolution_panel,
+    mask_tuner,
+    particle_figures,
+    particle_table,
+)
 from stacycle.report import class_flow as flow
-from stacycle.report import class_panel, curve_figures, images, mask_tuner, particle_figures, particle_table
 from stacycle.report.class_panel import Classes
 from stacycle.report.images import Slices
 from stacycle.report.mask_tuner import Tuner
 from stacycle.report.plots import Picture, Plot, plot
 from stacycle.report.project import Project
+from stacycle.steps import multibody
 
 Shown = Plot | Picture | Slices | Classes | Tuner
 _OUTLINE = (("mask", "mask 0.5"), ("edge", "end of the soft edge"))
@@ -136,21 +146,36 @@ def distances(project: Project, folder: str) -> Plot | None:
     return plot(caption, (path,), partial(curve_figures.distances_figure, decision.candidates, cut))
 
 
-def local_resolution_slices(project: Project, folder: str) -> Picture | None:
-    """The map filtered by its local resolution, coloured by that."""
+def local_resolution_slices(project: Project, folder: str) -> Slices | Picture | None:
+    """The map filtered by its local resolution, coloured by that; the picture that the step drew, if a map is gone."""
+    if found := local_resolution_panel.slices(project, folder):
+        return found
     caption = "Central slices of the locally filtered map; inside the mask coloured by local resolution"
     return _drawn_before(project, folder, "slices.png", caption)
 
 
-def local_resolution_histogram(project: Project, folder: str) -> Picture | None:
-    """A histogram of local resolutions."""
+def local_resolution_histogram(project: Project, folder: str) -> Plot | Picture | None:
+    """A histogram of local resolutions; the picture that the step drew, if a map is gone."""
+    if found := local_resolution_panel.histogram(project, folder):
+        return found
     return _drawn_before(project, folder, "histogram.png", "Local resolutions inside the mask")
 
 
-def body_motions(project: Project, folder: str) -> Picture | None:
+def body_motions(project: Project, folder: str) -> Plot | None:
     """How the bodies of a multi-body refinement moved, and its principal components."""
-    caption = "Motions of the bodies by iteration, and the principal components of what is left at the end"
-    return _drawn_before(project, folder, "motions.png", caption)
+    path, decision = project.of("decisions", folder), project.decision_of(folder)
+    if not (path and decision) or "body" not in decision.candidates:
+        return None
+    table = decision.candidates
+    analysis = multibody.analysis_beside(Path(path).parent)
+    explained = multibody.explained_by(analysis, table["body"].nunique())
+    draw = [partial(body_figures.offsets_figure, table)]
+    files, caption = [path], "Motions of the bodies by iteration"
+    if explained:
+        draw.append(partial(body_figures.components_figure, explained))
+        files.append(str(analysis / job_folder.PROGRAM_OUTPUT))
+        caption += ", and the principal components of what is left at the end"
+    return plot(caption, tuple(files), *draw)
 
 
 def mask(project: Project, folder: str) -> Slices | None:

@@ -80,7 +80,12 @@ def analysis(job: Any) -> list[str]:
 
 def analysis_folder(job: Any) -> Path:
     """Where the analysis of a job works."""
-    return folder_of(job).with_name(f"{folder_of(job).name}_analyse")
+    return analysis_beside(folder_of(job))
+
+
+def analysis_beside(folder: Path) -> Path:
+    """Where the analysis of the job in a folder works."""
+    return folder.with_name(f"{folder.name}_analyse")
 
 
 def decide(job: Any) -> Decision:
@@ -100,10 +105,15 @@ def decide(job: Any) -> Decision:
 
 
 def explained(job: Any) -> list[float]:
-    """What each principal component explains, in percent, by what the analysis said; none without one."""
-    path = analysis_folder(job) / PROGRAM_OUTPUT
+    """What each principal component of a job explains, in percent; none without an analysis."""
+    return explained_by(analysis_folder(job), len(job.input.masks))
+
+
+def explained_by(folder: Path, bodies: int) -> list[float]:
+    """What each principal component of so many bodies explains, in percent, by what the analysis in a folder said."""
+    path = folder / PROGRAM_OUTPUT
     said = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    return flex_analyse.explained(said.splitlines())[-flex_analyse.PER_BODY * len(job.input.masks) :]
+    return flex_analyse.explained(said.splitlines())[-flex_analyse.PER_BODY * bodies :]
 
 
 def _consensus(job: Any) -> tuple[str, float]:

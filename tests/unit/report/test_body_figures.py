@@ -1,4 +1,4 @@
-"""The picture of a multi-body refinement."""
+"""The pictures of a multi-body refinement."""
 
 from pathlib import Path
 
@@ -7,7 +7,10 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 
+from stacycle.decisions.decision import Decision, write_decision
+from stacycle.report import pictures
 from stacycle.report.body_figures import motions_figure
+from stacycle.report.project import Project
 
 TABLE = pd.DataFrame(
     {
@@ -43,3 +46,25 @@ def test_each_body_has_its_line_and_components_stand_beside_them_if_there_are_an
     assert lines == {"large": [3, 4], "small": [9, 12]}
     assert bars == explained
     assert (tmp_path / "motions.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_page_has_the_motions_and_beside_them_the_components_that_were_worked_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    decision = Decision("Motions", {"iteration": 2}, "rule", "They settle.", TABLE)
+    path = "results/bin4/multibody/decision.json"
+    write_decision(path, decision)
+    project = Project(decisions=[path])
+    shown = pictures.body_motions(project, "bin4/multibody")
+    assert (len(shown.svgs), shown.files) == (1, (path,))
+    assert "large" in shown.svgs[0]
+    analysis = Path("results/bin4/multibody_analyse/run.out")
+    analysis.parent.mkdir()
+    analysis.write_text(
+        "".join(f"  + Component {n} explains {100 / 12}% of variance.\n" for n in range(1, 13))
+    )
+    shown = pictures.body_motions(project, "bin4/multibody")
+    assert len(shown.svgs) == 2
+    assert shown.files == (path, str(analysis))
+    assert pictures.body_motions(Project(), "bin4/multibody") is None

@@ -47,7 +47,9 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         coarse = np.linspace(10, 30, shape[2]) * np.ones(shape)
         mrc.write_map(local / "relion_locres.mrc", coarse.astype(np.float32), pixel)
         told = {"median": 20.0, "finest": 12.0, "coarsest": 28.0}
-        write_decision(local / "decision.json", Decision("Local resolution", told, "rule", "It follows."))
+        numbers = {"resolution": 20.0, "nyquist": 2 * pixel}
+        decision = Decision("Local resolution", told, "rule", "It follows.", numbers=numbers)
+        write_decision(local / "decision.json", decision)
         round_ = project.rounds[0] | {
             "steps": [*project.rounds[0]["steps"][:-1], "local_resolution", "cycle"]
         }
@@ -120,7 +122,7 @@ def test_all_of_the_page_is_there_and_nothing_is_wider_than_the_screen(
         assert min(width, height) > 40, name
         assert left >= 0
         assert right <= SCREENS[screen][0] + 0.5
-    kinds = {"surface": 1, "classes": 1, "tuner": 1, "slices": 3, "plot": 11}
+    kinds = {"surface": 1, "classes": 1, "tuner": 1, "slices": 4, "plot": 12}
     counted = {kind: page.locator(f"figure.{kind}").count() for kind in kinds}
     assert counted == kinds
 
