@@ -67,6 +67,7 @@ include: "rules/common.smk"
 include: "rules/preflight.smk"
 include: "rules/plan.smk"
 include: "rules/inputs.smk"
+include: "rules/tomogram.smk"
 
 
 for step in (*FLOW, *SWEEPS):

@@ -11,6 +11,7 @@ rule report:
     input:
         **report_files.of_recipe(recipe),
         rungs=report_files.of_rungs(recipe),
+        tomogram=tomogram.FILE,
     output:
         html=report(
             "results/report.html",

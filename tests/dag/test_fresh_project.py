@@ -58,6 +58,7 @@ def compared(round_: str, step: str, *poses: str) -> set[str]:
 
 ALL_JOBS = (
     {"Check and merge the inputs", "Write the report", "Put the final map together"}
+    | {"Reconstruct a slab of a tomogram, for the page"}
     | {"bin4: align for a few iterations, to know the accuracy of angles"}
     | {"bin4: align to one reference, T1", "bin4: choose the alignment's T and iteration"}
     | {"bin4: score particles", "bin4: leave out particles that score low"}
@@ -146,7 +147,7 @@ def test_a_shorter_recipe_plans_just_its_steps(tutorial: Project) -> None:
     steps = ["extract", "reconstruct", "mask", "refine3d", "postprocess"]
     filters = {"mask": {"lowpass": 50}, "refine3d": {"lowpass": 60}}
     jobs = tutorial.jobs({"rounds": {"bin4": {"steps": steps, **filters}, "bin2": None, "bin1": None}})
-    assert len(jobs) == 8 + len(compared("bin4", "refine3d", "before", "after"))
+    assert len(jobs) == 9 + len(compared("bin4", "refine3d", "before", "after"))
     assert not any("class" in job or "align" in job for job in jobs)
 
 

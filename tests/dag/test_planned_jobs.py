@@ -157,7 +157,7 @@ def test_rounds_and_their_steps_stand_in_the_order_of_the_recipe(project: Projec
     table = [line[:2] for line in lines(plan(project, change={"rounds": rounds})) if line[1] != SUM_OF_SHORT]
     shown = [("bin4", step) for step in steps if step != "select"]
     shown.insert(shown.index(("bin4", "refine3d")) + 1, ("bin4", "poses"))
-    assert table == [("", "inputs"), *shown, ("bin2", "extract"), ("bin2", "reconstruct")]
+    assert table == [("", "inputs"), ("", "tomogram"), *shown, ("bin2", "extract"), ("bin2", "reconstruct")]
 
 
 def test_a_cycle_comes_last_in_its_round_and_its_steps_in_the_order_of_work(project: Project) -> None:
@@ -203,9 +203,9 @@ def test_gpus_that_the_profile_names_in_a_gres_are_reported(project: Project) ->
 
 def test_the_cores_of_all_mpi_tasks_are_counted(project: Project) -> None:
     short = {"bin4": {"steps": ["extract", "reconstruct"]}, "bin2": None, "bin1": None}
-    hours = [f"{rule}:runtime=60" for rule in ("inputs", "extract", "reconstruct")]
+    hours = [f"{rule}:runtime=60" for rule in ("inputs", "tomogram", "extract", "reconstruct")]
     asked = ["--set-resources", *hours, "extract:mpi=srun", "extract:tasks=4"]
-    assert f"{1 + 4 * 8 + 8} core-hours" in plan(project, *QUEUES, *asked, change={"rounds": short})
+    assert f"{1 + 8 + 4 * 8 + 8} core-hours" in plan(project, *QUEUES, *asked, change={"rounds": short})
 
 
 def test_a_workstations_jobs_are_here_and_share_its_gpus_and_cores(project: Project) -> None:

@@ -30,6 +30,7 @@ PROGRAMS = (
     "relion_tomo_subtomo_mpi",
     "relion_tomo_reconstruct_particle",
     "relion_tomo_reconstruct_particle_mpi",
+    "relion_tomo_reconstruct_tomogram",
     "relion_mask_create",
     "relion_postprocess",
     "relion_postprocess_mpi",
@@ -183,6 +184,15 @@ def reconstruct_particle(flags: dict[str, str]) -> None:
         for half in (1, 2):
             label = f"{reached(state['rlnTomoTomogramsFile']):.6g} A of {made_of:x}"
             write_hollow(f"{out}half{half}.mrc", (box, box, box), pixel, label)
+
+
+def reconstruct_tomogram(flags: dict[str, str]) -> None:
+    """Noise."""
+    write_map(
+        f"{flags['--o']}tomograms/rec_{flags['--tn']}.mrc",
+        np.random.default_rng(0).normal(size=(6, 40, 40)).astype(np.float32),
+        float(flags["--binned_angpix"]),
+    )
 
 
 def refine_ctf(flags: dict[str, str]) -> None:
@@ -510,6 +520,7 @@ WORK = {
     "relion_refine_mpi": refine,
     "relion_tomo_subtomo": subtomo,
     "relion_tomo_reconstruct_particle": reconstruct_particle,
+    "relion_tomo_reconstruct_tomogram": reconstruct_tomogram,
     "relion_mask_create": mask_create,
     "relion_postprocess": postprocess,
     "relion_tomo_refine_ctf": refine_ctf,

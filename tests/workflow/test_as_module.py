@@ -83,7 +83,7 @@ def test_a_part_of_the_importers_config_will_do(importer: Path) -> None:
 def test_the_plan_is_the_workflows_and_its_steps_have_their_own_names(importer: Path) -> None:
     done = snakemake(importer, "sta_plan")
     assert done.returncode == 0, done.stderr
-    assert "Plan: 4 jobs in 1 round, 0 done" in done.stdout
+    assert "Plan: 5 jobs in 1 round, 0 done" in done.stdout
     assert "bin4   extract " in done.stdout
 
 

@@ -67,7 +67,7 @@ class Finished:
         done = self.project.snakemake(*arguments, change=change)
         assert done.returncode == 0, done.stderr[-4000:]
         commands = map(" ".join, fake_relion.recorded(self.relion)[before:])
-        return {re.search(r" --o results/bin4/(?:\w+_)?(\w+)", line)[1] for line in commands}  # type: ignore[index]
+        return {re.search(r" --o results/\w+/(?:\w+_)?(\w+)", line)[1] for line in commands}  # type: ignore[index]
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory):
     found = Finished(Project(root / "project", config), relion)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", str(mpi), prepend=":")
-        programs = {*STEPS, "poses"} - {"select"}
+        programs = {*STEPS, "poses", "tomogram"} - {"select"}
         assert found.plan().runs == programs | {"inputs"}
         assert found.run() == programs
         yield found

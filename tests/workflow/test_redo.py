@@ -169,6 +169,11 @@ def test_settings_turned_there_and_back_bring_the_first_result_back_though_it_ha
     assert project.stacycle("audit", ".").returncode == 0
 
 
+def test_the_slab_that_the_page_shows_is_made_anew_by_its_folder(project: Small) -> None:
+    assert project.ran(project.stacycle("redo", "results/inputs/tomogram")) == ["tomo_reconstruct_tomogram"]
+    assert project.ran(project.snakemake()) == []
+
+
 def test_another_version_of_relion_is_warned_of_and_redoes_only_if_it_is_asked_to(project: Small) -> None:
     fake_relion.install(project.relion, version="5.0.2-commit-abcdef")
     assert project.ran(project.snakemake()) == []

@@ -302,6 +302,7 @@ def test_every_program_ran_as_often_as_the_tutorial_wants_it(replay: Replay) -> 
         "relion_postprocess": 3 + 3 + variants,
         "relion_tomo_refine_ctf": 3 + 2 * 1,
         "relion_tomo_align": 2 + 2 * 1,
+        "relion_tomo_reconstruct_tomogram": 1,
     }
 
 

@@ -12,6 +12,7 @@ DECISION = "decision.json"
 STATE_FILE = "state.json"  # what a state is made of, by content
 HOW_FAR = "iterations.json"  # how many iterations a classification did, and why no more
 REMOVED = "removed.json"  # what the clean-up removed
+SLAB = "tomogram.json"  # which slab of a tomogram was made for the page, or why none was
 EXTENT = "extent.json"  # the size of an average beside the particle's diameter
 
 # A state, and maps of it.

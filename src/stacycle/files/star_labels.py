@@ -3,6 +3,7 @@
 SERIES = "rlnTomoTiltSeriesStarFile"
 PIXEL = "rlnTomoTiltSeriesPixelSize"
 SIZE = [f"rlnTomoSize{axis}" for axis in "XYZ"]
+RECONSTRUCTED = "rlnTomoReconstructedTomogram"
 OPTICS = [PIXEL, "rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast"]
 TOMOGRAM = [*OPTICS, "rlnTomoHand", *SIZE]
 SHIFT = ["rlnTomoXShiftAngst", "rlnTomoYShiftAngst"]

@@ -12,7 +12,7 @@ from typing import Any
 
 from stacycle.files.atomic import read_json, write_json
 from stacycle.files.earlier_results import is_aside
-from stacycle.files.job_folder import JOB_FILE
+from stacycle.files.job_folder import JOB_FILE, SLAB
 
 Record = dict[str, Any]
 
@@ -35,7 +35,9 @@ def of_project(results: str | Path) -> Iterator[tuple[Path, Record]]:
 
 
 def versions(results: str | Path) -> list[str]:
-    """The versions of the programs that made the results of a project: `5.0.1, commit 73f0a3`."""
-    found = (record.get("relion") or {} for _, record in of_project(results))
+    """The versions of the programs that made the results of a project, but for a picture: `5.0.1, commit 73f0a3`."""
+    found = (
+        record.get("relion") or {} for folder, record in of_project(results) if not (folder / SLAB).exists()
+    )
     texts = (filter(None, (one.get("version"), one.get("commit"))) for one in found)
     return sorted({", commit ".join(text) for text in texts} - {""})

@@ -19,7 +19,7 @@ from stacycle import snakemake_api
 from stacycle.errors import UserError
 from stacycle.files.atomic import read_json, write_json
 from stacycle.files.earlier_results import is_aside
-from stacycle.files.job_folder import DECISION
+from stacycle.files.job_folder import DECISION, SLAB
 from stacycle.jobs import record as job_record
 from stacycle.jobs.resume import REDO
 from stacycle.resources.lock import locked
@@ -29,7 +29,7 @@ RESULTS = "results"
 COMMAND = f"{RESULTS}/.snakemake_command.json"  # how the last run of the workflow was called
 SNAKEFILE = workflow_file("Snakefile")
 # Of a folder without a program, the file that the rule which made all the others is known by.
-DECIDED = (DECISION, "preflight.json")
+DECIDED = (DECISION, SLAB, "preflight.json")
 MONTAGE = "classes.png"  # made by a rule of its own, in a decision's folder
 # What a command line asked for once, and a redo does not.
 ONCE = {
@@ -103,7 +103,8 @@ def _made_by(path: Path, results: Path) -> tuple[Path, Path | None]:
         if folder == results:
             break
         if outputs := job_record.read(folder).get("expected_outputs"):
-            return Path(os.path.normpath(folder / outputs[0])), folder
+            name = SLAB if (folder / SLAB).exists() else outputs[0]
+            return Path(os.path.normpath(folder / name)), folder
         known = next((name for name in DECIDED if (folder / name).exists()), None)
         if known and path.name != MONTAGE:
             return folder / known, None

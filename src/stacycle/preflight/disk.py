@@ -13,7 +13,7 @@ from stacycle.files.removed import REMOVABLE
 from stacycle.recipe import auto
 from stacycle.recipe.rounds import Recipe
 from stacycle.recipe.step_settings import kind_of
-from stacycle.steps.registry import all_steps
+from stacycle.steps.registry import OUTSIDE, all_steps
 from stacycle.steps.sizes import Need, Numbers, Sizes
 
 # The keys of the config's `cleanup`, each with the value that frees the most.
@@ -23,7 +23,9 @@ LEAST = {kind.key: kind.least for kind in REMOVABLE.values()}
 def needed(recipe: Recipe, config: Mapping[str, Any], numbers: Numbers) -> list[Need]:
     """What the steps of a run write under results/, in the order of work. UserError if a box cannot be worked out."""
     steps = all_steps()
-    needs = list(steps["inputs"].space(Sizes("inputs", numbers), {}))
+    needs = [
+        need for name in ("inputs", *OUTSIDE) for need in steps[name].space(Sizes("inputs", numbers), {})
+    ]
     last = list(recipe.rounds)[-1]
     half_sets = False
     for name, step in recipe:

@@ -16,6 +16,7 @@ from stacycle.files.cache import Cache
 from stacycle.preflight import disk
 from stacycle.programs import mpi, software
 from stacycle.programs.command import Command
+from stacycle.programs.program import of_call
 from stacycle.programs.scratch import scratch_folder
 from stacycle.recipe.rounds import Recipe
 from stacycle.resources import gpus
@@ -81,13 +82,22 @@ def check_software(engine: Mapping[str, Any], used: Mapping[str, set[str]], cach
     except UserError as error:
         yield from_error(error, "software")
         return
-    yield Row(FINE, "software", f"{answer['version']}: {', '.join(programs)}")
-    silent = [program for program in programs if not answer["flags"][program]]
+    version, known = answer["version"], answer["flags"]
+    for program in sorted(set(programs) - known.keys()):
+        cure = f"install all of RELION 5; {of_call(program).without}"
+        yield Row(WARNING, "software", f"{program} was not found beside {version}", cure)
+    programs = [program for program in programs if program in known]
+    yield Row(FINE, "software", f"{version}: {', '.join(programs)}")
+    silent = [program for program in programs if not known[program]]
     for program in programs:
-        unknown = sorted(used[program] - set(answer["flags"][program]))
+        unknown = sorted(used[program] - set(known[program]))
         if unknown and program not in silent:
-            found = f"{program} of {answer['version']} does not know {', '.join(unknown)}"
-            yield Row(PROBLEM, "flags", found, "use RELION 5.0, or turn off in the config what needs it")
+            without, found = (
+                of_call(program).without,
+                f"{program} of {version} does not know {', '.join(unknown)}",
+            )
+            cure = without or "or turn off in the config what needs it"
+            yield Row(WARNING if without else PROBLEM, "flags", found, f"use RELION 5.0, {cure}")
     if silent:
         found = f"{', '.join(silent)} --help tells no flags"
         yield Row(WARNING, "flags", found, "see whether the program runs; its flags could not be checked")

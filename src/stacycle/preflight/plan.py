@@ -16,7 +16,7 @@ from typing import Any
 
 from stacycle import snakemake_api
 from stacycle.errors import UserError
-from stacycle.files.job_folder import DECISION
+from stacycle.files.job_folder import DECISION, SLAB
 from stacycle.jobs import fingerprint, resume
 from stacycle.jobs import record as job_record
 from stacycle.preflight.plan_table import CONTINUES, HERE, KEPT, OPEN, RUNS, Limits, PlannedJob
@@ -95,7 +95,7 @@ def _by_itself(
         digests = fingerprint.Digests(record.get("digests"))
         prints = fingerprint.take(command, folder, engine["kind"], digests)
         outputs = [] if is_share(job) else job.output
-        expected = [path for path in outputs if Path(path).name != DECISION]
+        expected = [path for path in outputs if Path(path).name not in (DECISION, SLAB)]
         to_the_end = job.params.get("stop_early") is False
         found = resume.examine(command, folder, record, prints, expected, to_the_end=to_the_end)
     except UserError:  # the run will report it

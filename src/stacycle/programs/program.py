@@ -59,6 +59,7 @@ class Program:
     name: str  # without _mpi
     only_with: str = ""  # the flag that makes another job of a program that has a record already
     mpi: bool = False  # its build for MPI, NAME_mpi, is used as well
+    without: str = ""  # what happens without it, if a run can do without it: in words
     check_ranks: Callable[..., None] | None = None  # of flags and ranks: UserError if these are too few
 
     # What it reads: a state, whose images are those of the tilt series, or of the particles. Half maps are "" if they

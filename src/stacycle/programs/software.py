@@ -16,7 +16,7 @@ from typing import Any
 from stacycle import __version__
 from stacycle.errors import UserError
 from stacycle.programs import container
-from stacycle.programs.program import all_programs
+from stacycle.programs.program import all_programs, of_call
 
 _REFINE = "relion_refine"  # asked for RELION's version, and what it was built to compute on
 OLDEST = 5  # the first RELION with 2D stacks of tilt images and optimisation sets as they are used here
@@ -93,13 +93,13 @@ def check(engine: Mapping[str, Any], programs: Sequence[str] = ()) -> str:
         return f"embedded engine {__version__}"
     programs = programs or all_names()
     found = _find(engine, programs)
-    if not found:
+    refine = (found if _REFINE in programs else _find(engine, [_REFINE])).get(_REFINE)
+    if not (path := refine or next(iter(found.values()), "")):
         raise _not_found(engine, "RELION")
-    path = found.get(_REFINE) or next(iter(found.values()))
     version = _version(engine, path)[0]
     if int(version.split(".")[0]) < OLDEST:
         raise UserError(f"RELION {version} was found ({path}), but RELION {OLDEST} is needed", _WAYS)
-    missing = [program for program in programs if program not in found]
+    missing = [program for program in programs if program not in found and not of_call(program).without]
     if missing:
         lacks = f"but {_place(engine)} not its {', '.join(missing)}"
         raise UserError(f"RELION {version} was found ({path}), {lacks}", _WAYS)
@@ -137,13 +137,13 @@ def files(engine: Mapping[str, Any], programs: Sequence[str]) -> list[str]:
 
 
 def known_flags(engine: Mapping[str, Any], programs: Sequence[str]) -> dict[str, list[str]]:
-    """The flags that each program lists in its `--help`; none if it lists nothing. All are asked at once."""
+    """The flags that each program lists in its `--help`, but for those that are not there; all are asked at once."""
     if engine["kind"] == "embedded":
         found, ask = {program: program for program in programs}, [sys.executable, "-c", _ALL_HELP]
     else:
         found, ask = _find(engine, programs), _inside(engine, ["/bin/sh", "-c", _HELP, "sh"])
     said = dict(zip(found, _say([*ask, *found.values()]).split("\f")[1:], strict=False))
-    return {program: re.findall(r"^\s*(--\w+)", said.get(program, ""), re.MULTILINE) for program in programs}
+    return {program: re.findall(r"^\s*(--\w+)", said.get(program, ""), re.MULTILINE) for program in found}
 
 
 def accelerator(engine: Mapping[str, Any], program: str = _REFINE) -> str:

@@ -40,6 +40,11 @@ IMPORT = Kind(
         r"tomograms\.star": f"{_TOMOGRAMS}.tomo.import",
     },
 )
+TOMOGRAM = Kind(
+    "Tomograms",
+    "relion.reconstructtomograms",
+    {r"tomograms\.star": f"{_TOMOGRAMS}.tomo.reconstruct"},
+)
 EXTRACT = Kind(
     "Extract",
     "relion.pseudosubtomo",
@@ -137,6 +142,7 @@ EXTERNAL = Kind("External", "relion.external", _GENERAL)
 KINDS = (
     *(
         IMPORT,
+        TOMOGRAM,
         EXTRACT,
         RECONSTRUCT,
         CTF_REFINE,
@@ -153,6 +159,7 @@ KINDS = (
     EXTERNAL,
 )
 _BY_PROGRAM = {
+    "relion_tomo_reconstruct_tomogram": TOMOGRAM,
     "relion_tomo_subtomo": EXTRACT,
     "relion_tomo_reconstruct_particle": RECONSTRUCT,
     "relion_tomo_refine_ctf": CTF_REFINE,

@@ -86,6 +86,14 @@ _TOMO: _Fields = {
     "--s_vel": ("sigma_vel", _plainly),
     "--s_div": ("sigma_div", _plainly),
 }
+_TOMOGRAM: _Fields = {
+    "--t": ("in_tiltseries", _plainly),
+    "--tn": ("tomo_name", _plainly),
+    "--w": ("xdim", _plainly),
+    "--h": ("ydim", _plainly),
+    "--d": ("zdim", _plainly),
+    "--binned_angpix": ("binned_angpix", _plainly),
+}
 _MASK: _Fields = {
     "--i": ("fn_in", _plainly),
     "--lowpass": ("lowpass_filter", _plainly),
@@ -150,6 +158,7 @@ _OFF: Mapping[str, tuple[str, ...]] = {
     kinds.CTF_REFINE.label: ("do_defocus", "do_reg_def", "do_scale", "do_frame_scale", "do_tomo_scale"),
     kinds.POLISH.label: ("do_motion", "do_shift_align"),
     kinds.EXTRACT.label: ("do_float16", "do_stack2d"),
+    kinds.TOMOGRAM.label: ("do_fourier", "ctf_intact_first_peak", "do_proj"),
     kinds.REFINE.label: ("do_ctf_correction", "do_zero_mask", "do_solvent_fsc", "trust_ref_size"),
     kinds.CLASS3D.label: ("do_ctf_correction", "do_zero_mask", "trust_ref_size"),
 }
@@ -177,6 +186,7 @@ _OWN = {
     *("--ref2", "--pipeline_control"),
 }
 _FIELDS: Mapping[str, _Fields] = {
+    kinds.TOMOGRAM.label: _TOMOGRAM,
     kinds.EXTRACT.label: _TOMO,
     kinds.RECONSTRUCT.label: _TOMO,
     kinds.CTF_REFINE.label: _TOMO,

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
+from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from stacycle.report.drawing import BLUE, GREY, INK, ORANGE, Target, drawn
+from stacycle.report.drawing import BLUE, GREY, INK, ORANGE, SKY, Target, drawn
 
 _ROT, _TILT = 36, 18  # bins of equal area; of few particles half as many either way
 _FEW = 3000
@@ -63,10 +65,11 @@ def per_tomogram_figure(given: Mapping[str, int], left: Mapping[str, int], path:
 
 
 def positions_figure(
-    image: Array, width: float, height: float, left: Array, lost: Array, path: Target
+    image: Array, width: float, height: float, left: Array, lost: Array, diameter: float = 0, *, path: Target
 ) -> None:
-    """Where the particles that are left, and those that were lost, (n, 2) Å, lie in an image of so many Å."""
-    with drawn(path, 4.6, 4.6 * min(1.2, height / width) + 0.5) as figure:
+    """Where the particles that are left, and those that were lost, (n, 2) Å, lie in an image of so many Å: in rings of
+    their diameter (Å), if it is given."""
+    with drawn(path, 4.6, 4.0 * min(1.2, height / width) + 0.9) as figure:
         axes = figure.subplots()
         low, high = np.percentile(image, [1, 99])
         place: dict[str, Any] = {
@@ -77,9 +80,14 @@ def positions_figure(
             "vmax": high,
         }
         axes.imshow(image, extent=(0, width / 10, 0, height / 10), **place)
-        ring: dict[str, Any] = {"facecolors": "none", "linewidths": 1.2, "s": 26}
-        for places, colour, label in ((left, "#56B4E9", "kept"), (lost, ORANGE, "lost")):
-            axes.scatter(*places.T / 10, edgecolors=colour, label=f"{label}: {len(places):,}", **ring)
+        for places, colour, label in ((left, SKY, "kept"), (lost, ORANGE, "lost")):
+            ring: dict[str, Any] = {"facecolors": "none", "linewidths": 1.2, "edgecolors": colour}
+            if diameter:
+                circles = [Circle(place, diameter / 20) for place in places / 10]
+                axes.add_collection(PatchCollection(circles, **ring))
+            shown = np.zeros((0, 2)) if diameter else places / 10
+            x, y = shown.T
+            axes.scatter(x, y, s=26, label=f"{label}: {len(places):,}", **ring)
         axes.grid(visible=False)
         axes.set(xlim=(0, width / 10), ylim=(0, height / 10), xlabel="nm", ylabel="nm")
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)

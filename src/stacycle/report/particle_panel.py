@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 from stacycle.files import mrc
 from stacycle.files.image_files import parse_image_name
 from stacycle.files.optimisation_set import OptimisationSet
-from stacycle.files.star_labels import PIXEL, SHIFT, SIZE
+from stacycle.files.star_labels import PIXEL, RECONSTRUCTED, SHIFT, SIZE
 from stacycle.recipe.rounds import INPUTS
 from stacycle.report import particle_figures, particle_table
 from stacycle.report.particle_table import Particles
@@ -23,6 +23,8 @@ from stacycle.report.plots import Plot, plot
 from stacycle.report.project import Project
 from stacycle.report.resolution import MapResolution, of_whole
 from stacycle.scoring.tilt_series import TiltSeries
+from stacycle.steps import tomogram as slabs
+from stacycle.steps.tomogram import Slab
 
 GIVEN = f"{INPUTS}/particles.star"
 _MOST = 360  # pixels of an image's longer side
@@ -41,10 +43,10 @@ def panel(project: Project, rows: Sequence[MapResolution]) -> list[Plot]:
         return []
     shown = [_per_tomogram(given, left, state)]
     # Picks need not have names: those that were extracted first have.
-    named = project.read(
-        next((path for path in project.particles if Path(path).is_file()), None), particle_table.read
-    )
-    thick = float((project.config.get("particle") or {}).get("diameter") or _THICK)
+    first = next((path for path in project.particles if Path(path).is_file()), None)
+    named = project.read(first, particle_table.read)
+    diameter = float((project.config.get("particle") or {}).get("diameter") or 0)
+    thick = diameter or _THICK
     found = project.read(state.tomograms, lambda path: _positions(path, named or given, left, state, thick))
     return shown + ([found] if found else [])
 
@@ -60,21 +62,49 @@ def _per_tomogram(given: Particles, left: Particles, state: OptimisationSet) -> 
 def _positions(
     path: str, given: Particles, left: Particles, state: OptimisationSet, thick: float
 ) -> Plot | None:
-    """Particles of the tomogram that has most, over a slice of it, `thick` Å, if it was reconstructed; else over the
-    image of its smallest tilt: no tomogram is computed for this."""
-    names, counts = np.unique(left.tomograms, return_counts=True)
-    tomogram = str(names[np.argmax(counts)])
-    series = TiltSeries.read_all(path).get(tomogram) if len(names) else None
-    if series is None:
-        return None
-    gone = given.of(tomogram) & ~np.isin(given.names, left.names[left.of(tomogram)])
-    stayed, went = left.positions[left.of(tomogram)], given.positions[gone]
-    over = _over_slice(series, stayed, went, thick) or _over_tilt(series, stayed, went)
-    if over is None:
-        return None
-    said, file, *drawn = over
+    """Particles of a tomogram that has many, over a slab of it that was made for this; or over a slice, `thick` Å, of
+    its own reconstruction; else over the image of its smallest tilt."""
+    slab = slabs.read(slabs.FILE)
+    if slab and Path(slab.file).is_file():
+        tomogram = slab.tomogram
+        said, file, *drawn = _over_slab(slab, *_stayed_and_went(tomogram, given, left))
+    else:
+        names, counts = np.unique(left.tomograms, return_counts=True)
+        tomogram = str(names[np.argmax(counts)]) if len(names) else ""
+        series = TiltSeries.read_all(path).get(tomogram)
+        if series is None:
+            return None
+        places = _stayed_and_went(tomogram, given, left)
+        over_slice = _over_slice(series, *places, thick)
+        if (over := over_slice or _over_tilt(series, *places)) is None:
+            return None
+        said, file, *drawn = over
+        if slab and slab.why and not over_slice:
+            said += f"; no slice could be made ({slab.why}; logs/tomogram.log says more)"
     draw = partial(particle_figures.positions_figure, *drawn)
-    return plot(f"Particles of {tomogram}, which has most, {said}", (file, state.particles), draw)
+    return plot(f"Particles of {tomogram}, {said}", (file, state.particles), draw)
+
+
+def _stayed_and_went(tomogram: str, given: Particles, left: Particles) -> tuple[Array, Array]:
+    """Where the particles of a tomogram lie that are left, and those that were lost."""
+    gone = given.of(tomogram) & ~np.isin(given.names, left.names[left.of(tomogram)])
+    return left.positions[left.of(tomogram)], given.positions[gone]
+
+
+def _over_slab(slab: Slab, stayed: Array, went: Array) -> tuple[Any, ...]:
+    """Of the slab that was made for this: caption and file; its mean along z, width and height (Å), where particles lie
+    in it, and their diameter. UserError if its file is damaged."""
+    volume = _sections(slab.file)
+    voxel = mrc.header(slab.file, exact=False).pixel
+    image, by = _binned(np.asarray(volume, np.float32).mean(axis=0))
+    height, width = (n * by * voxel for n in image.shape)
+    middle = (np.array(volume.shape[:0:-1]) / 2 + 0.5) * voxel  # voxel n / 2 is the tomogram's middle
+    above = f"{abs(slab.height):.0f} Å {'above' if slab.height >= 0 else 'below'} its middle"
+    where = f"{len(volume) * voxel:.0f} Å thick, {above}"
+    said = f"over a slab of it, {where}; those whose centre is in the slab"
+    near = slab.thickness / 2
+    places = (one[np.abs(one[:, 2] - slab.height) <= near][:, :2] + middle for one in (stayed, went))
+    return said, slab.file, image, width, height, *places, slab.thickness
 
 
 def _over_tilt(series: TiltSeries, stayed: Array, went: Array) -> tuple[Any, ...] | None:
@@ -90,7 +120,7 @@ def _over_tilt(series: TiltSeries, stayed: Array, went: Array) -> tuple[Any, ...
     middle = np.array([header.nx // 2, header.ny // 2]) * pixel
     height, width = (n * by * pixel for n in image.shape)
     angle = round(float(series.tilts["rlnTomoYTilt"].iloc[tilt])) + 0
-    said = f"over its tilt image at {angle}°: a projection of all of the tomogram, not a slice of it"
+    said = f"which has most, over its tilt image at {angle}°: a projection of all of the tomogram, not a slice of it"
     places = (_projected(series, tilt, positions) + middle for positions in (stayed, went))
     return said, name, image, width, height, *places
 
@@ -98,7 +128,7 @@ def _over_tilt(series: TiltSeries, stayed: Array, went: Array) -> tuple[Any, ...
 def _over_slice(series: TiltSeries, stayed: Array, went: Array, thick: float) -> tuple[Any, ...] | None:
     """The same, of a slice of the tomogram at the height of most particles, and of those particles that are in it; None
     if it was not reconstructed. UserError if its file is damaged."""
-    file = str(series.row.get("rlnTomoReconstructedTomogram", ""))
+    file = str(series.row.get(RECONSTRUCTED, ""))
     if not Path(file).is_file() or not len(stayed):
         return None
     size = np.array([series.row[label] for label in SIZE], float) * float(series.row[PIXEL])
@@ -111,7 +141,7 @@ def _over_slice(series: TiltSeries, stayed: Array, went: Array, thick: float) ->
         return None
     image, by = _binned(np.asarray(slab, np.float32).mean(axis=0))
     height, width = (n * by * voxel for n in image.shape)
-    said = f"within {half / 10:.3g} nm of the height of most, over a slice of the tomogram as thick"
+    said = f"which has most, within {half:.0f} Å of the height of most, over a slice of the tomogram as thick"
     places = (one[np.abs(one[:, 2] - at) <= half][:, :2] + size[:2] / 2 for one in (stayed, went))
     return said, file, image, width, height, *places
 

@@ -17,6 +17,8 @@ from stacycle.steps import shares
 from stacycle.steps.dry_run import MANY, DryRun
 from stacycle.steps.step import MakeCommand, Step
 
+OUTSIDE = ("tomogram",)  # steps of no round that run a program
+
 
 @cache
 def all_steps() -> Mapping[str, Step]:
@@ -73,6 +75,9 @@ def command_lines(
     """(rule, command line) of all that a recipe can run, before there are files. `asked` has what the profile makes of
     a rule's jobs; one that is not there has one rank, on CPUs."""
     moved = False
+    for name in OUTSIDE:
+        step = all_steps()[name]
+        yield from step.dry_run(step, DryRun(recipe, config, asked, "", name, moved))
     for round_, name in recipe:
         step = all_steps()[kind_of(name)]
         run = DryRun(recipe, config, asked, round_, name, moved)

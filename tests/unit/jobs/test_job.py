@@ -59,6 +59,8 @@ def test_the_versions_that_made_a_projects_results_are_reported_but_not_of_earli
         record = {"relion": {"version": version, "commit": commit}}
         (tmp_path / folder / "job.json").write_text(json.dumps(record))
     assert versions(tmp_path) == ["5.0.0", "5.0.1, commit 73f0a3"]
+    (tmp_path / "b/tomogram.json").touch()  # a picture of the page
+    assert versions(tmp_path) == ["5.0.1, commit 73f0a3"]
 
 
 def test_a_failing_program_is_reported_with_its_status_and_last_words(tmp_path, relion) -> None:

@@ -33,7 +33,7 @@ from stacycle.resources import gpus
 ROOT = Path(__file__).parents[3]
 FLAGS = json.loads((ROOT / "tests/golden/cli.json").read_text())
 EVERY_RULE = (
-    *("initial_model", "poses", "align_probe", "cycle_pilot"),
+    *("initial_model", "poses", "align_probe", "cycle_pilot", "tomogram"),
     *(
         "inputs",
         "extract",
@@ -411,6 +411,25 @@ def test_relion_5_passes_with_every_flag_of_every_program_in_its_help(relion):
     report = run(settings(engine=relion()))
     assert found(report, preflight.PROBLEM) == found(report, preflight.WARNING) == []
     assert [row.checked for row in report.rows][-4:] == ["software", "flags", "MPI", "disk"]
+
+
+def test_a_program_that_only_a_picture_needs_may_be_missing_or_another_one_which_is_a_warning(
+    relion, tmp_path
+):
+    engine, tomogram = relion(), "relion_tomo_reconstruct_tomogram"
+    script(tmp_path / "bin" / tomogram, 'printf "   --t (1) : text\\n"')
+    report = run(settings(engine=engine))
+    assert found(report, preflight.PROBLEM) == []
+    assert any(
+        f"{tomogram} of RELION 5.0.1 does not know --binned_angpix" in one
+        for one in found(report, preflight.WARNING)
+    )
+    (tmp_path / "bin" / tomogram).unlink()
+    report = run(settings(engine=engine))
+    assert found(report, preflight.PROBLEM) == []
+    (warning,) = report.of(preflight.WARNING)
+    assert warning.found == f"{tomogram} was not found beside RELION 5.0.1"
+    assert "without it the page shows particles over a tilt image" in warning.todo
 
 
 def test_a_flag_that_the_installed_program_does_not_know_is_a_problem(relion):

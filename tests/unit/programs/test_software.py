@@ -84,6 +84,16 @@ def test_a_build_without_the_tomo_programs_is_recognised_by_what_it_lacks(instal
         software.check(RELION)
 
 
+def test_a_program_that_a_run_can_do_without_may_be_missing_and_is_never_asked_for_the_version(install):
+    folder = install(*software.all_names())
+    tomogram = folder / "relion_tomo_reconstruct_tomogram"
+    tomogram.write_text("#!/bin/sh\nexit 1\n")
+    version = software.check(RELION, [tomogram.name])
+    assert version.startswith("RELION 5.0.1")
+    tomogram.unlink()
+    assert version == software.check(RELION) == software.check(RELION, [tomogram.name])
+
+
 def test_a_program_that_does_not_run_is_quoted(install):
     install(*software.all_names(), says="error while loading shared libraries: libfftw3.so.3")
     with pytest.raises(UserError, match=r"relion_refine --version .*libfftw3.so.3"):

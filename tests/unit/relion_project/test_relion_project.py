@@ -410,11 +410,26 @@ def test_folders_of_particles_are_not_looked_through(project: Path, monkeypatch:
         ("relion_refine_mpi --o o --auto_refine --multibody_masks b.star", kinds.MULTIBODY),
         ("relion_postprocess --i half1.mrc --locres", kinds.LOCAL),
         ("relion_tomo_align --i o.star", kinds.POLISH),
+        ("relion_tomo_reconstruct_tomogram --t t.star", kinds.TOMOGRAM),
         ("relion_align_symmetry --i m.mrc --sym C4", kinds.EXTERNAL),
     ],
 )
 def test_a_command_tells_its_kind(line: str, kind: kinds.Kind):
     assert kinds.kind_of(Command.of(line.split())) is kind
+
+
+def test_the_slab_of_a_tomogram_has_the_guis_fields_and_its_inputs(project: Path):
+    line = "relion_tomo_reconstruct_tomogram --t results/inputs/tomograms.star --tn TS_01 --o results/inputs/tomogram/"
+    job("inputs/tomogram", f"{line} --w 400 --h 300 --d 50 --z0 -12.5 --binned_angpix 8 --j 2", "", 1)
+    update()
+    name = names(pipeline())["inputs_tomogram"]
+    assert name.startswith("Tomograms/job")
+    assert ("Import/job001/tomograms.star", name) in pipeline()["input_edges"]
+    columns = star.columns(f"results/relion/{name}job.star", "joboptions_values")
+    found = dict(zip(*columns.values(), strict=True))
+    assert found["in_tiltseries"] == "Import/job001/tomograms.star"
+    assert (found["tomo_name"], found["xdim"], found["ydim"], found["zdim"]) == ("TS_01", "400", "300", "50")
+    assert (found["do_fourier"], found["do_proj"], found["other_args"]) == ("No", "No", "--z0 -12.5")
 
 
 def test_what_has_no_field_is_an_additional_argument():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,8 @@ from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.inputs.orientations import to_angles
 from stacycle.report import particle_figures, particle_panel, particle_table
 from stacycle.report.particle_panel import GIVEN
+from stacycle.report.plots import Plot
+from stacycle.steps.tomogram import FILE, Slab
 
 COORDINATES = [f"rlnCenteredCoordinate{axis}Angst" for axis in "XYZ"]
 
@@ -100,7 +104,7 @@ def test_particles_lie_where_the_tilt_image_shows_them_and_the_lost_one_beside(
 
     def positions(*given: object, path: object) -> None:
         drawn.append(given)
-        draw(*given, path)  # type: ignore[arg-type]
+        draw(*given, path=path)  # type: ignore[arg-type]
 
     monkeypatch.setattr(particle_figures, "positions_figure", positions)
     given, left = (particle_table.read(path) for path in (GIVEN, "left.star"))
@@ -142,6 +146,71 @@ def test_over_a_tomogram_lie_those_that_are_in_the_slice(
     assert len(kept) == (np.abs(heights - np.median(heights)) <= 50).sum() >= 1
     for x, y in kept:
         assert image[round(y / 10), round(x / 10)] > 0.01  # a dot of 1 in a slab of ten sections, softened
+
+
+@pytest.fixture
+def slab(tomogram: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Slab, list]:
+    """A slab of the tomogram, 160 Å thick, 20 Å above its middle, with a dot at each particle that is in it; and what
+    is drawn."""
+    made = Slab("TS_1", 20, 160, "rec.mrc")
+    made.write(FILE)
+    volume = np.zeros((16, 105, 100), np.float32)  # of 10 Å
+    for x, y, z in particle_table.read(GIVEN).positions:
+        if abs(z - 20) < 80:
+            volume[int((z - 20) // 10) + 8, round(y / 10 + 52.5), round(x / 10 + 50)] = 1
+    mrc.write_map("rec.mrc", volume, 10)
+    drawn: list = []
+    monkeypatch.setattr(
+        particle_figures, "positions_figure", lambda *given, path: drawn.append(given) or path.write(SVG)
+    )
+    return made, drawn
+
+
+def positions() -> Plot | None:
+    given, left = (particle_table.read(path) for path in (GIVEN, "left.star"))
+    state = OptimisationSet("left.star", "tomograms.star")
+    return particle_panel._positions("tomograms.star", given, left, state, thick=300)
+
+
+def test_over_a_slab_that_was_made_for_it_lie_those_in_it_and_it_is_said_which(
+    slab: tuple[Slab, list],
+) -> None:
+    made = positions()
+    assert (
+        "TS_1, over a slab of it, 160 Å thick, 20 Å above its middle; those whose centre is in"
+        in made.caption
+    )
+    assert made.files == ("rec.mrc", "left.star")
+    image, width, height, kept, lost, diameter = slab[1][0]
+    assert (width, height, diameter) == (1000, 1050, 160)
+    heights = particle_table.read(GIVEN).positions[:, 2]
+    inside = np.abs(heights - 20) <= 80
+    assert (len(kept), len(lost)) == (inside[:3].sum(), inside[3:].sum())
+    assert 1 <= inside.sum() < 4
+    for x, y in (*kept, *lost):
+        assert image[int(y // 10), int(x // 10)] > 0.15 / 16  # a dot of 1 in 16 sections, softened by a pixel
+
+
+def test_without_the_slab_it_is_said_why_and_a_tilt_image_is_shown(slab: tuple[Slab, list]) -> None:
+    replace(slab[0], file="", why="no such program").write(FILE)
+    assert "over its tilt image at -3°" in positions().caption
+    assert "no slice could be made (no such program; logs/tomogram.log says more)" in positions().caption
+    slab[0].write(FILE)
+    Path("rec.mrc").unlink()
+    assert positions().caption.endswith("not a slice of it")
+    Path(FILE).write_text("{}")
+    assert positions().caption.endswith("not a slice of it")
+
+
+def test_particles_in_a_slab_are_in_rings_of_their_size(tmp_path: Path) -> None:
+    places = np.array([[300.0, 300], [700, 600]])
+    path = io.BytesIO()
+    particle_figures.positions_figure(np.eye(100), 1000, 1000, places, places[:1], 260, path=path)
+    assert path.getvalue().count(b"<path") > 3
+    drawn = {size: io.BytesIO() for size in (130, 260)}
+    for size, file in drawn.items():
+        particle_figures.positions_figure(np.zeros((9, 9)), 1000, 1000, places, places[:0], size, path=file)
+    assert drawn[130].getvalue() != drawn[260].getvalue()
 
 
 @pytest.mark.parametrize(

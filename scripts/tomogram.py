@@ -1,0 +1,26 @@
+"""Reconstruct a slab of a tomogram for the page, unless it has a reconstruction; if that fails, the run goes on."""
+
+from dataclasses import replace
+
+from stacycle.errors import UserError
+from stacycle.jobs import job
+from stacycle.jobs.log import task
+from stacycle.programs import reconstruct_tomogram
+from stacycle.steps import tomogram
+from stacycle.steps.step import folder_of
+
+files, folder, engine = snakemake.input, folder_of(snakemake), snakemake.config["engine"]
+
+with task(snakemake.log[0], "tomogram") as log:
+    slab = tomogram.choose(files.particles, snakemake.params.diameter)
+    if tomogram.has_own(files.tomograms, slab.tomogram):
+        log.info(f"{slab.tomogram} has a reconstruction, which the page shows")
+    else:
+        slab = replace(slab, file=reconstruct_tomogram.volume(folder, slab.tomogram))
+        try:
+            argv = tomogram.command(snakemake, engine)
+            job.run(argv, folder, engine=engine, expected_outputs=[slab.file])
+        except UserError as error:
+            log.warning(f"WARNING: the page shows no slice of {slab.tomogram}: {error}")
+            slab = replace(slab, file="", why=error.problem.split(". ")[0])
+    slab.write(snakemake.output[0])
