@@ -26,6 +26,7 @@ VIEWS = (
     ("phone", 390, 844, "dark", ""),
     ("classes", 1180, 900, "light", "figure.classes"),
     ("mask", 680, 900, "light", "figure.tuner"),
+    ("particles", 1080, 900, "light", "#inputs .figures"),
 )
 
 

@@ -93,6 +93,33 @@ def positions_figure(
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
 
 
+def shifts_figure(distances: Array, path: Target) -> None:
+    """A histogram of how far (n) Å particles moved, with their median."""
+    end = max(1e-3, float(np.percentile(distances, 99.5)))
+    with drawn(path, 4.6, 2.6) as figure:
+        axes = figure.subplots()
+        axes.hist(np.minimum(distances, end), np.linspace(0, end, 41).tolist(), color=BLUE)
+        axes.axvline(float(np.median(distances)), color=INK, linewidth=1, linestyle="--")
+        over = "; the last bar has all that moved further" if distances.max() > 1.05 * end else ""
+        axes.set(xlim=(0, end), xlabel=f"Distance from the pick (Å){over}", ylabel="Particles")
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def shifts_by_step_figure(steps: Mapping[str, tuple[Array, float]], path: Target) -> None:
+    """By step the 5th, 50th and 95th percentile of how far particles moved in it, and how far an iteration of it
+    searched, Å; nan if that is not known."""
+    with drawn(path, 4.6, 0.9 + 0.3 * len(steps)) as figure:
+        axes = figure.subplots()
+        for row, (least, half, most) in enumerate(spread for spread, _ in steps.values()):
+            axes.plot([least, most], [row, row], color=BLUE, linewidth=3, alpha=0.45, solid_capstyle="round")
+            axes.plot(half, row, "o", color=BLUE, markersize=6)
+        searched = [far for _, far in steps.values()]
+        axes.plot(searched, range(len(steps)), "|", color=ORANGE, markersize=13, markeredgewidth=2.2)
+        axes.set_yticks(range(len(steps)), list(steps))
+        axes.set(xlim=(0, None), ylim=(len(steps) - 0.5, -0.5), xlabel="Moved in a step (Å)")
+        axes.grid(axis="y", visible=False)
+
+
 def _bars(axes: Axes, names: list[str], before: Array, after: Array) -> None:
     at = np.arange(len(names))
     axes.bar(at, before, color=GREY, alpha=0.5, width=0.8, label="given")

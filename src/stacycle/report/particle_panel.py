@@ -17,7 +17,7 @@ from stacycle.files.image_files import parse_image_name
 from stacycle.files.optimisation_set import OptimisationSet
 from stacycle.files.star_labels import PIXEL, RECONSTRUCTED, SHIFT, SIZE
 from stacycle.recipe.rounds import INPUTS
-from stacycle.report import particle_figures, particle_table
+from stacycle.report import particle_figures, particle_table, shift_panel
 from stacycle.report.particle_table import Particles
 from stacycle.report.plots import Plot, plot
 from stacycle.report.project import Project
@@ -48,7 +48,8 @@ def panel(project: Project, rows: Sequence[MapResolution]) -> list[Plot]:
     diameter = float((project.config.get("particle") or {}).get("diameter") or 0)
     thick = diameter or _THICK
     found = project.read(state.tomograms, lambda path: _positions(path, named or given, left, state, thick))
-    return shown + ([found] if found else [])
+    moved = shift_panel.shifts(project, named, str(first), diameter) if named else None
+    return [*shown, *filter(None, (found, moved))]
 
 
 def _per_tomogram(given: Particles, left: Particles, state: OptimisationSet) -> Plot:
