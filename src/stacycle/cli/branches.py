@@ -82,6 +82,9 @@ def _link_tree(source: Path, target: Path) -> None:
         there = target / Path(here).relative_to(source)
         there.mkdir(parents=True, exist_ok=True)
         folders.sort()
+        for name in folders:
+            if (link := Path(here, name)).is_symlink():  # which os.walk does not follow
+                (there / name).symlink_to(os.readlink(link))
         linked = _may_be_linked(Path(here))
         for name in names:
             path = Path(here, name)

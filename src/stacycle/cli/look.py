@@ -8,12 +8,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from stacycle.cli.ending import FINAL, PAGE, final_map, make_page
 from stacycle.cli.project import Project
 from stacycle.cli.project import options as project_options
 from stacycle.cli.record import LOOK, Command, Given, Parser
 from stacycle.errors import UserError, some
+from stacycle.jobs.redo import noted_config
 from stacycle.recipe.contradictions import OWN_FOLDERS
 
 # What opens a kind of file: programs that can, and how it is called in words.
@@ -30,8 +32,7 @@ _VIEWERS = {
 
 def report(given: Given) -> int:
     """Make the page, results/report.html, of what is there: in the middle of a run and after a failure too."""
-    here = Project.of(given)
-    config = here.config()
+    config = _config(given)
     if not Path("results").is_dir():
         raise UserError("there are no results here yet", "stacycle run makes some")
     page = make_page(config)
@@ -39,6 +40,19 @@ def report(given: Given) -> int:
         raise UserError("the page could not be made", "stacycle status shows how far the run is")
     print(page)
     return show_file(Path(page)) if given.open else 0
+
+
+def _config(given: Given) -> dict[str, Any]:
+    """The config of the project; where no file is one any more, that which its last run noted. UserError if there is
+    none, or for a mistake in it."""
+    try:
+        here = Project.of(given)
+    except UserError:
+        if given.configs or not (noted := noted_config()):
+            raise
+        print("The config is not here any more: the page is made by that of the last run.", file=sys.stderr)
+        return noted
+    return here.config()
 
 
 def open_(given: Given) -> int:

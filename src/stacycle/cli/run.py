@@ -15,7 +15,7 @@ from stacycle.cli import call, ending, left_in_slurm, pauses, project
 from stacycle.cli.project import Project
 from stacycle.cli.record import RUN, Command, Given, Parser
 from stacycle.cli.status import Follower
-from stacycle.cli.targets import targets_of
+from stacycle.cli.targets import before_end, targets_of
 from stacycle.progress import journal, text
 from stacycle.progress.status import Status
 
@@ -56,7 +56,10 @@ def run(given: Given) -> int:
         print(hint, flush=True)
     left_in_slurm.settle(journal.read())
     _unlock(here)
-    for pause in [] if targets else pauses.ahead(config, recipe):
+    before = before_end(recipe, given.steps, given.until)
+    for pause in pauses.ahead(config, recipe):
+        if pause.name not in before:
+            continue
         part = Part.of(here, given, pause.targets)
         if part.status or not pauses.is_confirmed(pause, config):
             told = "" if part.status else pauses.reached(pause, config)

@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from stacycle import cli
-from stacycle.cli import call, pauses, project, targets
+from stacycle.cli import branches, call, look, pauses, project, targets
 from stacycle.cli.project import Project
 from stacycle.errors import UserError
+from stacycle.jobs import redo
 from stacycle.recipe import config as configs
 from stacycle.recipe.rounds import Recipe
 from stacycle.workflow import path as workflow_file
@@ -112,6 +113,7 @@ def test_steps_and_rounds_are_the_files_that_they_end_with(recipe: Recipe) -> No
     assert targets.targets_of(recipe, ["select"], None) == targets.targets_of(recipe, ["bin4/select"], None)
     until = targets.targets_of(recipe, [], "bin4/align")
     assert until == [
+        "results/inputs/optimisation_set.star",
         "results/bin4/extract/particles.star",
         "results/bin4/reconstruct/merged.mrc",
         "results/bin4/align/decision.json",
@@ -119,6 +121,50 @@ def test_steps_and_rounds_are_the_files_that_they_end_with(recipe: Recipe) -> No
     ]
     assert "results/bin2/cycle1/polish/decision.json" in targets.targets_of(recipe, ["bin2"], None)
     assert targets.targets_of(recipe, [], "bin1")[-1].startswith("results/bin1/cycle1/")
+
+
+@pytest.mark.parametrize(
+    ("asked", "last"),
+    [
+        ("inputs", "results/inputs/optimisation_set.star"),
+        ("bin4/align", "results/bin4/align_poses/decision.json"),
+        ("bin4/align_poses", "results/bin4/align_poses/decision.json"),
+        ("align_poses", "results/bin4/align_poses/decision.json"),
+        ("results/bin4/mask/", "results/bin4/mask/decision.json"),
+        ("bin2/cycle1/ctfrefine", "results/bin2/cycle1/ctfrefine/decision.json"),
+        ("cycle1/polish", "results/bin4/cycle1/polish/decision.json"),
+    ],
+)
+def test_what_status_names_can_be_asked_for_alone_or_as_the_last(
+    recipe: Recipe, asked: str, last: str
+) -> None:
+    assert targets.targets_of(recipe, [asked], None)[-1] == last
+    until = targets.targets_of(recipe, [], asked)
+    assert until[-1] == last
+    assert until[0] == "results/inputs/optimisation_set.star"
+    if "ctfrefine" in asked:
+        assert not any("bin2/cycle1/polish" in file for file in until), "it comes after it"
+
+
+def test_names_that_are_none_get_the_nearest(recipe: Recipe) -> None:
+    for wrong, near in {
+        "bin4/algin": "bin4/align",
+        "cycle1/polsh": "cycle1/polish",
+        "input": "inputs",
+    }.items():
+        with pytest.raises(UserError, match=f"no such step or round; did you mean [a-z0-9/]*{near}"):
+            targets.targets_of(recipe, [], wrong)
+
+
+def test_a_pause_holds_for_a_run_that_goes_past_it_only(recipe: Recipe) -> None:
+    for steps, until, holds in [
+        ([], None, True),
+        (["bin4/refine3d"], None, True),
+        ([], "bin2", True),
+        (["bin4/select"], None, False),
+        ([], "bin4/align", False),
+    ]:
+        assert ("bin4/select" in targets.before_end(recipe, steps, until)) == holds
 
 
 def test_a_pause_is_confirmed_by_running_again_and_new_if_what_it_began_from_is(recipe: Recipe) -> None:
@@ -216,3 +262,29 @@ def test_each_command_says_what_it_does(capsys) -> None:
         assert command.run.__doc__
         assert f"stacycle {name}" in capsys.readouterr().out
         assert len(command.help) < 75
+
+
+def test_a_branch_has_links_to_folders_as_well(tmp_path: Path) -> None:
+    """As results/relion has them, and as someone makes who keeps a step's folder on another disk."""
+    Path("results/bin4/mask").mkdir(parents=True)
+    Path("results/bin4/mask/mask.mrc").write_text("a mask")
+    Path("results/bin4/link").symlink_to("mask")
+    branches._link_tree(Path("results"), tmp_path / "other/results")
+    copy = tmp_path / "other/results/bin4/link"
+    assert copy.is_symlink()
+    assert (copy / "mask.mrc").read_text() == "a mask"
+    assert (copy / "mask.mrc").resolve().is_relative_to((tmp_path / "other").resolve())
+
+
+def test_the_page_is_made_by_the_noted_config_where_the_config_is_gone(
+    monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    made = []
+    monkeypatch.setattr(look, "make_page", lambda config: made.append(config) or "results/report.html")
+    Path("results").mkdir()
+    assert cli.main(["report"]) == 2, "nothing is noted"
+    redo.note_command([], ".", config={"particle": {"diameter": 350}}, files=["gone.yaml"])
+    assert cli.main(["report"]) == 0
+    assert made == [{"particle": {"diameter": 350}}]
+    assert "by that of the last run" in capsys.readouterr().err
+    assert cli.main(["report", "-c", "gone.yaml"]) == 2, "it was asked for"
