@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from stacycle.jobs import failure
 from stacycle.progress import journal, timeline
 from stacycle.progress.journal import FAILED, FINISHED, STARTED, Job, Journal
 from stacycle.resources import lock
@@ -25,6 +26,8 @@ def state_of(
     if FAILED in events and FINISHED not in events and STARTED in events:
         return STOPPED if _was_stopped(found, events[FAILED], record) else FAILED
     if FINISHED in events:
+        if record.get(failure.ENDED):  # by this run, though no program ran
+            return DONE
         return KEPT if record and not ran_since(record, events[STARTED].time) else DONE
     if not job.rule:  # its record is all that is known
         if lock.held(project / job.folder / lock.LOCK_FILE):

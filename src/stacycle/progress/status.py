@@ -16,6 +16,7 @@ from typing import Any
 
 from stacycle.files.atomic import read_json
 from stacycle.files.job_folder import DECISION, JOB_FILE
+from stacycle.jobs import failure
 from stacycle.jobs import record as job_record
 from stacycle.progress import forecast, journal, timeline
 from stacycle.progress.job_state import (
@@ -192,7 +193,7 @@ def _job(
     if state.state in (DONE, KEPT) and not found.alive and not (project / job.output).exists():
         state.state = REMOVED
     if state.state in (DONE, KEPT):
-        state.decided = _decided(project / job.folder, settled)
+        state.decided = _left_out(record) or _decided(project / job.folder, settled)
     work = timeline.of_job(project / job.folder, record) if record else None
     if work and state.state in (RUNNING, DONE, KEPT, STOPPED, FAILED):
         _tell_work(state, work, record, now)
@@ -268,6 +269,13 @@ def _read(path: Path, settled: bool = False) -> dict[str, Any]:
 
 def _record(folder: Path) -> dict[str, Any]:
     return _read(folder / JOB_FILE)
+
+
+def _left_out(record: Mapping[str, Any]) -> str:
+    """That a sweep goes on without a variant, though its job has ended well; "" if it does not."""
+    if record.get(failure.ENDED):
+        return "ended early, by its pilot"
+    return "failed, and left out of its sweep" if record.get("cause") and not record.get("ended_well") else ""
 
 
 def _decided(folder: Path, settled: bool) -> str:

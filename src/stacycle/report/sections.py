@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stacycle.decisions.decision import Decision
+from stacycle.decisions.decision import Decision, read_decision
+from stacycle.files.job_folder import DECISION
 from stacycle.files.relion_output import PostProcess
-from stacycle.recipe.rounds import POSES
+from stacycle.recipe.rounds import PILOT, POSES
 from stacycle.recipe.step_settings import kind_of, own_name
 from stacycle.report import mask_tuner, pictures, tables, tilt_panel
 from stacycle.report.pictures import Shown
@@ -108,9 +109,18 @@ def _cycle(project: Project, steps: list[dict[str, Any]]) -> list[Block]:
     for before, step in zip([None, *steps], steps, strict=False):
         if result := project.fsc(step["postprocess"]):
             blocks.append(_step_of_cycle(project, before, step, result))
+        blocks += _pilot(project, decision_file(step)) if step["decision"] else []
     density = _existing(result.map) if result else None
     last = pictures.slices(project, density, "Central slices of the map that the cycle ends with")
     return [*blocks, Block([last])] if last else blocks
+
+
+def _pilot(project: Project, file: str | None) -> list[Block]:
+    """What a sweep's pilot decided, by the file of the sweep's own decision: on which numbers variants were ended."""
+    folder = Path(file or "").parent
+    tried = str(folder.with_name(f"{folder.name}{PILOT}") / DECISION)
+    decision = project.read(tried, read_decision) if Path(tried).exists() else None
+    return [Block(verdict=_verdict(decision, 100, f"Pilot of {folder.name}", tried))] if decision else []
 
 
 def _step_of_cycle(

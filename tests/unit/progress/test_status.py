@@ -152,6 +152,25 @@ def test_a_result_that_was_removed_since_is_not_called_done(
     assert "results of 1 were removed" in text.headline(found)
 
 
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"ended_early": "on 1/4 of the tomograms it is worse."}, "ended early, by its pilot"),
+        ({"cause": "relion_tomo_align was killed."}, "failed, and left out of its sweep"),
+    ],
+)
+def test_a_variant_that_its_sweep_goes_on_without_is_not_called_kept(
+    run: Writer, facts: dict[str, str], said: str
+) -> None:
+    job(ALIGN, 0 if "cause" in facts else 1000, ended_well=False, **facts)
+    for what in (STARTED, FINISHED):
+        run.add(what, 0)
+    found = status.collect()
+    assert found
+    (one,) = found.steps[0].jobs
+    assert (one.state, one.decided) == (DONE, said)
+
+
 def test_a_job_that_failed_says_why_and_where_to_read_on(run: Writer) -> None:
     run.add(STARTED, 0)
     job(ALIGN, cause="relion_refine failed with exit status 1: out of memory.")

@@ -10,7 +10,10 @@ import pytest
 from golden_project import POLISHED, PROJECT, STEPS, SVG, make, step
 
 import stacycle
-from stacycle.decisions.decision import BEFORE
+from stacycle.decisions.cycle import Candidate
+from stacycle.decisions.decision import BEFORE, write_decision
+from stacycle.decisions.pilot import pilot
+from stacycle.files import relion_output
 from stacycle.report import curve_figures, drawing, resolution
 from stacycle.report.page import write_report
 from stacycle.report.project import Project
@@ -106,6 +109,23 @@ def test_a_sweep_shows_its_outcome_and_why_a_variant_failed(page):
     assert "failed: relion_tomo_align was killed" in failed
     assert failed.count("<td") == 2  # the cause stands where the numbers would be
     assert re.search(r"<tr class=chosen><td[^>]*>motion</td>", page)
+
+
+def test_a_sweeps_pilot_says_which_variants_it_ended_and_by_what(project, tmp_path, unrendered):
+    sweep = Path("results/bin4/cycle1/polish")
+    fscs = {
+        name: relion_output.fsc(sweep / name / "postprocess/postprocess.star") for name in ("motion", "shift")
+    }
+    decision = pilot([Candidate("motion", fscs["motion"]), Candidate("shift", fscs["shift"])], of=4)
+    assert decision.choice == {"variants": ["motion"]}, "the other one can be ended"
+    write_decision("results/bin4/cycle1/polish_pilot/decision.json", decision)
+    write(tmp_path / "report.html", project)
+    page = (tmp_path / "report.html").read_text()
+    before, _, after = page.partition("<b>Pilot of polish</b> <i>by the rule</i>")
+    assert "Kept: motion" in before
+    assert "On 1/4 of the tomograms, by the integral of the corrected FSC" in after
+    (ended,) = re.findall(r"<tr[^>]*><td[^>]*>shift</td>.*?</tr>", after)
+    assert re.search(r"ended early: on 1/4 of the tomograms .* is [\d.]+ of \d+ shells below", ended)
 
 
 def test_a_sweeps_curves_are_those_that_finished_and_the_state_before(
