@@ -51,6 +51,8 @@ def extent(density: np.ndarray, pixel_size: float) -> float:
     radius = distance(len(smooth)) * pixel / (width / 2)
     solvent, noise = _solvent(smooth, radius, max(2 * pixel / width, 0.05))
     values = smooth[radius < _SHELLS[1]]
+    if np.ptp(values) == 0:
+        return math.nan
     level = float(values[values > otsu_level(values)].mean())
     threshold = max(solvent + SIGMAS * noise, solvent + _LEVEL * (level - solvent))
     pieces, count = ndimage.label((smooth > threshold) & (radius < _WITHIN))

@@ -175,7 +175,10 @@ def _solvent(values: np.ndarray) -> tuple[float, float]:
 
 
 def otsu_level(values: np.ndarray, bins: int = 256) -> float:
-    """The threshold of largest variance between the two halves of the histogram (Otsu 1979)."""
+    """The threshold of largest variance between the two halves of the histogram (Otsu 1979); of values that are all the
+    same, that value, which none is above."""
+    if np.ptp(values) == 0:
+        return float(values.flat[0])
     counts, edges = np.histogram(values, bins)
     centres = (edges[1:] + edges[:-1]) / 2
     below = np.cumsum(counts)[:-1]

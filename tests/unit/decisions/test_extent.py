@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from stacycle.decisions.extent import check_diameter, extent, noted, wrong_diameter
+from stacycle.decisions.mask import otsu_level
 from stacycle.report import page
 from stacycle.report.project import Project
 
@@ -33,6 +34,14 @@ def test_the_extent_is_the_longest_axis_whatever_the_shape_and_the_noise(axes: t
 
 def test_a_particle_off_the_centre_is_no_larger() -> None:
     assert extent(particle(64, 200, 200, 200, shift=40), PIXEL) == pytest.approx(200, rel=0.1)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("density", [0.0, 3.5])
+def test_a_map_that_is_the_same_everywhere_has_no_particle_and_is_no_fault(density: float) -> None:
+    same = np.full((32, 32, 32), density, np.float32)
+    assert otsu_level(same) == density
+    assert np.isnan(extent(same, PIXEL))
 
 
 def test_noise_alone_has_no_extent_and_is_no_reason_to_warn() -> None:
