@@ -54,7 +54,10 @@ def _text(path: str | Path) -> str:
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise unreadable(path, error) from None
+        # Snakemake's --configfile takes all words up to the next option
+        no_config = Path(path).suffix not in (".yaml", ".yml", ".json")
+        target = f"check the path; if it is no config, but what is to be made: --configfile ... -- {path}"
+        raise unreadable(path, error, cure=target if no_config else "") from None
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # byte order marks
         raise UserError(f"{path}: is text in UTF-16", "save it as UTF-8")
     try:

@@ -7,11 +7,12 @@ import os
 import re
 import resource
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,8 @@ SITUATIONS: dict[str, Callable[[], list[str]]] = {
     "`stacycle branch` of it": with_config("branch", "other"),
     "a file where a folder should be": a_file_for_a_folder,
     "a full disk": with_config("run"),
+    "a project folder that may not be written to": with_config("run"),
+    "Python older than 3.11": with_config("status"),
     "`stacycle open` before any run": with_config("open"),
     "`stacycle open map` before there is one": with_config("open", "map"),
     "`stacycle redo results/bin4/gone`": with_config("redo", "results/bin4/gone"),
@@ -162,6 +165,11 @@ def around(mistake: str) -> Iterator[None]:
             other.stdout.readline()
             yield
             other.send_signal(signal.SIGKILL)
+    elif mistake == "a full disk" and (disk := small_disk()):
+        try:
+            yield
+        finally:
+            subprocess.run(["umount", disk], check=True)
     elif mistake == "a full disk":
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
         handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -173,6 +181,56 @@ def around(mistake: str) -> Iterator[None]:
             signal.signal(signal.SIGXFSZ, handler)
     else:
         yield
+
+
+def small_disk() -> Path | None:
+    """A disk of its own for logs/, without space; None where only root could make one."""
+    disk = Path("logs").absolute()
+    disk.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", disk], capture_output=True
+    ).returncode:
+        return None
+    with suppress(OSError), open(disk / "filled", "wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+    return disk
+
+
+def outside(mistake: str, words: list[str]) -> tuple[int, str] | None:
+    """The exit status and the words of a mistake that another process has to make; None if this one can."""
+    command = [sys.executable, "-m", "stacycle", *words]
+    if mistake == "Python older than 3.11":
+        as_old = "import runpy, sys; sys.version_info = (3, 10, 0); runpy.run_module('stacycle', run_name='__main__')"
+        command = [sys.executable, "-c", as_old]
+    elif mistake == "a project folder that may not be written to":
+        Path.cwd().chmod(0o555)
+        if os.geteuid() == 0:  # who may write everywhere
+            if not shutil.which("setpriv"):
+                pytest.skip("root may write everywhere, and there is no setpriv to take that away")
+            may_not = "-dac_override,-dac_read_search"
+            command = ["setpriv", "--bounding-set", may_not, "--inh-caps", may_not, *command]
+    else:
+        return None
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("version", ["3.6", "3.8", "3.9", "3.10"])
+def test_an_old_python_that_is_here_says_what_is_needed(version: str, tmp_path: Path) -> None:
+    old = [Path(found)] if (found := shutil.which(f"python{version}")) else []
+    old += sorted((Path.home() / ".pyenv/versions").glob(f"{version}.*/bin/python"))
+    if not old or subprocess.run([old[-1], "-V"], capture_output=True).returncode:
+        pytest.skip(f"there is no Python {version} here")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [old[-1], "-m", "stacycle", "run"], env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert (
+        done.stderr
+        == f"stacycle: needs Python 3.11 or newer, and this is {version}; call it with a newer one.\n"
+    )
 
 
 def words_of(mistake: str) -> list[str]:
@@ -199,8 +257,8 @@ def test_a_mistake_gets_its_sentence_and_no_traceback(
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     words = words_of(mistake)
     with around(mistake):
-        status = cli.main(words)
-    said = " ".join(" ".join(capsys.readouterr()).split())
+        status, said = outside(mistake, words) or (cli.main(words), "")
+    said = " ".join(" ".join([said, *capsys.readouterr()]).split())
     assert status != 0
     assert "Traceback" not in said
     pattern = ".*".join(re.escape(" ".join(part.split())) for part in table()[mistake].split("…"))

@@ -9,7 +9,7 @@ import yaml
 
 from stacycle.errors import UserError
 from stacycle.programs import align, refine_ctf
-from stacycle.recipe import config, config_schema
+from stacycle.recipe import config, config_schema, config_text
 from stacycle.recipe.rounds import Recipe
 from stacycle.recipe.step_settings import CtfRefine, Polish
 from stacycle.recipe.variants import variants
@@ -338,6 +338,12 @@ def test_a_file_that_is_not_yaml_is_reported_with_its_line(tmp_path):
         config.load(tmp_path / "none.yaml")
     with pytest.raises(UserError, match="must hold `key: value` lines"):
         with_overlay(tmp_path, "- a\n- b\n")
+
+
+def test_a_target_that_is_taken_for_a_config_gets_the_word_that_parts_them(tmp_path: Path):
+    """Of `snakemake --configfile config.yaml preflight`."""
+    with pytest.raises(UserError, match=r"what is to be made: --configfile \.\.\. -- preflight\.$"):
+        config_text.read("preflight")
 
 
 def test_validating_twice_changes_nothing(tmp_path):
