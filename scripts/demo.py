@@ -30,9 +30,9 @@ VIEWS = (
 )
 
 
-def call(*arguments: str) -> None:
-    """Run Python with these arguments; its failure ends the demo with its exit status."""
-    status = subprocess.run([sys.executable, *arguments], cwd=ROOT).returncode
+def call(*arguments: str, folder: Path = ROOT) -> None:
+    """Run Python with these arguments in a folder; its failure ends the demo with its exit status."""
+    status = subprocess.run([sys.executable, *arguments], cwd=folder).returncode
     if status:
         sys.exit(status)
 
@@ -84,7 +84,8 @@ def main() -> None:
     started = time.perf_counter()
     print("Three rounds on simulated tilt series: 6 to 9 minutes on two cores.", flush=True)
     simulate()
-    call("-m", "snakemake", "--profile", "profiles/demo")
+    options = ("--config", "../config/demo.yaml", "--profile", "../profiles/demo")
+    call("-m", "stacycle", "run", *options, folder=DEMO)
     print(f"\nDone in {time.perf_counter() - started:.0f} s. Look at")
     print("  demo/results/report.html                 every choice, curve and picture")
     print("  cd demo; ../.venv/bin/stacycle status    what each step reached; stacycle --help has more")
