@@ -6,6 +6,7 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,8 @@ import pytest
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
 from snakemake_executor_plugin_stacycle_slurm import LOOKS, Executor, job_name
+from stacycle.cli import left_in_slurm
+from stacycle.progress.journal import Job, Journal
 
 
 def job(log: str | None = None, wildcards: tuple[str, ...] = (), group: bool = False) -> SimpleNamespace:
@@ -168,6 +171,48 @@ def test_states_are_asked_for_at_even_intervals(says, tmp_path: Path):
     for _ in range(3):
         executor.look()
         assert executor.next_seconds_between_status_checks == 20
+
+
+def test_the_end_of_a_run_is_not_put_off_until_the_next_look(says, tmp_path: Path):
+    says("squeue", "7|COMPLETED\\n8|COMPLETED\\n")
+    executor = Outcomes(tmp_path)
+    executor.look()
+    executor.wait = False
+    began = time.monotonic()
+    asyncio.run(executor.sleep())
+    assert time.monotonic() - began < 1
+
+
+def test_what_a_killed_run_left_is_taken_back_if_it_waits_and_waited_for_if_it_runs(
+    says, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """Jobs of the project that this very run had; not another project's, nor a script of the user's."""
+    monkeypatch.chdir(tmp_path)
+    jobs = [
+        Job("align", "results/bin4/align/T1", "", program="align", log="logs/bin4/align/T1_it006.log"),
+        Job("refine3d", "results/bin4/refine3d", "", program="refine3d", log="logs/bin4/refine3d.log"),
+    ]
+    killed = Journal(time.time(), jobs, scheduler="slurm")
+    running = f"13|ribo-bin4-refine3d|RUNNING|{tmp_path}\\n"
+    others = f"14|sta-bin4-refine3d|PENDING|/elsewhere\\n15|my-script|PENDING|{tmp_path}\\n"
+    says("squeue", f"12|ribo-bin4-align-T1_it006|PENDING|{tmp_path}\\n{running}{others}")
+    says("scancel", "")
+    looks = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        says("squeue", others if len(looks) > 2 else f"{running}{others}")
+
+    monkeypatch.setattr(left_in_slurm, "time", SimpleNamespace(sleep=sleep))
+    left_in_slurm.settle(replace(killed, alive=True))
+    left_in_slurm.settle(replace(killed, scheduler=""))
+    assert not looks
+    left_in_slurm.settle(killed)
+    assert (tmp_path / "scancel.asked").read_text() == "12\n"
+    assert len(looks) == 3
+    told = capsys.readouterr().out
+    assert "wait in SLURM (ribo-bin4-align-T1_it006): they are taken back" in told
+    assert told.count("To end them now: scancel 13\n") == 1
 
 
 def test_other_clusters_are_asked_too(says, tmp_path: Path):

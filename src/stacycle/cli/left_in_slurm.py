@@ -37,7 +37,7 @@ def settle(last: Journal | None) -> None:
         )
         subprocess.run(["scancel", *(job.number for job in waiting)], capture_output=True)
     told = False
-    while running := _left(last):
+    while running := [job for job in _left(last) if not job.waits]:
         if not told:
             named, numbers = some(job.name for job in running), " ".join(job.number for job in running)
             print(
