@@ -42,7 +42,8 @@ _ORDER = (FAILED, RUNNING, QUEUED, STOPPED, WAITING, REMOVED, DONE, KEPT)
 class JobStatus:
     """A job: `step` is its round and step as in `results/`, `name` its folder below that. `iteration` of `iterations`
     (or tomogram, see `what`) is the one that it is at, or ended with; times in s since 1970, `left` in s. `decided` is
-    what was chosen, and by whom, `host` where the program of a job that runs is."""
+    what was chosen, and by whom, `host` where the program of a job that runs is, `attempt` 2 if
+    it has been started again after a failure."""
 
     step: str
     name: str
@@ -61,6 +62,7 @@ class JobStatus:
     program: str = ""
     decided: str = ""
     host: str = ""
+    attempt: int = 1
 
 
 @dataclass
@@ -114,6 +116,9 @@ def collect(project: str | Path = ".", now: float | None = None) -> Status | Non
         forecast.forget()
     told = _last_events(found)
     states = [_job(project, found, number, told, now) for number in range(len(found.jobs))]
+    starts = Counter(event.job for event in found.events if event.what == STARTED)
+    for number, state in enumerate(states):
+        state.attempt = max(1, starts[number])
     _tell_left(project, found, states, now)
     steps: dict[str, StepStatus] = {}
     for state in states:

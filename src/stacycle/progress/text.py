@@ -141,4 +141,5 @@ def _change(job: JobStatus, here: str) -> str:
         facts = [fact for fact in (resolution(job.resolution), duration(took)) if fact]
         decided = f": {job.decided}" if job.decided else ""
         return job.state + (f" ({', '.join(facts)})" if facts else "") + decided
-    return f"{job.state} on {job.host}" if job.host not in ("", here) else job.state
+    where = f" on {job.host}" if job.host not in ("", here) else ""
+    return f"{job.state}{where}" + (f", attempt {job.attempt}" if job.attempt > 1 else "")

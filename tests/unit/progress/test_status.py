@@ -196,9 +196,17 @@ def test_a_script_that_failed_says_what_its_log_says(run: Writer) -> None:
 
 
 def test_what_is_tried_again_has_not_failed(run: Writer) -> None:
-    for what in (STARTED, FAILED, STARTED):
+    run.add(STARTED, 0)
+    before = status.collect()
+    assert before
+    for what in (FAILED, STARTED):
         run.add(what, 0)
     assert states()["bin4/align"] == RUNNING
+    again = status.collect()
+    assert again
+    assert again.steps[0].jobs[0].attempt == 2
+    waited = {key: ("queued", None) for key in text.seen(before)}
+    assert "bin4/align T1: running, attempt 2" in text.events(waited, again)
 
 
 @pytest.fixture
