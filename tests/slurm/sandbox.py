@@ -39,6 +39,11 @@ class Slurm:
         if why:
             pytest.skip(why)
 
+    @property
+    def has_hosts(self) -> bool:
+        """Whether the nodes of the partition pair are hosts of their own, which a machine may not allow."""
+        return Path(os.environ.get("STACYCLE_SANDBOX", "/tmp/stacycle-slurm"), "host.pair1.pid").exists()
+
     @contextmanager
     def gpus(self) -> Iterator[None]:
         """Both GPUs for the jobs of the block alone: tests run side by side, and those that use GPUs ask here."""
