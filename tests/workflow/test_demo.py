@@ -59,6 +59,13 @@ def test_no_bin1_map_is_farther_from_the_truth_than_the_one_before(truth: dict, 
     assert areas[-1] > areas[0] + 8
 
 
+def test_classifications_do_no_iterations_in_vain(truth: dict, record_property) -> None:
+    told = [json.loads(path.read_text()) for path in RESULTS.glob("bin4/class3d/*/iterations.json")]
+    share = 1 - sum(run["iterations"] for run in told) / sum(run["limit"] for run in told)
+    record_property("demo: iterations of classifications saved", f"{share:.0%} of {len(told)} runs")
+    assert sum(run["iterations"] < run["limit"] for run in told) >= 2
+
+
 def test_the_page_is_small_and_soon_made(truth: dict, record_property) -> None:
     found = page.measure(str(ROOT / "demo"))
     record_property("demo: its page", ", ".join(f"{value:.3g} {name}" for name, value in found.items()))
