@@ -33,15 +33,36 @@ def test_images_that_cannot_be_read_do_not_count(state: OptimisationSet) -> None
     assert shares.tomograms(state) == (3, 0)
 
 
-def test_volumes_that_are_summed_up_take_memory_with_each_thread() -> None:
-    """RELION says 0.0202 GiB for a box of 96."""
-    job = SimpleNamespace(threads=4, resources={"mem_mb": 100})
+# RELION 5.0.1, a tomogram of 11 or 41 tilt images of 1024 px: MB of its images, threads, box averaged, box compared in;
+# and the MB that the program took (benchmarks/rank_memory.py).
+TAKEN = {
+    (46, 1, 0, 0): 189,
+    (46, 1, 128, 0): 266,
+    (46, 2, 128, 0): 328,
+    (46, 1, 0, 128): 234,
+    (46, 1, 256, 0): 1620,
+    (46, 2, 256, 0): 2032,
+    (46, 1, 0, 256): 528,
+    (172, 1, 0, 0): 567,
+    (172, 1, 128, 0): 593,
+    (172, 2, 128, 0): 648,
+    (172, 1, 0, 128): 611,
+    (172, 1, 256, 0): 1630,
+}
+
+
+@pytest.mark.parametrize("given", TAKEN)
+def test_the_memory_of_a_rank_is_what_relion_takes(given: tuple[int, int, int, int]) -> None:
+    assert 0.93 < shares.memory(*given) / TAKEN[given] < 1.15
+
+
+def test_as_many_ranks_as_there_is_memory_for() -> None:
+    job = SimpleNamespace(threads=4, resources={"mem_mb": 430})
     assert shares.layout_of(job, ENGINE, (4, 10)).ranks == 4
-    # two ranks of two threads: 2 x (2 x 10 MB + 2 x 21.7 MB) would be too much
-    assert shares.layout_of(job, ENGINE, (4, 10), accumulated_box=96).ranks == 1
-    job.resources["mem_mb"] = 127  # three ranks of one thread would need 125, and there are four
-    job.threads = 2
-    assert shares.layout_of(job, ENGINE, (4, 10), accumulated_box=96).ranks == 2
+    # four ranks of a thread would need 4 x (60 MB + 62 MB at the end + 21 MB of sums)
+    assert shares.layout_of(job, ENGINE, (4, 10), averaged=96).ranks == 3
+    # and 4 x (60 MB + 3 x 10 MB + 42 MB)
+    assert shares.layout_of(job, ENGINE, (4, 10), compared=128).ranks == 3
 
 
 def test_without_mpirun_a_job_has_one_rank_unless_the_profile_asks_for_more(

@@ -19,8 +19,9 @@ def command(job: Any, engine: Settings, reader: Reader = FILES) -> list[str]:
 
 def shared_run(argv: Callable[..., list[str]], job: Any, engine: Settings, reader: Reader) -> list[str]:
     """What CTF refinement and polishing run alike: a program whose ranks share the tomograms."""
-    layout = shares.layout_of(job, engine, reader.tomograms(reader.files(job.input.state[0])))
-    made = argv(**arguments(job, reader), threads=layout.threads)
+    given, tomograms = arguments(job, reader), reader.tomograms(reader.files(job.input.state[0]))
+    layout = shares.layout_of(job, engine, tomograms, compared=given["box"])
+    made = argv(**given, threads=layout.threads)
     return mpi.with_mpi(made, layout.ranks, layout.launcher)
 
 

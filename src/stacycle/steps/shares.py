@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from stacycle.errors import UserError
@@ -12,27 +13,35 @@ from stacycle.files.star_labels import SERIES
 from stacycle.programs import software
 from stacycle.resources.site import Layout, layout_of_shares
 
-_COPIES = 2  # of a tilt series that a rank holds in memory: its images, and what is made of them
 _PIXEL = 4  # bytes
-_VOXEL = 24  # bytes of a voxel of half a transform that is summed: a complex number and a weight
+# What a rank of RELION 5.0.1 holds in memory (benchmarks/rank_memory.py).
+_PROGRAM = 60  # MB
+_COPIES = 3  # of a tilt series: its images, and what is made of them
+_SUMS = 24  # bytes per voxel of an average and thread, of what is summed up
+_AVERAGE = 70  # bytes per voxel of it while the maps are made, when the tilt series are no longer there
+_REFERENCE = 20  # bytes per voxel of the box in which half maps are compared with tilt images
 
 
 def layout_of(
-    job: Any, engine: Mapping[str, Any], tomograms: tuple[int, float], accumulated_box: int = 0
+    job: Any, engine: Mapping[str, Any], tomograms: tuple[int, float], averaged: int = 0, compared: int = 0
 ) -> Layout:
     """The ranks and threads of a job: a rank at most for each of the tomograms, and as its memory allows; one rank if
     nothing is there to start more, and the profile does not ask for them.
 
-    `tomograms` is their number, and the MB of the tilt images of one. `accumulated_box` (px) is that of the volumes,
-    two for each thread, which averaging sums up in memory.
+    `tomograms` is their number, and the MB of the tilt images of one; for the boxes see `memory`.
     """
     number, tilt_series = tomograms
     if not (job.resources.get("mpi") or job.resources.get("ranks") or software.has_mpirun(engine)):
         number = 1
-    volumes = 2 * _VOXEL * (accumulated_box // 2 + 1) * accumulated_box**2 / 1e6
-    return layout_of_shares(
-        job.resources, job.threads, number, lambda threads: _COPIES * tilt_series + threads * volumes
-    )
+    of_rank = partial(memory, tilt_series, averaged=averaged, compared=compared)
+    return layout_of_shares(job.resources, job.threads, number, of_rank)
+
+
+def memory(tilt_series: float, threads: int, averaged: int = 0, compared: int = 0) -> float:
+    """The MB that a rank takes with the images of a tilt series of so many MB. `averaged` (px) is the box of an average
+    that each thread sums up, `compared` (px) that of half maps that tilt images are compared with."""
+    most = max(_COPIES * tilt_series, _AVERAGE * averaged**3 / 1e6)
+    return _PROGRAM + most + (threads * _SUMS * averaged**3 + _REFERENCE * compared**3) / 1e6
 
 
 def tomograms(files: OptimisationSet) -> tuple[int, float]:
