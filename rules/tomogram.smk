@@ -11,9 +11,9 @@ rule tomogram:
     output:
         tomogram.FILE,
     log:
-        "logs/tomogram.log",
+        "logs/inputs/tomogram.log",
     benchmark:
-        "benchmarks/tomogram.tsv"
+        "benchmarks/inputs/tomogram.tsv"
     conda:
         "../envs/conda.yaml"
     threads: cores("tomogram", 8)

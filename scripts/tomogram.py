@@ -1,9 +1,12 @@
-"""Reconstruct a slab of a tomogram for the page, unless it has a reconstruction; if that fails, the run goes on."""
+"""Reconstruct a slab of a tomogram for the page, unless it has a reconstruction; if that fails, the run goes on.
+
+One that was asked to end is begun once more: a result without a slab is not made again by itself.
+"""
 
 from dataclasses import replace
 
 from stacycle.errors import UserError
-from stacycle.jobs import job
+from stacycle.jobs import job, record
 from stacycle.jobs.log import task
 from stacycle.programs import reconstruct_tomogram
 from stacycle.steps import tomogram
@@ -19,7 +22,12 @@ with task(snakemake.log[0], "tomogram") as log:
         slab = replace(slab, file=reconstruct_tomogram.volume(folder, slab.tomogram))
         try:
             argv = tomogram.command(snakemake, engine)
-            job.run(argv, folder, engine=engine, expected_outputs=[slab.file])
+            try:
+                job.run(argv, folder, engine=engine, expected_outputs=[slab.file])
+            except UserError:
+                if not record.was_terminated(folder):
+                    raise
+                job.run(argv, folder, engine=engine, expected_outputs=[slab.file])
         except UserError as error:
             log.warning(f"WARNING: the page shows no slice of {slab.tomogram}: {error}")
             slab = replace(slab, file="", why=error.problem.split(". ")[0])

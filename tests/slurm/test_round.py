@@ -34,7 +34,7 @@ GPUS_PER_JOB = 1  # of two: a sweep's jobs run side by side
 # The options of sbatch for each job, by its name in SLURM: partition, minutes, MB, CPUs, GPUs.
 SUBMITTED = {
     "sta-inputs": ("cpu", 60, 4000, 1, 0),
-    "sta-tomogram": ("cpu", 60, 16000, 8, 0),
+    "sta-inputs-tomogram": ("cpu", 60, 16000, 8, 0),
     "sta-bin4-extract": ("cpu", 480, 16000, 8, 0),
     "sta-bin4-reconstruct": ("cpu", 240, 16000, 8, 0),
     "sta-bin4-align_probe": ("gpu", 720, 32000, 8, 1),

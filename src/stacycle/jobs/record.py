@@ -6,6 +6,7 @@ was made (see `kept_outputs`), each start of the program in `runs`, whether it `
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,12 @@ def read(folder: str | Path) -> Record:
 def write(folder: str | Path, record: Record) -> None:
     """Write the record so that it outlives the end of the machine."""
     write_json(Path(folder) / JOB_FILE, record, durable=True)
+
+
+def was_terminated(folder: str | Path) -> bool:
+    """Whether the last start of a job's program was ended by SIGTERM."""
+    status = (read(folder).get("runs") or [{}])[-1].get("exit_status")
+    return status in (-signal.SIGTERM, 128 + signal.SIGTERM)
 
 
 def of_project(results: str | Path) -> Iterator[tuple[Path, Record]]:

@@ -190,12 +190,13 @@ def _untold(timeline: Timeline, like: Sequence[Ended]) -> int:
 
 
 def _ratio(like: Sequence[Ended], which: str) -> float:
-    """How much longer an iteration takes at half the angular step, or the last one, by like runs."""
+    """How much longer an iteration takes at half the angular step, or the last one, by like runs and in general."""
     found = []
     for course in (one.each for one in like if len(one.each) >= 5):
         early, late = course[1 : len(course) // 2], course[len(course) // 2 : -1]
         found.append(median(late) / median(early) if which == "halved" else course[-1] / course[-2])
-    return median(found) if found else {"halved": HALVED, "last": LAST}[which]
+    general = {"halved": HALVED, "last": LAST}[which]
+    return mean([median(found), general]) if found else general
 
 
 def _pace(each: Sequence[float], recent: int = RECENT) -> float:

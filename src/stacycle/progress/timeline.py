@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import takewhile
 from pathlib import Path
@@ -88,11 +88,10 @@ def of_job(folder: str | Path, record: Mapping[str, Any]) -> Timeline | None:
         given = tuple(ends[number] for number in sorted(ends) if number > first)
         parts = told.get("parts") or _asked(record)
         begun = ends.get(first, started if first else None)
-        bar = (
-            told.get("bar", 0.0) if done < told.get("part", 1) else 0.0
-        )  # else it is that of the part before
-        reached = told.get("resolution")
+        bar, reached = told.get("bar", 0.0), told.get("resolution")
         search = told.get("search", Search())
+        if done >= told.get("part", 1):  # its table is there, and nothing was said since
+            bar, search = 0.0, replace(search, at_step=search.at_step + 1)
         return Timeline(started, done, parts, given, bar, first, reached, "iteration", begun, search)
     done, parts, what = told.get("part", 1) - 1, told.get("parts"), told.get("what", "")
     return Timeline(started, done, parts, (), told.get("bar", 0.0), 0, told.get("resolution"), what)

@@ -81,7 +81,7 @@ def _positions(
             return None
         said, file, *drawn = over
         if slab and slab.why and not over_slice:
-            said += f"; no slice could be made ({slab.why}; logs/tomogram.log says more)"
+            said += f"; no slice could be made ({slab.why}; logs/inputs/tomogram.log says more)"
     draw = partial(particle_figures.positions_figure, *drawn)
     return plot(f"Particles of {tomogram}, {said}", (file, state.particles), draw)
 

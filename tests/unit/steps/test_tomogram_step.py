@@ -45,7 +45,7 @@ def a_job(diameter: float = 260, **files: str) -> SimpleNamespace:
         input=SimpleNamespace(**given),
         output=[tomogram.FILE],
         params=SimpleNamespace(diameter=diameter),
-        log=["logs/tomogram.log"],
+        log=["logs/inputs/tomogram.log"],
         threads=1,
     )
 
@@ -133,7 +133,12 @@ def test_a_program_that_is_missing_or_fails_does_not_stop_the_run(
     found = run(monkeypatch, engine)
     assert found["file"] == ""
     assert found["why"].startswith(f"{PROGRAM} failed with exit status 1: no")
-    assert "shows no slice of TS_01" in Path("logs/tomogram.log").read_text()
+    assert len(job_record.read(Path(tomogram.FILE).parent)["runs"]) == 1
+    once = "[ -e ended ] || { touch ended; kill -TERM $$; }; echo ERROR"
+    Path("bin", PROGRAM).write_text(text.replace("echo \"ERROR", f"{once}; echo \"ERROR"))
+    assert "failed with exit status 1" in run(monkeypatch, engine)["why"]
+    assert [one["exit_status"] for one in job_record.read(Path(tomogram.FILE).parent)["runs"]] == [1, -15, 1]
+    assert "shows no slice of TS_01" in Path("logs/inputs/tomogram.log").read_text()
 
 
 def test_a_run_that_is_stopped_leaves_nothing_for_the_page(
