@@ -32,7 +32,7 @@ demo: $(READY) ## simulate tilt series, average them, say where to look
 
 .PHONY: test
 test: $(READY) lint ## all checks and tests, the demo included
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore tests/workflow/test_demo.py \
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --ignore tests/workflow/test_demo.py \
 	  $(LONGEST) tests/slurm tests/workflow tests/golden tests/dag tests/unit
 	$(BIN)/pytest tests/workflow/test_demo.py # alone: it is timed
 
