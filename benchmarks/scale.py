@@ -176,7 +176,7 @@ def times_faster(shared: float, workers: int) -> float:
     return 1 / (1 - shared + shared / workers)
 
 
-def recorded(project: Path) -> str:
+def recorded(project: str | Path) -> str:
     """A table of the core-seconds of a finished demo's jobs, by round and rule: the mean of a sweep's variants. Those
     of classifications that ended early are of all iterations."""
     work = defaultdict(list)
@@ -184,7 +184,7 @@ def recorded(project: Path) -> str:
         work[job.name.partition("/")[0] if job.name.startswith("bin") else "", job.rule].append(job.work)
     rows = []
     for (round_, rule), each in sorted(work.items()):
-        seconds = fmean(each) * (_whole(project / "results" / round_ / rule) if rule == "class3d" else 1)
+        seconds = fmean(each) * (_whole(Path(project, "results", round_, rule)) if rule == "class3d" else 1)
         rows.append(f"{round_}\t{rule}\t{seconds:.2f}")
     return "\n".join(["round\trule\tcore_seconds", *rows])
 

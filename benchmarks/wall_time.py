@@ -24,7 +24,7 @@ from pathlib import Path
 
 from stacycle.errors import UserError
 
-LAST = "report"  # the rule whose job ends a run
+LAST = ("report", "final")  # the rules whose jobs end a run
 # Snakemake looks at a job's CPU time every half second for 15 s, then every 30 s: not after the last look.
 OFTEN, SELDOM = 15.0, 30.0
 
@@ -57,10 +57,10 @@ def jobs(project: str | Path) -> dict[str, Job]:
         start, end = record["starttime"], record["endtime"]
         seconds, work = _measured(project / "benchmarks" / f"{name}.tsv") or (end - start, end - start)
         found[name] = Job(name, record["rule"], start, end, seconds, work, needs)
-    last = [job for job in found.values() if job.rule == LAST]
+    last = [job for job in found.values() if job.rule in LAST]
     if not last:
         raise UserError(f"{project}: holds no finished run", "run Snakemake there first")
-    return _before(found, last[0])
+    return {name: job for one in last for name, job in _before(found, one).items()}
 
 
 def critical_path(found: dict[str, Job]) -> list[Job]:

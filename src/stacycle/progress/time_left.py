@@ -20,12 +20,11 @@ OVERDUE = 0.2  # of its time so far, that a program goes on for which has taken 
 LEAST_SEEN = 0.05  # of a work, below which its pace says nothing
 FINE_ENOUGH = 0.75  # of the accuracy of angles: a step below that is not halved
 PER_STEP = 2  # iterations of an auto-refinement at each angular step
+GOES_ON = 0.5  # how often one more follows at the same step, if resolution or poses still gain
 # What the accuracy told first and second is multiplied by in the end: of four refinements, RELION's own the first.
 BECOMES = ((0.45, 0.58, 0.82, 0.82), (0.67, 0.93, 0.92, 0.91))
-HALVED, LAST = (
-    1.7,
-    1.2,
-)  # times as long: an iteration at half the angular step, and the last one, if no run tells
+# Times as long: an iteration at half the angular step, and the last one, if no run tells.
+HALVED, LAST = 1.7, 1.2
 
 
 @dataclass(frozen=True)
@@ -168,12 +167,13 @@ def _by_steps(timeline: Timeline, each: Sequence[float], like: Sequence[Ended], 
     pace = median(here[-PER_STEP:]) if here else _pace(each, 2)
     if not here and len(each) > 1:  # its iterations so far were at the step before
         pace *= halved
-    at_this = [pace] * max(1 + search.gains, PER_STEP - search.at_step + 1)
+    more = max(GOES_ON * search.gains, PER_STEP - search.at_step)  # after the present one
+    at_this = [pace, more * pace]
     last = _ratio(like, "last")
     courses = []
     for halvings in _halvings(search):
         finer = [pace * halved**number for number in range(1, halvings + 1) for _ in range(PER_STEP)]
-        courses.append([*finer, last * (finer or at_this)[-1]])
+        courses.append([*finer, last * [pace, *finer][-1]])
     return [*at_this, median(map(sum, courses))]
 
 

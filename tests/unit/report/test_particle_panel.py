@@ -194,7 +194,9 @@ def test_over_a_slab_that_was_made_for_it_lie_those_in_it_and_it_is_said_which(
 def test_without_the_slab_it_is_said_why_and_a_tilt_image_is_shown(slab: tuple[Slab, list]) -> None:
     replace(slab[0], file="", why="no such program").write(FILE)
     assert "over its tilt image at -3°" in positions().caption
-    assert "no slice could be made (no such program; logs/inputs/tomogram.log says more)" in positions().caption
+    assert (
+        "no slice could be made (no such program; logs/inputs/tomogram.log says more)" in positions().caption
+    )
     slab[0].write(FILE)
     Path("rec.mrc").unlink()
     assert positions().caption.endswith("not a slice of it")

@@ -135,7 +135,7 @@ def test_a_program_that_is_missing_or_fails_does_not_stop_the_run(
     assert found["why"].startswith(f"{PROGRAM} failed with exit status 1: no")
     assert len(job_record.read(Path(tomogram.FILE).parent)["runs"]) == 1
     once = "[ -e ended ] || { touch ended; kill -TERM $$; }; echo ERROR"
-    Path("bin", PROGRAM).write_text(text.replace("echo \"ERROR", f"{once}; echo \"ERROR"))
+    Path("bin", PROGRAM).write_text(text.replace('echo "ERROR', f'{once}; echo "ERROR'))
     assert "failed with exit status 1" in run(monkeypatch, engine)["why"]
     assert [one["exit_status"] for one in job_record.read(Path(tomogram.FILE).parent)["runs"]] == [1, -15, 1]
     assert "shows no slice of TS_01" in Path("logs/inputs/tomogram.log").read_text()
