@@ -82,7 +82,7 @@ def main() -> None:
     if "--pictures" in sys.argv:
         return draw_pictures()
     started = time.perf_counter()
-    print("Three rounds on simulated tilt series: 6 to 9 minutes on two cores.", flush=True)
+    print("Three rounds on simulated tilt series: 5 to 9 minutes on two cores.", flush=True)
     simulate()
     options = ("--config", "../config/demo.yaml", "--profile", "../profiles/demo")
     call("-m", "stacycle", "run", *options, folder=DEMO)
