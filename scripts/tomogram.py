@@ -4,6 +4,7 @@ One that was asked to end is begun once more: a result without a slab is not mad
 """
 
 from dataclasses import replace
+from functools import partial
 
 from stacycle.errors import UserError
 from stacycle.jobs import job, record
@@ -22,12 +23,13 @@ with task(snakemake.log[0], "tomogram") as log:
         slab = replace(slab, file=reconstruct_tomogram.volume(folder, slab.tomogram))
         try:
             argv = tomogram.command(snakemake, engine)
+            run = partial(job.run, argv, folder, engine=engine, expected_outputs=[slab.file])
             try:
-                job.run(argv, folder, engine=engine, expected_outputs=[slab.file])
+                run()
             except UserError:
-                if not record.was_terminated(folder):
+                if not record.was_terminated(record.read(folder)):
                     raise
-                job.run(argv, folder, engine=engine, expected_outputs=[slab.file])
+                run()
         except UserError as error:
             log.warning(f"WARNING: the page shows no slice of {slab.tomogram}: {error}")
             slab = replace(slab, file="", why=error.problem.split(". ")[0])

@@ -113,8 +113,7 @@ def _lines(text: bytes) -> list[str]:
 
 def _exit_status(record: dict[str, Any]) -> int | None:
     """The exit status of the job's last run; None if it has none, as when it was killed with its runner."""
-    runs = record.get("runs") or [record]
-    status = runs[-1].get("exit_status")
+    status = (job_record.last_run(record) or record).get("exit_status")
     return status if isinstance(status, int) else None
 
 

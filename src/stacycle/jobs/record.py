@@ -7,7 +7,7 @@ was made (see `kept_outputs`), each start of the program in `runs`, whether it `
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,19 @@ def write(folder: str | Path, record: Record) -> None:
     write_json(Path(folder) / JOB_FILE, record, durable=True)
 
 
-def was_terminated(folder: str | Path) -> bool:
+def last_run(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record says of the last start of its program; {} if there was none."""
+    return record["runs"][-1] if record.get("runs") else {}
+
+
+def was_terminated(record: Mapping[str, Any]) -> bool:
     """Whether the last start of a job's program was ended by SIGTERM."""
-    status = (read(folder).get("runs") or [{}])[-1].get("exit_status")
-    return status in (-signal.SIGTERM, 128 + signal.SIGTERM)
+    return last_run(record).get("exit_status") in (-signal.SIGTERM, 128 + signal.SIGTERM)
+
+
+def was_stopped(record: Mapping[str, Any]) -> bool:
+    """Whether a job's program was ended with its runner (see `job.run`), and would go on by itself."""
+    return " was stopped (SIG" in record.get("cause", "")
 
 
 def of_project(results: str | Path) -> Iterator[tuple[Path, Record]]:

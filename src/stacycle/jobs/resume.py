@@ -72,9 +72,9 @@ def examine(
         return Resumption("fresh", argv, f"{iterations} has changed", aside=aside, earlier=earlier)
     more = grown or (to_the_end and stopped(record))
     if record.get("ended_well") and not more and kept_outputs.is_there(folder, record, expected_outputs):
-        finished = str(_last_run(record).get("ended", "an unknown date"))[:16].replace("T", " ")
+        finished = str(job_record.last_run(record).get("ended", "an unknown date"))[:16].replace("T", " ")
         return Resumption("keep", argv, f"nothing has changed since this finished on {finished}")
-    if not record.get("ended_well") and _last_run(record).get("exit_status") == 0:
+    if not record.get("ended_well") and job_record.last_run(record).get("exit_status") == 0:
         return Resumption("fresh", argv, "what was made here was not right", aside=aside)
     if go_on := command.record.go_on:
         found = go_on(command, folder, current["engine"])
@@ -111,7 +111,3 @@ def _has_grown(flag: str, before: Fingerprint, current: Fingerprint, done: int) 
     if it is smaller but not less than that."""
     old, new = (int(one.get("arguments", {}).get(flag, ["0"])[0]) for one in (before, current))
     return new != old > 0 and new >= (done or old)
-
-
-def _last_run(record: dict[str, Any]) -> dict[str, Any]:
-    return record["runs"][-1] if record.get("runs") else {}

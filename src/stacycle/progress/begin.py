@@ -13,7 +13,6 @@ from stacycle.jobs import redo
 from stacycle.progress import hooks, journal, status, text
 from stacycle.progress.journal import Job, Writer
 from stacycle.recipe.config import DEFAULT
-from stacycle.recipe.rounds import Recipe
 from stacycle.steps.registry import command_of
 
 
@@ -22,8 +21,7 @@ def begin(workflow: Any, config: Mapping[str, Any]) -> Writer:
     start, files = snakemake_api.start_folder(workflow), snakemake_api.configfiles(workflow)
     configs = [_here(path) for one in files if (path := Path(start, one).resolve()) != DEFAULT.resolve()]
     redo.note_command(sys.argv[1:], _here(Path(start).resolve()), config=config, files=configs)
-    rounds = Recipe.from_config(dict(config)).rounds
-    binnings = {name: float(settings["binning"]) for name, settings in rounds.items()}
+    binnings = {name: float(given["binning"]) for name, given in config["rounds"].items() if given}
     numbers: dict[Any, int] = {}
     jobs: list[Job] = []
     for job, needed, asked in snakemake_api.jobs_with_needs(workflow):

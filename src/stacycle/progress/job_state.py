@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stacycle.jobs import failure
+from stacycle.jobs import record as job_record
 from stacycle.progress import journal, timeline
 from stacycle.progress.journal import FAILED, FINISHED, STARTED, Job, Journal
 from stacycle.resources import lock
@@ -55,12 +56,12 @@ def _was_stopped(found: Journal, failed: journal.Event, record: Mapping[str, Any
     asked = found.interrupted
     if asked is not None and failed.time >= asked:
         return True
-    return not found.scheduler and "was stopped (SIG" in record.get("cause", "")
+    return not found.scheduler and job_record.was_stopped(record)
 
 
 def _of_run_program(project: Path, job: Job, record: Mapping[str, Any]) -> str:
     """The state of a job whose program was started, and whose lock nobody is known to hold."""
-    if "ended" not in record["runs"][-1]:
+    if "ended" not in job_record.last_run(record):
         try:
             killed = (project / job.folder / lock.LOCK_FILE).stat().st_size > 0
         except OSError:
@@ -68,7 +69,7 @@ def _of_run_program(project: Path, job: Job, record: Mapping[str, Any]) -> str:
         return STOPPED if killed else RUNNING  # on a file system without locks it is empty
     if record.get("ended_well"):
         return DONE
-    return STOPPED if "was stopped (SIG" in record.get("cause", "") else FAILED
+    return STOPPED if job_record.was_stopped(record) else FAILED
 
 
 def ran_since(record: Mapping[str, Any], since: float) -> bool:

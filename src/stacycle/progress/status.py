@@ -209,13 +209,13 @@ def _tell_work(state: JobStatus, work: Timeline, record: Mapping[str, Any], now:
     state.what, state.resolution = work.what, work.resolution
     if state.state == RUNNING:
         state.iteration, state.iterations = (work.now, work.parts) if work.what else (None, None)
-        state.host = record["runs"][-1].get("host", "")
+        state.host = job_record.last_run(record).get("host", "")
         return
     how_far = record.get("how_far") or {}
     if work.what == "iteration":
         state.iteration = how_far.get("iterations") or work.done or None
         state.iterations = how_far.get("limit") or work.parts
-    last = (record.get("runs") or [{}])[-1]
+    last = job_record.last_run(record)
     if "ended" in last:
         state.ended = timeline.seconds(last["ended"])
     if state.state == DONE and "started" in last:

@@ -20,6 +20,7 @@ from stacycle.errors import UserError
 from stacycle.files.atomic import read_json, write_text
 from stacycle.files.earlier_results import is_aside
 from stacycle.files.job_folder import DECISION, JOB_FILE, STATE_FILE
+from stacycle.jobs import record as job_record
 from stacycle.programs.command import Command
 from stacycle.recipe.rounds import PILOT, SWEEPS
 from stacycle.relion_project import kinds
@@ -121,8 +122,8 @@ def _of_program(folder: Path, names: set[str]) -> Job | None:
 def _status(record: dict[str, Any]) -> str:
     if record.get("ended_well"):
         return SUCCEEDED
-    if cause := record.get("cause"):
-        return ABORTED if " was stopped (" in cause else FAILED
+    if record.get("cause"):
+        return ABORTED if job_record.was_stopped(record) else FAILED
     return RUNNING
 
 
