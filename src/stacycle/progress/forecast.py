@@ -15,9 +15,8 @@ from stacycle.progress.time_left import Ended, durations, of_part, of_program, o
 
 __all__ = ["Past", "of_part", "of_program", "of_run", "of_waiting"]
 SHORT = 2.0  # s of a decision, which runs no program
-GROWS = (
-    1.3  # to which power of the binning iterations become longer from round to round: the demo's, 0.7 and 1.9
-)
+# To which power of the binning iterations become longer from round to round: the demo's 0.7 and 1.9.
+GROWS = 1.3
 OVERHEAD = 1.0  # s between two jobs, for Snakemake and the start of a script
 
 _ended: dict[str, Ended | None] = {}

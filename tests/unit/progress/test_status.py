@@ -131,7 +131,7 @@ def test_the_same_step_of_a_finer_round_takes_longer() -> None:
     assert found
     left = {step.step: step.jobs[0].left for step in found.steps}
     assert left["bin2/extract"] == pytest.approx(100, abs=3)
-    assert left["bin2/refine3d"] == pytest.approx(100 * 2**forecast.GROWS, abs=5)
+    assert left["bin2/refine3d"] == pytest.approx(100 * 2**1.3, abs=5)
 
 
 def test_a_result_that_was_removed_since_is_not_called_done(
