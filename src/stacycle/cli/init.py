@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -50,8 +51,9 @@ def init(given: Given) -> int:
     path.write_text(text, encoding="utf-8")
     print(f"{CONFIG} is written. Next: stacycle check, then stacycle plan, then stacycle run.")
     if shutil.which("sbatch"):
-        profile = workflow_file("profiles/slurm")
-        print(f"SLURM is here: cp -r {profile} profiles/, put your site's names in, and add --profile slurm.")
+        profile = shlex.quote(str(workflow_file("profiles/slurm")))
+        print("SLURM is here: copy its profile, put your site's names in, and add --profile slurm:")
+        print(f"  mkdir -p profiles && cp -r {profile} profiles/")
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -237,6 +238,22 @@ def test_the_folders_of_other_programs_are_found(files: list[str], wanted: dict,
     assert cli.main(["init", "--yes", "--diameter", "260", "--engine", "relion"]) == 0
     (made,) = yaml.safe_load(Path("config.yaml").read_text())["inputs"]
     assert made == wanted | {"particles": {"dynamo": "picks.tbl"}}
+
+
+def test_on_slurm_the_line_that_init_says_makes_the_profile_that_is_then_found(
+    monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    Path("bin").mkdir()
+    Path("bin/sbatch").write_text("#!/bin/sh\n")
+    Path("bin/sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", str(Path("bin").resolve()), prepend=":")
+    Path("TS_1.aln").write_text("")
+    Path("picks.tbl").write_text("")
+    assert cli.main(["init", "--yes", "--diameter", "260", "--engine", "relion"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "cp -r" in line)
+    subprocess.run(line, shell=True, check=True)
+    assert found("--profile", "slurm").profile == Path("profiles/slurm")
+    assert Path("profiles/slurm/profile.yaml").is_file()
 
 
 def test_without_a_display_the_command_to_type_is_shown(capsys) -> None:
